@@ -1,0 +1,290 @@
+"""Every kind of block and head: its modules and, side by side, its parameters, multiply-adds and receptive field.
+
+`modules` returns plain torch layers in forward order (a residual block is the one exception), so a network is a flat
+list that a reader, an exporter or a compiler can walk. `cost` returns one LayerCost row for each layer that holds
+weights or changes the map; it does arithmetic only. The tests hold the two against each other.
+
+Receptive field: rf += (kernel - 1) * jump; jump *= stride (Araujo, Norris, Sim 2019, doi 10.23915/distill.00021).
+Multiply-adds are those of convolutions and linear layers, without biases, batch norm and activations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from models.spec import Block, Head
+
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": lambda: nn.ReLU(inplace=True),
+    "leaky_relu": lambda: nn.LeakyReLU(0.01, inplace=True),
+    "silu": nn.SiLU,
+    "hardswish": nn.Hardswish,
+    "gelu": nn.GELU,
+}
+
+
+class LayerCost(NamedTuple):
+    """One row of the layer table: the map after the layer, and what the layer costs for one image."""
+
+    name: str
+    kind: str
+    channels: int
+    height: int
+    width: int
+    receptive_field: int
+    jump: int
+    n_params: int
+    macs: int
+    live: int  # activation values that must exist at once while the layer runs: inputs, outputs, kept shortcuts
+
+    @property
+    def n_values(self) -> int:
+        """Values in the map after the layer."""
+        return self.channels * self.height * self.width
+
+
+def _norm_and_activation(block: Block, channels: int, *, activate: bool = True) -> list[nn.Module]:
+    norm: list[nn.Module] = [nn.BatchNorm2d(channels)] if block.batch_norm else []
+    activation = [_ACTIVATIONS[block.activation]()] if block.activation and activate else []
+    return norm + activation if block.order == "conv-bn-act" else activation + norm
+
+
+def _dropout(p: float) -> list[nn.Module]:
+    return [nn.Dropout(p)] if p else []
+
+
+def _conv_row(
+    name: str, kind: str, at: LayerCost, channels: int, kernel: int, shrink: int, groups: int, extra_params: int
+) -> LayerCost:
+    """The row of one convolution of stride 1; extra_params are its bias and batch norm."""
+    height, width = at.height - shrink, at.width - shrink
+    weights = kernel * kernel * (at.channels // groups) * channels
+    return LayerCost(
+        name,
+        kind,
+        channels,
+        height,
+        width,
+        at.receptive_field + (kernel - 1) * at.jump,
+        at.jump,
+        weights + extra_params,
+        weights * height * width,
+        at.channels * at.height * at.width + channels * height * width,
+    )
+
+
+class ConvBlock:
+    """Convolution, batch norm and activation in either order, dropout."""
+
+    @staticmethod
+    def modules(block: Block, in_channels: int) -> list[nn.Module]:
+        padding = block.kernel_size // 2 if block.padding == "same" else 0
+        conv = nn.Conv2d(in_channels, block.out_channels, block.kernel_size, padding=padding, bias=block.bias)
+        return [conv, *_norm_and_activation(block, block.out_channels), *_dropout(block.dropout)]
+
+    @staticmethod
+    def cost(block: Block, at: LayerCost, name: str) -> list[LayerCost]:
+        out, kernel = block.out_channels, block.kernel_size
+        extra = out * (block.bias + 2 * block.batch_norm)
+        return [_conv_row(name, f"conv {kernel}x{kernel}", at, out, kernel, block.shrink, 1, extra)]
+
+
+class SeparableBlock:
+    """Depthwise convolution, 1x1 convolution, then batch norm, activation and dropout as in ConvBlock."""
+
+    @staticmethod
+    def modules(block: Block, in_channels: int) -> list[nn.Module]:
+        padding = block.kernel_size // 2 if block.padding == "same" else 0
+        depthwise = nn.Conv2d(
+            in_channels, in_channels, block.kernel_size, padding=padding, groups=in_channels, bias=False
+        )
+        pointwise = nn.Conv2d(in_channels, block.out_channels, 1, bias=block.bias)
+        return [depthwise, pointwise, *_norm_and_activation(block, block.out_channels), *_dropout(block.dropout)]
+
+    @staticmethod
+    def cost(block: Block, at: LayerCost, name: str) -> list[LayerCost]:
+        kernel, out = block.kernel_size, block.out_channels
+        kind = f"depthwise {kernel}x{kernel}"
+        depthwise = _conv_row(f"{name}.depthwise", kind, at, at.channels, kernel, block.shrink, at.channels, 0)
+        extra = out * (block.bias + 2 * block.batch_norm)
+        return [depthwise, _conv_row(f"{name}.pointwise", "conv 1x1", depthwise, out, 1, 0, 1, extra)]
+
+
+class Residual(nn.Module):
+    """x -> main(x) + shortcut(x); input (N, C, H, W), output (N, out_channels, H, W)."""
+
+    def __init__(self, main: nn.Sequential, shortcut: nn.Module) -> None:
+        super().__init__()
+        self.main = main
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.add(self.main(x), self.shortcut(x))
+
+
+class ResidualBlock:
+    """conv-bn-act: act(bn(conv(act(bn(conv(x))))) + shortcut(x)); conv-act-bn: bn(act(conv(...))) twice + shortcut(x)."""
+
+    @staticmethod
+    def modules(block: Block, in_channels: int) -> list[nn.Module]:
+        out, kernel = block.out_channels, block.kernel_size
+        activation_last = block.order == "conv-bn-act"
+        main = nn.Sequential(
+            nn.Conv2d(in_channels, out, kernel, padding=kernel // 2, bias=block.bias),
+            *_norm_and_activation(block, out),
+            nn.Conv2d(out, out, kernel, padding=kernel // 2, bias=block.bias),
+            *_norm_and_activation(block, out, activate=not activation_last),
+        )
+        shortcut: nn.Module = nn.Identity() if in_channels == out else nn.Conv2d(in_channels, out, 1, bias=False)
+        after = [_ACTIVATIONS[block.activation]()] if block.activation and activation_last else []
+        return [Residual(main, shortcut), *after, *_dropout(block.dropout)]
+
+    @staticmethod
+    def cost(block: Block, at: LayerCost, name: str) -> list[LayerCost]:
+        out, kernel = block.out_channels, block.kernel_size
+        kind, extra = f"conv {kernel}x{kernel}", out * (block.bias + 2 * block.batch_norm)
+        first = _conv_row(f"{name}.conv1", kind, at, out, kernel, 0, 1, extra)
+        second = _conv_row(f"{name}.conv2", kind, first, out, kernel, 0, 1, extra)
+        # The block's input waits for the sum while the second convolution runs.
+        second = second._replace(live=second.live + at.n_values)
+        weights = 0 if at.channels == out else at.channels * out
+        total = second._replace(
+            name=f"{name}.sum",
+            kind="shortcut 1x1 + sum" if weights else "sum",
+            n_params=weights,
+            macs=weights * at.height * at.width,
+            live=at.n_values + (2 if weights else 1) * second.n_values,
+        )
+        return [first, second, total]
+
+
+def pool_cost(size: int, at: LayerCost, name: str) -> LayerCost:
+    """The row of a max pool of side and stride `size`."""
+    return _pool_row(name, f"max pool {size}x{size}", at, at.height // size, at.width // size, size)
+
+
+def _pool_row(name: str, kind: str, at: LayerCost, height: int, width: int, size: int) -> LayerCost:
+    live = at.n_values + at.channels * height * width
+    rf = at.receptive_field + (size - 1) * at.jump
+    return LayerCost(name, kind, at.channels, height, width, rf, at.jump * size, 0, 0, live)
+
+
+def _global_pool(at: LayerCost) -> LayerCost:
+    # Taken as a pool with kernel and stride of the map's longer side, which is what it is on a square map.
+    return _pool_row("head.gap", "global average pool", at, 1, 1, max(at.height, at.width))
+
+
+def _dense(name: str, kind: str, at: LayerCost, n_classes: int, *, bias: bool) -> LayerCost:
+    """The row of a layer that sees its whole input map at once: a linear layer or a convolution of the map's size."""
+    side = max(at.height, at.width)
+    weights = at.n_values * n_classes
+    rf = at.receptive_field + (side - 1) * at.jump
+    n_params = weights + bias * n_classes
+    return LayerCost(name, kind, n_classes, 1, 1, rf, at.jump, n_params, weights, at.n_values + n_classes)
+
+
+def _hidden_modules(head: Head, in_channels: int) -> tuple[list[nn.Module], int]:
+    layers: list[nn.Module] = []
+    for block in head.hidden:
+        layers += BLOCKS[block.kind].modules(block, in_channels)
+        in_channels = block.out_channels
+    return layers, in_channels
+
+
+def _hidden_rows(head: Head, at: LayerCost) -> list[LayerCost]:
+    rows: list[LayerCost] = []
+    for i, block in enumerate(head.hidden, start=1):
+        rows += BLOCKS[block.kind].cost(block, rows[-1] if rows else at, f"head.hidden{i}")
+    return rows
+
+
+class GapLinearHead:
+    """Global average pooling, flatten, dropout, linear."""
+
+    @staticmethod
+    def modules(head: Head, at: LayerCost, n_classes: int) -> list[nn.Module]:
+        linear = nn.Linear(at.channels, n_classes, bias=head.bias)
+        return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), *_dropout(head.dropout), linear]
+
+    @staticmethod
+    def cost(head: Head, at: LayerCost, n_classes: int) -> list[LayerCost]:
+        pooled = _global_pool(at)
+        return [pooled, _dense("head.linear", "linear", pooled, n_classes, bias=head.bias)]
+
+
+class GapConvHead:
+    """Global average pooling, hidden 1x1 blocks, dropout, 1x1 convolution, flatten."""
+
+    @staticmethod
+    def modules(head: Head, at: LayerCost, n_classes: int) -> list[nn.Module]:
+        hidden, channels = _hidden_modules(head, at.channels)
+        conv = nn.Conv2d(channels, n_classes, 1, bias=head.bias)
+        return [nn.AdaptiveAvgPool2d(1), *hidden, *_dropout(head.dropout), conv, nn.Flatten()]
+
+    @staticmethod
+    def cost(head: Head, at: LayerCost, n_classes: int) -> list[LayerCost]:
+        rows = [_global_pool(at)]
+        rows += _hidden_rows(head, rows[0])
+        return [*rows, _conv_row("head.conv", "conv 1x1", rows[-1], n_classes, 1, 0, 1, head.bias * n_classes)]
+
+
+class ConvGapHead:
+    """Dropout, 1x1 convolution, global average pooling, flatten."""
+
+    @staticmethod
+    def modules(head: Head, at: LayerCost, n_classes: int) -> list[nn.Module]:
+        conv = nn.Conv2d(at.channels, n_classes, 1, bias=head.bias)
+        return [*_dropout(head.dropout), conv, nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+
+    @staticmethod
+    def cost(head: Head, at: LayerCost, n_classes: int) -> list[LayerCost]:
+        conv = _conv_row("head.conv", "conv 1x1", at, n_classes, 1, 0, 1, head.bias * n_classes)
+        return [conv, _global_pool(conv)]
+
+
+class ConvHead:
+    """Hidden 1x1 blocks, dropout, a convolution over the whole map, flatten: the 7x7 head of the write-ups."""
+
+    @staticmethod
+    def modules(head: Head, at: LayerCost, n_classes: int) -> list[nn.Module]:
+        hidden, channels = _hidden_modules(head, at.channels)
+        conv = nn.Conv2d(channels, n_classes, (at.height, at.width), bias=head.bias)
+        return [*hidden, *_dropout(head.dropout), conv, nn.Flatten()]
+
+    @staticmethod
+    def cost(head: Head, at: LayerCost, n_classes: int) -> list[LayerCost]:
+        rows = _hidden_rows(head, at)
+        last = rows[-1] if rows else at
+        return [*rows, _dense("head.conv", f"conv {at.height}x{at.width}", last, n_classes, bias=head.bias)]
+
+
+class FlattenLinearHead:
+    """Flatten, dropout, linear."""
+
+    @staticmethod
+    def modules(head: Head, at: LayerCost, n_classes: int) -> list[nn.Module]:
+        return [nn.Flatten(), *_dropout(head.dropout), nn.Linear(at.n_values, n_classes, bias=head.bias)]
+
+    @staticmethod
+    def cost(head: Head, at: LayerCost, n_classes: int) -> list[LayerCost]:
+        return [_dense("head.linear", "linear", at, n_classes, bias=head.bias)]
+
+
+BLOCKS: dict[str, type[ConvBlock] | type[SeparableBlock] | type[ResidualBlock]] = {
+    "conv": ConvBlock,
+    "separable": SeparableBlock,
+    "residual": ResidualBlock,
+}
+HEADS: dict[
+    str, type[GapLinearHead] | type[GapConvHead] | type[ConvGapHead] | type[ConvHead] | type[FlattenLinearHead]
+] = {
+    "gap_linear": GapLinearHead,
+    "gap_conv": GapConvHead,
+    "conv_gap": ConvGapHead,
+    "conv": ConvHead,
+    "flatten_linear": FlattenLinearHead,
+}

@@ -1,0 +1,159 @@
+"""What a network is: frozen, validated data that says everything about its layers and builds nothing.
+
+A network is stages of blocks, each stage at one resolution and ended by an optional max pool, then a head that turns
+the last map into logits. A 1x1 transition is a block with kernel_size 1, before or after a pool. All convolutions have
+stride 1; resolution changes at the pools. Shapes are (channels, height, width).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.record import Record, RecordError, check_choice, check_range
+
+BLOCK_KINDS = ("conv", "separable", "residual")
+KERNEL_SIZES = (1, 3, 5, 7)
+PADDINGS = ("valid", "same")
+ORDERS = ("conv-bn-act", "conv-act-bn")
+ACTIVATIONS = ("relu", "leaky_relu", "silu", "hardswish", "gelu")
+HEAD_KINDS = ("gap_linear", "gap_conv", "conv_gap", "conv", "flatten_linear")
+
+
+class SpecError(RecordError):
+    """A network that cannot exist; the message says which layer and why."""
+
+
+@dataclass(frozen=True)
+class Block(Record):
+    """One block, with dropout (if any) as its last step.
+
+    kind          conv: one convolution; separable: depthwise then 1x1, nothing between (Chollet 2017, arXiv 1610.02357);
+                  residual: two convolutions plus a shortcut, 1x1 where the width changes (He 2015, arXiv 1512.03385)
+    kernel_size   side of the kernel: 1, 3, 5 or 7
+    padding       valid: none, the map shrinks by kernel_size - 1; same: kernel_size // 2 zeros on every side
+    bias          whether convolutions have a bias
+    batch_norm    whether batch normalisation is used
+    activation    one of ACTIVATIONS, or None for a bare (linear) block
+    order         whether batch norm comes before or after the activation
+    dropout       probability of zeroing one value at the end of the block
+    """
+
+    out_channels: int
+    kernel_size: int = 3
+    kind: str = "conv"
+    padding: str = "valid"
+    bias: bool = False
+    batch_norm: bool = True
+    activation: str | None = "relu"
+    order: str = "conv-bn-act"
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        # One combined test keeps the common case cheap: thousands of blocks a second are made while searching.
+        if (
+            self.out_channels >= 1
+            and self.kernel_size in KERNEL_SIZES
+            and self.kind in BLOCK_KINDS
+            and self.padding in PADDINGS
+            and (self.activation is None or self.activation in ACTIVATIONS)
+            and self.order in ORDERS
+            and 0.0 <= self.dropout < 1.0
+            and (self.kind != "residual" or self.padding == "same")
+        ):
+            return
+        check_range("out_channels", self.out_channels, 1)
+        check_choice("kernel_size", self.kernel_size, KERNEL_SIZES)
+        check_choice("block kind", self.kind, BLOCK_KINDS)
+        check_choice("padding", self.padding, PADDINGS)
+        check_choice("activation", self.activation, (*ACTIVATIONS, None))
+        check_choice("order", self.order, ORDERS)
+        if not 0.0 <= self.dropout < 1.0:
+            raise SpecError(f"dropout must be at least 0 and below 1, got {self.dropout!r}")
+        raise SpecError("a residual block adds its input to its output, so its padding must be 'same', got 'valid'")
+
+    @property
+    def shrink(self) -> int:
+        """How many rows and columns of the map the block consumes."""
+        return 0 if self.padding == "same" else self.kernel_size - 1
+
+
+@dataclass(frozen=True)
+class Stage(Record):
+    """Blocks at one resolution, then a max pool of side and stride `pool` (0: no pool)."""
+
+    blocks: tuple[Block, ...]
+    pool: int = 0
+
+    def __post_init__(self) -> None:
+        if self.pool != 0 and self.pool < 2:
+            raise SpecError(f"pool must be 0 (none) or at least 2, got {self.pool}")
+        if not self.blocks and not self.pool:
+            raise SpecError("a stage needs at least one block or a pool")
+
+
+@dataclass(frozen=True)
+class Head(Record):
+    """From the last map to the logits.
+
+    gap_linear      global average pooling, then a linear layer
+    gap_conv        global average pooling, the `hidden` 1x1 blocks, then a 1x1 convolution
+    conv_gap        a 1x1 convolution, then global average pooling
+    conv            the `hidden` 1x1 blocks, then a convolution over the whole map; kernel_size, where given, is its side
+    flatten_linear  flatten, then a linear layer
+
+    bias is that of the classifying layer; dropout stands right before that layer.
+    """
+
+    kind: str
+    hidden: tuple[Block, ...] = ()
+    bias: bool = False
+    dropout: float = 0.0
+    kernel_size: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("head kind", self.kind, HEAD_KINDS)
+        if not 0.0 <= self.dropout < 1.0:
+            raise SpecError(f"dropout must be at least 0 and below 1, got {self.dropout!r}")
+        if self.hidden and self.kind not in ("gap_conv", "conv"):
+            raise SpecError(f"a {self.kind} head has no hidden blocks, got {len(self.hidden)}")
+        if any(block.kernel_size != 1 for block in self.hidden):
+            raise SpecError("the hidden blocks of a head must have kernel_size 1")
+        if self.kernel_size is not None and self.kind != "conv":
+            raise SpecError(f"kernel_size belongs to the conv head, not to {self.kind}")
+
+
+@dataclass(frozen=True)
+class ArchSpec(Record):
+    """A whole network. Equal specs build equal networks; `key()` is the hash that trials and files go by.
+
+    Raises SpecError if a map would shrink to nothing or the head does not fit its map.
+    """
+
+    input_shape: tuple[int, int, int]
+    n_classes: int
+    stages: tuple[Stage, ...]
+    head: Head
+
+    def __post_init__(self) -> None:
+        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
+            raise SpecError(f"input_shape must be (channels, height, width), all at least 1, got {self.input_shape}")
+        check_range("n_classes", self.n_classes, 1)
+        _, height, width = self.input_shape
+        for i, stage in enumerate(self.stages, start=1):
+            for j, block in enumerate(stage.blocks, start=1):
+                if block.shrink >= min(height, width):
+                    raise SpecError(
+                        f"stage {i} block {j}: a {block.kernel_size}x{block.kernel_size} convolution without padding "
+                        f"does not fit a map of {height}x{width}"
+                    )
+                height, width = height - block.shrink, width - block.shrink
+            if stage.pool:
+                if stage.pool > min(height, width):
+                    raise SpecError(
+                        f"stage {i}: a {stage.pool}x{stage.pool} pool does not fit a map of {height}x{width}"
+                    )
+                height, width = height // stage.pool, width // stage.pool
+        side = self.head.kernel_size
+        if side is not None and (side, side) != (height, width):
+            problem = "is larger than" if side > min(height, width) else "does not cover"
+            raise SpecError(f"the {side}x{side} head {problem} its map of {height}x{width}")
