@@ -127,7 +127,7 @@ class Residual(nn.Module):
 
 
 class ResidualBlock:
-    """conv-bn-act: act(bn(conv(act(bn(conv(x))))) + shortcut(x)); conv-act-bn: bn(act(conv(...))) twice + shortcut(x)."""
+    """conv-bn-act: act(bn(conv(act(bn(conv(x))))) + shortcut(x)); conv-act-bn: bn(act(conv)) twice, + shortcut(x)."""
 
     @staticmethod
     def modules(block: Block, in_channels: int) -> list[nn.Module]:

@@ -31,7 +31,7 @@ class Record:
 
     @classmethod
     def from_dict(cls, data: object) -> Self:
-        """The inverse of `to_dict`. Raises RecordError for an unknown or missing key and for a value of the wrong type."""
+        """The inverse of `to_dict`. Raises RecordError for an unknown or missing key or a value of the wrong type."""
         if not isinstance(data, Mapping):
             raise RecordError(f"{cls.__name__} must be a mapping of field names to values, got {data!r:.80}")
         hints = _hints(cls)
