@@ -34,7 +34,7 @@ class Record:
         """The inverse of `to_dict`. Raises RecordError for an unknown or missing key or a value of the wrong type."""
         if not isinstance(data, Mapping):
             raise RecordError(f"{cls.__name__} must be a mapping of field names to values, got {data!r:.80}")
-        hints = _hints(cls)
+        hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable; mypy doubts type[Self]
         known = [field.name for field in fields(cls)]
         for key in data:
             if key not in known:

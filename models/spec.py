@@ -27,8 +27,8 @@ class SpecError(RecordError):
 class Block(Record):
     """One block, with dropout (if any) as its last step.
 
-    kind          conv: one convolution; separable: depthwise then 1x1, nothing between (Chollet 2017, arXiv 1610.02357);
-                  residual: two convolutions plus a shortcut, 1x1 where the width changes (He 2015, arXiv 1512.03385)
+    kind          conv: one convolution; separable: depthwise then 1x1, nothing between (Chollet, arXiv 1610.02357);
+                  residual: two convolutions plus a shortcut, 1x1 where the width changes (He, arXiv 1512.03385)
     kernel_size   side of the kernel: 1, 3, 5 or 7
     padding       valid: none, the map shrinks by kernel_size - 1; same: kernel_size // 2 zeros on every side
     bias          whether convolutions have a bias
@@ -98,7 +98,7 @@ class Head(Record):
     gap_linear      global average pooling, then a linear layer
     gap_conv        global average pooling, the `hidden` 1x1 blocks, then a 1x1 convolution
     conv_gap        a 1x1 convolution, then global average pooling
-    conv            the `hidden` 1x1 blocks, then a convolution over the whole map; kernel_size, where given, is its side
+    conv            the `hidden` 1x1 blocks, then a convolution over the whole map; kernel_size may state its side
     flatten_linear  flatten, then a linear layer
 
     bias is that of the classifying layer; dropout stands right before that layer.

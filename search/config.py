@@ -66,9 +66,9 @@ class Schedule(Record):
     """How the learning rate moves.
 
     constant   stays at lr
-    onecycle   torch's OneCycleLR, stepped per batch, lr being the peak; `epochs` is the length it is laid out for (0: the
-               recipe's epochs). cycle_momentum moves SGD's momentum, or Adam's beta1, from max_momentum to base_momentum
-               and back, whatever the optimiser was given
+    onecycle   torch's OneCycleLR, stepped per batch, lr being the peak; `epochs` is the length it is laid out for (0:
+               the recipe's epochs). cycle_momentum moves SGD's momentum, or Adam's beta1, from max_momentum to
+               base_momentum and back, whatever the optimiser was given
     step       torch's StepLR, stepped per epoch: lr is multiplied by gamma every step_size epochs
     """
 
@@ -114,8 +114,8 @@ class RecipeConfig(Record):
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     ema_decay: float = 0.0
-    schedule: Schedule = field(default=Schedule())  # noqa: RUF009 (frozen, so sharing it is safe)
-    augmentation: Augmentation = field(default=Augmentation())  # noqa: RUF009
+    schedule: Schedule = field(default=Schedule())
+    augmentation: Augmentation = field(default=Augmentation())
 
     def __post_init__(self) -> None:
         check_range("epochs", self.epochs, 1)
@@ -132,7 +132,7 @@ class RecipeConfig(Record):
 class DataConfig(Record):
     """Which data set, and what the search may see of it. `directory` is where data sets lie or are downloaded to.
 
-    select_on   test: train on all training images, score on the test set; val: hold out validation images, score on those
+    select_on   test: train on all training images, score on the test set; val: hold out images and score on those
     """
 
     dataset: str
