@@ -55,7 +55,8 @@ def _plain(value: Any) -> Any:
         return value.to_dict()
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    return value
+    # 7 and 7.0 are equal, so their records must have one key.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 @cache
@@ -82,14 +83,44 @@ def _read(hint: Any, value: object, where: str) -> Any:
     if isinstance(hint, type) and issubclass(hint, Record):
         return hint.from_dict(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise RecordError(f"{where} is too large, got {value!r:.80}") from None
     # bool is a subclass of int: `true` for a width is a mistake, not a 1.
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise RecordError(f"{where} must be {_NAMES.get(hint, hint.__name__)}, got {value!r:.80}")
     return value
 
 
-_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "none"}
+
+
+def check_types(record: Record) -> None:
+    """Raise RecordError where a field holds another type than it declares; a whole number may stand for a float.
+
+    For records made by their constructor; `from_dict` reads every value by its type already.
+    """
+    cls: type = type(record)
+    for name, allowed, allowed_items, wanted in _declared_types(cls):
+        value = getattr(record, name)
+        if type(value) not in allowed or (allowed_items and not allowed_items.issuperset(map(type, value))):
+            raise RecordError(f"{cls.__name__}.{name} must be {wanted}, got {value!r:.80}")
+
+
+@cache
+def _declared_types(cls: type) -> list[tuple[str, frozenset[type], frozenset[type], str]]:
+    """Of each field: its name, the types it may hold, the types of its items if it is a tuple, and these in words."""
+    declared: list[tuple[str, frozenset[type], frozenset[type], str]] = []
+    for name, hint in _hints(cls).items():
+        declared_types = [item for item in typing.get_args(hint) if item is not Ellipsis] or [hint]
+        allowed = frozenset([*declared_types, int] if float in declared_types else declared_types)
+        wanted = " or ".join(dict.fromkeys(_NAMES.get(item, item.__name__) for item in declared_types))
+        if typing.get_origin(hint) is tuple:
+            declared.append((name, frozenset({tuple}), allowed, f"a tuple, each item {wanted}"))
+        else:
+            declared.append((name, allowed, frozenset(), wanted))
+    return declared
 
 
 def check_choice(name: str, value: object, choices: tuple[Any, ...]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.record import Record, RecordError, check_choice, check_range
+from models.record import Record, RecordError, check_choice, check_range, check_types
 
 BLOCK_KINDS = ("conv", "separable", "residual")
 KERNEL_SIZES = (1, 3, 5, 7)
@@ -49,6 +49,7 @@ class Block(Record):
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        check_types(self)
         # One combined test keeps the common case cheap: thousands of blocks a second are made while searching.
         if (
             self.out_channels >= 1
@@ -85,6 +86,7 @@ class Stage(Record):
     pool: int = 0
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.pool != 0 and self.pool < 2:
             raise SpecError(f"pool must be 0 (none) or at least 2, got {self.pool}")
         if not self.blocks and not self.pool:
@@ -111,6 +113,7 @@ class Head(Record):
     kernel_size: int | None = None
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_choice("head kind", self.kind, HEAD_KINDS)
         if not 0.0 <= self.dropout < 1.0:
             raise SpecError(f"dropout must be at least 0 and below 1, got {self.dropout!r}")
@@ -135,6 +138,7 @@ class ArchSpec(Record):
     head: Head
 
     def __post_init__(self) -> None:
+        check_types(self)
         if len(self.input_shape) != 3 or min(self.input_shape) < 1:
             raise SpecError(f"input_shape must be (channels, height, width), all at least 1, got {self.input_shape}")
         check_range("n_classes", self.n_classes, 1)

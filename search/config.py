@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from models.record import Record, check_choice, check_range
 
@@ -126,6 +128,8 @@ class RecipeConfig(Record):
         check_range("weight_decay", self.weight_decay, 0, 1)
         check_range("label_smoothing", self.label_smoothing, 0, 0.9)
         check_range("ema_decay", self.ema_decay, 0, 0.99999)
+        if self.schedule.epochs:
+            check_range("schedule epochs", self.schedule.epochs, self.epochs)
 
 
 @dataclass(frozen=True)
@@ -167,3 +171,17 @@ class SearchConfig(Record):
         check_range("seed", self.seed, 0, 2**32 - 1)
         check_choice("sampler", self.sampler, SAMPLERS)
         check_choice("pruner", self.pruner, PRUNERS)
+
+    def settings(self) -> dict[str, Any]:
+        """The same, flat, under the names of the command line; where the data lies is left out."""
+        own = {
+            field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("data", "max_params")
+        }
+        return {"budget": self.max_params, "dataset": self.data.dataset, "select_on": self.data.select_on, **own}
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], directory: str) -> SearchConfig:
+        """The inverse of `settings`; `directory` is where data sets lie. Raises RecordError."""
+        own = {field.name: settings[field.name] for field in fields(cls) if field.name in settings}
+        data = {"dataset": settings["dataset"], "select_on": settings["select_on"], "directory": directory}
+        return cls.from_dict({**own, "max_params": settings["budget"], "data": data})

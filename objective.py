@@ -1,0 +1,166 @@
+"""One trial, top to bottom: suggest, cost, refuse or build, train, value."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from optuna.trial import TrialState
+
+from models.build import build_model
+from models.cost import Cost, compute_cost
+from search.config import SearchConfig
+from search.data import Dataset, definition, load_dataset
+from search.train import EpochMetrics, TrainingDivergedError, TrainResult, keep_freed_memory, train
+from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialFailedError
+from space import Candidate, suggest
+
+
+def refusal(cost: Cost, config: SearchConfig) -> tuple[dict[str, float], str]:
+    """(constraints, reason): Optuna's constraints (above 0: infeasible), and why the network is refused ("": it fits).
+
+    A constraint is the excess as a share of its limit, so that limits of any size weigh the same.
+    """
+    limits = (
+        ("parameters", "budget", cost.n_params, config.max_params),
+        ("multiply-adds", "limit", cost.macs, config.max_macs),
+        ("bytes of activations", "limit", cost.peak_activation_bytes, config.max_memory),
+    )
+    constraints, reasons = {}, []
+    for what, limit_name, value, limit in limits:
+        if limit is None:
+            continue
+        constraints[what] = value / limit - 1
+        if value > limit:
+            reasons.append(f"{value:,} {what}, {value - limit:,} over the {limit_name} of {limit:,}")
+    return constraints, "; ".join(reasons)
+
+
+def score(curve: tuple[EpochMetrics, ...], rule: str) -> float:
+    """The value of a trial: accuracy after the last epoch, of the best epoch, or the mean of the last three."""
+    accuracies = [metrics.accuracy for metrics in curve]
+    if rule == "best":
+        return max(accuracies)
+    last = accuracies[-3:] if rule == "last3" else accuracies[-1:]
+    return sum(last) / len(last)
+
+
+class Objective:
+    """Callable for `study.optimize`; picklable, so that every worker process can have its own.
+
+    Data is loaded when the first candidate that fits is to be trained, never before. A finished trial's weights are
+    written to weights_dir (None: not kept).
+    """
+
+    def __init__(self, config: SearchConfig, weights_dir: Path | None = None) -> None:
+        self.config = config
+        self.weights_dir = weights_dir
+        self.data_definition = definition(config.data.dataset)
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        """The accuracy of one candidate in [0, 1].
+
+        Raises TrialPruned for one that is over a limit or hopeless, TrialFailedError for one that diverged.
+        """
+        candidate = suggest(trial, self.data_definition.input_shape, self.data_definition.n_classes)
+        candidate = replace(candidate, recipe=replace(candidate.recipe, epochs=self.config.epochs))
+        cost = compute_cost(candidate.arch)
+        self._refuse_over_limit(trial, cost)
+        repeated = self._find_repeated(trial, candidate)
+        if repeated is not None:
+            return _take_over(trial, repeated)
+        _note(
+            trial,
+            candidate=candidate.key(),
+            arch=candidate.arch.to_dict(),
+            recipe=candidate.recipe.to_dict(),
+            receptive_field=cost.receptive_field,
+            peak_activation_bytes=cost.peak_activation_bytes,
+        )
+        result = self._train(trial, candidate)
+        self._keep_weights(trial.number, result)
+        _note(trial, outcome=FINISHED, seconds=result.seconds)
+        return score(result.curve, self.config.score)
+
+    def _refuse_over_limit(self, trial: optuna.Trial, cost: Cost) -> None:
+        constraints, reason = refusal(cost, self.config)
+        for name, value in constraints.items():
+            trial.set_constraint(name, value)
+        _note(trial, n_params=cost.n_params, macs=cost.macs)
+        if reason:
+            _note(trial, outcome=REFUSED, reason=reason)
+            raise optuna.TrialPruned(reason)
+
+    def _find_repeated(self, trial: optuna.Trial, candidate: Candidate) -> optuna.trial.FrozenTrial | None:
+        """The earlier trial of this study that trained the same candidate to a result."""
+        key = candidate.key()
+        finished = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        return next((earlier for earlier in finished if earlier.user_attrs.get("candidate") == key), None)
+
+    @cached_property
+    def _data(self) -> Dataset:
+        # One thread a trial: its result does not depend on how many trials run beside it.
+        torch.set_num_threads(1)
+        keep_freed_memory()
+        return load_dataset(self.config.data)
+
+    def _train(self, trial: optuna.Trial, candidate: Candidate) -> TrainResult:
+        data = self._data
+        seed = trial.user_attrs.get("seed", self.config.seed)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        _note(trial, seed=seed, precision="float32")
+        curve: list[dict[str, Any]] = []
+
+        def on_epoch(epoch: int, metrics: EpochMetrics) -> None:
+            curve.append(metrics.to_dict())
+            trial.report(metrics.accuracy, epoch)
+            # A hand-designed network is there to be compared with, so it is always trained to the end.
+            if epoch < self.config.epochs and "baseline" not in trial.user_attrs and trial.should_prune():
+                reason = f"{metrics.accuracy:.2%} after epoch {epoch} is below the median of the finished trials"
+                _note(trial, outcome=STOPPED, reason=reason, seconds=sum(m["seconds"] for m in curve))
+                raise optuna.TrialPruned(reason)
+
+        torch.manual_seed(seed)
+        model = build_model(candidate.arch).to(device)
+        try:
+            return train(model, data, candidate.recipe, on_epoch, seed=seed)
+        except TrainingDivergedError as error:
+            _note(trial, outcome=DIVERGED, reason=str(error))
+            raise TrialFailedError(str(error)) from error
+        finally:
+            _note(trial, curve=curve)
+
+    def _keep_weights(self, number: int, result: TrainResult) -> None:
+        if self.weights_dir is None:
+            return
+        self.weights_dir.mkdir(parents=True, exist_ok=True)
+        state = result.best_state if self.config.score == "best" else result.last_state
+        path = weights_path(self.weights_dir, number)
+        # Under another name first: a file that exists is whole.
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        torch.save(state, partial)
+        partial.replace(path)
+
+
+def weights_path(weights_dir: Path, number: int) -> Path:
+    """The file with the weights that finished trial `number` was scored with."""
+    return weights_dir / f"trial-{number:05d}.pt"
+
+
+def _take_over(trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> float:
+    """The earlier trial's value, or its fate."""
+    reason = f"same network and recipe as trial {earlier.number}"
+    _note(trial, outcome=REPEATED, reason=reason, repeats=earlier.number)
+    if earlier.value is None:
+        raise optuna.TrialPruned(f"{reason}, which was stopped")
+    return earlier.value
+
+
+def _note(trial: optuna.Trial, **facts: Any) -> None:
+    for name, value in facts.items():
+        trial.set_user_attr(name, value)

@@ -1,0 +1,8 @@
+"""Constrained architecture search for small convolutional networks: python search.py --help."""
+
+import sys
+
+from search.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,299 @@
+"""Data sets in memory: find or download, verify, split. Images stay uint8; training scales and normalises them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import io
+import os
+import shutil
+import socket
+import struct
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from search.config import DataConfig, InputError
+
+# Seconds without an answer from a server. A download itself may take longer.
+DOWNLOAD_TIMEOUT = 10.0
+# Part of the training images that is held out for `select_on == "val"`: 10,000 of MNIST's 60,000.
+VAL_PARTS = 6
+# Of the two fixed splits. Another seed makes other data sets: results before and after are not comparable.
+SPLIT_SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """images: uint8 (N, C, H, W); labels: int64 (N,), from 0."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: Tensor) -> Split:
+        """The images and labels at `indices`, in that order."""
+        return Split(self.images[indices], self.labels[indices])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """All images of a data set, and what the training needs to know of them.
+
+    val         held out of the training images, or None where the search is scored on the test set
+    mean, std   per channel, of `train.images` scaled to [0, 1]
+    checksum    SHA-256 of all images and labels, whatever is held out
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    val: Split | None
+    test: Split
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    checksum: str
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    @property
+    def scored(self) -> Split:
+        """What the search is scored on: validation images where there are any, else the test set."""
+        return self.test if self.val is None else self.val
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What is known of a data set before it is read. `load` takes the data directory and returns (train, test)."""
+
+    input_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    load: Callable[[Path], tuple[Split, Split]]
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+
+def definition(name: str) -> Definition:
+    """Look up a data set; touches no file. Raises InputError for an unknown name."""
+    if name not in DATASETS:
+        raise InputError(f"unknown data set {name!r:.80}; the known ones are {', '.join(DATASETS)}")
+    return DATASETS[name]
+
+
+def resolve_auto(config: DataConfig) -> tuple[DataConfig, str | None]:
+    """Replace "auto" by "mnist", or by "digits" and a notice to show where MNIST is absent and cannot be downloaded.
+
+    Any other name comes back as it is. Raises InputError for an unknown name, and for MNIST files that are there but
+    wrong: to go on with other data would hide the fault.
+    """
+    if config.dataset != "auto":
+        definition(config.dataset)
+        return config, None
+    try:
+        definition("mnist").load(Path(config.directory).expanduser())
+    except UnavailableError as error:
+        notice = "THIS IS NOT MNIST but scikit-learn's 1,797 small digits; accuracies do not compare with MNIST's."
+        return replace(config, dataset="digits"), f"{notice}\n{error}"
+    return replace(config, dataset="mnist"), None
+
+
+def load_dataset(config: DataConfig) -> Dataset:
+    """Read, verify and split a data set; MNIST is downloaded where it is absent.
+
+    Raises InputError for an unknown name and for files that are wrong, unreadable, or absent and not to be downloaded.
+    """
+    known = definition(config.dataset)
+    train, test = known.load(Path(config.directory).expanduser())
+    checksum = _checksum(train, test)
+    val = None
+    if config.select_on == "val":
+        train, val = _hold_out(train, len(train) // VAL_PARTS)
+    mean, std = _channel_statistics(train.images)
+    return Dataset(config.dataset, known.classes, train, val, test, mean, std, checksum)
+
+
+def _hold_out(split: Split, size: int) -> tuple[Split, Split]:
+    """Split off `size` images, stratified by class and always the same; both parts keep the original order."""
+    from sklearn.model_selection import train_test_split
+
+    kept, held_out = train_test_split(
+        range(len(split)), test_size=size, stratify=split.labels.numpy(), random_state=SPLIT_SEED
+    )
+    return split.take(torch.tensor(sorted(kept))), split.take(torch.tensor(sorted(held_out)))
+
+
+def _checksum(*splits: Split) -> str:
+    digest = hashlib.sha256()
+    for split in splits:
+        for tensor in (split.images, split.labels):
+            digest.update(str(tuple(tensor.shape)).encode())
+            digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def _channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and (population) standard deviation per channel; by counting levels, which is exact and needs no copy."""
+    levels = torch.arange(256, dtype=torch.float64) / 255
+    counts = torch.stack([torch.bincount(channel.reshape(-1), minlength=256) for channel in images.unbind(1)])
+    share = counts.double() / counts.sum(1, keepdim=True)
+    mean = share @ levels
+    std = (share * (levels - mean[:, None]) ** 2).sum(1).sqrt()
+    return tuple(mean.tolist()), tuple(std.tolist())
+
+
+class UnavailableError(InputError):
+    """A data set that is not on disk and cannot be downloaded."""
+
+
+@dataclass(frozen=True)
+class IdxFiles:
+    """A data set in four IDX files (http://yann.lecun.com/exdb/mnist), laid out as torchvision does: ROOT/<name>/raw/.
+
+    name    the class in torchvision.datasets, and its folder
+    files   file name -> (bytes, SHA-256), uncompressed: training images and labels, test images and labels
+    """
+
+    name: str
+    files: Mapping[str, tuple[int, str]]
+
+    def load(self, root: Path) -> tuple[Split, Split]:
+        """Read (train, test) under `root`, downloading what is absent. Raises InputError (see `load_dataset`)."""
+        raw = root / self.name / "raw"
+        try:
+            for path in (root, raw.parent, raw):
+                if path.exists() and not path.is_dir():
+                    raise InputError(f"{path} is not a directory; {self._elsewhere}")
+            missing = [name for name in self.files if not (raw / name).exists()]
+            if missing:
+                self._verify(raw, [name for name in self.files if name not in missing])
+                self._download(root, raw, missing)
+            images, labels, test_images, test_labels = map(_parse_idx, self._verify(raw, list(self.files)))
+        except OSError as error:
+            raise InputError(f"cannot read {error.filename or raw}: {error.strerror}; {self._elsewhere}") from error
+        return Split(images.unsqueeze(1), labels.long()), Split(test_images.unsqueeze(1), test_labels.long())
+
+    @property
+    def _elsewhere(self) -> str:
+        return f"name a directory that holds {self.name}/raw with --data-dir or $DATA_DIR"
+
+    def _verify(self, raw: Path, names: list[str]) -> list[bytes]:
+        """The content of the named files. Raises InputError for the first that is not as published."""
+        contents = []
+        for name in names:
+            content = (raw / name).read_bytes()
+            if fault := self._fault(name, content):
+                raise InputError(f"{raw / name} {fault}; delete it to have it downloaded again, or {self._elsewhere}")
+            contents.append(content)
+        return contents
+
+    def _fault(self, name: str, content: bytes) -> str | None:
+        size, checksum = self.files[name]
+        found = hashlib.sha256(content).hexdigest()
+        if found == checksum:
+            return None
+        if not content:
+            return f"is empty, expected {size:,} bytes"
+        for other, (_, other_checksum) in self.files.items():
+            if found == other_checksum:
+                return f"holds the content of {other}"
+        if len(content) != size:
+            return f"has {len(content):,} bytes, expected {size:,}"
+        return f"is corrupt: its SHA-256 begins {found[:8]}, expected {checksum[:8]}"
+
+    def _download(self, root: Path, raw: Path, missing: list[str]) -> None:
+        """Fetch into a scratch folder and move whole files: an interrupted download leaves nothing to be misread."""
+        try:
+            from torchvision import datasets
+
+            root.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=root, prefix="download-") as scratch:
+                fetched = Path(scratch) / self.name / "raw"
+                fetched.mkdir(parents=True)
+                for archive in raw.glob("*.gz"):  # torchvision checks these first, and may then need no network
+                    shutil.copyfile(archive, fetched / archive.name)
+                with _quiet_download():
+                    getattr(datasets, self.name)(scratch, download=True)
+                raw.mkdir(parents=True, exist_ok=True)
+                for name in missing:
+                    os.replace(fetched / name, raw / name)
+        except (ImportError, RuntimeError, OSError, http.client.HTTPException) as error:
+            raise UnavailableError(
+                f"{self.name} is not in {root}: {missing[0]} is missing and could not be downloaded ({_brief(error)}); "
+                f"put {', '.join(self.files)}, plain or .gz, into {raw}, {self._elsewhere}, or use --dataset digits"
+            ) from error
+
+
+def _brief(error: Exception) -> str:
+    """The last line of an error: torchvision lists every mirror it tried, and they mostly fail alike."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].removeprefix("<urlopen error ").removesuffix(">")
+
+
+@contextlib.contextmanager
+def _quiet_download() -> Iterator[None]:
+    """A limit on every wait for a server, and no progress bar where nobody watches. torchvision offers neither."""
+    timeout = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
+    try:
+        with contextlib.nullcontext() if sys.stderr.isatty() else contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        socket.setdefaulttimeout(timeout)
+
+
+def _parse_idx(content: bytes) -> Tensor:
+    """An IDX file of unsigned bytes: two zeros, type 8, number of axes, the axes as big-endian int32, the values."""
+    n_axes = content[3]
+    shape = struct.unpack_from(f">{n_axes}i", content, 4)
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=4 + 4 * n_axes).reshape(shape)
+
+
+def _load_digits(_: Path) -> tuple[Split, Split]:
+    """scikit-learn's embedded digits, 8x8 with levels 0..16, brought to MNIST's form: 20x20 in a frame of 28x28."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = torch.from_numpy(digits.images).unsqueeze(1) * (255 / 16)
+    images = torch.nn.functional.interpolate(images, size=(20, 20), mode="bilinear", align_corners=False)
+    # The small constant settles exact halves, which rounding errors would decide differently on different machines.
+    images = torch.nn.functional.pad((images + 1e-6).round().to(torch.uint8), (4, 4, 4, 4))
+    everything = Split(images, torch.from_numpy(digits.target).long())
+    return _hold_out(everything, len(everything) // 5)
+
+
+# Yann LeCun's MNIST, http://yann.lecun.com/exdb/mnist, uncompressed.
+_MNIST = IdxFiles(
+    "MNIST",
+    {
+        "train-images-idx3-ubyte": (47_040_016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+        "train-labels-idx1-ubyte": (60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+        "t10k-images-idx3-ubyte": (7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+        "t10k-labels-idx1-ubyte": (10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+    },
+)
+_DIGITS = tuple("0123456789")
+
+DATASETS: Mapping[str, Definition] = {
+    "mnist": Definition((1, 28, 28), _DIGITS, _MNIST.load),
+    "digits": Definition((1, 28, 28), _DIGITS, _load_digits),
+}

@@ -1,0 +1,139 @@
+"""A network in words and figures: on one line, as a layer table, as JSON, and what the authors of a known one state."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from models.baselines import Baseline, StatedResult
+from models.blocks import LayerCost
+from models.cost import FLOAT32_BYTES, Cost, compute_cost, trace_features
+from models.spec import ArchSpec, Block
+
+LEGEND = (
+    "a number is a 3x3 convolution of that many channels, (KxK)8 one with another kernel; after it p: padded, "
+    "s: separable, r: residual (two convolutions and a shortcut), b: bare (no batch norm, no activation); "
+    "pool: 2x2 max pool; GAP: global average pooling"
+)
+_KIND_MARKS = {"conv": "", "separable": "s", "residual": "r"}
+_LAYER_COLUMNS = ("layer", "kind", "output", "RF", "jump", "parameters", "MACs")
+_STATED_COLUMNS = ("stated accuracy, by recipe", "best", "at epoch", "last", "epochs", "taken from")
+TEXT_WIDTH = 80
+
+
+def percent(accuracy: float | None) -> str:
+    """0.9947 as "99.47 %"."""
+    return "-" if accuracy is None else f"{100 * accuracy:.2f} %"
+
+
+def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
+    """Aligned columns, two spaces apart; `align` has one character a column, "<" or ">"."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    layout = "  ".join(f"{{:{side}{width}}}" for side, width in zip(align, widths, strict=True))
+    return "\n".join(layout.format(*line).rstrip() for line in lines)
+
+
+def wrapped(text: str, indent: str = "", hanging: str = "  ") -> str:
+    """Text in lines of at most TEXT_WIDTH columns: the first behind `indent`, the others behind `indent + hanging`."""
+    # textwrap breaks at ASCII spaces only, so that a number keeps its percent sign.
+    text = text.replace(" %", "\u00a0%")
+    lines = textwrap.fill(
+        text, TEXT_WIDTH, initial_indent=indent, subsequent_indent=indent + hanging, break_on_hyphens=False
+    )
+    return lines.replace("\u00a0", " ")
+
+
+def architecture_line(spec: ArchSpec) -> str:
+    """The layers in order, as in "8 16 · pool · (1x1)8 12 16p · GAP (1x1)10"; LEGEND says what the marks mean.
+
+    Order of batch norm and activation, biases and dropout are not shown.
+    """
+    parts: list[str] = []
+    for stage in spec.stages:
+        if stage.blocks:
+            parts.append(" ".join(map(_block_mark, stage.blocks)))
+        if stage.pool:
+            parts.append("pool" if stage.pool == 2 else f"pool{stage.pool}")
+    return " · ".join([*parts, " ".join(_head_marks(spec))])
+
+
+def _block_mark(block: Block) -> str:
+    kernel = "" if block.kernel_size == 3 else f"({block.kernel_size}x{block.kernel_size})"
+    # A residual block is always padded, and a 1x1 convolution never needs to be.
+    padded = block.padding == "same" and block.kernel_size > 1 and block.kind != "residual"
+    bare = not block.batch_norm and block.activation is None
+    return f"{kernel}{block.out_channels}{_KIND_MARKS[block.kind]}{'p' * padded}{'b' * bare}"
+
+
+def _head_marks(spec: ArchSpec) -> list[str]:
+    last_map = trace_features(spec)[-1]
+    hidden = [_block_mark(block) for block in spec.head.hidden]
+    return {
+        "gap_linear": ["GAP", f"linear {spec.n_classes}"],
+        "gap_conv": ["GAP", *hidden, f"(1x1){spec.n_classes}"],
+        "conv_gap": [f"(1x1){spec.n_classes}", "GAP"],
+        "conv": [*hidden, f"({last_map.height}x{last_map.width}){spec.n_classes}"],
+        "flatten_linear": ["flatten", f"linear {spec.n_classes}"],
+    }[spec.head.kind]
+
+
+def layer_table(cost: Cost) -> str:
+    """One line a layer, outputs as channels x height x width, and the totals below."""
+    return f"{text_table(_LAYER_COLUMNS, map(_layer_cells, cost.layers), '<<<>>>>')}\n\n{_totals(cost)}"
+
+
+def _layer_cells(row: LayerCost) -> tuple[str, ...]:
+    output = f"{row.channels}x{row.height}x{row.width}"
+    return row.name, row.kind, output, str(row.receptive_field), str(row.jump), f"{row.n_params:,}", f"{row.macs:,}"
+
+
+def _totals(cost: Cost) -> str:
+    return (
+        f"total: {cost.n_params:,} parameters, {cost.macs:,} MACs\n"
+        f"receptive field (RF): {cost.receptive_field} at the logits, {cost.feature_receptive_field} before the head\n"
+        f"peak activation memory: {cost.peak_activation_bytes:,} bytes in float32, {_int8_bytes(cost):,} in int8"
+    )
+
+
+def _int8_bytes(cost: Cost) -> int:
+    return cost.peak_activation_bytes // FLOAT32_BYTES
+
+
+def describe_json(spec: ArchSpec, cost: Cost) -> dict[str, Any]:
+    """The same for programs, JSON types only; ArchSpec.from_dict reads "arch"."""
+    return {
+        "key": spec.key(),
+        "architecture": architecture_line(spec),
+        "n_params": cost.n_params,
+        "macs": cost.macs,
+        "receptive_field": cost.receptive_field,
+        "feature_receptive_field": cost.feature_receptive_field,
+        "peak_activation_bytes": cost.peak_activation_bytes,
+        "peak_activation_bytes_int8": _int8_bytes(cost),
+        "arch": spec.to_dict(),
+        "layers": [row._asdict() for row in cost.layers],
+    }
+
+
+def describe_baseline(baseline: Baseline) -> str:
+    """What the authors of a hand-designed network state of it, where they and arithmetic differ, and the source."""
+    cost = compute_cost(baseline.spec)
+    results = text_table(_STATED_COLUMNS, [_stated_cells(*item) for item in baseline.stated.items()], "<>>>><")
+    lines = []
+    if baseline.n_params_stated != f"{cost.n_params:,}":
+        lines.append(f"stated parameters: {baseline.n_params_stated}; they are {cost.n_params:,}")
+    if baseline.receptive_field_stated not in (None, cost.receptive_field):
+        lines.append(f"stated receptive field: {baseline.receptive_field_stated}; it is {cost.receptive_field}")
+    lines += [f"source: {baseline.source}", "discrepancies and doubts:"]
+    lines += [f"- {discrepancy}" for discrepancy in baseline.discrepancies]
+    title = f"{baseline.id}: {baseline.title}\n{architecture_line(baseline.spec)}"
+    return "\n\n".join((title, results, "\n".join(map(wrapped, lines))))
+
+
+def _stated_cells(recipe: str, result: StatedResult) -> tuple[str, ...]:
+    about = "about " * result.approximate
+    best = "-" if result.best_accuracy is None else f"{about}{percent(result.best_accuracy)}"
+    epochs = ", ".join(map(str, result.best_epochs)) or "-"
+    return recipe, best, epochs, percent(result.last_accuracy), str(result.epochs), result.origin

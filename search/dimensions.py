@@ -1,0 +1,93 @@
+"""The kinds of searched dimension: how each is asked of an Optuna trial, and how it is drawn without one."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class SuggestsValues(Protocol):
+    """The part of an Optuna trial that is used here."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        """A whole number from [low, high]."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """A number from [low, high]."""
+
+    def suggest_categorical(self, name: str, choices: tuple[Any, ...]) -> Any:
+        """One of the choices."""
+
+
+@dataclass(frozen=True)
+class IntRange:
+    """Whole numbers from low to high, both included."""
+
+    name: str
+    low: int
+    high: int
+    default: int
+    log: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.low} to {self.high}{', log scale' if self.log else ''}"
+
+    def suggest(self, trial: SuggestsValues) -> int:
+        """Ask the trial for a value."""
+        return trial.suggest_int(self.name, self.low, self.high, log=self.log)
+
+    def sample(self, rng: random.Random) -> int:
+        """Draw a value as a random search would."""
+        if not self.log:
+            return rng.randint(self.low, self.high)
+        # Half a unit on either side gives both ends their share, as Optuna does.
+        drawn: float = (self.low - 0.5) * ((self.high + 0.5) / (self.low - 0.5)) ** rng.random()
+        return min(max(round(drawn), self.low), self.high)
+
+
+@dataclass(frozen=True)
+class FloatRange:
+    """Numbers from low to high."""
+
+    name: str
+    low: float
+    high: float
+    default: float
+    log: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}{', log scale' if self.log else ''}"
+
+    def suggest(self, trial: SuggestsValues) -> float:
+        """Ask the trial for a value."""
+        return trial.suggest_float(self.name, self.low, self.high, log=self.log)
+
+    def sample(self, rng: random.Random) -> float:
+        """Draw a value as a random search would."""
+        if not self.log:
+            return rng.uniform(self.low, self.high)
+        return float(self.low * (self.high / self.low) ** rng.random())
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few values without an order."""
+
+    name: str
+    choices: tuple[Any, ...]
+    default: Any
+
+    def __str__(self) -> str:
+        return " | ".join(map(str, self.choices))
+
+    def suggest(self, trial: SuggestsValues) -> Any:
+        """Ask the trial for a value."""
+        return trial.suggest_categorical(self.name, self.choices)
+
+    def sample(self, rng: random.Random) -> Any:
+        """Draw a value as a random search would."""
+        return rng.choice(self.choices)
+
+
+Dimension = IntRange | FloatRange | Choice

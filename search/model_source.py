@@ -1,0 +1,202 @@
+"""The text of a stand-alone model.py: a network written out layer by layer, which needs torch and nothing else.
+
+The layers are read off the module that `build_model` makes (on the meta device, which holds no numbers), so that the
+text follows every kind of block. The same arguments give the same bytes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.blocks import Residual
+from models.build import build_model
+from models.spec import ArchSpec
+from search.data import Dataset
+from search.model_docstring import LINE_LENGTH, model_docstring
+from search.trained_model import ModelSource
+
+# Layers whose arguments can be read off attributes of the same names.
+_LAYERS = (
+    nn.AdaptiveAvgPool2d,
+    nn.BatchNorm2d,
+    nn.Conv2d,
+    nn.Dropout,
+    nn.Flatten,
+    nn.GELU,
+    nn.Hardswish,
+    nn.Identity,
+    nn.LeakyReLU,
+    nn.Linear,
+    nn.MaxPool2d,
+    nn.ReLU,
+    nn.SiLU,
+)
+_SHAPE_CHANGING = (nn.AdaptiveAvgPool2d, nn.Conv2d, nn.Linear, nn.MaxPool2d)
+# Modules whose arguments are their children. The source of those that are not torch's is copied.
+_CONTAINERS = {nn.Sequential: "nn.Sequential", Residual: "Residual"}
+_COPIED = (Residual,)
+
+
+def model_source(source: ModelSource, data: Dataset) -> str:
+    """Write model.py. Its Net has the state_dict keys of build_model(source.arch) and, by its weights, the same logits.
+
+    Raises TypeError for a layer that is not known here.
+    """
+    with torch.device("meta"):
+        model = build_model(source.arch)
+    kinds = {type(module) for module in model.modules()}
+    header = "\n\n".join([model_docstring(source, data), _IMPORTS, _constants(data)])
+    copies = [inspect.getsource(kind).strip() for kind in _COPIED if kind in kinds]
+    return "\n\n\n".join([header, *copies, _net(model, source.arch), _FUNCTIONS])
+
+
+_IMPORTS = """\
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn"""
+
+_FUNCTIONS = '''\
+def preprocess(images: Tensor) -> Tensor:
+    """Turn uint8 images (N, C, H, W) into what the network was trained on: normalised float32."""
+    if images.dtype != torch.uint8 or images.shape[1:] != INPUT_SHAPE:
+        found = f"{images.dtype} of shape {tuple(images.shape)}"
+        raise ValueError(f"images must be torch.uint8 of shape (N, *{INPUT_SHAPE}), got {found}")
+    mean = torch.tensor(MEAN, device=images.device).view(-1, 1, 1)
+    std = torch.tensor(STD, device=images.device).view(-1, 1, 1)
+    return (images.float().div(255) - mean) / std
+
+
+def load(path: str | Path = WEIGHTS) -> Net:
+    """Return the trained network on the CPU, in evaluation mode."""
+    net = Net()
+    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return net.eval()
+
+
+@torch.inference_mode()
+def accuracy(net: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 1000) -> float:
+    """Share of right answers on uint8 images (N, C, H, W) with labels (N,), in [0, 1]."""
+    n_correct = 0
+    for batch, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+        n_correct += (net(preprocess(batch)).argmax(1) == answers).sum().item()
+    return n_correct / len(labels)
+
+
+def main() -> None:
+    """Say what this file is good for."""
+    n_params = sum(parameter.numel() for parameter in Net().parameters())
+    print(f"{n_params:,} parameters, {len(CLASSES)} classes")
+    print("import model; logits = model.load()(model.preprocess(images))  # uint8 (N, C, H, W)")
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+
+def _constants(data: Dataset) -> str:
+    lines = [
+        _tuple_constant("CLASSES", data.classes),
+        f"INPUT_SHAPE = {data.input_shape}  # channels, height, width",
+        "# Per channel, of the training images scaled to [0, 1].",
+        _tuple_constant("MEAN", data.mean),
+        _tuple_constant("STD", data.std),
+        'WEIGHTS = Path(__file__).with_name("weights.pt")',
+    ]
+    return "\n".join(lines)
+
+
+def _tuple_constant(name: str, values: tuple[Any, ...]) -> str:
+    """An assignment, on one line where it fits."""
+    items = [_literal(value) for value in values]
+    line = f"{name} = ({', '.join(items)}{',' if len(items) == 1 else ''})"
+    if len(line) <= LINE_LENGTH:
+        return line
+    return "\n".join([f"{name} = (", *(f"    {item}," for item in items), ")"])
+
+
+def _literal(value: object) -> str:
+    """`repr`, but with a formatter's double quotes around a text that has none inside."""
+    text = repr(value)
+    return f'"{text[1:-1]}"' if isinstance(value, str) and text[0] == "'" and '"' not in text else text
+
+
+def _net(model: nn.Sequential, spec: ArchSpec) -> str:
+    """The class Net: one attribute for each child of `model`, chained in order."""
+    shapes = _output_shapes(model, spec)
+    shape = ", ".join(map(str, spec.input_shape))
+    names = [name for name, _ in model.named_children()]
+    parts = ["\n".join(_construction(child, shapes, indent=8)).strip(" ,") for child in model.children()]
+    lines = [
+        "class Net(nn.Module):",
+        f'    """Images (N, {shape}), as `preprocess` returns them, to logits (N, {spec.n_classes})."""',
+        "",
+        "    def __init__(self) -> None:",
+        "        super().__init__()",
+        *(f"        self.{name} = {part}" for name, part in zip(names, parts, strict=True)),
+        "",
+        "    def forward(self, x: Tensor) -> Tensor:",
+        f'        """Shapes: (N, {shape}) to (N, {spec.n_classes})."""',
+        *(f"        x = self.{name}(x)" for name in names[:-1]),
+        f"        return self.{names[-1]}(x)",
+    ]
+    return "\n".join(lines)
+
+
+def _output_shapes(model: nn.Module, spec: ArchSpec) -> dict[nn.Module, tuple[int, ...]]:
+    """What each module returns for one image, without the batch axis."""
+    shapes: dict[nn.Module, tuple[int, ...]] = {}
+
+    def note(module: nn.Module, _: object, output: Tensor) -> None:
+        shapes[module] = tuple(output.shape[1:])
+
+    for module in model.modules():
+        module.register_forward_hook(note)
+    # With whatever memory holds for weights: on meta itself, a first forward pass takes a second to import.
+    with torch.inference_mode():
+        model.to_empty(device="cpu").eval()(torch.zeros(1, *spec.input_shape))
+    return shapes
+
+
+def _construction(module: nn.Module, shapes: Mapping[nn.Module, tuple[int, ...]], indent: int) -> list[str]:
+    """The lines that construct `module`, ending in a comma."""
+    margin = " " * indent
+    if type(module) in _CONTAINERS:
+        children = [line for child in module.children() for line in _construction(child, shapes, indent + 4)]
+        return [f"{margin}{_CONTAINERS[type(module)]}(", *children, f"{margin}),"]
+    comment = "  # " + "x".join(map(str, shapes[module])) if isinstance(module, _SHAPE_CHANGING) else ""
+    return [f"{margin}{_call(module)},{comment}"]
+
+
+def _call(layer: nn.Module) -> str:
+    """A constructor call such as `nn.Conv2d(1, 8, 3, bias=False)`; arguments at torch's default are left out."""
+    kind = type(layer)
+    if kind not in _LAYERS:
+        raise TypeError(f"no source is known for a layer of type {kind.__name__}; see _LAYERS in search.model_source")
+    arguments = []
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if name in ("device", "dtype") or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        value = _argument(layer, name)
+        if parameter.default is parameter.empty:
+            arguments.append(_literal(value))
+        elif value != parameter.default:
+            arguments.append(f"{name}={_literal(value)}")
+    return f"nn.{kind.__name__}({', '.join(arguments)})"
+
+
+def _argument(layer: nn.Module, name: str) -> Any:
+    """The value of a constructor argument, as one would write it."""
+    value = getattr(layer, name)
+    if name == "bias":
+        return value is not None
+    if isinstance(layer, nn.MaxPool2d) and name == "stride" and value == layer.kernel_size:
+        return None  # torch's default for a stride of the kernel's side
+    # Torch keeps a kernel of 3 as (3, 3).
+    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value

@@ -1,0 +1,86 @@
+"""Where a study lies: its folder, its storage, and the right to write there."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from search.config import InputError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study lies: the folder of all studies, its name there (None: not chosen yet), its storage.
+
+    The default storage (None) is `studies.db`, one SQLite file for all studies of the folder; a study that was given a
+    database of its own, `study.db` in its folder, is read from there.
+    """
+
+    out: Path
+    name: str | None = None
+    storage: str | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The study's own folder: report, trials, weights, winner. Raises InputError for a name no folder can have."""
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", self.name or ""):
+            raise InputError(f"a study's name is made of letters, digits, '.', '_' and '-', got {self.name!r:.120}")
+        return self.out / str(self.name)
+
+    @property
+    def url(self) -> str:
+        """The storage's SQLAlchemy URL."""
+        if self.storage:
+            return self.storage
+        own = self.folder / "study.db" if self.name else None
+        return f"sqlite:///{own if own and own.is_file() else self.out / 'studies.db'}"
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The database file, where the storage is one."""
+        return Path(self.url.removeprefix("sqlite:///")) if self.url.startswith("sqlite:///") else None
+
+    @property
+    def shown_url(self) -> str:
+        """The URL without its password."""
+        try:
+            return make_url(self.url).render_as_string(hide_password=True)
+        except ArgumentError:
+            raise InputError("--storage is not a database URL; an example: sqlite:///studies/studies.db") from None
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and see that it can be written to. Raises InputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
+
+
+@contextmanager
+def only_one(place: Place) -> Iterator[None]:
+    """Hold the study for this process; on a shared server, where many work on one study, there is nothing to hold."""
+    if not place.url.startswith("sqlite:"):
+        yield
+        return
+    lock = filelock.FileLock(place.folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        message = f"study {place.name} is being run by another process; wait for it or choose another --study"
+        raise InputError(message) from error
+    try:
+        yield
+    finally:
+        lock.release()

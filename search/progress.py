@@ -1,0 +1,41 @@
+"""The progress line of a running study."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Self
+
+import optuna
+from tqdm import tqdm
+
+from search.study import n_trained
+from search.trials import FINISHED, REFUSED, STOPPED
+
+
+class Progress:
+    """One line on a terminal: trained, refused, stopped, best so far, time left. Silent where there is no terminal."""
+
+    def __init__(self, study: optuna.Study, n_trials: int) -> None:
+        done = n_trained(study.get_trials(deepcopy=False))
+        layout = "{n_fmt}/{total_fmt} trained{postfix} |{bar}| {elapsed}, {remaining} left"
+        self._bar = tqdm(total=n_trials, initial=min(done, n_trials), bar_format=layout, disable=None, ncols=80)
+
+    def __call__(self, study: optuna.Study) -> None:
+        """Show where the study stands."""
+        if self._bar.disable:
+            return
+        trials = study.get_trials(deepcopy=False)
+        counts = Counter(trial.user_attrs.get("outcome") for trial in trials)
+        values = [trial.value for trial in trials if trial.value is not None]
+        best = f", best {max(values):.2%}" if counts[FINISHED] and values else ""
+        postfix = f", {counts[REFUSED]} refused, {counts[STOPPED]} stopped{best}"
+        self._bar.set_postfix_str(postfix, refresh=False)
+        # Overshoot by side-by-side workers would make tqdm drop the total.
+        self._bar.update(min(n_trained(trials), self._bar.total) - self._bar.n)
+        self._bar.refresh()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.close()

@@ -1,0 +1,66 @@
+"""What it takes to repeat a run: code, versions, machine."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "torchvision", "optuna", "pandas", "scikit-learn", "numpy")
+
+
+def environment() -> dict[str, Any]:
+    """Versions, machine and code revision, as plain JSON types."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "revision": _revision(),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _revision() -> str | None:
+    """The git commit of this code, with "+changes" where files differ from it; None outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    try:
+        commit, status = (
+            subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout
+            for arguments in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit.strip() + ("+changes" if status.strip() else "")
+
+
+def write_config(path: Path, settings: Mapping[str, Any]) -> None:
+    """Write or extend config.json: the settings once, and one entry in `runs` for every time the study was run."""
+    try:
+        runs = json.loads(path.read_text())["runs"]
+    except (OSError, ValueError, KeyError):
+        runs = []
+    runs.append({"started": datetime.now(UTC).isoformat(timespec="seconds"), "argv": sys.argv[1:], **environment()})
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({"settings": dict(settings), "runs": runs}, indent=2) + "\n")
+    partial.replace(path)

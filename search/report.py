@@ -1,0 +1,111 @@
+"""A study's report: text for the terminal, report.md, and trials.csv with one row a trial."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from search.describe import text_table, wrapped
+from search.report_markdown import markdown_report
+from search.report_parts import (
+    BASELINE_ALIGN,
+    BASELINE_COLUMNS,
+    BASELINE_RULE,
+    NO_WINNER,
+    TOP_ALIGN,
+    TOP_COLUMNS,
+    baseline_rows,
+    headline,
+    proposal_lines,
+    top_rows,
+    winner_facts,
+)
+from search.summary import StudySummary, summarise
+from search.trials import TrialRecord
+from space import DIMENSIONS
+
+__all__ = ["StudySummary", "markdown_report", "summarise", "terminal_report", "trials_table", "write_report"]
+
+_DTYPES = {int: "Int64", float: "Float64", bool: "boolean", str: "string"}
+_COLUMNS = {
+    "number": int,
+    "index": int,
+    "outcome": str,
+    "reason": str,
+    "value": float,
+    "n_params": int,
+    "macs": int,
+    "receptive_field": int,
+    "peak_activation_bytes": int,
+    "seconds": float,
+    "seed": int,
+    "precision": str,
+    "baseline": str,
+    "repeats": int,
+}
+
+
+def terminal_report(summary: StudySummary) -> str:
+    """The study in at most 80 columns."""
+    sections = [
+        *([wrapped(f"*** {summary.notice}", hanging="    ")] if summary.notice else []),
+        "\n".join(map(wrapped, headline(summary))),
+        _section("Winner", _winner_lines(summary)),
+        *([_section("Top ten", _table_lines(TOP_COLUMNS, top_rows(summary), TOP_ALIGN))] if summary.top else []),
+        _section("Hand-designed networks", _table_lines(BASELINE_COLUMNS, baseline_rows(summary), BASELINE_ALIGN)),
+        wrapped(BASELINE_RULE, indent="  ", hanging=""),
+        _section("Proposals", [wrapped(line, indent="  ") for line in proposal_lines(summary)]),
+    ]
+    return "\n\n".join(sections)
+
+
+def _section(title: str, lines: Iterable[str]) -> str:
+    return "\n".join((title, *lines))
+
+
+def _winner_lines(summary: StudySummary) -> list[str]:
+    facts = winner_facts(summary)
+    if not facts:
+        return [f"  {NO_WINNER}"]
+    width = max(map(len, facts)) + 2
+    return [wrapped(f"{name:{width}}{value}", indent="  ", hanging=" " * width) for name, value in facts.items()]
+
+
+def _table_lines(header: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> list[str]:
+    return [f"  {line}" for line in text_table(header, rows, align).splitlines()]
+
+
+def trials_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
+    """One row a trial: its facts, then the value of every searched dimension. What a trial does not have is missing."""
+    rows = [{**vars(record), "reason": record.reason or None} for record in records]
+    columns = {name: _column([row[name] for row in rows], kind) for name, kind in _COLUMNS.items()}
+    last_epochs = [row["curve"][-1] if row["curve"] else {} for row in rows]
+    columns["last_train_accuracy"] = _column([epoch.get("train_accuracy") for epoch in last_epochs], float)
+    for dimension in DIMENSIONS:
+        values = [row["params"].get(dimension.name) for row in rows]
+        columns[dimension.name] = _column(values, type(dimension.default))
+    return pd.DataFrame(columns)
+
+
+def _column(values: list[object], kind: type) -> pd.api.extensions.ExtensionArray:
+    # Types that know missing values: an n_params that one trial lacks does not turn all others into 7496.0.
+    return pd.array(values, dtype=_DTYPES[kind])
+
+
+def write_report(summary: StudySummary, records: Iterable[TrialRecord], folder: Path) -> None:
+    """Write report.md and trials.csv; either file is the old one or the new one, never a part."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / "report.md", markdown_report(summary))
+    _write(folder / "trials.csv", trials_table(records).to_csv(index=False))
+
+
+def _write(path: Path, text: str) -> None:
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,115 @@
+"""What the terminal report and report.md both say, as words and table cells."""
+
+from __future__ import annotations
+
+from search.config import SearchConfig
+from search.describe import architecture_line, percent
+from search.doubts import SELECTED_ON
+from search.summary import BaselineResult, StudySummary
+from search.trials import TrialRecord
+
+NO_WINNER = "No trial has finished yet."
+TOP_COLUMNS = ("rank", "trial", "accuracy", "parameters", "MACs", "RF", "hand-designed")
+TOP_ALIGN = ">>>>>><"
+BASELINE_COLUMNS = ("network", "parameters", "fits", "stated best", "epochs", "in this study")
+BASELINE_ALIGN = "<><>><"
+BASELINE_RULE = (
+    "The hand-designed networks in this study are trained with the search's default recipe, not with their own: the "
+    "last column compares networks. Their authors' figures come from recipes of their own and are those of the best "
+    "epoch on the test set."
+)
+_EPOCH_RULES = {
+    "last": "accuracy after epoch {}, the last",
+    "best": "highest accuracy of epochs 1 to {}",
+    "last3": "mean accuracy of the last 3 of {} epochs",
+}
+
+
+def headline(summary: StudySummary) -> list[str]:
+    """Two lines: what was searched for, and what its figures mean."""
+    config = summary.config
+    limits = [f"at most {config.max_params:,} parameters"]
+    limits += [f"{config.max_macs:,} MACs"] if config.max_macs else []
+    limits += [f"{config.max_memory:,} bytes of activations"] if config.max_memory else []
+    return [
+        f"Study {summary.name}: {config.data.dataset}, {', '.join(limits)}",
+        f"Selected on {SELECTED_ON[config.data.select_on]}; a trial's value is its {epoch_rule(config)}",
+    ]
+
+
+def epoch_rule(config: SearchConfig) -> str:
+    """Which epoch's accuracy is the value of a trial."""
+    return _EPOCH_RULES[config.score].format(config.epochs)
+
+
+def winner_facts(summary: StudySummary) -> dict[str, str]:
+    """What the winner is, by name; empty if there is none."""
+    winner, config = summary.winner, summary.config
+    if winner is None:
+        return {}
+    facts = {"trial": str(winner.number)}
+    facts |= {"hand-designed": winner.baseline} if winner.baseline else {}
+    facts["accuracy"] = f"{percent(winner.value)}, selected on {SELECTED_ON[config.data.select_on]}"
+    if summary.test_accuracy is not None and config.data.select_on != "test":
+        facts["on test"] = f"{percent(summary.test_accuracy)}, on images that the search never saw"
+    if winner.n_params is not None:
+        slack = config.max_params - winner.n_params
+        facts["parameters"] = f"{winner.n_params:,}, {slack:,} below the budget of {config.max_params:,}"
+    facts |= {"MACs": count(winner.macs), "receptive field": count(winner.receptive_field)}
+    facts |= {"architecture": architecture_line(winner.arch)} if winner.arch else {}
+    return facts
+
+
+def count(value: int | None) -> str:
+    """7496 as "7,496"."""
+    return "-" if value is None else f"{value:,}"
+
+
+def top_rows(summary: StudySummary) -> list[tuple[str, ...]]:
+    """The cells of the best trials, under TOP_COLUMNS."""
+    return [_top_row(rank, record) for rank, record in enumerate(summary.top, start=1)]
+
+
+def _top_row(rank: int, record: TrialRecord) -> tuple[str, ...]:
+    costs = (record.n_params, record.macs, record.receptive_field)
+    return str(rank), str(record.number), percent(record.value), *map(count, costs), record.baseline or ""
+
+
+def baseline_rows(summary: StudySummary) -> list[tuple[str, ...]]:
+    """The cells of all hand-designed networks, under BASELINE_COLUMNS."""
+    return [_baseline_row(result) for result in summary.baselines]
+
+
+def _baseline_row(result: BaselineResult) -> tuple[str, ...]:
+    stated = f"{'about ' * result.approximate}{percent(result.stated_accuracy)}"
+    here = result.remark if result.value is None else percent(result.value)
+    return result.id, f"{result.n_params:,}", "yes" if result.fits else "no", stated, str(result.stated_epochs), here
+
+
+def proposal_lines(summary: StudySummary) -> list[str]:
+    """How many candidates were proposed, what became of them, and how long their training took."""
+    counts = summary.counts
+    share = f" ({counts.feasible / counts.proposed:.1%})" if counts.proposed else ""
+    trained = {"finished": counts.finished, "stopped early": counts.stopped, "diverged": counts.diverged}
+    others = {
+        "refused, over a limit": counts.refused,
+        "repeated an earlier one": counts.repeated,
+        "interrupted": counts.interrupted,
+        "running": counts.running,
+    }
+    return [
+        f"feasible / proposed: {counts.feasible:,} / {counts.proposed:,}{share}",
+        f"trained: {_listed(trained)}",
+        f"not trained: {_listed(others)}",
+        f"time spent training, summed over trials: {_duration(summary.seconds)}",
+    ]
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return "; ".join(f"{n:,} {what}" for what, n in counts.items() if n) or "none"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,247 @@
+"""Open or resume a study, propose, stop: everything about the search that knows nothing of networks.
+
+A study repeats itself: with one worker, the same seed gives the same proposals and values, also when it was interrupted
+and resumed. For that every proposal has an index, its place in the sequence that an uninterrupted study would have
+made, and all its randomness (sampler and training) comes from the study's seed and that index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+
+from search.config import InputError
+from search.trials import REFUSED, TRAINED, TrialFailedError
+
+# The command line has lines of its own for what Optuna would log.
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+Objective = Callable[[optuna.Trial], float]
+
+# A study in which this many proposals in a row were refused has nowhere to go.
+MAX_REFUSED_IN_A_ROW = 100
+MAX_RETRIES = 3
+SQLITE_BUSY_SECONDS = 60
+SETTINGS = "settings"
+
+
+def open_storage(url: str) -> RDBStorage:
+    """The storage at a SQLAlchemy URL; a new SQLite file is created. Raises InputError."""
+    is_sqlite = url.startswith("sqlite:")
+    options: dict[str, Any] = {"connect_args": {"timeout": SQLITE_BUSY_SECONDS}} if is_sqlite else {}
+    try:
+        storage = RDBStorage(url, engine_kwargs=options)
+    except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
+        # The URL may hold a password, so it is not repeated here.
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise InputError(f"cannot open the {url.partition(':')[0]} storage: {reason}; check --storage") from error
+    if is_sqlite:
+        event.listen(storage.engine, "connect", _set_sqlite_pragmas)
+        storage.engine.dispose()  # connections made so far lack the settings
+    return storage
+
+
+def _set_sqlite_pragmas(connection: Any, _record: object) -> None:
+    # Readers do not block the writer, and a commit no longer waits for the disk: six times faster. A killed process
+    # loses nothing; a power cut may lose the last commits but leaves the file whole.
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def load_study(storage: RDBStorage, name: str) -> optuna.Study:
+    """An existing study. Raises InputError that lists the ones there are."""
+    try:
+        return optuna.load_study(study_name=name, storage=storage)
+    except KeyError as error:
+        names = ", ".join(sorted(optuna.get_all_study_names(storage))) or "none yet"
+        raise InputError(f"there is no study {name!r} here; there are: {names}") from error
+
+
+def open_study(storage: RDBStorage, name: str, settings: Mapping[str, Any]) -> optuna.Study:
+    """Create the study, or resume it if it was made with the same settings; InputError names the differences."""
+    study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
+    found = study.user_attrs.get(SETTINGS)
+    if found is None:
+        study.set_user_attr(SETTINGS, dict(settings))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(["accuracy"])
+    elif found != settings:
+        differences = ", ".join(_differences(found, settings))
+        raise InputError(f"study {name!r} was made with other settings: {differences}; choose another --study name")
+    return study
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:
+    lines: list[str] = []
+    for key in sorted({*found, *wanted}):
+        old, new = found.get(key), wanted.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            lines.append(f"{prefix}{key} {old} there, {new} now")
+    return lines
+
+
+def enqueue(study: optuna.Study, starts: Mapping[str, Mapping[str, Any]]) -> None:
+    """Queue named points (the hand-designed networks) as the first trials, once in the life of the study."""
+    known = {trial.user_attrs.get("baseline") for trial in study.get_trials(deepcopy=False)}
+    for name, params in starts.items():
+        if name not in known:
+            study.enqueue_trial(dict(params), user_attrs={"baseline": name})
+
+
+def requeue_lost(study: optuna.Study, *, running_are_lost: bool) -> int:
+    """Queue again every trial that was interrupted or whose process died; how many.
+
+    running_are_lost: nobody else works on this study, so a trial marked running has no one left to finish it.
+    """
+    trials = study.get_trials(deepcopy=False)
+    retried = {trial.user_attrs.get("retry_of") for trial in trials}
+    n_requeued = 0
+    for trial in trials:
+        if trial.state == TrialState.RUNNING and running_are_lost:
+            study.tell(trial.number, state=TrialState.FAIL)
+        elif trial.state != TrialState.FAIL or "outcome" in trial.user_attrs:
+            continue
+        retries = trial.user_attrs.get("retries", 0)
+        if trial.number in retried or retries >= MAX_RETRIES:
+            continue
+        facts = {"retry_of": trial.number, "retries": retries + 1, "index": _index(trial, trials)}
+        facts |= {"baseline": trial.user_attrs["baseline"]} if "baseline" in trial.user_attrs else {}
+        study.enqueue_trial(dict(trial.params or trial.system_attrs.get("fixed_params", {})), user_attrs=facts)
+        n_requeued += 1
+    return n_requeued
+
+
+def _index(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
+    """The trial's place in the sequence of proposals; one that is run again keeps its first."""
+    kept = trial.user_attrs.get("index")
+    if kept is not None:
+        return int(kept)
+    return trial.number - sum("retry_of" in earlier.user_attrs for earlier in trials if earlier.number < trial.number)
+
+
+def derived_seed(seed: int, *parts: object) -> int:
+    """A 32-bit seed that depends on `seed` and every part, and on nothing else."""
+    return int.from_bytes(hashlib.sha256(repr((seed, *parts)).encode()).digest()[:4], "big")
+
+
+class SeededSampler(BaseSampler):
+    """Gives every proposal a fresh sampler, seeded by the study's seed and the proposal's index.
+
+    An ordinary seeded sampler goes on from where its generator stands, so that a resumed study would repeat its first
+    proposals, and workers with one seed would propose alike.
+    """
+
+    def __init__(self, seed: int, make_sampler: Callable[[int], BaseSampler]) -> None:
+        self._seed = seed
+        self._make_sampler = make_sampler
+        self._sampler = make_sampler(seed)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Called first in every proposal that needs sampling."""
+        index = _index(trial, study.get_trials(deepcopy=False))
+        self._sampler = self._make_sampler(derived_seed(self._seed, "sampler", index))
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """See BaseSampler."""
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """See BaseSampler."""
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+
+def make_sampler(name: str, seed: int) -> BaseSampler:
+    """The sampler of that name."""
+    if name == "random":
+        return SeededSampler(seed, lambda trial_seed: RandomSampler(seed=trial_seed))
+    return SeededSampler(seed, lambda trial_seed: TPESampler(seed=trial_seed, multivariate=True, constant_liar=True))
+
+
+def make_pruner(name: str, epochs: int) -> BasePruner:
+    """The pruner of that name.
+
+    The median pruner compares a trial's best epoch so far with the median of the finished trials at this epoch, so one
+    bad epoch stops nothing; it waits for a third of the epochs and for five finished trials to compare with.
+    """
+    if name == "none":
+        return NopPruner()
+    return MedianPruner(n_startup_trials=5, n_warmup_steps=max(1, epochs // 3), n_min_trials=5)
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """Stops the study at `n_trials` trained trials, or when no proposal fits any more."""
+
+    n_trials: int
+
+    def is_reached(self, study: optuna.Study) -> bool:
+        """Whether the study has all its trials, or only refusals left."""
+        trials = study.get_trials(deepcopy=False)
+        return n_trained(trials) >= self.n_trials or n_refused_in_a_row(trials) >= MAX_REFUSED_IN_A_ROW
+
+
+def n_trained(trials: Sequence[FrozenTrial]) -> int:
+    """How many candidates were trained: finished, stopped or diverged."""
+    return sum(trial.user_attrs.get("outcome") in TRAINED for trial in trials)
+
+
+def n_refused_in_a_row(trials: Sequence[FrozenTrial]) -> int:
+    """How many proposals the study ends with that were refused."""
+    count = 0
+    for trial in reversed(trials):
+        if trial.user_attrs.get("outcome") == REFUSED:
+            count += 1
+        elif trial.state.is_finished():
+            break
+    return count
+
+
+def run_trials(
+    study: optuna.Study,
+    objective: Objective,
+    seed: int,
+    stop: StopRule,
+    timeout: float | None = None,
+    on_trial: Callable[[optuna.Study], None] | None = None,
+) -> None:
+    """Propose and train in this process until `stop` says so or `timeout` seconds have passed."""
+    if stop.is_reached(study):
+        return
+
+    def seeded(trial: optuna.Trial) -> float:
+        trials = study.get_trials(deepcopy=False)
+        index = _index(trials[trial.number], trials)
+        trial.set_user_attr("worker", os.getpid())
+        trial.set_user_attr("index", index)
+        trial.set_user_attr("seed", derived_seed(seed, "training", index))
+        return objective(trial)
+
+    def after(study: optuna.Study, _trial: FrozenTrial) -> None:
+        if on_trial:
+            on_trial(study)
+        if stop.is_reached(study):
+            study.stop()
+
+    study.optimize(seeded, timeout=timeout, callbacks=[after], catch=(TrialFailedError,))

@@ -1,0 +1,193 @@
+"""What a study found, taken from its trial records: winner, counts, baselines, and reasons for doubt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.baselines import BASELINES, Baseline
+from models.cost import Cost, compute_cost
+from search.config import SearchConfig
+from search.data import definition
+from search.doubts import doubts
+from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked
+from space import baseline_params
+
+N_TOP = 10
+# Optuna's states of trials without an outcome.
+INTERRUPTED, RUNNING = "fail", "running"
+_WHY_NO_VALUE = {
+    STOPPED: "stopped early",
+    DIVERGED: "diverged",
+    REPEATED: "repeats a stopped trial",
+    INTERRUPTED: "interrupted",
+    RUNNING: "running",
+}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many trials came to which end; `feasible` and `proposed` leave out those that have not come to any."""
+
+    finished: int
+    stopped: int
+    diverged: int
+    refused: int
+    repeated: int
+    interrupted: int
+    running: int
+
+    @property
+    def feasible(self) -> int:
+        """Candidates that were trained."""
+        return self.finished + self.stopped + self.diverged
+
+    @property
+    def proposed(self) -> int:
+        """Candidates that were decided on. An interrupted one is proposed again, and counts then."""
+        return self.feasible + self.refused + self.repeated
+
+
+@dataclass(frozen=True)
+class BaselineResult:
+    """A hand-designed network beside the study.
+
+    stated_accuracy  the best its authors report, `stated_epochs` the length of that training, `approximate` if rough
+    value            what it got in this study, or None and `remark` says why
+    """
+
+    id: str
+    n_params: int
+    fits: bool
+    stated_accuracy: float
+    stated_epochs: int
+    approximate: bool
+    value: float | None
+    remark: str
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """Everything the reports show.
+
+    notice         to be read before anything else, as that the data is not MNIST
+    winner         first of `top`; None as long as no trial has finished
+    test_accuracy  of the winner's exported file on the test set; None if there is no such file
+    improvements   the trials that were better than all before them, in order
+    seconds        of training, summed over all trials
+    doubts         full sentences
+    """
+
+    name: str
+    config: SearchConfig
+    notice: str
+    winner: TrialRecord | None
+    test_accuracy: float | None
+    top: tuple[TrialRecord, ...]
+    improvements: tuple[TrialRecord, ...]
+    counts: Counts
+    seconds: float
+    baselines: tuple[BaselineResult, ...]
+    doubts: tuple[str, ...]
+
+
+def summarise(
+    name: str,
+    config: SearchConfig,
+    records: Sequence[TrialRecord],
+    *,
+    notice: str = "",
+    winner_card: Mapping[str, Any] | None = None,
+) -> StudySummary:
+    """Summarise the trials of study `name`. winner_card: the exported winner's card.json; another trial's is ignored."""
+    best = ranked(records)
+    improvements = _improvements(best)
+    winner = best[0] if best else None
+    card = winner_card if winner and winner_card and winner_card["trial"] == winner.number else None
+    return StudySummary(
+        name=name,
+        config=config,
+        notice=notice,
+        winner=winner,
+        test_accuracy=card["accuracy"]["file_on_test"] if card else None,
+        top=tuple(best[:N_TOP]),
+        improvements=improvements,
+        counts=_count(records),
+        seconds=sum(map(_training_seconds, records)),
+        baselines=_baseline_results(config, records),
+        doubts=doubts(config, best, improvements[-1].number) if best else (),
+    )
+
+
+def _count(records: Iterable[TrialRecord]) -> Counts:
+    n = Counter(record.outcome for record in records)
+    return Counts(n[FINISHED], n[STOPPED], n[DIVERGED], n[REFUSED], n[REPEATED], n[INTERRUPTED], n[RUNNING])
+
+
+def _improvements(finished: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
+    best: list[TrialRecord] = []
+    for record in sorted(finished, key=lambda record: record.number):
+        if not best or _value(record) > _value(best[-1]):
+            best.append(record)
+    return tuple(best)
+
+
+def _value(record: TrialRecord) -> float:
+    return record.value or 0.0
+
+
+def _training_seconds(record: TrialRecord) -> float:
+    if record.seconds is not None:
+        return record.seconds
+    return sum(float(epoch["seconds"]) for epoch in record.curve)  # diverged or interrupted
+
+
+def _baseline_results(config: SearchConfig, records: Iterable[TrialRecord]) -> tuple[BaselineResult, ...]:
+    known = definition(config.data.dataset)
+    in_space = baseline_params(known.input_shape, known.n_classes)
+    # Of one that was interrupted and run again the later trial counts.
+    tried = {record.baseline: record for record in sorted(records, key=lambda record: record.number)}
+    return tuple(
+        _baseline_result(baseline, config, tried.get(name), in_space=name in in_space)
+        for name, baseline in BASELINES.items()
+    )
+
+
+def _baseline_result(
+    baseline: Baseline, config: SearchConfig, record: TrialRecord | None, *, in_space: bool
+) -> BaselineResult:
+    cost = compute_cost(baseline.spec)
+    excess = _excess(cost, config)
+    not_run = "not run yet" if in_space else "not in the space"
+    remark = excess or (_WHY_NO_VALUE.get(record.outcome, not_run) if record else not_run)
+    accuracy, epochs, approximate = _best_stated(baseline)
+    value = record.value if record else None
+    return BaselineResult(
+        id=baseline.id,
+        n_params=cost.n_params,
+        fits=not excess,
+        stated_accuracy=accuracy,
+        stated_epochs=epochs,
+        approximate=approximate,
+        value=value,
+        remark="" if value is not None else remark,
+    )
+
+
+def _excess(cost: Cost, config: SearchConfig) -> str:
+    """Which limit the network is over, or nothing."""
+    limits = (
+        ("over budget", cost.n_params, config.max_params),
+        ("over the limit of MACs", cost.macs, config.max_macs),
+        ("over the memory limit", cost.peak_activation_bytes, config.max_memory),
+    )
+    return next((what for what, value, limit in limits if limit is not None and value > limit), "")
+
+
+def _best_stated(baseline: Baseline) -> tuple[float, int, bool]:
+    """(accuracy, epochs, approximate) of the best training its authors report, of equals the shortest."""
+    results = [(result.best_accuracy or result.last_accuracy or 0.0, result) for result in baseline.stated.values()]
+    accuracy, result = max(results, key=lambda item: (item[0], -item[1].epochs))
+    return accuracy, result.epochs, result.approximate

@@ -1,0 +1,127 @@
+"""A trained network and where it comes from: what an export is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.build import build_model
+from models.record import check_choice
+from models.spec import ArchSpec
+from search.config import SCORES, SELECT_ON, InputError, RecipeConfig, SearchConfig
+from search.trials import FINISHED, TrialRecord
+
+SPLIT_NAMES = {"test": "the test set", "val": "the validation images"}
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSource:
+    """A trained network, its origin and its result.
+
+    study, trial  name and number; trial is None for a training outside the search
+    state         the state_dict that belongs to `accuracy` (score last3: that of the last epoch)
+    score         the epoch rule of `accuracy`; select_on: its split
+    accuracy      in [0, 1], as recorded
+    curve         one mapping an epoch, the fields of search.train.EpochMetrics; at least one
+    max_params    with `epochs` the limits of the search
+    precision     of the training: float32 or bfloat16
+    extra         more for the card, JSON types only
+
+    Raises RecordError for an unknown score or select_on.
+    """
+
+    study: str
+    trial: int | None
+    arch: ArchSpec
+    recipe: RecipeConfig
+    state: Mapping[str, Tensor]
+    seed: int
+    score: str
+    select_on: str
+    accuracy: float
+    curve: tuple[Mapping[str, Any], ...]
+    max_params: int
+    epochs: int
+    precision: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_choice("score", self.score, SCORES)
+        check_choice("select-on", self.select_on, SELECT_ON)
+
+    @property
+    def state_accuracy(self) -> float:
+        """The recorded accuracy of `state` itself; a last3 score is a mean over three states."""
+        return float(self.curve[-1]["accuracy"]) if self.score == "last3" else self.accuracy
+
+    @property
+    def epoch_rule(self) -> str:
+        """Which epoch's accuracy was recorded, in words."""
+        last = len(self.curve)
+        if self.score == "best":
+            best = max(self.curve, key=lambda metrics: float(metrics["accuracy"]))
+            return f"after epoch {best['epoch']} of {last}, the best"
+        if self.score == "last3":
+            return f"as the mean of epochs {max(1, last - 2)} to {last} (the weights are those after epoch {last})"
+        return f"after epoch {last}, the last"
+
+    @property
+    def result(self) -> str:
+        """The recorded accuracy with everything it depends on, in words."""
+        return f"{self.accuracy:.2%} on {SPLIT_NAMES[self.select_on]} {self.epoch_rule}, seed {self.seed}"
+
+    @property
+    def selection_note(self) -> str:
+        """How far the accuracy may be trusted."""
+        if self.select_on == "test":
+            return "Selected on test: the search chose by these same images, so expect a little less on new ones."
+        return "Selected on val: the search chose by images held out of the training set and never saw the test set."
+
+
+def source_from_trial(record: TrialRecord, config: SearchConfig, study: str, weights: Path) -> ModelSource:
+    """A finished trial and the file with its weights.
+
+    Raises InputError for a trial without a result of its own, and for a file that is missing or not its weights.
+    """
+    arch, recipe, seed, accuracy = record.arch, record.recipe, record.seed, record.value
+    if record.outcome != FINISHED or arch is None or recipe is None or seed is None or accuracy is None:
+        instead = "" if record.repeats is None else f"; export trial {record.repeats}, which it repeats"
+        raise InputError(f"trial {record.number} cannot be exported, its outcome is {record.outcome!r}{instead}")
+    return ModelSource(
+        study=study,
+        trial=record.number,
+        arch=arch,
+        recipe=recipe,
+        state=_read_weights(weights, arch),
+        seed=seed,
+        score=config.score,
+        select_on=config.data.select_on,
+        accuracy=accuracy,
+        curve=record.curve,
+        max_params=config.max_params,
+        epochs=config.epochs,
+        precision=record.precision,
+    )
+
+
+def _read_weights(path: Path, arch: ArchSpec) -> dict[str, Tensor]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"cannot read the weights file {path}: {error.strerror or error}") from error
+    except Exception as error:  # torch raises almost anything for a file that is damaged or not its own
+        raise InputError(f"{path} is damaged or not a weights file; train the trial again") from error
+    with torch.device("meta"):
+        expected = build_model(arch).state_dict()
+    if not isinstance(state, dict) or _shapes(state) != _shapes(expected):
+        raise InputError(f"{path} holds something other than the weights of this trial's network")
+    return state
+
+
+def _shapes(state: Mapping[str, object]) -> dict[str, object]:
+    return {name: tensor.shape if isinstance(tensor, Tensor) else None for name, tensor in state.items()}

@@ -1,0 +1,81 @@
+"""What is kept with every trial: written while it runs, read by report, export and dashboard.
+
+The facts lie in the trial's user attributes under the names of `TrialRecord`'s fields, so the dashboard shows them too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from models.spec import ArchSpec
+from search.config import RecipeConfig
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+FINISHED = "finished"  # trained to the last epoch
+STOPPED = "stopped"  # trained, and given up as hopeless by the pruner
+DIVERGED = "diverged"  # trained, and the loss became NaN or infinite
+REFUSED = "refused"  # over a limit; never built
+REPEATED = "repeated"  # met before; has that trial's value without training
+TRAINED = (FINISHED, STOPPED, DIVERGED)
+
+
+class TrialFailedError(Exception):
+    """Ends the trial as failed and lets the study go on."""
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial of a study. What its outcome does not have is None (or empty).
+
+    outcome    one of the constants above, or Optuna's state in lower case: running, waiting, fail (it was interrupted)
+    value      the score in [0, 1]; only finished and repeated trials have one
+    curve      one dict an epoch, the fields of search.train.EpochMetrics
+    baseline   id of the hand-designed network, where the trial is one
+    repeats    number of the trial whose value this one took over
+    index      place in the study's sequence of proposals: as `number`, but a trial run again keeps its first index
+    """
+
+    number: int
+    outcome: str
+    value: float | None
+    params: dict[str, Any]
+    reason: str = ""
+    index: int | None = None
+    seed: int | None = None
+    n_params: int | None = None
+    macs: int | None = None
+    receptive_field: int | None = None
+    peak_activation_bytes: int | None = None
+    arch: ArchSpec | None = None
+    recipe: RecipeConfig | None = None
+    curve: tuple[dict[str, Any], ...] = ()
+    seconds: float | None = None
+    precision: str | None = None
+    baseline: str | None = None
+    repeats: int | None = None
+
+    @classmethod
+    def from_trial(cls, trial: FrozenTrial) -> TrialRecord:
+        """Read a trial back. Raises RecordError if it was written by an incompatible version."""
+        attrs = dict(trial.user_attrs)
+        own = {name: attrs[name] for name in cls.__dataclass_fields__ if name in attrs}
+        own["arch"] = ArchSpec.from_dict(own["arch"]) if "arch" in own else None
+        own["recipe"] = RecipeConfig.from_dict(own["recipe"]) if "recipe" in own else None
+        own["curve"] = tuple(own.get("curve", ()))
+        outcome = own.pop("outcome", trial.state.name.lower())
+        return cls(number=trial.number, outcome=outcome, value=trial.value, params=dict(trial.params), **own)
+
+
+def read_trials(trials: Iterable[FrozenTrial]) -> list[TrialRecord]:
+    """All trials of a study as records, in order of their number."""
+    return sorted((TrialRecord.from_trial(trial) for trial in trials), key=lambda record: record.number)
+
+
+def ranked(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """The finished trials, best first; of equals the one with fewer parameters, then the earlier one."""
+    finished = [record for record in records if record.outcome == FINISHED and record.value is not None]
+    return sorted(finished, key=lambda record: (-(record.value or 0.0), record.n_params or 0, record.number))

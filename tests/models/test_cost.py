@@ -1,0 +1,223 @@
+"""The arithmetic of models.cost held against torch, over random networks and by hand."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from models.blocks import LayerCost
+from models.build import build_model
+from models.cost import Cost, compute_cost
+from models.spec import (
+    ACTIVATIONS,
+    BLOCK_KINDS,
+    HEAD_KINDS,
+    KERNEL_SIZES,
+    ORDERS,
+    PADDINGS,
+    ArchSpec,
+    Block,
+    Head,
+    Stage,
+)
+from tests.models.random_specs import CLASS_COUNTS, INPUT_SHAPES, POOLS, random_spec
+
+N_SPECS = 1000
+BATCH = 2
+
+SPECS = [random_spec(random.Random(seed)) for seed in range(N_SPECS)]
+
+
+def build_on_meta(spec: ArchSpec) -> nn.Sequential:
+    """The network without storage, in evaluation mode (batch norm of a 1x1 map of one image cannot train)."""
+    with torch.device("meta"):
+        return build_model(spec).eval()
+
+
+def all_blocks(spec: ArchSpec) -> Iterator[Block]:
+    for stage in spec.stages:
+        yield from stage.blocks
+    yield from spec.head.hidden
+
+
+def map_shape(row: LayerCost) -> tuple[int, int, int]:
+    return row.channels, row.height, row.width
+
+
+# --- random networks ------------------------------------------------------------------------------------------------
+
+
+def test_random_specs_reach_every_choice() -> None:
+    blocks = [block for spec in SPECS for block in all_blocks(spec)]
+    assert {block.kind for block in blocks} == set(BLOCK_KINDS)
+    for kind in BLOCK_KINDS:
+        ours = [block for block in blocks if block.kind == kind]
+        assert {block.kernel_size for block in ours} == set(KERNEL_SIZES)
+        assert {block.padding for block in ours} == ({"same"} if kind == "residual" else set(PADDINGS))
+        assert {block.order for block in ours} == set(ORDERS)
+        assert {block.activation for block in ours} == {*ACTIVATIONS, None}
+        assert {(block.bias, block.batch_norm, block.dropout > 0) for block in ours} == {
+            (bias, norm, drop) for bias in (False, True) for norm in (False, True) for drop in (False, True)
+        }
+        assert {1, 24} <= {block.out_channels for block in ours}
+    assert {stage.pool for spec in SPECS for stage in spec.stages} == set(POOLS)
+    assert {len(spec.stages) for spec in SPECS} == {0, 1, 2, 3}
+    assert {spec.input_shape for spec in SPECS} == set(INPUT_SHAPES)
+    assert {spec.n_classes for spec in SPECS} == set(CLASS_COUNTS)
+    assert {(spec.head.kind, spec.head.bias, spec.head.dropout > 0) for spec in SPECS} == {
+        (kind, bias, drop) for kind in HEAD_KINDS for bias in (False, True) for drop in (False, True)
+    }
+    assert {len(spec.head.hidden) for spec in SPECS} == {0, 1, 2}
+    assert any(spec.head.kernel_size for spec in SPECS)
+
+
+@pytest.mark.parametrize("first", range(0, N_SPECS, 100))
+def test_cost_equals_torch(first: int) -> None:
+    for seed, spec in enumerate(SPECS[first : first + 100], start=first):
+        check_against_torch(spec, f"random_spec(random.Random({seed}))")
+
+
+def check_against_torch(spec: ArchSpec, label: str) -> None:
+    cost, model = compute_cost(spec), build_on_meta(spec)
+    assert cost.n_params == sum(parameter.numel() for parameter in model.parameters()), label
+
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        shapes = output_shapes(model, torch.empty(BATCH, *spec.input_shape, device="meta"))
+    assert counter.get_total_flops() == 2 * BATCH * cost.macs, label
+
+    assert shapes.pop("head") == (BATCH, spec.n_classes), label
+    assert shapes == {name: (BATCH, *map_shape(row)) for name, row in last_rows(cost).items() if name != "head"}, label
+    assert map_shape(cost.layers[-1]) == (spec.n_classes, 1, 1), label
+
+    first, second = model.state_dict(), build_on_meta(spec).state_dict()
+    assert {key: value.shape for key, value in first.items()} == {key: value.shape for key, value in second.items()}
+    assert list(first) == list(second), label
+
+
+def output_shapes(model: nn.Sequential, images: Tensor) -> dict[str, tuple[int, ...]]:
+    """The shape after each stage and after the head, by the child's name."""
+    shapes = {}
+    for name, child in model.named_children():
+        images = child(images)
+        shapes[name] = tuple(images.shape)
+    return shapes
+
+
+def last_rows(cost: Cost) -> dict[str, LayerCost]:
+    """The last row of each stage and of the head; rows are named "stage1.block2", "stage1.pool", "head.linear"."""
+    return {row.name.split(".")[0]: row for row in cost.layers}
+
+
+# --- receptive field ------------------------------------------------------------------------------------------------
+
+
+def linear_positive(spec: ArchSpec) -> nn.Sequential:
+    """The network of `spec`, narrow, and with nothing in it that could hide a path from a pixel to an output value.
+
+    Activations, batch norm and dropout are taken out, all weights are 1 (no two paths cancel), and average pools stand
+    for max pools (a max passes the gradient to one pixel only).
+    """
+
+    def bare(block: Block) -> Block:
+        # Widths of 1 and 2 keep both kinds of shortcut and cost little.
+        width = 1 + block.out_channels % 2
+        return replace(block, out_channels=width, activation=None, batch_norm=False, dropout=0.0)
+
+    stages = tuple(replace(stage, blocks=tuple(map(bare, stage.blocks))) for stage in spec.stages)
+    head = replace(spec.head, hidden=tuple(map(bare, spec.head.hidden)), dropout=0.0)
+    model = build_model(replace(spec, stages=stages, head=head)).double()
+    for parameter in model.parameters():
+        nn.init.ones_(parameter)
+    for part in model.children():
+        for name, layer in part.named_children():
+            if isinstance(layer, nn.MaxPool2d):
+                setattr(part, name, nn.AvgPool2d(layer.kernel_size))
+    return model
+
+
+def gradient_extent(images: Tensor, value: Tensor) -> tuple[int, int]:
+    """Rows and columns between the first and last input pixel, both included, that `value` depends on."""
+    (gradient,) = torch.autograd.grad(value, images)
+    touched = gradient.sum(dim=(0, 1)) != 0
+    rows, columns = touched.any(dim=1).nonzero(), touched.any(dim=0).nonzero()
+    return int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1
+
+
+def enlarged(spec: ArchSpec) -> ArchSpec | None:
+    """`spec` on an image so large that no border clips a field in the middle; None where the field is very large."""
+    field = compute_cost(spec).feature_receptive_field
+    if not spec.stages or field > 60:
+        return None
+    side = 2 * field + 20  # pools that drop a row move the middle unit by a jump or two
+    return replace(spec, input_shape=(1, side, side), head=Head("gap_linear"))
+
+
+def test_receptive_field_of_features_is_what_the_gradient_reaches() -> None:
+    specs = [large for spec in SPECS[:200] if (large := enlarged(spec))][:60]
+    assert len(specs) == 60
+    for spec in specs:
+        images = torch.ones(1, *spec.input_shape, dtype=torch.float64, requires_grad=True)
+        features = linear_positive(spec)[:-1](images)
+        middle = features[0, 0, features.shape[2] // 2, features.shape[3] // 2]
+        field = compute_cost(spec).feature_receptive_field
+        assert gradient_extent(images, middle) == (field, field), spec
+
+
+@pytest.mark.parametrize("kind", HEAD_KINDS)
+@pytest.mark.parametrize(("side", "field"), [(18, 18), (19, 18), (28, 28)])
+def test_receptive_field_at_the_logits_is_what_the_gradient_reaches(kind: str, side: int, field: int) -> None:
+    # Without padding no field reaches beyond the image. A side of 19 leaves the pool a row and a column that it drops.
+    stages = (Stage((Block(4), Block(6, 5, "separable")), pool=2), Stage((Block(5),)))
+    spec = ArchSpec((2, side, side), 3, stages, Head(kind))
+    images = torch.ones(1, *spec.input_shape, dtype=torch.float64, requires_grad=True)
+    logit = linear_positive(spec)(images)[0, 0]
+    assert compute_cost(spec).receptive_field == field
+    assert gradient_extent(images, logit) == (field, field)
+
+
+# --- by hand --------------------------------------------------------------------------------------------------------
+
+PLAIN = ArchSpec((1, 8, 8), 10, (Stage((Block(4),), pool=2),), Head("gap_linear", bias=True))
+RESIDUAL = ArchSpec((4, 6, 6), 3, (Stage((Block(4, kind="residual", padding="same"),)),), Head("flatten_linear"))
+WIDENING = ArchSpec((4, 6, 6), 3, (Stage((Block(8, kind="residual", padding="same"),)),), Head("conv_gap"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "live"),
+    [
+        # conv 1x8x8 -> 4x6x6: 64 + 144 = 208
+        # pool 4x6x6 -> 4x3x3: 144 + 36 = 180
+        # average 36 + 4 = 40, linear 4 + 10 = 14
+        pytest.param(PLAIN, [208, 180, 40, 14], id="plain"),
+        # All maps are 4x6x6 = 144 values. First convolution: in and out, 288. Second: in, out and the block's input,
+        # which waits for the sum, 432. Sum, in place: 288. Linear: 144 + 3 = 147.
+        pytest.param(RESIDUAL, [288, 432, 288, 147], id="residual"),
+        # 4x6x6 = 144 -> 8x6x6 = 288. First: 144 + 288 = 432. Second: 288 + 288 + 144 waiting = 720. The 1x1 shortcut
+        # reads 144 and writes 288 beside the 288 of the main path: 720. Head: 288 + 3x6x6 = 396, then 108 + 3 = 111.
+        pytest.param(WIDENING, [432, 720, 720, 396, 111], id="widening residual"),
+    ],
+)
+def test_peak_activation_bytes_by_hand(spec: ArchSpec, live: list[int]) -> None:
+    cost = compute_cost(spec)
+    assert [row.live for row in cost.layers] == live
+    assert cost.peak_activation_bytes == 4 * max(live)
+
+
+def test_counts_by_hand() -> None:
+    rows = {row.name: row for row in compute_cost(WIDENING).layers}
+    # 3x3x4x8 weights and 2x8 of batch norm; 3x3x8x8 and 2x8; 1x1x4x8 without; 8x3 without bias
+    assert [row.n_params for row in rows.values()] == [288 + 16, 576 + 16, 32, 24, 0]
+    # the weights once for each of the 36 pixels
+    assert [row.macs for row in rows.values()] == [288 * 36, 576 * 36, 32 * 36, 24 * 36, 0]
+    assert list(rows) == ["stage1.block1.conv1", "stage1.block1.conv2", "stage1.block1.sum", "head.conv", "head.gap"]
+
+
+def test_a_network_larger_than_any_memory_is_costed_without_tensors() -> None:
+    stage = Stage((Block(100_000, padding="same"), Block(100_000, padding="same")))
+    cost = compute_cost(ArchSpec((3, 4096, 4096), 10, (stage,), Head("gap_linear")))
+    assert cost.n_params == 9 * 3 * 10**5 + 9 * 10**10 + 2 * 2 * 10**5 + 10 * 10**5

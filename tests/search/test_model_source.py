@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from torch import nn
+
+from models.baselines import BASELINES
+from models.build import build_model
+from models.cost import compute_cost
+from models.spec import ACTIVATIONS, ArchSpec, Block, Head, Stage
+from search import model_source as module_under_test
+from search.config import RecipeConfig
+from search.data import Dataset, Split
+from search.model_source import model_source
+from search.train import evaluate, predict
+from search.trained_model import ModelSource
+
+GAP = Head("gap_linear", bias=True)
+
+
+def network(*blocks: Block, head: Head = GAP, pool: int = 2, shape: tuple[int, int, int] = (1, 14, 14)) -> ArchSpec:
+    return ArchSpec(shape, 10, (Stage(blocks, pool), Stage((Block(6, padding="same"),))), head)
+
+
+HIDDEN = (Block(5, 1, dropout=0.2), Block(4, 1, activation=None))
+SPECS = {
+    "conv": network(Block(4), Block(5, bias=True), Block(6, padding="same")),
+    "kernels": network(Block(4, 1), Block(4, 5, padding="same"), Block(4, 7)),
+    "bare": network(Block(4, batch_norm=False, activation=None), Block(4, bias=True, batch_norm=False)),
+    "conv-act-bn": network(Block(4, order="conv-act-bn", dropout=0.1)),
+    "dropout": network(Block(4, dropout=0.1), Block(4, dropout=0.5)),
+    "separable": network(Block(4), Block(6, kind="separable"), Block(5, 5, "separable", "same", bias=True)),
+    "residual": network(Block(4, kind="residual", padding="same"), Block(4, 5, "residual", "same", dropout=0.1)),
+    "residual conv-act-bn": network(Block(4), Block(6, kind="residual", padding="same", order="conv-act-bn")),
+    "large pool": network(Block(4), pool=3),
+    "pool alone": network(),
+    "no stages": ArchSpec((1, 6, 6), 3, (), Head("flatten_linear")),
+    "colour": network(Block(4), head=Head("conv", bias=True), shape=(3, 12, 16)),
+    "gap_linear": network(Block(4), head=Head("gap_linear", dropout=0.1)),
+    "gap_conv": network(Block(4), head=Head("gap_conv", HIDDEN, bias=True, dropout=0.1)),
+    "conv_gap": network(Block(4), head=Head("conv_gap", dropout=0.1)),
+    "conv head": network(Block(4), head=Head("conv", HIDDEN, dropout=0.1)),
+    "flatten_linear": network(Block(4), head=Head("flatten_linear", bias=True, dropout=0.1)),
+    **{activation: network(Block(4, activation=activation)) for activation in ACTIVATIONS},
+    **{name: baseline.spec for name, baseline in BASELINES.items()},
+}
+every_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+def random_data(spec: ArchSpec, name: str = "noise", classes: tuple[str, ...] | None = None) -> Dataset:
+    channels = spec.input_shape[0]
+    images = torch.randint(256, (7, *spec.input_shape), dtype=torch.uint8)
+    split = Split(images, torch.randint(spec.n_classes, (7,)))
+    classes = classes or tuple(map(str, range(spec.n_classes)))
+    return Dataset(name, classes, split, None, split, (0.1307, 0.2, 0.7)[:channels], (0.3, 0.1, 0.9)[:channels], "0")
+
+
+def epoch(number: int, accuracy: float) -> dict[str, float]:
+    return {"epoch": number, "train_loss": 0.1, "train_accuracy": 0.9, "accuracy": accuracy, "lr": 0.1, "seconds": 1.0}
+
+
+def source_of(spec: ArchSpec) -> ModelSource:
+    curve = (epoch(1, 0.95), epoch(2, 0.975), epoch(3, 0.975), epoch(4, 0.96))
+    return ModelSource("study", 7, spec, RecipeConfig(), {}, 3, "last", "test", 0.96, curve, 8000, 15)
+
+
+def random_model(spec: ArchSpec) -> nn.Module:
+    """With batch-norm statistics that matter."""
+    model = build_model(spec)
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            buffer.uniform_(0.5, 1.5)
+    return model
+
+
+def import_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generated", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_module(folder: Path, source: ModelSource, data: Dataset) -> ModuleType:
+    path = folder / "model.py"
+    path.write_text(model_source(source, data), encoding="utf-8")
+    return import_file(path)
+
+
+def docstring_of(text: str) -> str:
+    docstring = ast.get_docstring(ast.parse(text))
+    assert docstring is not None
+    return docstring
+
+
+def words_of(source: ModelSource, data: Dataset | None = None) -> str:
+    return " ".join(docstring_of(model_source(source, data or random_data(source.arch))).split())
+
+
+@every_spec
+def test_network_is_the_one_that_build_model_makes(spec: ArchSpec, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    data, model = random_data(spec), random_model(spec)
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    module = write_module(tmp_path, source_of(spec), data)
+    net = module.load()
+    # Their text tells all layers apart by type and arguments, also those that evaluation does not use.
+    assert [(name, repr(part)) for name, part in net.named_children()] == [
+        (name, repr(part)) for name, part in model.named_children()
+    ]
+    assert {name: tensor.shape for name, tensor in net.state_dict().items()} == {
+        name: tensor.shape for name, tensor in model.state_dict().items()
+    }
+    assert not net.training
+    with torch.inference_mode():
+        logits = net(module.preprocess(data.test.images))
+    assert torch.equal(logits, predict(model, data.test, data))
+    for batch_size in (1000, 3):
+        assert module.accuracy(net, *vars(data.test).values(), batch_size) == evaluate(model, data.test, data)
+
+
+@every_spec
+def test_layer_table_adds_up(spec: ArchSpec) -> None:
+    cost = compute_cost(spec)
+    table = docstring_of(model_source(source_of(spec), random_data(spec))).split("\n\n")[-1].splitlines()
+    *rows, total = (line.split() for line in table[1:])
+    assert [row[0] for row in rows] == [row.name for row in cost.layers]
+    assert [row[-4] for row in rows] == [f"{row.channels}x{row.height}x{row.width}" for row in cost.layers]
+    numbers = [[int(cell.replace(",", "")) for cell in row[-3:]] for row in rows]
+    assert [field for field, _, _ in numbers] == [row.receptive_field for row in cost.layers]
+    assert [sum(column) for column in list(zip(*numbers, strict=True))[1:]] == [cost.n_params, cost.macs]
+    assert total == ["total", f"{cost.n_params:,}", f"{cost.macs:,}"]
+    assert len({len(line) for line in table}) == 1
+
+
+def test_same_network_same_bytes() -> None:
+    for spec in SPECS.values():
+        data = random_data(spec)
+        again = ArchSpec.from_dict(spec.to_dict())
+        assert model_source(source_of(spec), data) == model_source(source_of(again), data)
+
+
+def test_only_torch_and_the_standard_library_are_imported() -> None:
+    for spec in SPECS.values():
+        tree = ast.parse(model_source(source_of(spec), random_data(spec)))
+        names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert {name.split(".")[0] for name in names} <= {"torch", *sys.stdlib_module_names}
+
+
+def test_residual_class_only_where_it_is_used() -> None:
+    classes = {
+        name: "class Residual" in model_source(source_of(spec), random_data(spec)) for name, spec in SPECS.items()
+    }
+    assert {name for name, present in classes.items() if present} == {"residual", "residual conv-act-bn"}
+
+
+def test_files_are_as_a_formatter_would_leave_them(tmp_path: Path) -> None:
+    ruff = pytest.importorskip("ruff").find_ruff_bin()
+    many = tuple(f"a class whose name is long {i}" for i in range(10))
+    for name, spec in SPECS.items():
+        data = random_data(spec, classes=many if name == "conv" else None)
+        (tmp_path / f"{name.replace(' ', '_')}.py").write_text(model_source(source_of(spec), data))
+    rules = "A,ARG,B,C4,D1,E,F,I,PT,RET,RUF,SIM,UP,W"
+    options = ["--isolated", "--no-cache", "--line-length=100", "--target-version=py311"]
+    for command in (["format", "--diff"], ["check", f"--select={rules}", "--ignore=D102,D105,D107,N999"]):
+        done = subprocess.run([ruff, *command, *options, tmp_path], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+def test_unknown_layer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module_under_test, "build_model", lambda _: nn.Sequential(nn.Sequential(nn.Tanh())))
+    with pytest.raises(TypeError, match="type Tanh"):
+        model_source(source_of(SPECS["conv"]), random_data(SPECS["conv"]))
+
+
+def test_names_cannot_break_out_of_their_text(tmp_path: Path) -> None:
+    classes = ("it's", 'say "so"', "both ' and \"", "\\", "\n", '"""', "é", "7", "8", "9")
+    dataset = r'folder:C:\new\"""{x}'
+    data = random_data(SPECS["conv"], dataset, classes)
+    module = write_module(tmp_path, source_of(SPECS["conv"]), data)
+    assert module.CLASSES == classes
+    assert f"for {dataset}." in module.__doc__
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "96.00% on the test set after epoch 4, the last, seed 3. Selected on test"),
+        ({"score": "best", "accuracy": 0.975}, "97.50% on the test set after epoch 2 of 4, the best, seed 3."),
+        ({"score": "last3"}, "as the mean of epochs 2 to 4 (the weights are those after epoch 4), seed 3."),
+        ({"select_on": "val"}, "96.00% on the validation images after epoch 4, the last, seed 3. Selected on val"),
+        ({"select_on": "val"}, "the search maximised accuracy on the validation images."),
+        ({"max_params": 1234}, "At most 1,234 parameters; training on noise for at most 15 epochs;"),
+        ({"epochs": 1}, "for at most 1 epoch;"),
+        ({}, "90.00% of the training images were right"),
+        ({}, "a gap of -6.00 points."),
+    ],
+)
+def test_docstring_tells_target_and_result(changes: dict[str, object], words: str) -> None:
+    assert words in words_of(replace(source_of(SPECS["conv"]), **changes))
+
+
+def test_docstring_tells_what_the_network_costs() -> None:
+    spec = BASELINES["s001_model3"].spec
+    words = words_of(source_of(spec))
+    assert words.startswith("An image classifier of 7,784 parameters for noise.")
+    assert (
+        "One image takes 766,404 multiply-adds. The largest maps that exist at once take 34.7 KiB in float32" in words
+    )
+    assert "8.7 KiB in int8. The receptive field is 34 pixels square before the head and 42 at the logits" in words
+    assert "stage1 15%, stage2 26%, stage3 56%, head 2%; the largest layer is stage3.block2 with 2,628." in words
+
+
+@pytest.mark.parametrize(
+    "images",
+    [torch.zeros(1, 1, 14, 14), torch.zeros(1, 14, 14, dtype=torch.uint8), torch.zeros(1, 1, 8, 8, dtype=torch.uint8)],
+    ids=["float", "no batch axis", "other size"],
+)
+def test_preprocess_refuses_other_images(images: torch.Tensor, tmp_path: Path) -> None:
+    module = write_module(tmp_path, source_of(SPECS["conv"]), random_data(SPECS["conv"]))
+    with pytest.raises(ValueError, match=r"must be torch.uint8 of shape \(N, \*\(1, 14, 14\)\), got torch"):
+        module.preprocess(images)
