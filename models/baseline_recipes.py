@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from search.config import Augmentation, RecipeConfig, Schedule
 
-# Everything is spelled out, so that a new default in search.config cannot change what was published.
+# Spelled out in full, so that a new default in search.config cannot change what was published.
 _SGD_CONSTANT = RecipeConfig(
     epochs=15,
     batch_size=128,
@@ -39,7 +39,6 @@ _ONE_CYCLE = Schedule(
     base_momentum=0.85,
     max_momentum=0.95,
 )
-
 
 _S000_AUGMENTATION = Augmentation(
     rotation=7.0,

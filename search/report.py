@@ -52,7 +52,7 @@ def terminal_report(summary: StudySummary) -> str:
     """The study in at most 80 columns."""
     sections = [
         *([wrapped(f"*** {summary.notice}", hanging="    ")] if summary.notice else []),
-        "\n".join(map(wrapped, headline(summary))),
+        "\n".join(map(wrapped, (f"Study {summary.name}", *headline(summary)))),
         _section("Winner", _winner_lines(summary)),
         *([_section("Top ten", _table_lines(TOP_COLUMNS, top_rows(summary), TOP_ALIGN))] if summary.top else []),
         _section("Hand-designed networks", _table_lines(BASELINE_COLUMNS, baseline_rows(summary), BASELINE_ALIGN)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
@@ -84,9 +83,9 @@ def _method(summary: StudySummary) -> list[str]:
     precision = f", in {winner.precision}" if winner and winner.precision else ""
     seed = f"; the winner's is {winner.seed}" if winner and winner.seed is not None else ""
     return [
-        f"{_SCORED[config.data.select_on]}",
+        _SCORED[config.data.select_on],
         f"A trial's value is its {epoch_rule(config)}. One seed a trial, {config.epochs} epochs{precision}.",
-        f"The study's seed is {config.seed}; each trial trains with a seed derived from it and the trial's place{seed}.",
+        f"The study's seed is {config.seed}, from which each trial has a training seed of its own{seed}.",
         f"Sampler {config.sampler}, pruner {config.pruner}.",
     ]
 
@@ -109,7 +108,8 @@ def _detail_blocks(winner: TrialRecord) -> list[str]:
 
 def _recipe_facts(recipe: RecipeConfig) -> dict[str, str]:
     """Every setting, and of the augmentation what is on."""
-    values = asdict(recipe) | {"augmentation": recipe.augmentation.to_dict()}
+    schedule = asdict(recipe.schedule) | {"epochs": recipe.schedule.epochs or recipe.epochs}
+    values = asdict(recipe) | {"schedule": schedule, "augmentation": recipe.augmentation.to_dict()}
     return {name.replace("_", " "): _setting(value) for name, value in values.items()}
 
 
@@ -121,11 +121,7 @@ def _setting(value: object) -> str:
 
 def _command(summary: StudySummary) -> str:
     """The command line of the study, under a new name: its own would go on with it."""
-    options = {
-        "trials": summary.counts.feasible,
-        **summary.config.settings(),
-        "study": f"{summary.name}-again",
-        "jobs": 1,
-    }
+    own = {"trials": summary.counts.feasible or None, "study": f"{summary.name}-again", "jobs": 1}
+    options = summary.config.settings() | own
     words = [f"--{name.replace('_', '-')} {value}" for name, value in options.items() if value is not None]
     return " ".join(["python search.py", *words])

@@ -14,9 +14,9 @@ TOP_ALIGN = ">>>>>><"
 BASELINE_COLUMNS = ("network", "parameters", "fits", "stated best", "epochs", "in this study")
 BASELINE_ALIGN = "<><>><"
 BASELINE_RULE = (
-    "The hand-designed networks in this study are trained with the search's default recipe, not with their own: the "
-    "last column compares networks. Their authors' figures come from recipes of their own and are those of the best "
-    "epoch on the test set."
+    "In this study the hand-designed networks are trained with the search's default recipe, not with their own, so the "
+    "last column compares networks. Stated best is their authors' figure, as a rule the best of so many epochs on the "
+    "test set, with recipes of their own."
 )
 _EPOCH_RULES = {
     "last": "accuracy after epoch {}, the last",
@@ -32,7 +32,7 @@ def headline(summary: StudySummary) -> list[str]:
     limits += [f"{config.max_macs:,} MACs"] if config.max_macs else []
     limits += [f"{config.max_memory:,} bytes of activations"] if config.max_memory else []
     return [
-        f"Study {summary.name}: {config.data.dataset}, {', '.join(limits)}",
+        f"{config.data.dataset}, {', '.join(limits)}",
         f"Selected on {SELECTED_ON[config.data.select_on]}; a trial's value is its {epoch_rule(config)}",
     ]
 
@@ -54,7 +54,7 @@ def winner_facts(summary: StudySummary) -> dict[str, str]:
         facts["on test"] = f"{percent(summary.test_accuracy)}, on images that the search never saw"
     if winner.n_params is not None:
         slack = config.max_params - winner.n_params
-        facts["parameters"] = f"{winner.n_params:,}, {slack:,} below the budget of {config.max_params:,}"
+        facts["parameters"] = f"{winner.n_params:,} ({slack:,} below the budget of {config.max_params:,})"
     facts |= {"MACs": count(winner.macs), "receptive field": count(winner.receptive_field)}
     facts |= {"architecture": architecture_line(winner.arch)} if winner.arch else {}
     return facts
@@ -89,18 +89,15 @@ def _baseline_row(result: BaselineResult) -> tuple[str, ...]:
 def proposal_lines(summary: StudySummary) -> list[str]:
     """How many candidates were proposed, what became of them, and how long their training took."""
     counts = summary.counts
-    share = f" ({counts.feasible / counts.proposed:.1%})" if counts.proposed else ""
+    share = f" ({100 * counts.feasible / counts.proposed:.1f} %)" if counts.proposed else ""
     trained = {"finished": counts.finished, "stopped early": counts.stopped, "diverged": counts.diverged}
-    others = {
-        "refused, over a limit": counts.refused,
-        "repeated an earlier one": counts.repeated,
-        "interrupted": counts.interrupted,
-        "running": counts.running,
-    }
+    not_trained = {"over a limit": counts.refused, "repeated an earlier one": counts.repeated}
+    unfinished = {"interrupted": counts.interrupted, "running": counts.running}
     return [
         f"feasible / proposed: {counts.feasible:,} / {counts.proposed:,}{share}",
         f"trained: {_listed(trained)}",
-        f"not trained: {_listed(others)}",
+        f"not trained: {_listed(not_trained)}",
+        *([f"unfinished: {_listed(unfinished)}"] if any(unfinished.values()) else []),
         f"time spent training, summed over trials: {_duration(summary.seconds)}",
     ]
 

@@ -101,7 +101,10 @@ def summarise(
     notice: str = "",
     winner_card: Mapping[str, Any] | None = None,
 ) -> StudySummary:
-    """Summarise the trials of study `name`. winner_card: the exported winner's card.json; another trial's is ignored."""
+    """Summarise the trials of study `name`.
+
+    winner_card: card.json of the exported winner; that of another trial is ignored.
+    """
     best = ranked(records)
     improvements = _improvements(best)
     winner = best[0] if best else None

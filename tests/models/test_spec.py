@@ -134,7 +134,7 @@ def test_from_dict_refuses_what_is_no_spec(data: object) -> None:
 
 def test_from_dict_alone_refuses_a_bool_for_a_number() -> None:
     # RecipeConfig's constructor checks ranges, not types.
-    with pytest.raises(RecordError, match="RecipeConfig.batch_size must be a whole number, got True"):
+    with pytest.raises(RecordError, match="batch_size must be a whole number, got True"):
         RecipeConfig.from_dict({"batch_size": True})
 
 

@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.build import build_model
+from models.cost import compute_cost
+from models.spec import ArchSpec, Block, Head, Stage
+from search.config import DataConfig, InputError, RecipeConfig
+from search.data import Dataset, load_dataset
+from search.export import ExportMismatchError, ModelSource, export_model
+from search.train import TrainResult, evaluate, train
+
+SPEC = ArchSpec(
+    input_shape=(1, 28, 28),
+    n_classes=10,
+    stages=(Stage((Block(4),), pool=3), Stage((Block(6, kind="residual", padding="same", dropout=0.1),), pool=2)),
+    head=Head("gap_linear", bias=True),
+)
+RECIPE = RecipeConfig(epochs=3, batch_size=64, lr=0.3, ema_decay=0.9)
+FILES = {"README.md", "card.json", "model.py", "weights.pt"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return load_dataset(DataConfig("digits", "data"))
+
+
+@pytest.fixture(scope="module")
+def trained(data: Dataset) -> TrainResult:
+    return train_network(data)
+
+
+def train_network(data: Dataset, epochs: int = 3) -> TrainResult:
+    torch.manual_seed(1)
+    return train(build_model(SPEC), data, replace(RECIPE, epochs=epochs), seed=1)
+
+
+def source_of(result: TrainResult, score: str = "last", select_on: str = "test") -> ModelSource:
+    accuracies = [metrics.accuracy for metrics in result.curve]
+    value = {"last": accuracies[-1], "best": max(accuracies), "last3": sum(accuracies[-3:]) / 3}[score]
+    return ModelSource(
+        study="tiny",
+        trial=12,
+        arch=SPEC,
+        recipe=RECIPE,
+        state=result.best_state if score == "best" else result.last_state,
+        seed=1,
+        score=score,
+        select_on=select_on,
+        accuracy=value,
+        curve=tuple(metrics.to_dict() for metrics in result.curve),
+        max_params=8000,
+        epochs=3,
+        precision="float32",
+        extra={"environment": {"machine": "a small one"}},
+    )
+
+
+@pytest.fixture
+def source(trained: TrainResult) -> ModelSource:
+    return source_of(trained)
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    paths = list(folder.rglob("*"))
+    return {str(path.relative_to(folder)): None if path.is_dir() else path.read_bytes() for path in paths}
+
+
+def run_isolated(folder: Path, *arguments: str) -> str:
+    """Without this project: nothing but the folder, the interpreter and its packages."""
+    command = [sys.executable, "-I", "-W", "error", *arguments]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("score", ["last", "best", "last3"])
+def test_written_files_repeat_the_training(score: str, trained: TrainResult, data: Dataset, tmp_path: Path) -> None:
+    source = source_of(trained, score)
+    card = export_model(source, data, tmp_path / "new" / "winner")
+    folder = tmp_path / "new" / "winner"
+    assert [path.name for path in folder.parent.iterdir()] == ["winner"]
+    assert set(contents(folder)) == FILES
+    state = torch.load(folder / "weights.pt", weights_only=True)
+    assert {name: tensor.tolist() for name, tensor in state.items()} == {
+        name: tensor.tolist() for name, tensor in source.state.items()
+    }
+    assert card == json.loads((folder / "card.json").read_text())
+    assert card["accuracy"]["recorded"] == source.accuracy
+    model = build_model(SPEC)
+    model.load_state_dict(state)
+    expected = evaluate(model, data.test, data)
+    assert (card["accuracy"]["file_on_scored"], card["accuracy"]["file_on_test"]) == (expected, expected)
+
+
+def test_card(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+    card = export_model(source, data, tmp_path / "winner")
+    cost = compute_cost(SPEC)
+    assert card["cost"] == {
+        "n_params": cost.n_params,
+        "macs": cost.macs,
+        "feature_receptive_field": cost.feature_receptive_field,
+        "receptive_field": cost.receptive_field,
+        "peak_activation_bytes": cost.peak_activation_bytes,
+        "peak_activation_bytes_int8": cost.peak_activation_bytes / 4,
+    }
+    assert ArchSpec.from_dict(card["arch"]) == SPEC
+    assert RecipeConfig.from_dict(card["recipe"]) == RECIPE
+    assert card["recipe"]["momentum"] == 0.9, "a default must be in the card"
+    assert (card["study"], card["trial"], card["seed"], card["epochs"]) == ("tiny", 12, 1, 3)
+    assert card["limits"] == {"max_params": 8000, "epochs": 3}
+    assert card["accuracy"]["select_on"] == card["accuracy"]["test_note"].removeprefix("selected on ") == "test"
+    assert (card["accuracy"]["score"], card["accuracy"]["epoch_rule"]) == ("last", "after epoch 3, the last")
+    last = source.curve[-1]
+    assert card["accuracy"]["last_epoch_train"] == last["train_accuracy"] != last["accuracy"]
+    assert card["accuracy"]["last_epoch_scored"] == last["accuracy"]
+    assert card["data"] == {
+        "name": "digits",
+        "checksum": data.checksum,
+        "mean": list(data.mean),
+        "std": list(data.std),
+        "classes": list("0123456789"),
+        "n_images": {"train": len(data.train), "test": len(data.test)},
+    }
+    assert card["versions"]["python"] == sys.version.split()[0]
+    assert card["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert set(card["versions"]) == {"python", "torch", "torchvision", "optuna"}
+    files = contents(tmp_path / "winner")
+    assert card["sha256"] == {
+        name: hashlib.sha256(files[name] or b"").hexdigest() for name in ("model.py", "weights.pt")
+    }
+    assert card["extra"] == {"environment": {"machine": "a small one"}}
+
+
+def test_selected_on_validation_images_the_test_set_is_read_once(tmp_path: Path) -> None:
+    data = load_dataset(DataConfig("digits", "data", select_on="val"))
+    result = train_network(data, epochs=1)
+    card = export_model(source_of(result, select_on="val"), data, tmp_path / "winner")
+    model = build_model(SPEC)
+    model.load_state_dict(result.last_state)
+    assert data.val is not None
+    on_val, on_test = evaluate(model, data.val, data), evaluate(model, data.test, data)
+    assert on_val != on_test
+    assert (card["accuracy"]["file_on_scored"], card["accuracy"]["file_on_test"]) == (on_val, on_test)
+    assert card["accuracy"]["test_note"] == "read once, for this export, after the selection"
+    assert card["data"]["n_images"] == {"train": len(data.train), "val": len(data.val), "test": len(data.test)}
+    readme = (tmp_path / "winner" / "README.md").read_text()
+    assert "Selected on val" in readme
+    assert f"{on_test:.2%} on the test set, read once for this export." in readme
+
+
+def test_every_text_says_selected_on_test(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+    export_model(source, data, tmp_path / "winner")
+    for name in ("README.md", "model.py", "card.json"):
+        assert "Selected on test" in (tmp_path / "winner" / name).read_text(), name
+
+
+def test_files_run_without_this_project(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+    export_model(source, data, tmp_path / "winner")
+    assert run_isolated(tmp_path / "winner", "model.py").startswith(f"{compute_cost(SPEC).n_params:,} parameters, 10 ")
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("model.py", "weights.pt"):
+        shutil.copy(tmp_path / "winner" / name, tmp_path / "elsewhere")
+    match = re.search(r"```python\n(.*)```", (tmp_path / "winner" / "README.md").read_text(), re.DOTALL)
+    assert match is not None
+    example = match[1]
+    torch.save((data.test.images, data.test.labels), tmp_path / "digits.pt")
+    code = (
+        f"{example}\nimages, labels = torch.load('../digits.pt')\n"
+        "print(model.accuracy(model.load(), images, labels), 'models' in sys.modules, 'search' in sys.modules)"
+    )
+    prediction, accuracy = run_isolated(tmp_path / "elsewhere", "-c", code).splitlines()
+    assert re.fullmatch(r"\['\d'\]", prediction)
+    assert accuracy == f"{source.accuracy!r} False False"
+
+
+def test_earlier_export_is_replaced(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "winner").mkdir()  # empty: nobody's work
+    export_model(source, data, tmp_path / "winner")
+    (tmp_path / "winner" / "left over").touch()
+    card = export_model(replace(source, trial=None), data, tmp_path / "winner")
+    assert card["trial"] is None
+    assert set(contents(tmp_path / "winner")) == FILES
+    assert [path.name for path in tmp_path.iterdir()] == ["winner"]
+
+
+def fail_before_card(source: ModelSource, _: pytest.MonkeyPatch) -> ModelSource:
+    return replace(source, extra={"no JSON": object()})
+
+
+def fail_at_last_rename(source: ModelSource, monkeypatch: pytest.MonkeyPatch) -> ModelSource:
+    rename = os.rename
+
+    def interrupted(old: Path, new: Path) -> None:
+        if Path(old).name == "new":
+            raise KeyboardInterrupt
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    return source
+
+
+def fail_by_mismatch(source: ModelSource, _: pytest.MonkeyPatch) -> ModelSource:
+    return replace(source, accuracy=0.5)
+
+
+@pytest.mark.parametrize("existing", [True, False], ids=["over an export", "fresh"])
+@pytest.mark.parametrize(
+    ("fail", "error"),
+    [
+        (fail_before_card, TypeError),
+        (fail_at_last_rename, KeyboardInterrupt),
+        (fail_by_mismatch, ExportMismatchError),
+    ],
+)
+def test_failed_export_leaves_everything_as_it_was(
+    fail: Callable[[ModelSource, pytest.MonkeyPatch], ModelSource],
+    error: type[BaseException],
+    existing: bool,
+    source: ModelSource,
+    data: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if existing:
+        export_model(source, data, tmp_path / "winner")
+    before = contents(tmp_path)
+    with pytest.raises(error):
+        export_model(replace(fail(source, monkeypatch), trial=13), data, tmp_path / "winner")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("score", ["last", "best", "last3"])
+def test_mismatch_is_found(score: str, trained: TrainResult, data: Dataset, tmp_path: Path) -> None:
+    source = source_of(trained, score)
+    other = source.state_accuracy - 1 / len(data.test)  # one image less
+    curve = (*source.curve[:-1], {**source.curve[-1], "accuracy": other})
+    with pytest.raises(
+        ExportMismatchError, match=f"reach {source.state_accuracy:.4%} on test, recorded was {other:.4%}"
+    ):
+        export_model(replace(source, accuracy=other, curve=curve), data, tmp_path / "winner")
+
+
+def test_other_weights_are_a_mismatch(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+    state = {name: torch.zeros_like(tensor) for name, tensor in source.state.items()}
+    with pytest.raises(ExportMismatchError):
+        export_model(replace(source, state=state), data, tmp_path / "winner")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "folder/notes.txt"])
+def test_what_is_not_an_export_is_not_replaced(name: str, source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("weeks of work")
+    with pytest.raises(InputError, match="exists and is not an exported model"):
+        export_model(source, data, tmp_path / Path(name).parts[0])
+    assert path.read_text() == "weeks of work"
+
+
+def test_place_that_cannot_be_written(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot write .*winner: "):
+        export_model(source, data, tmp_path / "file" / "winner")
+
+
+def test_data_of_another_network_or_split_is_refused(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="selected on val; load digits split for that"):
+        export_model(replace(source, select_on="val"), data, tmp_path / "winner")
+    other = replace(SPEC, n_classes=4)
+    with pytest.raises(InputError, match=r"\(1, 28, 28\) and tells 4 classes apart, but digits has .* and 10"):
+        export_model(replace(source, arch=other), data, tmp_path / "winner")
