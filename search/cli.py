@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from models.record import RecordError
 from search.config import PRUNERS, SAMPLERS, SCORES, SELECT_ON, DataConfig, InputError, SearchConfig
@@ -46,6 +46,10 @@ def _fail(message: str, status: int) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        # An abbreviation that is right today is another option's name tomorrow.
+        super().__init__(**options, allow_abbrev=False)
+
     def error(self, message: str) -> NoReturn:
         """One line instead of argparse's usage block."""
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
@@ -56,7 +60,6 @@ def _parser() -> argparse.ArgumentParser:
         prog="search.py",
         description="Finds the most accurate small convolutional network within a budget of parameters.",
         epilog="`search.py --budget 8000 --trials 100` is short for `search.py run ...`: see search.py run --help",
-        allow_abbrev=False,
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=_Parser)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from models.record import Record, check_choice, check_range
+from models.record import Record, check_choice, check_range, check_types
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "onecycle", "step")
@@ -49,6 +49,7 @@ class Augmentation(Record):
     erase_ratio: tuple[float, float] = (0.3, 3.3)
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_range("rotation", self.rotation, 0, 180)
         check_range("shift", self.shift, 0, 1)
         check_range("scale", self.scale, 0, 0.9)
@@ -87,6 +88,7 @@ class Schedule(Record):
     gamma: float = 1.0
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_choice("schedule kind", self.kind, SCHEDULES)
         check_choice("anneal", self.anneal, ("cos", "linear"))
         check_range("schedule epochs", self.epochs, 0)
@@ -120,6 +122,7 @@ class RecipeConfig(Record):
     augmentation: Augmentation = field(default=Augmentation())
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_range("epochs", self.epochs, 1)
         check_range("batch_size", self.batch_size, 2)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
@@ -144,6 +147,7 @@ class DataConfig(Record):
     select_on: str = "test"
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_choice("select-on", self.select_on, SELECT_ON)
 
 
@@ -162,6 +166,7 @@ class SearchConfig(Record):
     pruner: str = "median"
 
     def __post_init__(self) -> None:
+        check_types(self)
         check_range("budget", self.max_params, 1)
         for name in ("max_macs", "max_memory"):
             if getattr(self, name) is not None:

@@ -48,9 +48,9 @@ def _analysis(source: ModelSource, cost: Cost) -> str:
     last = source.curve[-1]
     gap = 100 * (last["train_accuracy"] - last["accuracy"])
     return (
-        f"One image takes {cost.macs:,} multiply-adds. The largest maps that exist at once take {memory:.1f} KiB in "
-        f"float32, {memory / 4:.1f} KiB in int8. "
-        f"The receptive field is {cost.feature_receptive_field} pixels square before the head and "
+        f"One image takes {cost.macs:,} multiply-adds (MACs). The largest maps that exist at once take "
+        f"{memory:.1f} KiB in float32, {memory / 4:.1f} KiB in int8. "
+        f"The receptive field (RF) is {cost.feature_receptive_field} pixels square before the head and "
         f"{cost.receptive_field} at the logits, of images of {height}x{width}. "
         f"Parameters by part: {_shares(cost)}; the largest layer is {heaviest.name} with {heaviest.n_params:,}. "
         f"In the last epoch {last['train_accuracy']:.2%} of the training images were right, augmented and while "
@@ -69,7 +69,7 @@ def _shares(cost: Cost) -> str:
 
 
 def _layer_table(cost: Cost) -> str:
-    header = ("layer", "kind", "output", "receptive field", "parameters", "multiply-adds")
+    header = ("layer", "kind", "output", "RF", "parameters", "MACs")
     total = ("total", "", "", "", f"{cost.n_params:,}", f"{cost.macs:,}")
     rows = [header, *map(_layer_cells, cost.layers), total]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -84,7 +84,7 @@ def _method(summary: StudySummary) -> list[str]:
     seed = f"; the winner's is {winner.seed}" if winner and winner.seed is not None else ""
     return [
         _SCORED[config.data.select_on],
-        f"A trial's value is its {epoch_rule(config)}. One seed a trial, {config.epochs} epochs{precision}.",
+        f"Value of a trial: {epoch_rule(config)}. One seed a trial, {config.epochs} epochs{precision}.",
         f"The study's seed is {config.seed}, from which each trial has a training seed of its own{seed}.",
         f"Sampler {config.sampler}, pruner {config.pruner}.",
     ]

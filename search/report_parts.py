@@ -26,14 +26,15 @@ _EPOCH_RULES = {
 
 
 def headline(summary: StudySummary) -> list[str]:
-    """Two lines: what was searched for, and what its figures mean."""
+    """What was searched for, on which images, and what its figures mean: a line each."""
     config = summary.config
     limits = [f"at most {config.max_params:,} parameters"]
     limits += [f"{config.max_macs:,} MACs"] if config.max_macs else []
     limits += [f"{config.max_memory:,} bytes of activations"] if config.max_memory else []
     return [
         f"{config.data.dataset}, {', '.join(limits)}",
-        f"Selected on {SELECTED_ON[config.data.select_on]}; a trial's value is its {epoch_rule(config)}",
+        f"Selected on {SELECTED_ON[config.data.select_on]}",
+        f"Value of a trial: {epoch_rule(config)}",
     ]
 
 

@@ -123,9 +123,17 @@ def requeue_lost(study: optuna.Study, *, running_are_lost: bool) -> int:
             continue
         facts = {"retry_of": trial.number, "retries": retries + 1, "index": _index(trial, trials)}
         facts |= {"baseline": trial.user_attrs["baseline"]} if "baseline" in trial.user_attrs else {}
-        study.enqueue_trial(dict(trial.params or trial.system_attrs.get("fixed_params", {})), user_attrs=facts)
+        study.enqueue_trial(_params_to_repeat(trial, trials), user_attrs=facts)
         n_requeued += 1
     return n_requeued
+
+
+def _params_to_repeat(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+    """The point to try again. One lost in the middle of its suggestions is left to the sampler, seeded as before."""
+    if "fixed_params" in trial.system_attrs:
+        return dict(trial.system_attrs["fixed_params"])
+    n_dimensions = max(len(other.params) for other in trials)
+    return dict(trial.params) if len(trial.params) == n_dimensions else {}
 
 
 def _index(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:

@@ -7,6 +7,7 @@ import gc
 import gzip
 import hashlib
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -77,7 +78,7 @@ def tiny_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(variable, raising=False)
 
 
-Respond = Callable[[BaseHTTPRequestHandler, bytes], None]
+Respond = Callable[[BaseHTTPRequestHandler, bytes], object]
 
 
 def send(handler: BaseHTTPRequestHandler, content: bytes) -> None:
@@ -109,6 +110,7 @@ FAILURES: dict[str, tuple[Respond, str]] = {
     "cut off": (lambda handler, content: send_part(handler, content, len(content) // 2), "corrupted"),
     "silence": (fall_silent, "timed out"),
     "hang up": (lambda handler, _: handler.connection.shutdown(socket.SHUT_RDWR), "Remote end closed connection"),
+    "not http": (lambda handler, _: handler.wfile.write(b"NONSENSE\r\n\r\n"), "NONSENSE"),
 }
 
 
@@ -372,6 +374,7 @@ class TestMnistFiles:
             (NAMES[3], b"<html>Please log in</html>", "has 26 bytes, expected 28"),
             (NAMES[3], FILES[NAMES[3]][:-1] + b"\0", "is corrupt: its SHA-256 begins"),
         ],
+        ids=lambda value: f"{len(value)}-bytes" if isinstance(value, bytes) else None,
     )
     @pytest.mark.parametrize("dataset", ["mnist", "auto"])
     def test_wrong_file_is_named(self, dataset: str, name: str, content: bytes, fault: str, tmp_path: Path) -> None:
@@ -456,7 +459,8 @@ class TestDownload:
         self, failure: str, failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         respond, reason = FAILURES[failure]
-        monkeypatch.setattr(module, "DOWNLOAD_TIMEOUT", 0.2)
+        if failure == "silence":
+            monkeypatch.setattr(module, "DOWNLOAD_TIMEOUT", 0.2)
         with mirror(respond, failing):
             message = refusal("mnist", tmp_path)
         gc.collect()
@@ -477,6 +481,17 @@ class TestDownload:
             load("mnist", tmp_path)
         assert list(tmp_path.iterdir()) == []
         assert socket.getdefaulttimeout() is None
+
+    def test_no_connection(self, tmp_path: Path) -> None:
+        message = refusal("mnist", tmp_path)
+        assert re.search(r"could not be downloaded \(\[Errno \d+\] Connection refused\); ", message)
+
+    def test_torchvision_that_cannot_be_imported(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A torchvision that does not fit torch fails at import; the files themselves need none."""
+        monkeypatch.setitem(sys.modules, "torchvision", None)
+        assert "could not be downloaded (import of torchvision halted" in refusal("mnist", tmp_path / "absent")
+        write_files(tmp_path)
+        assert len(load("mnist", tmp_path).train) == 60
 
     def test_directory_that_cannot_be_made(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 import torch
@@ -16,7 +15,6 @@ from torch import nn
 
 from models.baselines import BASELINES
 from models.build import build_model
-from models.cost import compute_cost
 from models.spec import ACTIVATIONS, ArchSpec, Block, Head, Stage
 from search import model_source as module_under_test
 from search.config import RecipeConfig
@@ -65,20 +63,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(n_threads)
 
 
-def random_data(spec: ArchSpec, name: str = "noise", classes: tuple[str, ...] | None = None) -> Dataset:
+def random_data(spec: ArchSpec, classes: tuple[str, ...] = ()) -> Dataset:
     channels = spec.input_shape[0]
     images = torch.randint(256, (7, *spec.input_shape), dtype=torch.uint8)
     split = Split(images, torch.randint(spec.n_classes, (7,)))
     classes = classes or tuple(map(str, range(spec.n_classes)))
-    return Dataset(name, classes, split, None, split, (0.1307, 0.2, 0.7)[:channels], (0.3, 0.1, 0.9)[:channels], "0")
-
-
-def epoch(number: int, accuracy: float) -> dict[str, float]:
-    return {"epoch": number, "train_loss": 0.1, "train_accuracy": 0.9, "accuracy": accuracy, "lr": 0.1, "seconds": 1.0}
+    return Dataset("noise", classes, split, None, split, (0.1307, 0.2, 0.7)[:channels], (0.3, 0.1, 0.9)[:channels], "0")
 
 
 def source_of(spec: ArchSpec) -> ModelSource:
-    curve = (epoch(1, 0.95), epoch(2, 0.975), epoch(3, 0.975), epoch(4, 0.96))
+    curve = ({"epoch": 1, "train_accuracy": 0.9, "accuracy": 0.96},)
     return ModelSource("study", 7, spec, RecipeConfig(), {}, 3, "last", "test", 0.96, curve, 8000, 15)
 
 
@@ -106,16 +100,6 @@ def write_module(folder: Path, source: ModelSource, data: Dataset) -> ModuleType
     return import_file(path)
 
 
-def docstring_of(text: str) -> str:
-    docstring = ast.get_docstring(ast.parse(text))
-    assert docstring is not None
-    return docstring
-
-
-def words_of(source: ModelSource, data: Dataset | None = None) -> str:
-    return " ".join(docstring_of(model_source(source, data or random_data(source.arch))).split())
-
-
 @every_spec
 def test_network_is_the_one_that_build_model_makes(spec: ArchSpec, tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -139,18 +123,53 @@ def test_network_is_the_one_that_build_model_makes(spec: ArchSpec, tmp_path: Pat
         assert accuracy == evaluate(model, data.test, data)
 
 
-@every_spec
-def test_layer_table_adds_up(spec: ArchSpec) -> None:
-    cost = compute_cost(spec)
-    table = docstring_of(model_source(source_of(spec), random_data(spec))).split("\n\n")[-1].splitlines()
-    *rows, total = (line.split() for line in table[1:])
-    assert [row[0] for row in rows] == [row.name for row in cost.layers]
-    assert [row[-4] for row in rows] == [f"{row.channels}x{row.height}x{row.width}" for row in cost.layers]
-    numbers = [[int(cell.replace(",", "")) for cell in row[-3:]] for row in rows]
-    assert [field for field, _, _ in numbers] == [row.receptive_field for row in cost.layers]
-    assert [sum(column) for column in list(zip(*numbers, strict=True))[1:]] == [cost.n_params, cost.macs]
-    assert total == ["total", f"{cost.n_params:,}", f"{cost.macs:,}"]
-    assert len({len(line) for line in table}) == 1
+def test_text_of_a_network() -> None:
+    spec = network(Block(4, 5), Block(6, kind="residual", padding="same", dropout=0.5), shape=(3, 9, 9))
+    text = model_source(source_of(spec), random_data(spec))
+    assert NET in text
+
+
+NET = '''
+class Net(nn.Module):
+    """Images (N, 3, 9, 9), as `preprocess` returns them, to logits (N, 10)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage1 = nn.Sequential(
+            nn.Conv2d(3, 4, 5, bias=False),  # 4x5x5
+            nn.BatchNorm2d(4),
+            nn.ReLU(inplace=True),
+            Residual(
+                nn.Sequential(
+                    nn.Conv2d(4, 6, 3, padding=1, bias=False),  # 6x5x5
+                    nn.BatchNorm2d(6),
+                    nn.ReLU(inplace=True),
+                    nn.Conv2d(6, 6, 3, padding=1, bias=False),  # 6x5x5
+                    nn.BatchNorm2d(6),
+                ),
+                nn.Conv2d(4, 6, 1, bias=False),  # 6x5x5
+            ),
+            nn.ReLU(inplace=True),
+            nn.Dropout(),
+            nn.MaxPool2d(2),  # 6x2x2
+        )
+        self.stage2 = nn.Sequential(
+            nn.Conv2d(6, 6, 3, padding=1, bias=False),  # 6x2x2
+            nn.BatchNorm2d(6),
+            nn.ReLU(inplace=True),
+        )
+        self.head = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),  # 6x1x1
+            nn.Flatten(),
+            nn.Linear(6, 10),  # 10
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes: (N, 3, 9, 9) to (N, 10)."""
+        x = self.stage1(x)
+        x = self.stage2(x)
+        return self.head(x)
+'''
 
 
 def test_same_network_same_bytes() -> None:
@@ -179,7 +198,7 @@ def test_files_are_as_a_formatter_would_leave_them(tmp_path: Path) -> None:
     ruff = pytest.importorskip("ruff").find_ruff_bin()
     many = tuple(f"a class whose name is long {i}" for i in range(10))
     for name, spec in SPECS.items():
-        data = random_data(spec, classes=many if name == "conv" else None)
+        data = random_data(spec, classes=many if name == "conv" else ())
         (tmp_path / f"{name.replace(' ', '_')}.py").write_text(model_source(source_of(spec), data))
     rules = "A,ARG,B,C4,D1,E,F,I,PT,RET,RUF,SIM,UP,W"
     options = ["--isolated", "--no-cache", "--line-length=100", "--target-version=py311"]
@@ -194,42 +213,17 @@ def test_unknown_layer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         model_source(source_of(SPECS["conv"]), random_data(SPECS["conv"]))
 
 
-def test_names_cannot_break_out_of_their_text(tmp_path: Path) -> None:
+def test_class_names_cannot_break_out_of_their_text(tmp_path: Path) -> None:
     classes = ("it's", 'say "so"', "both ' and \"", "\\", "\n", '"""', "é", "7", "8", "9")
-    dataset = r'folder:C:\new\"""{x}'
-    data = random_data(SPECS["conv"], dataset, classes)
-    module = write_module(tmp_path, source_of(SPECS["conv"]), data)
-    assert classes == module.CLASSES
-    assert f"for {dataset}." in (module.__doc__ or "")
+    data = random_data(SPECS["conv"], classes)
+    assert classes == write_module(tmp_path, source_of(SPECS["conv"]), data).CLASSES
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({}, "96.00% on the test set after epoch 4, the last, seed 3. Selected on test"),
-        ({"score": "best", "accuracy": 0.975}, "97.50% on the test set after epoch 2 of 4, the best, seed 3."),
-        ({"score": "last3"}, "as the mean of epochs 2 to 4 (the weights are those after epoch 4), seed 3."),
-        ({"select_on": "val"}, "96.00% on the validation images after epoch 4, the last, seed 3. Selected on val"),
-        ({"select_on": "val"}, "the search maximised accuracy on the validation images."),
-        ({"max_params": 1234}, "At most 1,234 parameters; training on noise for at most 15 epochs;"),
-        ({"epochs": 1}, "for at most 1 epoch;"),
-        ({}, "90.00% of the training images were right"),
-        ({}, "a gap of -6.00 points."),
-    ],
-)
-def test_docstring_tells_target_and_result(changes: dict[str, Any], words: str) -> None:
-    assert words in words_of(replace(source_of(SPECS["conv"]), **changes))
-
-
-def test_docstring_tells_what_the_network_costs() -> None:
-    spec = BASELINES["s001_model3"].spec
-    words = words_of(source_of(spec))
-    assert words.startswith("An image classifier of 7,784 parameters for noise.")
-    assert (
-        "One image takes 766,404 multiply-adds. The largest maps that exist at once take 34.7 KiB in float32" in words
-    )
-    assert "8.7 KiB in int8. The receptive field is 34 pixels square before the head and 42 at the logits" in words
-    assert "stage1 15%, stage2 26%, stage3 56%, head 2%; the largest layer is stage3.block2 with 2,628." in words
+def test_weights_that_are_a_program_are_not_run(tmp_path: Path) -> None:
+    module = write_module(tmp_path, source_of(SPECS["conv"]), random_data(SPECS["conv"]))
+    torch.save({"weight": print}, tmp_path / "weights.pt")  # any function; reading it back is refused
+    with pytest.raises(pickle.UnpicklingError):
+        module.load()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,197 @@
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from search.cli import main
+from search.study import open_storage, open_study
+
+ROOT = Path(__file__).resolve().parents[2]
+SEARCH = ["--budget", "8000", "--dataset", "digits", "--trials", "1", "--epochs", "1"]
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """(exit status, standard output, standard error) of one command."""
+    try:
+        status = main(arguments)
+    except SystemExit as stop:  # argparse's own way out
+        status = stop.code if isinstance(stop.code, int) else 1
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "--budget"),
+        (["--budget"], "--budget: expected one argument"),
+        (["--budget", "0"], "--budget: must be a whole number of at least 1, got '0'"),
+        (["--budget", "-5"], "--budget"),
+        (["--budget", "many"], "got 'many'"),
+        (["--budget", "8000.5"], "got '8000.5'"),
+        (["--budget", "8000", "--trials", "0"], "--trials: must be"),
+        (["--budget", "8000", "--trials", "ten"], "got 'ten'"),
+        (["--budget", "8000", "--epochs", "0"], "--epochs: must be"),
+        (["--budget", "8000", "--epochs", "100000"], "epochs must be between 1 and 10000, got 100000"),
+        (["--budget", "8000", "--jobs", "0"], "--jobs: must be"),
+        (["--budget", "8000", "--jobs", "some"], "got 'some'"),
+        (["--budget", "8000", "--seed", "x"], "--seed: invalid int value: 'x'"),
+        (["--budget", "8000", "--seed", "-1"], "seed must be between 0 and"),
+        (["--budget", "8000", "--seed", "4294967296"], "seed must be between 0 and"),
+        (["--budget", "8000", "--max-macs", "0"], "--max-macs: must be"),
+        (["--budget", "8000", "--max-memory", "-1"], "--max-memory"),
+        (["--budget", "8000", "--timeout", "0"], "--timeout: must be"),
+        (["--budget", "8000", "--sampler", "magic"], "invalid choice: 'magic'"),
+        (["--budget", "8000", "--pruner", "magic"], "invalid choice: 'magic'"),
+        (["--budget", "8000", "--score", "mean"], "invalid choice: 'mean'"),
+        (["--budget", "8000", "--select-on", "train"], "invalid choice: 'train'"),
+        (["--budget", "8000", "--budgets", "3"], "unrecognized arguments: --budgets"),
+        (["--budget", "8000", "--tri", "3"], "unrecognized arguments: --tri 3"),
+        (["--budget", "8000", "--dataset", "cifar1000"], "unknown data set 'cifar1000'; the known ones are mnist, digits"),
+        ([*SEARCH, "--study", "a/b"], "a study's name is made of"),
+        ([*SEARCH, "--study", "../up"], "a study's name is made of"),
+        ([*SEARCH, "--study", ".hidden"], "a study's name is made of"),
+        ([*SEARCH, "--study", "é"], "a study's name is made of"),
+        ([*SEARCH, "--study", "x'; DROP TABLE trials; --"], "a study's name is made of"),
+        ([*SEARCH, "--study", ""], "a study's name is made of"),
+        ([*SEARCH, "--storage", "nonsense"], "--storage is not a database URL"),
+        ([*SEARCH, "--storage", "nodb://user:hunter2@host/x"], "cannot open the nodb storage"),
+        ([*SEARCH, "--storage", "sqlite:////no/such/folder/x.db"], "cannot open the sqlite storage"),
+        (["train"], "invalid choice: 'train'"),
+        (["describe"], "ID|FILE"),
+        (["describe", "s004_net9"], "no hand-designed network or readable file 's004_net9'"),
+        (["describe", "."], "no hand-designed network or readable file '.'"),
+        (["report"], "STUDY"),
+        (["report", "nowhere"], "there is no study 'nowhere'"),
+        (["report", "a/b"], "a study's name is made of"),
+        (["export", "nowhere"], "there is no study 'nowhere'"),
+        (["export", "nowhere", "--trial", "x"], "--trial: invalid int value: 'x'"),
+        (["dashboard"], "nothing to browse yet"),
+        (["dashboard", "--port", "0"], "--port: must be"),
+        (["space", "--budget", "0"], "--budget: must be"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_cannot_be_done_is_one_line_and_leaves_nothing(capsys, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run(capsys, *arguments)
+    assert status == 2
+    assert words in err
+    assert err.count("\n") == 1
+    assert out == ""
+    assert "hunter2" not in err
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"] == []
+
+
+@pytest.mark.parametrize("out", ["a file", "a file/below"])
+def test_an_output_folder_that_is_a_file(capsys, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a file").write_text("precious")
+    status, _, err = run(capsys, *SEARCH, "--out", out)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "cannot write to a file" in err
+    assert "--out" in err
+    assert (tmp_path / "a file").read_text() == "precious"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_an_output_folder_without_the_right_to_write(capsys, tmp_path):
+    tmp_path.chmod(0o555)
+    status, _, err = run(capsys, *SEARCH, "--out", str(tmp_path))
+    assert (status, err.count("\n")) == (2, 1)
+    assert "Permission denied" in err
+
+
+def test_a_corrupt_data_file_is_named(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (raw / f"{part}-ubyte").write_bytes(b"\0" * 100)
+    for dataset in ("auto", "mnist"):
+        status, _, err = run(capsys, "--budget", "8000", "--dataset", dataset)
+        assert (status, err.count("\n")) == (2, 1)
+        assert "train-images-idx3-ubyte" in err
+    assert not (tmp_path / "studies").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "not a JSON file"),
+        ("[1, 2", "not a JSON file"),
+        ("[1, 2]", "ArchSpec must be a mapping"),
+        ("{}", "ArchSpec needs the key"),
+        ('{"input_shape": [1, 28, 28], "n_classes": 10, "stages": [], "head": {"kind": "gap"}}', "head kind must be one"),
+        ('{"input_shape": [1, 28, 28], "n_classes": 10, "stages": [], "tail": {}}', "unknown key 'tail'"),
+    ],
+)
+def test_a_spec_file_that_is_none(capsys, tmp_path, text, words):
+    (tmp_path / "spec.json").write_text(text)
+    status, _, err = run(capsys, "describe", str(tmp_path / "spec.json"))
+    assert (status, err.count("\n")) == (2, 1)
+    assert words in err
+
+
+def test_describe_for_people_and_for_programs(capsys, tmp_path):
+    status, out, _ = run(capsys, "describe", "s004_net3")
+    assert status == 0
+    assert "7,496" in out
+    status, out, _ = run(capsys, "describe", "s004_net3", "--json")
+    described = json.loads(out)
+    (tmp_path / "spec.json").write_text(json.dumps({"arch": described["arch"]}))
+    _, again, _ = run(capsys, "describe", str(tmp_path / "spec.json"), "--json")
+    assert json.loads(again)["n_params"] == described["n_params"] == 7496
+
+
+def test_space_shows_every_dimension(capsys):
+    status, out, _ = run(capsys, "space", "--budget", "50")
+    assert status == 0
+    assert "stages.1.width.1" in out
+    assert "0 of 2,000 random candidates" in out
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys, search.cli\ntry: search.cli.main(['--help'])\nexcept SystemExit: pass\n"
+    code += "sys.exit(' '.join({'torch', 'optuna', 'pandas', 'sqlalchemy', 'torchvision'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--budget 8000 --trials 100" in done.stdout
+
+
+def test_a_closed_pipe_is_no_error():
+    shell = f"{sys.executable} search.py describe s004_net3 | true"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", shell], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_dashboard_answers_on_loopback(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (tmp_path / "studies").mkdir()
+    open_study(open_storage(f"sqlite:///{tmp_path}/studies/studies.db"), "seen-in-the-dashboard", {})
+    server = subprocess.Popen(
+        [sys.executable, str(ROOT / "search.py"), "dashboard", "--port", str(port)],
+        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+    )
+    try:
+        assert f"http://127.0.0.1:{port}/" in server.stderr.readline()
+        page = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        body = ""
+        for _ in range(100):
+            with contextlib.suppress(OSError):  # not listening yet
+                body = page.open(f"http://127.0.0.1:{port}/api/studies", timeout=10).read().decode()
+                break
+            time.sleep(0.2)
+        assert "seen-in-the-dashboard" in body
+    finally:
+        server.terminate()
+        server.communicate()

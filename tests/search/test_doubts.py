@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from search.config import DataConfig, SearchConfig
+from search.doubts import doubts
+from search.trials import TrialRecord
+from space import DIMENSIONS
+from tests.search.made_up_trials import CONFIG, made_up
+
+DIGITS = SearchConfig(DataConfig("digits", "data"), max_params=8000)
+VAL = SearchConfig(DataConfig("mnist", "data", select_on="val"), max_params=8000)
+
+
+def finished(values: list[float]) -> list[TrialRecord]:
+    return [made_up(number, value) for number, value in enumerate(values)]
+
+
+def text(config: SearchConfig, records: list[TrialRecord]) -> str:
+    return "\n".join(doubts(config, records, last_improved=0))
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (CONFIG, "Selected on test: the winner's accuracy there is the maximum over all finished trials (3, one seed"),
+        (VAL, "Selected on validation images: the winner's accuracy there is the maximum over all finished trials (3,"),
+        (replace(CONFIG, score="best"), "over all finished trials and their epochs (3, one seed each)"),
+    ],
+)
+def test_the_maximum_is_optimistic(config: SearchConfig, expected: str) -> None:
+    assert expected in text(config, finished([0.995, 0.99, 0.99]))
+
+
+# Expected maxima of n draws in standard deviations (Harter 1961): 1.163 of 5, 1.539 of 10, 2.249 of 50, 2.746 of 200.
+@pytest.mark.parametrize(("n", "points"), [(1, "0.00"), (5, "0.06"), (10, "0.08"), (50, "0.11"), (200, "0.14")])
+def test_luck_among_equals(n: int, points: str) -> None:
+    assert f"about {points} points above their mean" in text(CONFIG, finished([0.99] * n))
+
+
+@pytest.mark.parametrize(
+    ("values", "near"),
+    [
+        ([0.9947], "0 of 0."),
+        ([0.9947, 0.9941], "0 of 1."),
+        ([0.9947, 0.9942], "1 of 1. Which of them is best is undecided."),
+        ([0.9947, 0.9947, 0.9944, 0.9942, 0.9940], "3 of 4. Which of them is best is undecided."),
+    ],
+)
+def test_trials_within_the_noise(values: list[float], near: str) -> None:
+    assert f"five seeds): {near}\n" in text(CONFIG, finished(values))
+
+
+def test_noise_of_another_data_set_is_unknown() -> None:
+    records = finished([0.98, 0.97])
+    assert "The noise on digits has not been measured." in text(DIGITS, records)
+    assert "above their mean" not in text(DIGITS, records)
+    assert "has not been measured" not in text(CONFIG, records)
+
+
+def test_size_of_the_search() -> None:
+    last = doubts(CONFIG, finished([0.99, 0.98]), last_improved=7)[-1]
+    assert f"Finished trials: 2, in a space of {len(DIMENSIONS)} dimensions" in last
+    assert last.endswith("last improved by trial 7.")
+
+
+@pytest.mark.parametrize(
+    ("params", "ends"),
+    [
+        ({}, ""),
+        ({"lr": 1.0}, "lr = 1 (0.02 to 1)"),
+        ({"lr": 0.99}, "lr = 0.99 (0.02 to 1)"),
+        ({"lr": 0.9}, ""),
+        ({"lr": 0.0201}, "lr = 0.0201 (0.02 to 1)"),
+        ({"weight_decay": 5e-4}, "weight_decay = 0.0005 (0 to 0.0005)"),
+        ({"weight_decay": 0.0, "rotation": 0.0}, ""),  # nothing lies below zero
+        ({"batch_size": 32}, ""),  # a choice has no ends
+        ({"stages": 3}, ""),  # a range of two values has nothing else
+        ({"stages.1.width.1": 3}, "stages.1.width.1 = 3 (3 to 32)"),
+        ({"stages.1.width.1": 32}, "stages.1.width.1 = 32 (3 to 32)"),
+        ({"stages.1.width.1": 31}, ""),
+        ({"stages.1.width.4": 32}, ""),  # inactive: the stage has two convolutions
+        ({"stages.3.width.1": 32}, ""),  # inactive: there are two stages
+        ({"stages": 3, "stages.3.width.1": 32}, "stages.3.width.1 = 32 (3 to 32)"),
+        ({"stages.1.kind": "residual", "stages.1.width.1": 32}, ""),  # inactive: the pair has its second width
+        ({"stages.1.padded": 4}, ""),  # two convolutions are both padded at 2 already
+        ({"stages.1.depth": 1}, "stages.1.depth = 1 (1 to 4)"),
+        ({"dropout": 0.25}, ""),  # inactive: no dropout anywhere
+        ({"dropout": 0.25, "stages.1.dropout": "all"}, "dropout = 0.25 (0 to 0.25)"),
+        ({"transitions.1.width": 24}, ""),
+        ({"transitions.1.width": 24, "transitions.1.place": "before"}, "transitions.1.width = 24 (3 to 24)"),
+        ({"lr": 1.0, "shear": 10.0}, "lr = 1 (0.02 to 1), shear = 10 (0 to 10)"),
+    ],
+)
+def test_values_on_the_end_of_their_range(params: dict[str, Any], ends: str) -> None:
+    sentences = [line for line in doubts(CONFIG, [made_up(0, 0.99, params=params)], 0) if "end of their range" in line]
+    expected = f"Winning values on the end of their range, so that better ones may lie outside: {ends}."
+    assert sentences == ([expected] if ends else [])
+
+
+def test_a_trial_of_an_older_space_has_no_known_ends() -> None:
+    record = made_up(0, 0.99, params={"lr": 1.0})
+    older = replace(record, params={name: value for name, value in record.params.items() if name != "shear"})
+    assert "end of their range" not in text(CONFIG, [older])

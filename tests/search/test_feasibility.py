@@ -1,0 +1,145 @@
+"""How much of the space fits, held against counting by other means."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import space
+from models.cost import Cost, compute_cost
+from search import feasibility
+from search.config import DataConfig, SearchConfig
+from search.dimensions import Choice, Dimension, IntRange
+from search.feasibility import Feasibility, describe_limits, feasibility_report, survey
+
+CONFIG = SearchConfig(DataConfig("mnist", "data"), max_params=8000)
+DRAWN = [space.sample(rng) for rng in [random.Random(5)] for _ in range(200)]
+
+
+def cost(params: Mapping[str, Any]) -> Cost:
+    return compute_cost(space.assemble(params).arch)
+
+
+# --- share and smallest ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {},
+        {"max_params": 1},
+        {"max_params": 10**9},
+        {"max_macs": 200_000},
+        {"max_memory": 30_000},
+        {"max_params": 20_000, "max_macs": 500_000, "max_memory": 60_000},
+    ],
+    ids=str,
+)
+def test_share_of_random_candidates_that_fit(limits: dict[str, Any]) -> None:
+    config = replace(CONFIG, **limits)
+    fitting = [
+        one
+        for one in map(cost, DRAWN)
+        if one.n_params <= config.max_params
+        and one.macs <= (config.max_macs or 10**12)
+        and one.peak_activation_bytes <= (config.max_memory or 10**12)
+    ]
+    found = survey(config, n_draws=len(DRAWN), seed=5)
+    assert (found.n_drawn, found.n_fitting) == (200, len(fitting))
+    assert found.share == len(fitting) / 200
+
+
+def test_a_network_at_the_limit_fits() -> None:
+    largest = max(cost(params).n_params for params in DRAWN)
+    assert survey(replace(CONFIG, max_params=largest), n_draws=200, seed=5).share == 1.0
+    assert survey(replace(CONFIG, max_params=largest - 1), n_draws=200, seed=5).share < 1.0
+
+
+def test_the_smallest_network_is_no_larger_than_any_drawn() -> None:
+    smallest = survey(CONFIG, n_draws=200, seed=5).smallest
+    assert smallest <= min(cost(params).n_params for params in DRAWN)
+    # Nor does the limit or another start change what the descent ends at.
+    assert {survey(replace(CONFIG, max_params=1), n_draws=20, seed=seed).smallest for seed in range(8)} == {smallest}
+
+
+def test_the_smallest_network_by_hand() -> None:
+    # Two stages of one separable convolution of width 3, the head conv_gap, no hidden layer:
+    # 9 + 3 and 6 of batch norm; 27 + 9 and 6; 3 * 10
+    by_hand = 9 + 3 + 6 + 27 + 9 + 6 + 30
+    assert survey(CONFIG, n_draws=20).smallest == by_hand
+
+
+def test_a_survey_repeats_itself() -> None:
+    assert survey(CONFIG, n_draws=50, seed=1) == survey(CONFIG, n_draws=50, seed=1)
+    assert survey(CONFIG, n_draws=50, seed=1) != survey(CONFIG, n_draws=50, seed=2)
+
+
+# --- what costs most ------------------------------------------------------------------------------------------------
+
+HEAD = Choice("head.kind", ("gap_linear", "conv"), "gap_linear")
+WIDTH = IntRange("stages.1.width.1", 3, 32, 12, log=True)
+# Without effect: the default point has two stages.
+INACTIVE = IntRange("stages.3.depth", 1, 2, 1)
+INACTIVE_CHOICE = Choice("stages.3.kind", ("conv", "separable"), "conv")
+
+
+def survey_of(monkeypatch: pytest.MonkeyPatch, *dimensions: Dimension) -> Feasibility:
+    """A survey of these dimensions alone, the others being at their defaults."""
+
+    def assemble(params: Mapping[str, Any], *data: Any) -> space.Candidate:
+        return space.assemble(space.DEFAULTS | dict(params), *data)
+
+    monkeypatch.setattr(feasibility, "DIMENSIONS", dimensions)
+    monkeypatch.setattr(feasibility, "assemble", assemble)
+    return survey(CONFIG, n_draws=3000)
+
+
+def test_effect_of_a_choice_is_the_difference_of_its_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A kernel over the last map, 12 channels of 8x8, for each of 10 classes, instead of 12 weights and a bias.
+    assert survey_of(monkeypatch, HEAD).costliest == (("head.kind", 12 * 8 * 8 * 10 - 13 * 10),)
+
+
+def test_effect_of_a_range_is_between_its_lowest_and_highest_third(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each unit of width costs 9 weights in and 9 * 12 out, and 2 of batch norm. In a log range the lowest third of
+    # 3 to 32 is 3 to 5, the highest 14 to 32; means about 4.2 and 22.
+    ((name, effect),) = survey_of(monkeypatch, WIDTH).costliest
+    assert name == "stages.1.width.1"
+    assert effect / (9 + 9 * 12 + 2) == pytest.approx(22 - 4.2, rel=0.1)
+
+
+def test_the_costliest_dimensions_come_first_and_inactive_ones_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = survey_of(monkeypatch, INACTIVE, WIDTH, INACTIVE_CHOICE, HEAD).costliest
+    assert [name for name, _ in found[:2]] == ["head.kind", "stages.1.width.1"]
+    assert len(found) == 3
+    # What is left is chance: a few hundredths of the largest effect.
+    assert found[2][1] < 0.1 * found[0][1]
+
+
+# --- in words -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({}, "the budget of 8,000 parameters"),
+        ({"max_macs": 1_000_000}, "the budget of 8,000 parameters, 1,000,000 multiply-adds"),
+        ({"max_memory": 65_536}, "the budget of 8,000 parameters, 65,536 bytes of activations"),
+        (
+            {"max_macs": 10, "max_memory": 20},
+            "the budget of 8,000 parameters, 10 multiply-adds, 20 bytes of activations",
+        ),
+    ],
+)
+def test_limits_in_words(limits: dict[str, Any], words: str) -> None:
+    assert describe_limits(replace(CONFIG, **limits)) == words
+
+
+def test_report() -> None:
+    found = Feasibility(2000, 1297, 90, (("head.kind", 11024), ("stages", 7505)))
+    assert feasibility_report(found).splitlines() == [
+        "share of the space that fits  1,297 of 2,000 random candidates",
+        "smallest network found        90 parameters",
+        "dimensions that cost most     head.kind (up to 11,024), stages (up to 7,505) parameters",
+    ]

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from models.baselines import BASELINES
+from search.config import DataConfig, SearchConfig
+from search.report import StudySummary, markdown_report, summarise, terminal_report, trials_table, write_report
+from search.trials import FINISHED, REFUSED, TrialRecord
+from space import DIMENSIONS
+from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, made_up
+
+VAL = replace(CONFIG, data=DataConfig("mnist", "data", select_on="val"))
+DIGITS = replace(CONFIG, data=DataConfig("digits", "data"))
+NOTICE = "THIS IS NOT MNIST but scikit-learn's 1,797 small digits.\nMNIST is not in /data and could not be downloaded"
+CARD = {"trial": 8, "accuracy": {"file_on_test": 0.9912}}
+DEEP = {"stages": 3, "head.kind": "conv", "head.hidden": True} | {
+    name: value
+    for i in (1, 2, 3)
+    for name, value in ((f"stages.{i}.depth", 4), (f"stages.{i}.padded", 3), (f"stages.{i}.kind", "separable"))
+}
+LIMITED = SearchConfig(DataConfig("mnist", "data"), 10**9, 10**12, 10**12, epochs=10_000, score="last3")
+SUMMARIES = {
+    "every outcome": summarise("mnist-8000", CONFIG, EVERY_OUTCOME),
+    "nothing yet": summarise("mnist-8000", CONFIG, []),
+    "none finished": summarise("s", CONFIG, [r for r in EVERY_OUTCOME if r.outcome != FINISHED]),
+    "baseline wins": summarise("s", CONFIG, [made_up(i, 0.995, baseline=name) for i, name in enumerate(BASELINES)]),
+    "digits": summarise("mnist-8000-digits", DIGITS, EVERY_OUTCOME, notice=NOTICE),
+    "validation": summarise("s", VAL, EVERY_OUTCOME, winner_card=CARD),
+    "large": summarise("x" * 100, LIMITED, [made_up(10**6, 1.0, params=DEEP, n_params=10**9, macs=10**12)]),
+    "all over": summarise("s", replace(CONFIG, max_macs=1), [made_up(0, outcome=REFUSED)]),
+}
+
+
+def reports(name: str) -> tuple[str, str]:
+    return terminal_report(SUMMARIES[name]), markdown_report(SUMMARIES[name])
+
+
+def section(text: str, title: str) -> list[list[str]]:
+    """The cells of every line below a heading of either report, up to the next empty line."""
+    lines = text.replace("\n\n|", "\n|").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.lstrip("# ") == title and line[:1] != " ")
+    block = lines[start + 1 :][: lines[start + 1 :].index("")]
+    return [re.split(r" {2,}|\s*\|\s*", line.strip(" |")) for line in block]
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_terminal_report_fits_80_columns(name: str) -> None:
+    lines = terminal_report(SUMMARIES[name]).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not any(line != line.rstrip() for line in lines)
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_all_hand_designed_networks_are_in_both_reports(name: str) -> None:
+    for text in reports(name):
+        rows = section(text, "Hand-designed networks")
+        assert [row[0] for row in rows if row[0] in BASELINES] == list(BASELINES)
+
+
+def test_rows_of_hand_designed_networks() -> None:
+    for text in reports("every outcome"):
+        rows = {row[0]: row[1:] for row in section(text, "Hand-designed networks")}
+        assert rows["s000_net"] == ["18,662", "no", "99.61 %", "20", "over budget"]
+        assert rows["s001_model3"] == ["7,784", "yes", "99.47 %", "15", "not run yet"]
+        assert rows["s003_iter2"] == ["19,402", "no", "about 99.30 %", "19", "over budget"]
+        assert rows["s004_net3"] == ["7,496", "yes", "99.43 %", "15", "99.31 %"]
+        assert "with the search's default recipe, not with their own" in " ".join(text.split())
+
+
+def test_winner() -> None:
+    for text in reports("every outcome"):
+        rows = [row for row in section(text, "Winner") if len(row) == 2 and row[0].strip("-")]
+        assert rows[-6:] == [
+            ["trial", "8"],
+            ["accuracy", "99.52 %, selected on test"],
+            ["parameters", "4,474 (3,526 below the budget of 8,000)"],
+            ["MACs", "968,088"],
+            ["receptive field", "28"],
+            ["architecture", "8 16 · pool · 12 12 · GAP linear 10"],
+        ]
+
+
+def test_a_hand_designed_winner_is_named() -> None:
+    for text in reports("baseline wins"):
+        assert ["hand-designed", "s000_net"] in section(text, "Winner")
+
+
+def test_top_ten() -> None:
+    records = [made_up(i, 0.99 + i / 10_000) for i in range(12)] + [made_up(20, 0.9999, baseline="s004_net3")]
+    summary = summarise("s", CONFIG, records)
+    for text in (terminal_report(summary), markdown_report(summary)):
+        rows = [row for row in section(text, "Top ten") if row[0].isdigit()]
+        assert [row[1] for row in rows] == ["20", "11", "10", "9", "8", "7", "6", "5", "4", "3"]
+        assert [row[0] for row in rows] == [str(rank) for rank in range(1, 11)]
+        assert rows[0] == ["1", "20", "99.99 %", *rows[1][3:6], "s004_net3"]
+
+
+@pytest.mark.parametrize("name", ["nothing yet", "none finished", "all over"])
+def test_without_a_finished_trial(name: str) -> None:
+    terminal, markdown = reports(name)
+    assert "Winner\n  No trial has finished yet.\n" in terminal
+    assert "Top ten" not in terminal
+    assert "## What to doubt\n\n- No trial has finished yet.\n" in markdown
+    assert "layers" not in markdown
+
+
+@pytest.mark.parametrize(
+    ("name", "stamp"),
+    [("every outcome", "Selected on test"), ("validation", "Selected on validation images")],
+)
+def test_stamp(name: str, stamp: str) -> None:
+    terminal, markdown = reports(name)
+    assert f"\n{stamp}\n" in terminal
+    assert f"\n- {stamp}\n" in markdown
+
+
+def test_accuracy_on_test_of_a_study_that_did_not_search_on_it() -> None:
+    for text in reports("validation"):
+        assert ["on test", "99.12 %, on images that the search never saw"] in section(text, "Winner")
+    same = summarise("s", CONFIG, EVERY_OUTCOME, winner_card=CARD)
+    assert "never saw" not in terminal_report(same) + markdown_report(same)
+
+
+@pytest.mark.parametrize(
+    ("score", "rule"),
+    [
+        ("last", "accuracy after epoch 15, the last"),
+        ("best", "highest accuracy of epochs 1 to 15"),
+        ("last3", "mean accuracy of the last 3 of 15 epochs"),
+    ],
+)
+def test_epoch_rule(score: str, rule: str) -> None:
+    summary = summarise("s", replace(CONFIG, score=score), [])
+    assert f"\nValue of a trial: {rule}\n" in terminal_report(summary)
+    assert f"\n- Value of a trial: {rule}\n" in markdown_report(summary)
+
+
+def test_notice_comes_first() -> None:
+    terminal, markdown = reports("digits")
+    first, second = NOTICE.splitlines()
+    assert terminal.startswith(f"*** {first}")
+    assert markdown.startswith(f"**{first}**\n\n{second}\n\n# Study mnist-8000-digits\n")
+
+
+def test_proposals() -> None:
+    for text in reports("every outcome"):
+        assert "feasible / proposed: 5 / 7 (71.4 %)" in text
+        assert "trained: 3 finished; 1 stopped early; 1 diverged" in text
+        assert "not trained: 1 over a limit; 1 repeated an earlier one" in text
+        assert "unfinished: 1 interrupted; 1 running" in text
+        assert "time spent training, summed over trials: 5 min 0 s" in text
+    assert "\nProposals\n  feasible" in terminal_report(SUMMARIES["every outcome"])
+    assert "unfinished" not in terminal_report(SUMMARIES["baseline wins"])
+    assert "feasible / proposed: 0 / 0\n" in terminal_report(SUMMARIES["nothing yet"])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599.6, "1 h 0 min"), (17_830, "4 h 57 min")],
+)
+def test_duration(seconds: float, text: str) -> None:
+    assert f": {text}" in terminal_report(replace(SUMMARIES["nothing yet"], seconds=seconds)).splitlines()[-1]
+
+
+def test_markdown_tells_how_the_winner_was_made() -> None:
+    markdown = markdown_report(SUMMARIES["every outcome"])
+    assert f"total: {EVERY_OUTCOME[8].n_params:,} parameters" in markdown
+    assert "| lr | 0.3 |" in markdown
+    assert "| schedule | kind onecycle, epochs 15, pct_start 0.2," in markdown
+    assert "| augmentation | rotation 7, shift 0.05, scale 0.05 |" in markdown
+    assert "the winner's is 1008." in markdown
+    assert ["8", "99.52 %"] in section(markdown, "Best so far")
+    for doubt in SUMMARIES["every outcome"].doubts:
+        assert f"- {doubt}\n" in markdown
+
+
+def test_markdown_names_values_on_the_end_of_their_range() -> None:
+    summary = summarise("s", CONFIG, [made_up(0, 0.99, params={"lr": 1.0})])
+    assert "may lie outside: lr = 1 (0.02 to 1)." in markdown_report(summary)
+
+
+@pytest.mark.parametrize(
+    ("summary", "command"),
+    [
+        (
+            SUMMARIES["every outcome"],
+            "--budget 8000 --dataset mnist --select-on test --epochs 15 --score last --seed 0 --sampler tpe "
+            "--pruner median --trials 5 --study mnist-8000-again --jobs 1",
+        ),
+        (
+            summarise("s", replace(VAL, max_macs=5, max_memory=6, score="best", seed=7, sampler="random"), []),
+            "--budget 8000 --dataset mnist --select-on val --max-macs 5 --max-memory 6 --epochs 15 --score best "
+            "--seed 7 --sampler random --pruner median --study s-again --jobs 1",
+        ),
+    ],
+)
+def test_command_line(summary: StudySummary, command: str) -> None:
+    assert f"```\npython search.py {command}\n```" in markdown_report(summary)
+
+
+def test_trials_table() -> None:
+    table = trials_table(EVERY_OUTCOME)
+    assert list(table.columns[-len(DIMENSIONS) :]) == [dimension.name for dimension in DIMENSIONS]
+    whole = ["number", "index", "n_params", "macs", "receptive_field", "seed", "repeats", "stages", "batch_size"]
+    assert set(table[whole].dtypes) == {pd.Int64Dtype()}
+    assert list(table["number"]) == [record.number for record in EVERY_OUTCOME]
+    assert list(table["outcome"]) == [record.outcome for record in EVERY_OUTCOME]
+    finished, refused, running = table.loc[0], table.loc[1], table.loc[6]
+    assert (finished["value"], finished["baseline"], finished["last_train_accuracy"]) == (0.9931, "s004_net3", 0.982)
+    assert (finished["stages.1.dropout"], finished["transitions.1.bare"], finished["batch_size"]) == (
+        "none",
+        False,
+        128,
+    )
+    assert refused["reason"] == "9,000 parameters, 1,000 over the budget of 8,000"
+    assert refused[["value", "receptive_field", "seconds", "last_train_accuracy"]].isna().all()
+    assert running["lr"] is pd.NA
+    assert table.loc[4, "repeats"] == 0
+
+
+@pytest.mark.parametrize("records", [EVERY_OUTCOME, [], EVERY_OUTCOME[1:2]], ids=["all", "none", "one refused"])
+def test_csv_reads_back_as_it_was(records: list[TrialRecord], tmp_path: Path) -> None:
+    write_report(summarise("s", CONFIG, records), records, tmp_path / "new" / "folder")
+    table = trials_table(records)
+    found = pd.read_csv(tmp_path / "new" / "folder" / "trials.csv", dtype=table.dtypes.to_dict())
+    pd.testing.assert_frame_equal(found, table)
+
+
+def test_written_report(tmp_path: Path) -> None:
+    (tmp_path / "report.md").write_text("old")
+    write_report(SUMMARIES["every outcome"], EVERY_OUTCOME, tmp_path)
+    assert (tmp_path / "report.md").read_text(encoding="utf-8") == markdown_report(SUMMARIES["every outcome"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.md", "trials.csv"]
+
+
+def test_a_failed_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "report.md").write_text("old")
+
+    def write_half(path: Path, text: str, **_: Any) -> None:
+        path.write_bytes(text.encode()[: len(text) // 2])
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_text", write_half)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(SUMMARIES["every outcome"], EVERY_OUTCOME, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"report.md": b"old"}

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from models.baselines import BASELINES
+from search.config import DataConfig, SearchConfig
+from search.summary import BaselineResult, Counts, summarise
+from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord
+from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, epoch, made_up
+
+
+def test_counts() -> None:
+    # A number of its own for every outcome, so that none can stand for another.
+    numbers = {FINISHED: 9, STOPPED: 8, DIVERGED: 1, REFUSED: 6, REPEATED: 5, "fail": 4, "running": 3, "waiting": 2}
+    outcomes = [outcome for outcome, n in numbers.items() for _ in range(n)]
+    counts = summarise("s", CONFIG, [made_up(i, 0.99, outcome) for i, outcome in enumerate(outcomes)]).counts
+    assert counts == Counts(finished=9, stopped=8, diverged=1, refused=6, repeated=5, interrupted=4, running=3)
+    assert counts.feasible == 9 + 8 + 1
+    assert counts.proposed == 9 + 8 + 1 + 6 + 5
+
+
+def test_ranking() -> None:
+    records = [
+        made_up(0, 0.9900, n_params=5000),
+        made_up(1, 0.9950, n_params=7000),
+        made_up(2, 0.9950, n_params=6000),
+        made_up(3, 0.9950, n_params=6000),
+        made_up(4, 0.9999, REPEATED),
+        made_up(5, outcome=STOPPED),
+        *(made_up(i, 0.9800, n_params=i) for i in range(10, 20)),
+    ]
+    summary = summarise("s", CONFIG, records)
+    assert [record.number for record in summary.top] == [2, 3, 1, 0, 10, 11, 12, 13, 14, 15]
+    assert summary.winner is records[2]
+
+
+def test_improvements() -> None:
+    values = [0.990, 0.989, 0.992, 0.992, 0.991, 0.995]
+    records = [made_up(number, value) for number, value in enumerate(values)]
+    records.insert(1, made_up(10, outcome=STOPPED))
+    summary = summarise("s", CONFIG, records[::-1])
+    assert [record.number for record in summary.improvements] == [0, 2, 5]
+
+
+def test_seconds_of_trials_without_an_end_come_from_their_epochs() -> None:
+    curve = (epoch(1, seconds=3.0), epoch(2, seconds=4.0))
+    records = [
+        made_up(0, 0.99, seconds=10.0, curve=curve),
+        made_up(1, outcome=DIVERGED, seconds=None, curve=curve),
+        made_up(2, outcome="fail", curve=curve[:1]),
+        made_up(3, outcome=REFUSED),
+    ]
+    assert summarise("s", CONFIG, records).seconds == 10 + 7 + 3
+
+
+def test_no_finished_trial() -> None:
+    for records in ([], [record for record in EVERY_OUTCOME if record.outcome != FINISHED]):
+        summary = summarise("s", CONFIG, records, winner_card=card(trial=0))
+        assert summary.winner is None
+        assert summary.test_accuracy is None
+        assert (summary.top, summary.improvements, summary.doubts) == ((), (), ())
+        assert len(summary.baselines) == len(BASELINES)
+
+
+def card(trial: int) -> dict[str, Any]:
+    return {"trial": trial, "accuracy": {"file_on_test": 0.9912, "recorded": 0.9952}}
+
+
+@pytest.mark.parametrize(("trial", "accuracy"), [(8, 0.9912), (9, None)])
+def test_only_the_winners_card_counts(trial: int, accuracy: float | None) -> None:
+    assert summarise("s", CONFIG, EVERY_OUTCOME, winner_card=card(trial)).test_accuracy == accuracy
+
+
+def result_of(name: str, records: list[TrialRecord], **limits: Any) -> BaselineResult:
+    results = summarise("s", replace(CONFIG, **limits), records).baselines
+    assert [result.id for result in results] == list(BASELINES)
+    return next(result for result in results if result.id == name)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "value", "remark"),
+    [
+        ([(FINISHED, 0.9931)], 0.9931, ""),
+        ([(REPEATED, 0.9931)], 0.9931, ""),
+        ([(REPEATED, None)], None, "repeats a stopped trial"),
+        ([(STOPPED, None)], None, "stopped early"),
+        ([(DIVERGED, None)], None, "diverged"),
+        ([("fail", None)], None, "interrupted"),
+        ([("fail", None), (FINISHED, 0.9931)], 0.9931, ""),
+        ([("running", None)], None, "running"),
+        ([("waiting", None)], None, "not run yet"),
+        ([], None, "not run yet"),
+    ],
+)
+def test_baseline_in_the_study(outcomes: list[tuple[str, float | None]], value: float | None, remark: str) -> None:
+    records = [
+        made_up(i, trial_value, outcome, baseline="s004_net3") for i, (outcome, trial_value) in enumerate(outcomes)
+    ]
+    records.append(made_up(20, 0.9999))
+    result = result_of("s004_net3", records[::-1])
+    assert (result.value, result.remark) == (value, remark)
+    assert result.fits
+
+
+@pytest.mark.parametrize(
+    ("name", "limits", "fits", "remark"),
+    [
+        ("s004_net3", {"max_params": 7496}, True, "not run yet"),
+        ("s004_net3", {"max_params": 7495}, False, "over budget"),
+        ("s004_net3", {"max_macs": 1_031_808, "max_memory": 58_496}, True, "not run yet"),
+        ("s004_net3", {"max_macs": 1_031_807}, False, "over the limit of MACs"),
+        ("s004_net3", {"max_memory": 58_495}, False, "over the memory limit"),
+        ("s000_net", {}, False, "over budget"),
+        ("s000_net", {"max_params": 18_662}, True, "not in the space"),
+        ("s003_iter1", {"max_params": 100_000}, True, "not in the space"),
+    ],
+)
+def test_baseline_outside_the_study(name: str, limits: dict[str, int], fits: bool, remark: str) -> None:
+    refused = made_up(0, outcome=REFUSED, baseline=name)
+    for records in ([], [refused] if not fits else []):
+        result = result_of(name, records, **limits)
+        assert (result.fits, result.value, result.remark) == (fits, None, remark)
+
+
+@pytest.mark.parametrize(
+    ("name", "accuracy", "epochs", "approximate"),
+    [
+        ("s000_net", 0.9961, 20, False),  # the best of four recipes
+        ("s001_model3", 0.9947, 15, False),
+        ("s003_iter1", 0.9916, 19, False),  # only the last epoch is stated
+        ("s003_iter2", 0.993, 19, True),
+        ("s003_iter4", 0.9941, 6, False),  # two equal runs, the shorter
+    ],
+)
+def test_stated_best(name: str, accuracy: float, epochs: int, approximate: bool) -> None:
+    result = result_of(name, [])
+    assert (result.stated_accuracy, result.stated_epochs, result.approximate) == (accuracy, epochs, approximate)
+
+
+def test_digits_know_the_same_networks() -> None:
+    config = SearchConfig(DataConfig("digits", "data"), max_params=8000)
+    remarks = [result.remark for result in summarise("s", config, []).baselines]
+    assert remarks == [result.remark for result in summarise("s", CONFIG, []).baselines]

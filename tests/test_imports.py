@@ -1,0 +1,193 @@
+"""The order in which modules may import one another, and which may use a library: read from the source."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MAX_LINES = 300
+LAUNCHER = "search.py"
+
+FILES = {
+    path.name if path.name == LAUNCHER else ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+    for path in sorted([*ROOT.glob("*.py"), *ROOT.glob("models/*.py"), *ROOT.glob("search/*.py")])
+    if path.name != "__init__.py"
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module. where: "module" (when the file is imported), "function" (later) or "types" (never)."""
+
+    module: str
+    where: str
+
+
+def imports_in(tree: ast.AST, where: str = "module") -> Iterator[Import]:
+    """All imports below `tree`; `from package import module` is one of package.module."""
+    for node in ast.iter_child_nodes(tree):
+        match node:
+            case ast.Import():
+                yield from (Import(alias.name, where) for alias in node.names)
+            case ast.ImportFrom():
+                assert node.level == 0, "relative import"
+                for alias in node.names:
+                    full = f"{node.module}.{alias.name}"
+                    yield Import(full if full in FILES else str(node.module), where)
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                yield from imports_in(node, "types")
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+                yield from imports_in(node, "function")
+            case _:
+                yield from imports_in(node, where)
+
+
+IMPORTS = {
+    name: set(imports_in(ast.parse(path.read_text(encoding="utf-8"), str(path)))) for name, path in FILES.items()
+}
+
+
+def used(name: str) -> set[str]:
+    """What a module imports, at once or later."""
+    return {one.module for one in IMPORTS[name] if one.where != "types"}
+
+
+def own(name: str) -> set[str]:
+    """The modules of this project that a module imports, at once or later."""
+    return used(name) & FILES.keys()
+
+
+def below(name: str) -> set[str]:
+    """A module, and all of this project that it leads to."""
+    found: set[str] = set()
+    waiting = {name}
+    while waiting:
+        found |= waiting
+        waiting = set().union(*map(own, waiting)) - found
+    return found
+
+
+def test_imports_are_found_wherever_they_stand() -> None:
+    source = """
+import torch
+from search import provenance
+from models.spec import ArchSpec, Block
+if TYPE_CHECKING:
+    from optuna import Trial
+class A:
+    import json
+    def method(self):
+        with open("x"):
+            import sklearn.datasets
+try:
+    import onnx
+except ImportError:
+    pass
+"""
+    assert set(imports_in(ast.parse(source))) == {
+        Import("torch", "module"),
+        Import("search.provenance", "module"),
+        Import("models.spec", "module"),
+        Import("optuna", "types"),
+        Import("json", "module"),
+        Import("sklearn.datasets", "function"),
+        Import("onnx", "module"),
+    }
+    assert {"search.py", "objective", "space", "models.spec", "search.cli", "search.train"} <= FILES.keys()
+
+
+# --- one way --------------------------------------------------------------------------------------------------------
+
+# What these modules may import of this project.
+ALLOWED = {
+    "models.record": set(),
+    "models.spec": {"models.record"},
+    "models.blocks": {"models.spec"},
+    "models.cost": {"models.spec", "models.blocks"},
+    "models.build": {"models.spec", "models.blocks", "models.cost"},
+    "models.baseline_networks": {"models.spec"},
+    "models.baseline_recipes": {"search.config"},
+    "models.baselines": {"models.spec", "models.baseline_networks", "models.baseline_recipes", "search.config"},
+    "search.config": {"models.record"},
+    "search.dimensions": set(),
+    "search.provenance": set(),
+    "search.augment": {"search.config"},
+    "search.data": {"search.config"},
+    "search.train": {"models.record", "search.config", "search.augment", "search.data"},
+    "search.trials": {"models.spec", "search.config"},
+    # Whatever is searched, the study only sees an objective.
+    "search.study": {"search.config", "search.trials"},
+    "space": {"models.record", "models.spec", "models.baselines", "search.config", "search.dimensions"},
+    LAUNCHER: {"search.cli"},
+}
+
+
+@pytest.mark.parametrize("name", ALLOWED)
+def test_imports_run_one_way(name: str) -> None:
+    assert own(name) <= ALLOWED[name]
+
+
+def test_every_module_of_models_has_its_place_in_that_order() -> None:
+    assert {name for name in FILES if name.startswith("models.")} <= ALLOWED.keys()
+
+
+def test_no_module_leads_back_to_itself() -> None:
+    TopologicalSorter({name: own(name) for name in FILES}).prepare()
+
+
+def test_only_the_command_line_puts_off_imports_of_this_project() -> None:
+    later = {name for name in FILES for one in IMPORTS[name] if one.where == "function" and one.module in FILES}
+    assert later <= {"search.cli"}
+
+
+# --- who may use which library --------------------------------------------------------------------------------------
+
+USERS = {
+    "optuna": {"objective", "search.study", "search.workers", "search.progress", "search.run", "search.commands"},
+    "torchvision": {"search.data"},
+    "sklearn": {"search.data"},
+    "argparse": {"search.cli"},
+}
+
+
+@pytest.mark.parametrize("library", USERS)
+def test_libraries_stay_in_their_modules(library: str) -> None:
+    users = {name for name in FILES if any(module.split(".")[0] == library for module in used(name))}
+    assert users <= USERS[library]
+    assert users, "the rule is about nothing any more"
+
+
+@pytest.mark.parametrize("name", ["search.train", "models.build", "models.baselines", "space"])
+def test_training_needs_no_optuna(name: str) -> None:
+    assert {module.split(".")[0] for part in below(name) for module in used(part)}.isdisjoint({"optuna", "pandas"})
+
+
+def test_the_command_line_answers_before_anything_heavy_is_imported() -> None:
+    code = (
+        "import sys, search.cli; print(*sorted({'torch', 'optuna', 'pandas', 'sklearn', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def test_no_file_is_over_300_lines() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines()) for path in sources()}
+    assert {name: length for name, length in lengths.items() if length > MAX_LINES} == {}
+
+
+def test_no_module_is_a_box_of_oddments() -> None:
+    assert {path.stem for path in sources()}.isdisjoint({"utils", "util", "helpers", "common", "misc", "tools"})
+
+
+def sources() -> list[Path]:
+    """Every Python file but the tests."""
+    return [*FILES.values(), *ROOT.glob("benchmarks/**/*.py")]
