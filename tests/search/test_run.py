@@ -1,0 +1,240 @@
+"""The main job as its user runs it: real processes, real signals, on the embedded digits."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+import torch
+
+from models.baselines import BASELINES
+from search.study import load_study, open_storage
+from search.trials import TRAINED
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGITS = ("--dataset", "digits", "--epochs", "1")
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, str(ROOT / "search.py"), *map(str, arguments)]
+
+
+def search(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+@contextmanager
+def started(folder: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A search that runs while the test goes on; its interrupt signal is on, whatever the test runner inherited."""
+    process = subprocess.Popen(
+        command(*arguments),
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def trials(folder: Path, study: str) -> list[optuna.trial.FrozenTrial]:
+    return load_study(open_storage(f"sqlite:///{folder}/studies/studies.db"), study).get_trials(deepcopy=False)
+
+
+def wait_for_training(folder: Path, study: str, n_started: int) -> list[int]:
+    """Until `n_started` candidates were found to fit and one of them is in training; process ids of its trainers."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            found = trials(folder, study)
+        except Exception:  # the study is just being made
+            found = []
+        running = [t.user_attrs["worker"] for t in found if t.state.name == "RUNNING" and "candidate" in t.user_attrs]
+        if running and sum("candidate" in t.user_attrs for t in found) >= n_started:
+            return running
+        time.sleep(0.02)
+    raise AssertionError("no training began")
+
+
+def decided(folder: Path, study: str) -> dict[int, tuple[object, ...]]:
+    """Every decided proposal by its index: state, value, point and training seed."""
+    return {
+        t.user_attrs["index"]: (t.state, t.value, t.params, t.user_attrs["seed"])
+        for t in trials(folder, study)
+        if "outcome" in t.user_attrs
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """One uninterrupted study of 7 trials with one worker."""
+    folder = tmp_path_factory.mktemp("finished")
+    return folder, search(folder, "--budget", 8000, "--trials", 7, "--jobs", 1, *DIGITS)
+
+
+def test_a_study_ends_with_report_and_winner(finished):
+    folder, done = finished
+    assert (done.returncode, done.stderr) == (0, "")
+    study = folder / "studies" / "digits-8000"
+    assert {path.name for path in study.iterdir()} >= {"config.json", "report.md", "trials.csv", "winner", "weights"}
+    assert {path.name for path in (study / "winner").iterdir()} == {"model.py", "weights.pt", "card.json", "README.md"}
+    for text in (done.stdout, (study / "report.md").read_text()):
+        assert all(name in text for name in BASELINES)
+        assert "elected on test" in text
+    table = pd.read_csv(study / "trials.csv")
+    assert table.outcome.isin(TRAINED).sum() == 7
+    assert set(table.baseline.dropna()) >= {"s001_model3", "s002_model1", "s002_model2", "s002_model3", "s004_net3"}
+
+
+def test_the_winner_works_alone_and_scores_what_the_trial_scored(finished, tmp_path):
+    folder, _ = finished
+    winner = folder / "studies" / "digits-8000" / "winner"
+    card = json.loads((winner / "card.json").read_text())
+    best = max(trials(folder, "digits-8000"), key=lambda trial: trial.value or 0)
+    assert card["accuracy"]["file_on_test"] == card["accuracy"]["recorded"] == best.value
+    assert sum(tensor.numel() for tensor in torch.load(winner / "weights.pt", weights_only=True).values()) > 0
+    for name in ("model.py", "weights.pt"):
+        (tmp_path / name).write_bytes((winner / name).read_bytes())
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "model.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{card['cost']['n_params']:,} parameters" in done.stdout
+
+
+def test_the_report_comes_again_from_disk(finished):
+    folder, first = finished
+    done = search(folder, "report", "digits-8000")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() in first.stdout
+    by_path = search(folder.parent, "report", folder / "studies" / "digits-8000")
+    assert (by_path.returncode, by_path.stderr) == (0, "")
+
+
+def test_the_same_command_has_nothing_left_to_do(finished):
+    folder, _ = finished
+    before = decided(folder, "digits-8000")
+    done = search(folder, "--budget", 8000, "--trials", 7, "--jobs", 1, *DIGITS)
+    assert done.returncode == 0, done.stderr
+    assert decided(folder, "digits-8000") == before
+
+
+def test_other_settings_are_refused_by_name_and_nothing_is_lost(finished):
+    folder, _ = finished
+    before = decided(folder, "digits-8000")
+    for option, value, words in (("--seed", 1, "seed 0 there, 1 now"), ("--score", "best", "score last there, best now")):
+        done = search(folder, "--budget", 8000, "--trials", 7, *DIGITS, option, value)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert words in done.stderr
+    assert decided(folder, "digits-8000") == before
+
+
+def test_interrupted_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
+    arguments = ("--budget", 8000, "--trials", 7, "--jobs", 1, *DIGITS)
+    with started(tmp_path, *arguments) as process:
+        wait_for_training(tmp_path, "digits-8000", 2)
+        process.send_signal(signal.SIGINT)
+        _, message = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "the same command goes on" in message
+    with started(tmp_path, *arguments) as process:
+        wait_for_training(tmp_path, "digits-8000", 6)
+        process.kill()
+    done = search(tmp_path, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert sum("retry_of" in trial.user_attrs for trial in trials(tmp_path, "digits-8000")) == 2
+    assert decided(tmp_path, "digits-8000") == decided(finished[0], "digits-8000")
+
+
+def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path):
+    arguments = ("--budget", 8000, "--trials", 6, "--jobs", 2, *DIGITS)
+    with started(tmp_path, *arguments) as process:
+        os.kill(wait_for_training(tmp_path, "digits-8000", 2)[0], signal.SIGKILL)
+        _, message = process.communicate(timeout=240)
+        assert process.returncode == 0, message
+    found = trials(tmp_path, "digits-8000")
+    lost = [trial.number for trial in found if trial.state.name == "FAIL"]
+    assert [trial.user_attrs["retry_of"] for trial in found if "retry_of" in trial.user_attrs] == lost != []
+    assert 6 <= sum(trial.user_attrs.get("outcome") in TRAINED for trial in found) <= 7
+    assert len({trial.user_attrs["index"] for trial in found if "outcome" in trial.user_attrs}) == len(found) - len(lost)
+    with sqlite3.connect(tmp_path / "studies" / "studies.db") as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    database.close()
+
+
+def test_workers_end_with_a_killed_main_process(tmp_path):
+    with started(tmp_path, "--budget", 8000, "--trials", 50, "--jobs", 2, *DIGITS) as process:
+        workers = wait_for_training(tmp_path, "digits-8000", 2)
+        process.kill()
+        process.wait()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and any(Path(f"/proc/{worker}").exists() for worker in workers):
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+def test_one_study_is_run_by_one_process_at_a_time(tmp_path):
+    arguments = ("--budget", 8000, "--trials", 50, "--jobs", 1, *DIGITS)
+    with started(tmp_path, *arguments):
+        wait_for_training(tmp_path, "digits-8000", 1)
+        done = search(tmp_path, *arguments)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "is being run by another process" in done.stderr
+
+
+def test_a_budget_that_nothing_fits_ends_with_a_feasibility_report(tmp_path):
+    done = search(tmp_path, "--budget", 50, "--trials", 5, "--jobs", 1, *DIGITS)
+    assert done.returncode == 2
+    for words in ("No proposal fits the budget of 50 parameters", "share of the space", "smallest network", "cost most"):
+        assert words in done.stderr
+    assert not (tmp_path / "studies" / "digits-50" / "weights").exists()
+
+
+def test_selected_on_validation_images_the_test_set_is_read_once_for_the_winner(tmp_path):
+    arguments = ("--budget", 8000, "--trials", 2, "--jobs", 1, *DIGITS, "--select-on", "val")
+    done = search(tmp_path, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "validation" in done.stdout
+    card = json.loads((tmp_path / "studies" / "digits-8000" / "winner" / "card.json").read_text())
+    assert card["accuracy"]["select_on"] == "val"
+    assert card["data"]["n_images"]["val"] > 0
+
+
+def test_without_mnist_and_network_digits_stand_in_and_nobody_can_overlook_it(tmp_path):
+    # A proxy that is not there: every download fails at once.
+    environment = os.environ | dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://[::1]:9")
+    environment.pop("DATA_DIR", None)
+    arguments = ("--budget", 8000, "--trials", 1, "--jobs", 1, "--epochs", 1, "--study", "mine")
+    done = subprocess.run(
+        command(*arguments), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "THIS IS NOT MNIST" in done.stderr
+    assert "THIS IS NOT MNIST" in done.stdout
+    assert "THIS IS NOT MNIST" in (tmp_path / "studies" / "mine-digits" / "report.md").read_text()
+
+
+def test_export_of_another_trial(finished, tmp_path):
+    folder, _ = finished
+    other = min((t for t in trials(folder, "digits-8000") if t.value), key=lambda trial: trial.value)
+    done = search(folder, "export", "digits-8000", "--trial", other.number, "--out", tmp_path / "other")
+    assert (done.returncode, done.stderr) == (0, "")
+    card = json.loads((tmp_path / "other" / "card.json").read_text())
+    assert (card["trial"], card["accuracy"]["file_on_test"]) == (other.number, other.value)
+    done = search(folder, "export", "digits-8000", "--trial", 999)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "trial 999 is not a finished one" in done.stderr
