@@ -37,7 +37,7 @@ def fake_train(monkeypatch):
     asked: list[tuple[float, ...]] = []
     calls: list[int] = []
 
-    def train(model, data, recipe, on_epoch, *, seed):
+    def train(model, _data, recipe, on_epoch, *, seed):
         calls.append(seed)
         metrics = curve(*(asked.pop(0) if asked else (0.5,) * recipe.epochs))
         for one in metrics:
@@ -59,7 +59,10 @@ def fake_train(monkeypatch):
         ({"max_params": 8000, "max_macs": 1_031_808}, ""),
         ({"max_params": 8000, "max_macs": 1_000_000}, "1,031,808 multiply-adds, 31,808 over the limit of 1,000,000"),
         ({"max_params": 8000, "max_memory": 58_495}, "58,496 bytes of activations, 1 over the limit of 58,495"),
-        ({"max_params": 7000, "max_macs": 1}, "7,496 parameters, 496 over the budget of 7,000; 1,031,808 multiply-adds"),
+        (
+            {"max_params": 7000, "max_macs": 1},
+            "7,496 parameters, 496 over the budget of 7,000; 1,031,808 multiply-adds",
+        ),
     ],
 )
 def test_refusal_names_the_excess(limits, reason):

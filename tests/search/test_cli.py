@@ -54,7 +54,10 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         (["--budget", "8000", "--select-on", "train"], "invalid choice: 'train'"),
         (["--budget", "8000", "--budgets", "3"], "unrecognized arguments: --budgets"),
         (["--budget", "8000", "--tri", "3"], "unrecognized arguments: --tri 3"),
-        (["--budget", "8000", "--dataset", "cifar1000"], "unknown data set 'cifar1000'; the known ones are mnist, digits"),
+        (
+            ["--budget", "8000", "--dataset", "cifar1000"],
+            "unknown data set 'cifar1000'; the known ones are mnist, digits",
+        ),
         ([*SEARCH, "--study", "a/b"], "a study's name is made of"),
         ([*SEARCH, "--study", "../up"], "a study's name is made of"),
         ([*SEARCH, "--study", ".hidden"], "a study's name is made of"),
@@ -129,7 +132,10 @@ def test_a_corrupt_data_file_is_named(capsys, tmp_path, monkeypatch):
         ("[1, 2", "not a JSON file"),
         ("[1, 2]", "ArchSpec must be a mapping"),
         ("{}", "ArchSpec needs the key"),
-        ('{"input_shape": [1, 28, 28], "n_classes": 10, "stages": [], "head": {"kind": "gap"}}', "head kind must be one"),
+        (
+            '{"input_shape": [1, 28, 28], "n_classes": 10, "stages": [], "head": {"kind": "gap"}}',
+            "head kind must be one",
+        ),
         ('{"input_shape": [1, 28, 28], "n_classes": 10, "stages": [], "tail": {}}', "unknown key 'tail'"),
     ],
 )
@@ -180,7 +186,9 @@ def test_dashboard_answers_on_loopback(tmp_path):
     open_study(open_storage(f"sqlite:///{tmp_path}/studies/studies.db"), "seen-in-the-dashboard", {})
     server = subprocess.Popen(
         [sys.executable, str(ROOT / "search.py"), "dashboard", "--port", str(port)],
-        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         assert f"http://127.0.0.1:{port}/" in server.stderr.readline()

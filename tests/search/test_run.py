@@ -136,7 +136,10 @@ def test_the_same_command_has_nothing_left_to_do(finished):
 def test_other_settings_are_refused_by_name_and_nothing_is_lost(finished):
     folder, _ = finished
     before = decided(folder, "digits-8000")
-    for option, value, words in (("--seed", 1, "seed 0 there, 1 now"), ("--score", "best", "score last there, best now")):
+    for option, value, words in (
+        ("--seed", 1, "seed 0 there, 1 now"),
+        ("--score", "best", "score last there, best now"),
+    ):
         done = search(folder, "--budget", 8000, "--trials", 7, *DIGITS, option, value)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert words in done.stderr
@@ -170,7 +173,9 @@ def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path):
     lost = [trial.number for trial in found if trial.state.name == "FAIL"]
     assert [trial.user_attrs["retry_of"] for trial in found if "retry_of" in trial.user_attrs] == lost != []
     assert 6 <= sum(trial.user_attrs.get("outcome") in TRAINED for trial in found) <= 7
-    assert len({trial.user_attrs["index"] for trial in found if "outcome" in trial.user_attrs}) == len(found) - len(lost)
+    assert len({trial.user_attrs["index"] for trial in found if "outcome" in trial.user_attrs}) == len(found) - len(
+        lost
+    )
     with sqlite3.connect(tmp_path / "studies" / "studies.db") as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     database.close()
@@ -199,7 +204,12 @@ def test_one_study_is_run_by_one_process_at_a_time(tmp_path):
 def test_a_budget_that_nothing_fits_ends_with_a_feasibility_report(tmp_path):
     done = search(tmp_path, "--budget", 50, "--trials", 5, "--jobs", 1, *DIGITS)
     assert done.returncode == 2
-    for words in ("No proposal fits the budget of 50 parameters", "share of the space", "smallest network", "cost most"):
+    for words in (
+        "No proposal fits the budget of 50 parameters",
+        "share of the space",
+        "smallest network",
+        "cost most",
+    ):
         assert words in done.stderr
     assert not (tmp_path / "studies" / "digits-50" / "weights").exists()
 
@@ -216,7 +226,9 @@ def test_selected_on_validation_images_the_test_set_is_read_once_for_the_winner(
 
 def test_without_mnist_and_network_digits_stand_in_and_nobody_can_overlook_it(tmp_path):
     # A proxy that is not there: every download fails at once.
-    environment = os.environ | dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://[::1]:9")
+    environment = os.environ | dict.fromkeys(
+        ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://[::1]:9"
+    )
     environment.pop("DATA_DIR", None)
     arguments = ("--budget", 8000, "--trials", 1, "--jobs", 1, "--epochs", 1, "--study", "mine")
     done = subprocess.run(
