@@ -121,7 +121,7 @@ class Objective:
             trial.report(metrics.accuracy, epoch)
             # A hand-designed network is there to be compared with, so it is always trained to the end.
             if epoch < self.config.epochs and "baseline" not in trial.user_attrs and trial.should_prune():
-                reason = f"{metrics.accuracy:.2%} after epoch {epoch} is below the median of the finished trials"
+                reason = f"{metrics.accuracy:.2%} after epoch {epoch} is far below the median of the finished trials"
                 _note(trial, outcome=STOPPED, reason=reason, seconds=sum(m["seconds"] for m in curve))
                 raise optuna.TrialPruned(reason)
 

@@ -159,17 +159,19 @@ def _prune_set_up(fake_train, last, *, baseline: bool) -> TrialRecord:
     ("last", "baseline", "epochs", "outcome"),
     [
         ((0.1, 0.2, 0.3, 0.3, 0.3, 0.3), False, 2, "stopped"),
+        ((0.1, 0.874, 0.88, 0.9, 0.9, 0.9), False, 2, "stopped"),
+        ((0.1, 0.876, 0.91, 0.94, 0.95, 0.96), False, 6, "finished"),
         ((0.1, 0.2, 0.3, 0.3, 0.3, 0.3), True, 6, "finished"),
         ((0.8, 0.95, 0.5, 0.94, 0.5, 0.96), False, 6, "finished"),
         ((0.1, 0.91, 0.93, 0.95, 0.96, 0.97), False, 6, "finished"),
     ],
-    ids=["hopeless", "hopeless baseline", "jitter", "slow start"],
+    ids=["hopeless", "just hopeless", "just not", "hopeless baseline", "jitter", "slow start"],
 )
 def test_only_the_hopeless_are_stopped(fake_train, last, baseline, epochs, outcome):
     record = _prune_set_up(fake_train, last, baseline=baseline)
     assert (record.outcome, len(record.curve)) == (outcome, epochs)
     if outcome == "stopped":
-        assert "20.00% after epoch 2" in record.reason
+        assert f"{last[1]:.2%} after epoch 2" in record.reason
 
 
 @pytest.mark.parametrize(

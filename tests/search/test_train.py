@@ -169,7 +169,8 @@ def test_another_seed_another_training(data: Dataset, recipe: RecipeConfig, drop
     assert first[0].train_loss != pytest.approx(second[0].train_loss, rel=1e-4)
 
 
-def test_training_leaves_the_data_alone(data: Dataset) -> None:
+def test_training_leaves_the_data_alone() -> None:
+    data = made_up_data()
     images, labels = data.train.images.clone(), data.train.labels.clone()
     train(network(), data, replace(RECIPE, epochs=1, augmentation=Augmentation(shift=0.1, erase_p=1.0)))
     assert torch.equal(data.train.images, images)
