@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from models.record import RecordError
-from search.config import PRUNERS, SAMPLERS, SCORES, SELECT_ON, DataConfig, InputError, SearchConfig
+from search.config import PRUNERS, SAMPLERS, SCORES, SELECT_ON, DataConfig, FailureError, InputError, SearchConfig
 
 if TYPE_CHECKING:
     from search.place import Place
@@ -32,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = args.command(args)
     except (InputError, RecordError) as error:
         return _fail(str(error), 2)
+    except FailureError as error:
+        return _fail(str(error), 1)
     except BrokenPipeError:  # the reader, `head` for one, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

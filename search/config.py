@@ -21,6 +21,10 @@ class InputError(Exception):
     """Something its user can put right. Shown as one line, exit status 2."""
 
 
+class FailureError(Exception):
+    """The job could not be done, and not for want of better input. Shown as one line, exit status 1."""
+
+
 @dataclass(frozen=True)
 class Augmentation(Record):
     """Random changes to training images, drawn for every image on its own.

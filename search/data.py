@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import http.client
-import io
-import os
-import shutil
-import socket
-import struct
-import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,9 +11,8 @@ import torch
 from torch import Tensor
 
 from search.config import DataConfig, InputError
+from search.idx import IdxFiles, UnavailableError
 
-# Seconds without an answer from a server. A download itself may take longer.
-DOWNLOAD_TIMEOUT = 10.0
 # Part of the training images that is held out for `select_on == "val"`: 10,000 of MNIST's 60,000.
 VAL_PARTS = 6
 # Of the two fixed splits. Another seed makes other data sets: results before and after are not comparable.
@@ -161,111 +151,14 @@ def _channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float,
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
-class UnavailableError(InputError):
-    """A data set that is not on disk and cannot be downloaded."""
+def _idx_loader(files: IdxFiles) -> Callable[[Path], tuple[Split, Split]]:
+    """A `load` for a Definition: (train, test) of grey images from IDX files."""
 
-
-@dataclass(frozen=True)
-class IdxFiles:
-    """A data set in four IDX files (http://yann.lecun.com/exdb/mnist), laid out as torchvision does: ROOT/<name>/raw/.
-
-    name    the class in torchvision.datasets, and its folder
-    files   file name -> (bytes, SHA-256), uncompressed: training images and labels, test images and labels
-    """
-
-    name: str
-    files: Mapping[str, tuple[int, str]]
-
-    def load(self, root: Path) -> tuple[Split, Split]:
-        """Read (train, test) under `root`, downloading what is absent. Raises InputError (see `load_dataset`)."""
-        raw = root / self.name / "raw"
-        try:
-            for path in (root, raw.parent, raw):
-                if path.exists() and not path.is_dir():
-                    raise InputError(f"{path} is not a directory; {self._elsewhere}")
-            missing = [name for name in self.files if not (raw / name).exists()]
-            if missing:
-                self._verify(raw, [name for name in self.files if name not in missing])
-                self._download(root, raw, missing)
-            images, labels, test_images, test_labels = map(_parse_idx, self._verify(raw, list(self.files)))
-        except OSError as error:
-            raise InputError(f"cannot read {error.filename or raw}: {error.strerror}; {self._elsewhere}") from error
+    def load(root: Path) -> tuple[Split, Split]:
+        images, labels, test_images, test_labels = files.read(root)
         return Split(images.unsqueeze(1), labels.long()), Split(test_images.unsqueeze(1), test_labels.long())
 
-    @property
-    def _elsewhere(self) -> str:
-        return f"name a directory that holds {self.name}/raw with --data-dir or $DATA_DIR"
-
-    def _verify(self, raw: Path, names: list[str]) -> list[bytes]:
-        """The content of the named files. Raises InputError for the first that is not as published."""
-        contents = []
-        for name in names:
-            content = (raw / name).read_bytes()
-            if fault := self._fault(name, content):
-                raise InputError(f"{raw / name} {fault}; delete it to have it downloaded again, or {self._elsewhere}")
-            contents.append(content)
-        return contents
-
-    def _fault(self, name: str, content: bytes) -> str | None:
-        size, checksum = self.files[name]
-        found = hashlib.sha256(content).hexdigest()
-        if found == checksum:
-            return None
-        if not content:
-            return f"is empty, expected {size:,} bytes"
-        for other, (_, other_checksum) in self.files.items():
-            if found == other_checksum:
-                return f"holds the content of {other}"
-        if len(content) != size:
-            return f"has {len(content):,} bytes, expected {size:,}"
-        return f"is corrupt: its SHA-256 begins {found[:8]}, expected {checksum[:8]}"
-
-    def _download(self, root: Path, raw: Path, missing: list[str]) -> None:
-        """Fetch into a scratch folder and move whole files: an interrupted download leaves nothing to be misread."""
-        try:
-            from torchvision import datasets
-
-            root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=root, prefix="download-") as scratch:
-                fetched = Path(scratch) / self.name / "raw"
-                fetched.mkdir(parents=True)
-                for archive in raw.glob("*.gz"):  # torchvision checks these first, and may then need no network
-                    shutil.copyfile(archive, fetched / archive.name)
-                with _quiet_download():
-                    getattr(datasets, self.name)(scratch, download=True)
-                raw.mkdir(parents=True, exist_ok=True)
-                for name in missing:
-                    os.replace(fetched / name, raw / name)
-        except (ImportError, RuntimeError, OSError, http.client.HTTPException) as error:
-            raise UnavailableError(
-                f"{self.name} is not in {root}: {missing[0]} is missing and could not be downloaded ({_brief(error)}); "
-                f"put {', '.join(self.files)}, plain or .gz, into {raw}, {self._elsewhere}, or use --dataset digits"
-            ) from error
-
-
-def _brief(error: Exception) -> str:
-    """The last line of an error: torchvision lists every mirror it tried, and they mostly fail alike."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1].removeprefix("<urlopen error ").removesuffix(">")
-
-
-@contextlib.contextmanager
-def _quiet_download() -> Iterator[None]:
-    """A limit on every wait for a server, and no progress bar where nobody watches. torchvision offers neither."""
-    timeout = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
-    try:
-        with contextlib.nullcontext() if sys.stderr.isatty() else contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        socket.setdefaulttimeout(timeout)
-
-
-def _parse_idx(content: bytes) -> Tensor:
-    """An IDX file of unsigned bytes: two zeros, type 8, number of axes, the axes as big-endian int32, the values."""
-    n_axes = content[3]
-    shape = struct.unpack_from(f">{n_axes}i", content, 4)
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=4 + 4 * n_axes).reshape(shape)
+    return load
 
 
 def _load_digits(_: Path) -> tuple[Split, Split]:
@@ -294,6 +187,6 @@ _MNIST = IdxFiles(
 _DIGITS = tuple("0123456789")
 
 DATASETS: Mapping[str, Definition] = {
-    "mnist": Definition((1, 28, 28), _DIGITS, _MNIST.load),
+    "mnist": Definition((1, 28, 28), _DIGITS, _idx_loader(_MNIST)),
     "digits": Definition((1, 28, 28), _DIGITS, _load_digits),
 }

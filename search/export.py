@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from models.cost import compute_cost
-from search.config import InputError
+from search.config import FailureError, InputError
 from search.data import Dataset, Split
 from search.model_source import model_source
 from search.trained_model import ModelSource, source_from_trial
@@ -32,7 +32,7 @@ from search.trained_model import ModelSource, source_from_trial
 __all__ = ["ExportMismatchError", "ModelSource", "export_model", "source_from_trial"]
 
 
-class ExportMismatchError(RuntimeError):
+class ExportMismatchError(FailureError):
     """The exported files do not repeat the recorded accuracy."""
 
 

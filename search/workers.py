@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import optuna
 from optuna.trial import TrialState
 
-from search.config import InputError, SearchConfig
+from search.config import FailureError, InputError, SearchConfig
 from search.study import (
     Objective,
     StopRule,
@@ -53,7 +53,7 @@ class Task:
         return study
 
 
-class WorkersDiedError(RuntimeError):
+class WorkersDiedError(FailureError):
     """Workers died again and again."""
 
 

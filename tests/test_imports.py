@@ -118,7 +118,8 @@ ALLOWED = {
     "search.dimensions": set(),
     "search.provenance": set(),
     "search.augment": {"search.config"},
-    "search.data": {"search.config"},
+    "search.idx": {"search.config"},
+    "search.data": {"search.config", "search.idx"},
     "search.train": {"models.record", "search.config", "search.augment", "search.data"},
     "search.trials": {"models.spec", "search.config"},
     # Whatever is searched, the study only sees an objective.
@@ -150,7 +151,7 @@ def test_only_the_command_line_puts_off_imports_of_this_project() -> None:
 
 USERS = {
     "optuna": {"objective", "search.study", "search.workers", "search.progress", "search.run", "search.commands"},
-    "torchvision": {"search.data"},
+    "torchvision": {"search.idx"},
     "sklearn": {"search.data"},
     "argparse": {"search.cli"},
 }

@@ -23,9 +23,11 @@ import torch
 from torch import Tensor
 from torchvision import datasets
 
-from search import data as module
+from search import data
+from search import idx as idx_module
 from search.config import DataConfig, InputError
-from search.data import DATASETS, Dataset, Definition, IdxFiles, Split, definition, load_dataset, resolve_auto
+from search.data import DATASETS, Dataset, Definition, Split, definition, load_dataset, resolve_auto
+from search.idx import IdxFiles
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -69,7 +71,7 @@ def tiny_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     published = {name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in FILES.items()}
     known = definition("mnist")
     monkeypatch.setitem(
-        DATASETS, "mnist", Definition(known.input_shape, known.classes, IdxFiles("MNIST", published).load)
+        DATASETS, "mnist", Definition(known.input_shape, known.classes, data._idx_loader(IdxFiles("MNIST", published)))
     )
     archives = [(name, hashlib.md5(content).hexdigest()) for name, content in ARCHIVES.items()]
     monkeypatch.setattr(datasets.MNIST, "resources", archives)
@@ -433,7 +435,7 @@ class TestDownload:
         assert same(dataset.train, TRAIN)
         assert same(dataset.test, TEST)
         assert all_files(root) == {f"MNIST/raw/{name}" for name in NAMES}
-        assert capfd.readouterr() == ("", "")
+        assert capfd.readouterr() == ("", f"MNIST is not in {root}: downloading it\n")
         assert socket.getdefaulttimeout() is None
         assert same(load("mnist", root).train, TRAIN)
 
@@ -460,7 +462,7 @@ class TestDownload:
     ) -> None:
         respond, reason = FAILURES[failure]
         if failure == "silence":
-            monkeypatch.setattr(module, "DOWNLOAD_TIMEOUT", 0.2)
+            monkeypatch.setattr(idx_module, "DOWNLOAD_TIMEOUT", 0.2)
         with mirror(respond, failing):
             message = refusal("mnist", tmp_path)
         gc.collect()
