@@ -28,7 +28,7 @@ class Progress:
         counts = Counter(trial.user_attrs.get("outcome") for trial in trials)
         values = [trial.value for trial in trials if trial.value is not None]
         best = f", best {max(values):.2%}" if counts[FINISHED] and values else ""
-        postfix = f", {counts[REFUSED]} refused, {counts[STOPPED]} stopped{best}"
+        postfix = f"{counts[REFUSED]} refused, {counts[STOPPED]} stopped{best}"
         self._bar.set_postfix_str(postfix, refresh=False)
         # Overshoot by side-by-side workers would make tqdm drop the total.
         self._bar.update(min(n_trained(trials), self._bar.total) - self._bar.n)

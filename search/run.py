@@ -20,7 +20,16 @@ from search.data import Dataset, load_dataset, resolve_auto
 from search.feasibility import Feasibility, describe_limits, feasibility_report, survey
 from search.place import Place, make_folder, only_one
 from search.progress import Progress
-from search.study import SETTINGS, StopRule, enqueue, n_trained, open_storage, open_study, requeue_lost
+from search.study import (
+    SETTINGS,
+    StopRule,
+    enqueue,
+    n_refused_in_a_row,
+    n_trained,
+    open_storage,
+    open_study,
+    requeue_lost,
+)
 from search.workers import Task, run_here, run_side_by_side
 
 
@@ -46,7 +55,8 @@ def run(config: SearchConfig, place: Place, *, n_trials: int, n_workers: int, ti
         print(_plan(config, data, study, feasibility, len(starts), n_trials, n_workers, f"{place.name} in {shown_url}"))
         provenance.write_config(place.folder / "config.json", study.user_attrs[SETTINGS])
         _search(config, place, study, StopRule(n_trials), n_workers, timeout)
-        if n_trained(study.get_trials(deepcopy=False)) == 0:
+        trials = study.get_trials(deepcopy=False)
+        if n_trained(trials) == 0 and n_refused_in_a_row(trials) > 0:
             print(f"No proposal fits {describe_limits(config)}.\n{feasibility_report(feasibility)}", file=sys.stderr)
             print("Raise the limit, or widen the space in space.py.", file=sys.stderr)
             return 2
