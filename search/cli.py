@@ -161,19 +161,10 @@ def _run(args: argparse.Namespace) -> int:
     from search.place import Place
     from search.run import run
 
-    config = SearchConfig(
-        data=DataConfig(args.dataset, _data_dir(args.data_dir), args.select_on),
-        max_params=args.budget,
-        max_macs=args.max_macs,
-        max_memory=args.max_memory,
-        epochs=args.epochs,
-        score=args.score,
-        seed=args.seed,
-        sampler=args.sampler,
-        pruner=args.pruner,
-    )
     place = Place(Path(args.out), args.study, args.storage)
-    return run(config, place, n_trials=args.trials, n_workers=args.jobs or _n_cores(), timeout=args.timeout)
+    return run(
+        _search_config(args), place, n_trials=args.trials, n_workers=args.jobs or _n_cores(), timeout=args.timeout
+    )
 
 
 def _describe(args: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.spec import ArchSpec
 from objective import weights_path
-from search.config import InputError, SearchConfig
+from search.config import FailureError, InputError, SearchConfig
 from search.data import Dataset, load_dataset
 from search.describe import describe_baseline, describe_json, layer_table
 from search.export import export_model, source_from_trial
@@ -31,15 +31,21 @@ def conclude(study: optuna.Study, config: SearchConfig, place: Place, data: Data
     records = read_trials(study.get_trials(deepcopy=False))
     best = ranked(records)
     winner = place.folder / "winner"
+    failure: Exception | None = None
     if best and data is not None:
         weights = weights_path(place.folder / "weights", best[0].number)
-        export_model(source_from_trial(best[0], config, str(place.name), weights), data, winner)
+        try:
+            export_model(source_from_trial(best[0], config, str(place.name), weights), data, winner)
+        except (InputError, FailureError) as error:
+            failure = error  # the report of hours of work does not depend on it
     card = json.loads((winner / "card.json").read_text()) if (winner / "card.json").is_file() else None
     notice = study.user_attrs.get(NOTICE, "")
     summary = summarise(str(place.name), config, records, notice=notice, winner_card=card)
     write_report(summary, records, place.folder)
     made = ["report.md", "trials.csv", *(["winner/model.py"] if card else [])]
     print(f"\n{terminal_report(summary)}\n\nWritten to {place.folder}: {', '.join(made)}")
+    if failure:
+        raise failure
     return 0
 
 
