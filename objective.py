@@ -156,7 +156,8 @@ def _take_over(trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> float:
     """The earlier trial's value, or its fate."""
     reason = f"same network and recipe as trial {earlier.number}"
     _note(trial, outcome=REPEATED, reason=reason, repeats=earlier.number)
-    if earlier.value is None:
+    # Optuna gives a pruned trial the value it reported last, so its state decides.
+    if earlier.state == TrialState.PRUNED or earlier.value is None:
         raise optuna.TrialPruned(f"{reason}, which was stopped")
     return earlier.value
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from models.record import Record, check_choice, check_range, check_types
+from models.record import Record, RecordError, check_choice, check_range, check_types
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "onecycle", "step")
@@ -63,6 +63,8 @@ class Augmentation(Record):
             check_range(name, getattr(self, name), 0, 1)
         check_range("crop_side", self.crop_side, 1 if self.crop_p else 0)
         for name in ("erase_area", "erase_ratio"):
+            if len(getattr(self, name)) != 2:
+                raise RecordError(f"{name} must be two numbers, got {getattr(self, name)!r:.80}")
             low, high = getattr(self, name)
             check_range(f"{name}[0]", low, 1e-6)
             check_range(f"{name}[1]", high, low, 1 if name == "erase_area" else float("inf"))
@@ -96,7 +98,7 @@ class Schedule(Record):
         check_choice("schedule kind", self.kind, SCHEDULES)
         check_choice("anneal", self.anneal, ("cos", "linear"))
         check_range("schedule epochs", self.epochs, 0)
-        check_range("pct_start", self.pct_start, 0, 1)
+        check_range("pct_start", self.pct_start, 0, 0.999)
         check_range("div_factor", self.div_factor, 1)
         check_range("final_div_factor", self.final_div_factor, 1)
         check_range("base_momentum", self.base_momentum, 0, 1)
@@ -135,6 +137,8 @@ class RecipeConfig(Record):
         check_range("weight_decay", self.weight_decay, 0, 1)
         check_range("label_smoothing", self.label_smoothing, 0, 0.9)
         check_range("ema_decay", self.ema_decay, 0, 0.99999)
+        if self.nesterov and not self.momentum:
+            raise RecordError("nesterov needs a momentum above 0, got 0")
         if self.schedule.epochs:
             check_range("schedule epochs", self.schedule.epochs, self.epochs)
 
@@ -192,5 +196,6 @@ class SearchConfig(Record):
     def from_settings(cls, settings: Mapping[str, Any], directory: str) -> SearchConfig:
         """The inverse of `settings`; `directory` is where data sets lie. Raises RecordError."""
         own = {field.name: settings[field.name] for field in fields(cls) if field.name in settings}
-        data = {"dataset": settings["dataset"], "select_on": settings["select_on"], "directory": directory}
-        return cls.from_dict({**own, "max_params": settings["budget"], "data": data})
+        own |= {"max_params": settings["budget"]} if "budget" in settings else {}
+        data = {name: settings[name] for name in ("dataset", "select_on") if name in settings}
+        return cls.from_dict({**own, "data": {**data, "directory": directory}})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from models.cost import Cost, compute_cost
@@ -63,7 +64,8 @@ def _effect(dimension: Dimension, draws: Sequence[Params], counts: Sequence[int]
             for choice in dimension.choices
         ]
     else:
-        by_value = [n for _, n in sorted(zip([p[dimension.name] for p in draws], counts, strict=True))]
+        values = [params[dimension.name] for params in draws]
+        by_value = [n for _, n in sorted(zip(values, counts, strict=True), key=itemgetter(0))]
         third = max(1, len(by_value) // 3)
         groups = [by_value[:third], by_value[-third:]]
     means = [sum(group) / len(group) for group in groups if group]

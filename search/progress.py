@@ -6,10 +6,11 @@ from collections import Counter
 from typing import Self
 
 import optuna
+from optuna.trial import TrialState
 from tqdm import tqdm
 
 from search.study import n_trained
-from search.trials import FINISHED, REFUSED, STOPPED
+from search.trials import REFUSED, STOPPED
 
 
 class Progress:
@@ -26,8 +27,8 @@ class Progress:
             return
         trials = study.get_trials(deepcopy=False)
         counts = Counter(trial.user_attrs.get("outcome") for trial in trials)
-        values = [trial.value for trial in trials if trial.value is not None]
-        best = f", best {max(values):.2%}" if counts[FINISHED] and values else ""
+        values = [trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
+        best = f", best {max(values):.2%}" if values else ""
         postfix = f"{counts[REFUSED]} refused, {counts[STOPPED]} stopped{best}"
         self._bar.set_postfix_str(postfix, refresh=False)
         # Overshoot by side-by-side workers would make tqdm drop the total.

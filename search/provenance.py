@@ -57,8 +57,8 @@ def _revision() -> str | None:
 def write_config(path: Path, settings: Mapping[str, Any]) -> None:
     """Write or extend config.json: the settings once, and one entry in `runs` for every time the study was run."""
     try:
-        runs = json.loads(path.read_text())["runs"]
-    except (OSError, ValueError, KeyError):
+        runs = list(json.loads(path.read_text())["runs"])
+    except (OSError, ValueError, KeyError, TypeError):
         runs = []
     runs.append({"started": datetime.now(UTC).isoformat(timespec="seconds"), "argv": sys.argv[1:], **environment()})
     partial = path.with_suffix(".partial")

@@ -163,13 +163,16 @@ class _Trainer:
         order = torch.randperm(n_images, generator=self.generator, device=self.device)
         loss_sum = torch.zeros((), device=self.device)
         n_correct = torch.zeros((), device=self.device)
+        n_seen = 0
         for batch in _batches(n_images, self.recipe.batch_size):
-            loss, correct = self._step(order[batch])
+            index = order[batch]
+            loss, correct = self._step(index)
+            n_seen += len(index)
             loss_sum += loss
             n_correct += correct
         if self.epoch_schedule:
             self.epoch_schedule.step()
-        return loss_sum.item() / n_images, n_correct.item() / n_images
+        return loss_sum.item() / n_seen, n_correct.item() / n_seen
 
     def _step(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """One optimiser step on the images of `index`; summed loss and number of correct answers."""
@@ -229,11 +232,15 @@ def _make_schedules(
     """(scheduler to step after every batch, scheduler to step after every epoch); at most one is not None."""
     schedule = recipe.schedule
     if schedule.kind == "onecycle":
+        total_steps = (schedule.epochs or recipe.epochs) * steps_per_epoch
+        pct_start = schedule.pct_start
+        if pct_start * total_steps == 1:  # a rise of no length, by which OneCycleLR would divide
+            pct_start += 1e-6
         one_cycle = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=recipe.lr,
-            total_steps=(schedule.epochs or recipe.epochs) * steps_per_epoch,
-            pct_start=schedule.pct_start,
+            total_steps=total_steps,
+            pct_start=pct_start,
             anneal_strategy=schedule.anneal,  # type: ignore[arg-type]
             cycle_momentum=schedule.cycle_momentum,
             base_momentum=schedule.base_momentum,
@@ -253,7 +260,7 @@ def _make_average(model: nn.Module, recipe: RecipeConfig) -> AveragedModel | Non
         return None
 
     def average(averaged: _Tensors, current: _Tensors, n_averaged: Tensor | int) -> None:
-        # The decay rises from 0.1 to its full value, or the first weights would weigh on short trainings.
+        # The decay rises from 2/11 to its full value, or the first weights would weigh on short trainings.
         n = int(n_averaged)
         decay = min(recipe.ema_decay, (1 + n) / (10 + n))
         get_ema_multi_avg_fn(decay)(averaged, current, n_averaged)  # type: ignore[no-untyped-call]

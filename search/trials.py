@@ -67,7 +67,9 @@ class TrialRecord:
         own["recipe"] = RecipeConfig.from_dict(own["recipe"]) if "recipe" in own else None
         own["curve"] = tuple(own.get("curve", ()))
         outcome = own.pop("outcome", trial.state.name.lower())
-        return cls(number=trial.number, outcome=outcome, value=trial.value, params=dict(trial.params), **own)
+        # Optuna gives a pruned trial the value it reported last.
+        value = trial.value if outcome in (FINISHED, REPEATED) else None
+        return cls(number=trial.number, outcome=outcome, value=value, params=dict(trial.params), **own)
 
 
 def read_trials(trials: Iterable[FrozenTrial]) -> list[TrialRecord]:

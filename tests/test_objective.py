@@ -120,6 +120,19 @@ def test_a_candidate_met_before_is_not_trained_again(fake_train):
     assert [TrialRecord.from_trial(trial).repeats for trial in searched.trials] == [None, 0, 0]
 
 
+def test_a_candidate_that_was_stopped_is_stopped_again(fake_train):
+    asked, calls = fake_train
+    searched = study()
+    asked += [(0.8, 0.9, 0.95)] * 5 + [(0.1, 0.2, 0.3)]
+    for i in (0, 1, 2, 3, 4, 5, 5):
+        searched.enqueue_trial({**space.to_params(space.BASELINES["s004_net3"].spec), "lr": 0.1 + 0.01 * i})
+    searched.optimize(Objective(CONFIG), n_trials=7)
+    assert len(calls) == 6
+    assert [trial.state for trial in searched.trials[5:]] == [TrialState.PRUNED] * 2
+    last = TrialRecord.from_trial(searched.trials[-1])
+    assert (last.outcome, last.repeats, last.value) == ("repeated", 5, None)
+
+
 def test_another_recipe_is_another_candidate(fake_train):
     _, calls = fake_train
     searched = study()
