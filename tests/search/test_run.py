@@ -1,5 +1,6 @@
 """The main job as its user runs it: real processes, real signals, on the embedded digits."""
 
+import contextlib
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
@@ -17,8 +19,10 @@ import pytest
 import torch
 
 from models.baselines import BASELINES
-from search.study import load_study, open_storage
-from search.trials import TRAINED
+from search.cli import main
+from search.config import DataConfig, SearchConfig
+from search.study import load_study, open_storage, open_study
+from search.trials import FINISHED, TRAINED
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ("--dataset", "digits", "--epochs", "1")
@@ -30,6 +34,27 @@ def command(*arguments: object) -> list[str]:
 
 def search(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, timeout=300)
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Runs a command in this process, for what needs no process of its own."""
+
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, folder: Path, *arguments: object) -> tuple[int, str, str]:
+        """(exit status, standard output, standard error)."""
+        self.monkeypatch.chdir(folder)
+        self.capsys.readouterr()
+        status = main([str(argument) for argument in arguments])
+        captured = self.capsys.readouterr()
+        return status, captured.out, captured.err
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inside:
+    return Inside(monkeypatch, capsys)
 
 
 @contextmanager
@@ -54,19 +79,32 @@ def trials(folder: Path, study: str) -> list[optuna.trial.FrozenTrial]:
     return load_study(open_storage(f"sqlite:///{folder}/studies/studies.db"), study).get_trials(deepcopy=False)
 
 
-def wait_for_training(folder: Path, study: str, n_started: int) -> list[int]:
-    """Until `n_started` candidates were found to fit and one of them is in training; process ids of its trainers."""
+def wait_for_training(process: subprocess.Popen[str], folder: Path, study: str, n_started: int) -> list[int]:
+    """Until `n_started` candidates were found to fit and one of them is in training; process ids of its trainers.
+
+    Reads the database itself: a look through Optuna takes longer than some trainings.
+    """
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        try:
-            found = trials(folder, study)
-        except Exception:  # the study is just being made
-            found = []
-        running = [t.user_attrs["worker"] for t in found if t.state.name == "RUNNING" and "candidate" in t.user_attrs]
-        if running and sum("candidate" in t.user_attrs for t in found) >= n_started:
-            return running
-        time.sleep(0.02)
-    raise AssertionError("no training began")
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_database(folder)) as database:
+            found = database.execute(_STARTED, (study,)).fetchall()
+            training = [int(worker) for state, worker in found if state == "RUNNING"]
+            if training and len(found) >= n_started:
+                return training
+        time.sleep(0.01)
+    raise AssertionError(f"no training was seen; exit status {process.poll()}")
+
+
+def _database(folder: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{folder}/studies/studies.db?mode=ro", uri=True)
+
+
+_STARTED = """
+SELECT trials.state, worker.value_json FROM trials
+JOIN studies ON studies.study_id = trials.study_id AND studies.study_name = ?
+JOIN trial_user_attributes AS worker ON worker.trial_id = trials.trial_id AND worker.key = 'worker'
+JOIN trial_user_attributes AS fits ON fits.trial_id = trials.trial_id AND fits.key = 'candidate'
+"""
 
 
 def decided(folder: Path, study: str) -> dict[int, tuple[object, ...]]:
@@ -116,46 +154,64 @@ def test_the_winner_works_alone_and_scores_what_the_trial_scored(finished, tmp_p
     assert f"{card['cost']['n_params']:,} parameters" in done.stdout
 
 
-def test_the_report_comes_again_from_disk(finished):
+def test_the_report_comes_again_from_disk(finished, inside):
     folder, first = finished
-    done = search(folder, "report", "digits-8000")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.strip() in first.stdout
-    by_path = search(folder.parent, "report", folder / "studies" / "digits-8000")
-    assert (by_path.returncode, by_path.stderr) == (0, "")
+    status, out, err = inside(folder, "report", "digits-8000")
+    assert (status, err) == (0, "")
+    assert out.strip() in first.stdout
+    status, by_path, err = inside(folder.parent, "report", folder / "studies" / "digits-8000")
+    assert (status, err) == (0, "")
+    assert by_path.splitlines()[:-1] == out.splitlines()[:-1]
 
 
-def test_the_same_command_has_nothing_left_to_do(finished):
+def test_the_same_command_has_nothing_left_to_do(finished, inside):
     folder, _ = finished
     before = decided(folder, "digits-8000")
-    done = search(folder, "--budget", 8000, "--trials", 7, "--jobs", 1, *DIGITS)
-    assert done.returncode == 0, done.stderr
+    status, _, err = inside(folder, "--budget", 8000, "--trials", 7, "--jobs", 1, *DIGITS)
+    assert (status, err) == (0, "")
     assert decided(folder, "digits-8000") == before
 
 
-def test_other_settings_are_refused_by_name_and_nothing_is_lost(finished):
-    folder, _ = finished
-    before = decided(folder, "digits-8000")
-    for option, value, words in (
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
         ("--seed", 1, "seed 0 there, 1 now"),
         ("--score", "best", "score last there, best now"),
-    ):
-        done = search(folder, "--budget", 8000, "--trials", 7, *DIGITS, option, value)
-        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-        assert words in done.stderr
+        ("--select-on", "val", "select_on test there, val now"),
+        ("--sampler", "random", "sampler tpe there, random now"),
+        ("--max-macs", 5, "max_macs None there, 5 now"),
+        ("--budget", 50, "budget 8000 there, 50 now"),
+    ],
+)
+def test_other_settings_are_refused_by_name_and_nothing_is_lost(finished, inside, option, value, words):
+    folder, _ = finished
+    before = decided(folder, "digits-8000")
+    arguments = ("--budget", 8000, "--trials", 7, *DIGITS, "--study", "digits-8000", option, value)
+    status, _, err = inside(folder, *arguments)
+    assert (status, err.count("\n")) == (2, 1)
+    assert words in err
     assert decided(folder, "digits-8000") == before
+
+
+def test_a_study_of_another_data_set_is_refused(tmp_path, inside):
+    (tmp_path / "studies").mkdir()
+    settings = SearchConfig(DataConfig("mnist", "unused"), max_params=8000, epochs=1).settings()
+    open_study(open_storage(f"sqlite:///{tmp_path}/studies/studies.db"), "mine", settings)
+    status, _, err = inside(tmp_path, "--budget", 8000, *DIGITS, "--study", "mine")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "dataset mnist there, digits now" in err
 
 
 def test_interrupted_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
     arguments = ("--budget", 8000, "--trials", 7, "--jobs", 1, *DIGITS)
     with started(tmp_path, *arguments) as process:
-        wait_for_training(tmp_path, "digits-8000", 2)
+        wait_for_training(process, tmp_path, "digits-8000", 2)
         process.send_signal(signal.SIGINT)
         _, message = process.communicate(timeout=60)
         assert process.returncode == 130
         assert "the same command goes on" in message
     with started(tmp_path, *arguments) as process:
-        wait_for_training(tmp_path, "digits-8000", 6)
+        wait_for_training(process, tmp_path, "digits-8000", 6)
         process.kill()
     done = search(tmp_path, *arguments)
     assert done.returncode == 0, done.stderr
@@ -166,7 +222,7 @@ def test_interrupted_killed_and_resumed_equals_uninterrupted(finished, tmp_path)
 def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path):
     arguments = ("--budget", 8000, "--trials", 6, "--jobs", 2, *DIGITS)
     with started(tmp_path, *arguments) as process:
-        os.kill(wait_for_training(tmp_path, "digits-8000", 2)[0], signal.SIGKILL)
+        os.kill(wait_for_training(process, tmp_path, "digits-8000", 2)[0], signal.SIGKILL)
         _, message = process.communicate(timeout=240)
         assert process.returncode == 0, message
     found = trials(tmp_path, "digits-8000")
@@ -183,7 +239,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path):
 
 def test_workers_end_with_a_killed_main_process(tmp_path):
     with started(tmp_path, "--budget", 8000, "--trials", 50, "--jobs", 2, *DIGITS) as process:
-        workers = wait_for_training(tmp_path, "digits-8000", 2)
+        workers = wait_for_training(process, tmp_path, "digits-8000", 2)
         process.kill()
         process.wait()
     deadline = time.monotonic() + 30
@@ -194,31 +250,31 @@ def test_workers_end_with_a_killed_main_process(tmp_path):
 
 def test_one_study_is_run_by_one_process_at_a_time(tmp_path):
     arguments = ("--budget", 8000, "--trials", 50, "--jobs", 1, *DIGITS)
-    with started(tmp_path, *arguments):
-        wait_for_training(tmp_path, "digits-8000", 1)
+    with started(tmp_path, *arguments) as process:
+        wait_for_training(process, tmp_path, "digits-8000", 1)
         done = search(tmp_path, *arguments)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "is being run by another process" in done.stderr
 
 
-def test_a_budget_that_nothing_fits_ends_with_a_feasibility_report(tmp_path):
-    done = search(tmp_path, "--budget", 50, "--trials", 5, "--jobs", 1, *DIGITS)
-    assert done.returncode == 2
+def test_a_budget_that_nothing_fits_ends_with_a_feasibility_report(tmp_path, inside):
+    status, _, err = inside(tmp_path, "--budget", 50, "--trials", 5, "--jobs", 1, *DIGITS)
+    assert status == 2
     for words in (
         "No proposal fits the budget of 50 parameters",
         "share of the space",
         "smallest network",
         "cost most",
     ):
-        assert words in done.stderr
+        assert words in err
     assert not (tmp_path / "studies" / "digits-50" / "weights").exists()
 
 
-def test_selected_on_validation_images_the_test_set_is_read_once_for_the_winner(tmp_path):
+def test_selected_on_validation_images_the_test_set_is_read_once_for_the_winner(tmp_path, inside):
     arguments = ("--budget", 8000, "--trials", 2, "--jobs", 1, *DIGITS, "--select-on", "val")
-    done = search(tmp_path, *arguments)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "validation" in done.stdout
+    status, out, err = inside(tmp_path, *arguments)
+    assert (status, err) == (0, "")
+    assert "validation" in out
     card = json.loads((tmp_path / "studies" / "digits-8000" / "winner" / "card.json").read_text())
     assert card["accuracy"]["select_on"] == "val"
     assert card["data"]["n_images"]["val"] > 0
@@ -240,13 +296,14 @@ def test_without_mnist_and_network_digits_stand_in_and_nobody_can_overlook_it(tm
     assert "THIS IS NOT MNIST" in (tmp_path / "studies" / "mine-digits" / "report.md").read_text()
 
 
-def test_export_of_another_trial(finished, tmp_path):
+def test_export_of_another_trial(finished, tmp_path, inside):
     folder, _ = finished
-    other = min((t for t in trials(folder, "digits-8000") if t.value), key=lambda trial: trial.value)
-    done = search(folder, "export", "digits-8000", "--trial", other.number, "--out", tmp_path / "other")
-    assert (done.returncode, done.stderr) == (0, "")
+    finals = [t for t in trials(folder, "digits-8000") if t.user_attrs.get("outcome") == FINISHED]
+    other = min(finals, key=lambda trial: trial.value)
+    status, _, err = inside(folder, "export", "digits-8000", "--trial", other.number, "--out", tmp_path / "other")
+    assert (status, err) == (0, "")
     card = json.loads((tmp_path / "other" / "card.json").read_text())
     assert (card["trial"], card["accuracy"]["file_on_test"]) == (other.number, other.value)
-    done = search(folder, "export", "digits-8000", "--trial", 999)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "trial 999 is not a finished one" in done.stderr
+    status, _, err = inside(folder, "export", "digits-8000", "--trial", 999)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "trial 999 is not a finished one" in err
