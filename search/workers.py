@@ -92,14 +92,18 @@ def run_side_by_side(task: Task, n_workers: int, watch: Watch) -> None:
 
 def _start(task: Task) -> Any:
     worker = multiprocessing.get_context("spawn").Process(target=_work, args=(task,))
-    worker.start()
+    # Ctrl-C reaches the whole process group, but only the main process answers it and ends its workers by SIGTERM. A
+    # worker must be deaf from birth: it inherits that.
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        worker.start()
+    finally:
+        signal.signal(signal.SIGINT, previous)
     return worker
 
 
 def _work(task: Task) -> None:
     """The life of a worker process."""
-    # Ctrl-C reaches the whole process group; only the main process answers it, and ends its workers by SIGTERM.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
