@@ -60,14 +60,14 @@ class Objective:
     def __init__(self, config: SearchConfig, weights_dir: Path | None = None) -> None:
         self.config = config
         self.weights_dir = weights_dir
-        self.data_definition = definition(config.data.dataset)
 
     def __call__(self, trial: optuna.Trial) -> float:
         """The accuracy of one candidate in [0, 1].
 
         Raises TrialPruned for one that is over a limit or hopeless, TrialFailedError for one that diverged.
         """
-        candidate = suggest(trial, self.data_definition.input_shape, self.data_definition.n_classes)
+        known = definition(self.config.data.dataset)
+        candidate = suggest(trial, known.input_shape, known.n_classes)
         candidate = replace(candidate, recipe=replace(candidate.recipe, epochs=self.config.epochs))
         cost = compute_cost(candidate.arch)
         self._refuse_over_limit(trial, cost)

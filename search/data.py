@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -151,14 +152,10 @@ def _channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float,
     return tuple(mean.tolist()), tuple(std.tolist())
 
 
-def _idx_loader(files: IdxFiles) -> Callable[[Path], tuple[Split, Split]]:
-    """A `load` for a Definition: (train, test) of grey images from IDX files."""
-
-    def load(root: Path) -> tuple[Split, Split]:
-        images, labels, test_images, test_labels = files.read(root)
-        return Split(images.unsqueeze(1), labels.long()), Split(test_images.unsqueeze(1), test_labels.long())
-
-    return load
+def _load_idx(files: IdxFiles, root: Path) -> tuple[Split, Split]:
+    """(train, test) of grey images in IDX files."""
+    images, labels, test_images, test_labels = files.read(root)
+    return Split(images.unsqueeze(1), labels.long()), Split(test_images.unsqueeze(1), test_labels.long())
 
 
 def _load_digits(_: Path) -> tuple[Split, Split]:
@@ -187,6 +184,6 @@ _MNIST = IdxFiles(
 _DIGITS = tuple("0123456789")
 
 DATASETS: Mapping[str, Definition] = {
-    "mnist": Definition((1, 28, 28), _DIGITS, _idx_loader(_MNIST)),
+    "mnist": Definition((1, 28, 28), _DIGITS, partial(_load_idx, _MNIST)),
     "digits": Definition((1, 28, 28), _DIGITS, _load_digits),
 }

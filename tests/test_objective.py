@@ -1,4 +1,5 @@
 import math
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from models.build import build_model
 from models.cost import compute_cost
 from objective import Objective, refusal, score, weights_path
 from search.config import DataConfig, SearchConfig
-from search.data import load_dataset
+from search.data import DATASETS, load_dataset
 from search.study import derived_seed, make_pruner, make_sampler
 from search.train import EpochMetrics, TrainingDivergedError, TrainResult, evaluate
 from search.trials import TrialFailedError, TrialRecord
@@ -209,6 +210,12 @@ def test_the_kept_weights_score_exactly_what_the_trial_scored(tmp_path: Path, ru
     assert evaluate(model, data.scored, data) == record.value
     assert record.value > 0.5
     assert [file.name for file in tmp_path.iterdir()] == ["trial-00000.pt"]
+
+
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_the_objective_travels_to_a_worker_process(dataset):
+    config = replace(CONFIG, data=DataConfig(dataset, "unused"))
+    assert pickle.loads(pickle.dumps(Objective(config))).config == config
 
 
 def test_the_seed_of_the_trial_decides_the_training(fake_train):

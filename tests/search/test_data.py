@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -71,7 +72,9 @@ def tiny_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     published = {name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in FILES.items()}
     known = definition("mnist")
     monkeypatch.setitem(
-        DATASETS, "mnist", Definition(known.input_shape, known.classes, data._idx_loader(IdxFiles("MNIST", published)))
+        DATASETS,
+        "mnist",
+        Definition(known.input_shape, known.classes, partial(data._load_idx, IdxFiles("MNIST", published))),
     )
     archives = [(name, hashlib.md5(content).hexdigest()) for name, content in ARCHIVES.items()]
     monkeypatch.setattr(datasets.MNIST, "resources", archives)
