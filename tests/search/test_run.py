@@ -25,6 +25,7 @@ from search.study import load_study, open_storage, open_study
 from search.trials import FINISHED, TRAINED
 
 ROOT = Path(__file__).resolve().parents[2]
+MNIST = ROOT.parent / "shared" / "data"
 DIGITS = ("--dataset", "digits", "--epochs", "1")
 
 
@@ -278,6 +279,20 @@ def test_selected_on_validation_images_the_test_set_is_read_once_for_the_winner(
     card = json.loads((tmp_path / "studies" / "digits-8000" / "winner" / "card.json").read_text())
     assert card["accuracy"]["select_on"] == "val"
     assert card["data"]["n_images"]["val"] > 0
+
+
+@pytest.mark.skipif(not (MNIST / "MNIST").is_dir(), reason="no MNIST in ../shared/data")
+def test_two_workers_on_mnist(tmp_path):
+    small = ("--budget", 2000, "--max-macs", 200_000)
+    done = search(tmp_path, *small, "--trials", 2, "--jobs", 2, "--epochs", 1, "--data-dir", MNIST)
+    assert (done.returncode, done.stderr) == (0, "")
+    study = tmp_path / "studies" / "mnist-2000"
+    card = json.loads((study / "winner" / "card.json").read_text())
+    assert card["data"]["n_images"] == {"train": 60_000, "test": 10_000}
+    assert card["accuracy"]["file_on_test"] == card["accuracy"]["recorded"] > 0.5
+    assert pd.read_csv(study / "trials.csv").n_params.notna().all()
+    assert card["cost"]["n_params"] <= 2000
+    assert card["cost"]["macs"] <= 200_000
 
 
 def test_without_mnist_and_network_digits_stand_in_and_nobody_can_overlook_it(tmp_path):
