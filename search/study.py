@@ -58,7 +58,7 @@ def open_storage(url: str) -> RDBStorage:
 
 
 def _set_sqlite_pragmas(connection: Any, _record: object) -> None:
-    # Readers do not block the writer, and a commit no longer waits for the disk: six times faster. A killed process
+    # Readers do not block the writer, and a commit no longer waits for the disk. A killed process
     # loses nothing; a power cut may lose the last commits but leaves the file whole.
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")

@@ -56,7 +56,7 @@ class TrainResult:
 
 
 def keep_freed_memory() -> None:
-    """Stop glibc from returning each step's tensors to the system, a fifth of the time; elsewhere do nothing."""
+    """Stop glibc from returning each step's tensors to the system, which costs time; elsewhere do nothing."""
     trim_threshold, mmap_threshold, mebibyte = -1, -3, 1 << 20
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -109,8 +109,8 @@ def train(
 
     on_epoch(epoch, metrics), epochs counted from 1, may raise to stop the training. Raises TrainingDivergedError.
 
-    bf16 runs the convolutions in bfloat16. Off by default: on MNIST it saved a tenth of the time and cost 0.1 to 0.3
-    points of accuracy (benchmarks/README.md).
+    bf16 runs the convolutions in bfloat16. Off by default: on MNIST it saved a tenth of the time and cost 0.14
+    points of accuracy, the mean over three seeds (benchmarks/README.md).
     """
     started = time.perf_counter()
     trainer = _Trainer(model, data, recipe, seed, bf16)

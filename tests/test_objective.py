@@ -212,6 +212,17 @@ def test_the_kept_weights_score_exactly_what_the_trial_scored(tmp_path: Path, ru
     assert [file.name for file in tmp_path.iterdir()] == ["trial-00000.pt"]
 
 
+@pytest.mark.usefixtures("fake_train")
+@pytest.mark.parametrize(("rule", "kept"), [("last", 1.0), ("last3", 1.0), ("best", 2.0)])
+def test_the_score_rule_decides_which_weights_are_kept(monkeypatch, tmp_path, rule, kept):
+    states = {"last_state": {"w": torch.tensor(1.0)}, "best_state": {"w": torch.tensor(2.0)}}
+    result = TrainResult(curve(0.6, 0.9, 0.8), **states, seconds=1.0)
+    monkeypatch.setattr(objective_module, "train", lambda *_args, **_kwargs: result)
+    searched = study()
+    searched.optimize(Objective(replace(CONFIG, max_params=100_000, score=rule), tmp_path), n_trials=1)
+    assert torch.load(weights_path(tmp_path, 0), weights_only=True)["w"] == kept
+
+
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_the_objective_travels_to_a_worker_process(dataset):
     config = replace(CONFIG, data=DataConfig(dataset, "unused"))

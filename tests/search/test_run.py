@@ -239,7 +239,8 @@ def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path):
 
 
 def test_workers_end_with_a_killed_main_process(tmp_path):
-    with started(tmp_path, "--budget", 8000, "--trials", 50, "--jobs", 2, *DIGITS) as process:
+    # Trainings so long that the workers cannot simply have come to their end.
+    with started(tmp_path, "--budget", 8000, "--trials", 50, "--jobs", 2, *DIGITS, "--epochs", 1000) as process:
         workers = wait_for_training(process, tmp_path, "digits-8000", 2)
         process.kill()
         process.wait()
