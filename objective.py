@@ -16,7 +16,7 @@ from models.build import build_model
 from models.cost import Cost, compute_cost
 from search.config import SearchConfig
 from search.data import Dataset, definition, load_dataset
-from search.train import EpochMetrics, TrainingDivergedError, TrainResult, keep_freed_memory, train
+from search.train import EpochMetrics, TrainingDivergedError, TrainResult, engine_for, keep_freed_memory, train
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialFailedError
 from space import Candidate, suggest
 
@@ -54,12 +54,13 @@ class Objective:
     """Callable for `study.optimize`; picklable, so that every worker process can have its own.
 
     Data is loaded when the first candidate that fits is to be trained, never before. A finished trial's weights are
-    written to weights_dir (None: not kept).
+    written to weights_dir (None: not kept). engine: as in search.train.engine_for.
     """
 
-    def __init__(self, config: SearchConfig, weights_dir: Path | None = None) -> None:
+    def __init__(self, config: SearchConfig, weights_dir: Path | None = None, engine: str = "auto") -> None:
         self.config = config
         self.weights_dir = weights_dir
+        self.engine = engine
 
     def __call__(self, trial: optuna.Trial) -> float:
         """The accuracy of one candidate in [0, 1].
@@ -113,7 +114,7 @@ class Objective:
         data = self._data
         seed = trial.user_attrs.get("seed", self.config.seed)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        _note(trial, seed=seed, precision="float32")
+        _note(trial, seed=seed, precision="float32", engine=engine_for(device, self.engine))
         curve: list[dict[str, Any]] = []
 
         def on_epoch(epoch: int, metrics: EpochMetrics) -> None:
@@ -128,7 +129,8 @@ class Objective:
         torch.manual_seed(seed)
         model = build_model(candidate.arch).to(device)
         try:
-            return train(model, data, candidate.recipe, on_epoch, seed=seed)
+            keep_best = self.config.score == "best"
+            return train(model, data, candidate.recipe, on_epoch, seed=seed, engine=self.engine, keep_best=keep_best)
         except TrainingDivergedError as error:
             _note(trial, outcome=DIVERGED, reason=str(error))
             raise TrialFailedError(str(error)) from error

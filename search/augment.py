@@ -139,15 +139,25 @@ def warp(
     # From output to input position, in pixels: the inverse of rotation x scale x shear (determinant scale squared).
     xx, xy = cos - sin * slope, sin + cos * slope
     yx, yy = -sin, cos
-    # affine_grid counts in half sides. Unscaled, a rotation of an image that is not square would shear it.
+    # grid_sample counts in half sides. Unscaled, a rotation of an image that is not square would shear it.
     aspect = width / height
-    x = torch.stack((xx, xy / aspect, -(xx * shift_x + xy * shift_y) * (2 / width)), dim=1)
-    y = torch.stack((yx * aspect, yy, -(yx * shift_x + yy * shift_y) * (2 / height)), dim=1)
-    grid = F.affine_grid(torch.stack((x, y), dim=1), list(images.shape), align_corners=False)
+    offset_x, offset_y = -(xx * shift_x + xy * shift_y) * (2 / width), -(yx * shift_x + yy * shift_y) * (2 / height)
+    # What affine_grid does with a matrix product, in a third of the time.
+    columns, rows = _pixel_centres(width, images)[None, None], _pixel_centres(height, images)[None, :, None]
+    xx, xy, yx, yy, offset_x, offset_y = (
+        value.view(-1, 1, 1) for value in (xx, xy / aspect, yx * aspect, yy, offset_x, offset_y)
+    )
+    grid = torch.stack((xx * columns + (xy * rows + offset_x), yx * columns + (yy * rows + offset_y)), dim=1)
+    grid = grid.permute(0, 2, 3, 1)
     if fill == 0:
         return F.grid_sample(images, grid, mode=interpolation, align_corners=False)
     # Outside the image grid_sample sees 0, so let 0 stand for the fill.
     return F.grid_sample(images - fill, grid, mode=interpolation, align_corners=False).add_(fill)
+
+
+def _pixel_centres(side: int, like: Tensor) -> Tensor:
+    """Positions of a row's pixel centres, in half sides from the middle: from -1 + 1 / side to 1 - 1 / side."""
+    return (torch.arange(side, dtype=like.dtype, device=like.device) * 2 + 1) / side - 1
 
 
 def _random_erase(

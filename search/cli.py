@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from models.record import RecordError
-from search.config import PRUNERS, SAMPLERS, SCORES, SELECT_ON, DataConfig, FailureError, InputError, SearchConfig
+from search.config import (
+    ENGINES,
+    PRUNERS,
+    SAMPLERS,
+    SCORES,
+    SELECT_ON,
+    DataConfig,
+    FailureError,
+    InputError,
+    SearchConfig,
+)
 
 if TYPE_CHECKING:
     from search.place import Place
@@ -118,6 +128,7 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
     add("--timeout", type=_positive, metavar="SECONDS", help="start no further trial after this time")
     add("--sampler", choices=SAMPLERS, default="tpe", help="default: tpe")
     add("--pruner", choices=PRUNERS, default="median", help="default: median")
+    add("--engine", choices=ENGINES, default="auto", help="kernels compiled here, or PyTorch's operators")
 
 
 def _positive(text: str) -> int:
@@ -163,7 +174,12 @@ def _run(args: argparse.Namespace) -> int:
 
     place = Place(Path(args.out), args.study, args.storage)
     return run(
-        _search_config(args), place, n_trials=args.trials, n_workers=args.jobs or _n_cores(), timeout=args.timeout
+        _search_config(args),
+        place,
+        n_trials=args.trials,
+        n_workers=args.jobs or _n_cores(),
+        timeout=args.timeout,
+        engine=args.engine,
     )
 
 

@@ -14,6 +14,7 @@ INTERPOLATIONS = ("nearest", "bilinear")
 SCORES = ("last", "best", "last3")
 SELECT_ON = ("test", "val")
 SAMPLERS = ("tpe", "random")
+ENGINES = ("auto", "native", "torch")
 PRUNERS = ("median", "none")
 
 

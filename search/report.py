@@ -43,6 +43,7 @@ _COLUMNS = {
     "seconds": float,
     "seed": int,
     "precision": str,
+    "engine": str,
     "baseline": str,
     "repeats": int,
 }

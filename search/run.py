@@ -13,7 +13,7 @@ import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from objective import Objective, refusal
-from search import provenance
+from search import kernels, provenance
 from search.commands import NOTICE, conclude
 from search.config import SearchConfig
 from search.data import Dataset, load_dataset, resolve_auto
@@ -30,10 +30,19 @@ from search.study import (
     open_study,
     requeue_lost,
 )
+from search.train import engine_for
 from search.workers import Task, run_here, run_side_by_side
 
 
-def run(config: SearchConfig, place: Place, *, n_trials: int, n_workers: int, timeout: float | None) -> int:
+def run(
+    config: SearchConfig,
+    place: Place,
+    *,
+    n_trials: int,
+    n_workers: int,
+    timeout: float | None,
+    engine: str = "auto",
+) -> int:
     """Search, or go on searching, then report and export the winner."""
     data_config, notice = resolve_auto(config.data)
     config = replace(config, data=data_config)
@@ -52,9 +61,11 @@ def run(config: SearchConfig, place: Place, *, n_trials: int, n_workers: int, ti
         enqueue(study, starts)
         feasibility = survey(config)
         n_workers = min(n_workers, n_trials)
-        print(_plan(config, data, study, feasibility, len(starts), n_trials, n_workers, f"{place.name} in {shown_url}"))
+        workers = f"{_engine(engine)}; {n_workers} side by side, one thread each"
+        print(_plan(config, data, study, feasibility, len(starts), n_trials, workers, f"{place.name} in {shown_url}"))
         provenance.write_config(place.folder / "config.json", study.user_attrs[SETTINGS])
-        _search(config, place, study, StopRule(n_trials), n_workers, timeout)
+        objective = Objective(config, place.folder / "weights", engine)
+        _search(objective, place, study, StopRule(n_trials), n_workers, timeout)
         trials = study.get_trials(deepcopy=False)
         if n_trained(trials) == 0 and n_refused_in_a_row(trials) > 0:
             print(f"No proposal fits {describe_limits(config)}.\n{feasibility_report(feasibility)}", file=sys.stderr)
@@ -90,18 +101,17 @@ def _plan(
     feasibility: Feasibility,
     n_starts: int,
     n_trials: int,
-    n_workers: int,
+    workers: str,
     where: str,
 ) -> str:
     """What is about to happen, in a few lines."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     scored = f"{len(data.scored):,} {'test' if data.val is None else 'held-out training'} images"
     done = n_trained(study.get_trials(deepcopy=False))
     return "\n".join(
         (
             f"study    {where}",
             f"data     {data.name}: {len(data.train):,} training images; selected on {scored}",
-            f"device   {device.type}; {n_workers} side by side, one thread each",
+            f"device   {workers}",
             f"space    {len(space.DIMENSIONS)} dimensions; {feasibility.share:.0%} fit {describe_limits(config)}",
             f"trials   {n_trials} of at most {config.epochs} epochs, {done} done; {n_starts} hand-designed ones first",
             "time     shown once the first trials are done",
@@ -109,11 +119,19 @@ def _plan(
     )
 
 
+def _engine(asked: str) -> str:
+    """The device and what trains on it. Compiles the kernels, so that no worker has to. Raises InputError."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = engine_for(device, asked)
+    words = "kernels compiled here" if found == "native" else "PyTorch's operators"
+    missing = f" ({kernels.problem()})" if asked == "auto" and found == "torch" and device.type == "cpu" else ""
+    return f"{device.type}, {words}{missing}"
+
+
 def _search(
-    config: SearchConfig, place: Place, study: optuna.Study, stop: StopRule, n_workers: int, timeout: float | None
+    objective: Objective, place: Place, study: optuna.Study, stop: StopRule, n_workers: int, timeout: float | None
 ) -> None:
-    objective = Objective(config, place.folder / "weights")
-    task = Task(place.url, str(place.name), objective, config, stop, timeout)
+    task = Task(place.url, str(place.name), objective, objective.config, stop, timeout)
     with Progress(study, stop.n_trials) as progress:
         try:
             if n_workers == 1:

@@ -29,7 +29,7 @@ class ModelSource:
     accuracy      in [0, 1], as recorded
     curve         one mapping an epoch, the fields of search.train.EpochMetrics; at least one
     max_params    with `epochs` the limits of the search
-    precision     of the training: float32 or bfloat16
+    precision     of the training: float32
     extra         more for the card, JSON types only
 
     Raises RecordError for an unknown score or select_on.

@@ -55,6 +55,7 @@ class TrialRecord:
     curve: tuple[dict[str, Any], ...] = ()
     seconds: float | None = None
     precision: str | None = None
+    engine: str | None = None
     baseline: str | None = None
     repeats: int | None = None
 

@@ -38,7 +38,7 @@ def fake_train(monkeypatch):
     asked: list[tuple[float, ...]] = []
     calls: list[int] = []
 
-    def train(model, _data, recipe, on_epoch, *, seed):
+    def train(model, _data, recipe, on_epoch, *, seed, **_settings):
         calls.append(seed)
         metrics = curve(*(asked.pop(0) if asked else (0.5,) * recipe.epochs))
         for one in metrics:

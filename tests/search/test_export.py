@@ -52,7 +52,7 @@ def trained(data: Dataset) -> TrainResult:
 
 def train_network(data: Dataset, epochs: int = 3) -> TrainResult:
     torch.manual_seed(1)
-    return train(build_model(SPEC), data, replace(RECIPE, epochs=epochs), seed=1)
+    return train(build_model(SPEC), data, replace(RECIPE, epochs=epochs), seed=1, keep_best=True)
 
 
 def source_of(result: TrainResult, score: str = "last", select_on: str = "test") -> ModelSource:

@@ -1,0 +1,130 @@
+"""The C++ kernels of search/native: compiled when first needed, kept beside Python's compiled files, never required.
+
+Where there is no C++ compiler, or it fails, `load()` is None and training runs on PyTorch's own operators.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+SOURCES = Path(__file__).with_name("native")
+COMPILERS = ("c++", "g++", "clang++")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-w")
+# Without OpenMP the kernels use one thread, which is what every worker of a search uses.
+OPTIONAL_FLAGS = ("-fopenmp",)
+COMPILE_SECONDS = 120
+
+
+class Layer(ctypes.Structure):
+    """One convolution of stride 1 with what follows it; `struct Layer` of native/layer.cpp."""
+
+    _fields_ = (
+        *(
+            (name, ctypes.c_int32)
+            for name in (
+                "images",
+                "in_channels",
+                "out_channels",
+                "groups",
+                "kernel_height",
+                "kernel_width",
+                "padding",
+                "in_height",
+                "in_width",
+                "activation",
+                "activation_first",
+                "batch_norm",
+            )
+        ),
+        *((name, ctypes.c_float) for name in ("slope", "epsilon", "momentum")),
+    )
+
+
+_POINTER, _INT = ctypes.c_void_p, ctypes.c_int32
+_SIGNATURES = {
+    "layer_forward": (*(_POINTER,) * 11, _INT),
+    "layer_backward": (*(_POINTER,) * 13, _INT),
+    "max_pool_forward": (*(_POINTER,) * 2, *(_INT,) * 5),
+    "max_pool_backward": (*(_POINTER,) * 4, *(_INT,) * 5),
+    "dropout": (*(_POINTER,) * 2, ctypes.c_int64, ctypes.c_float, ctypes.c_uint64, _INT),
+}
+
+
+@cache
+def load() -> ctypes.CDLL | None:
+    """The compiled kernels, or None where they cannot be had; `problem()` then says why."""
+    try:
+        library = ctypes.CDLL(str(_compiled()))
+    except (OSError, subprocess.SubprocessError, _NoCompilerError) as error:
+        _problems.append(str(error))
+        return None
+    for name, arguments in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, None
+    library.lanes.restype = _INT
+    return library
+
+
+def problem() -> str:
+    """Why there are no kernels, on one line; "" where there are."""
+    load()
+    return " ".join(" ".join(_problems).split())[:300]
+
+
+_problems: list[str] = []
+
+
+class _NoCompilerError(RuntimeError):
+    """No C++ compiler was found, or none could compile the kernels."""
+
+
+def _compiled() -> Path:
+    """The shared library for these sources, this compiler and this processor; made if it is not there yet."""
+    compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
+    if compiler is None:
+        raise _NoCompilerError(f"no C++ compiler found (looked for {', '.join(COMPILERS)})")
+    sources = sorted(SOURCES.glob("*.cpp"))
+    # What the compiler defines for -march=native names it and the processor: a home folder may be shared by machines.
+    defined = _run([compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull])
+    digest = hashlib.sha256(f"{FLAGS}{OPTIONAL_FLAGS}{defined}".encode())
+    for path in sorted(SOURCES.glob("*.?pp")):
+        digest.update(path.read_bytes())
+    name = f"kernels-{digest.hexdigest()[:16]}.so"
+    folder = Path(importlib.util.cache_from_source(str(SOURCES.with_suffix(".py")))).parent
+    if (folder / name).exists():
+        return folder / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        made = tempfile.mkdtemp(prefix="kernels-", dir=folder)
+    except OSError:  # a read-only installation compiles once per process
+        folder = Path(tempfile.mkdtemp(prefix="kernels-"))
+        made = tempfile.mkdtemp(dir=folder)
+    try:
+        partial = Path(made) / name
+        command = [compiler, *FLAGS, *map(str, sources), "-o", str(partial)]
+        try:
+            _run([*command, *OPTIONAL_FLAGS])
+        except _NoCompilerError:
+            _run(command)
+        # Renamed when whole: another worker may be looking for it.
+        return partial.replace(folder / name)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _run(command: list[str]) -> str:
+    """Standard output of a compiler."""
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False, stdin=subprocess.DEVNULL
+    )
+    if done.returncode:
+        raise _NoCompilerError(f"{command[0]} failed: {done.stderr.strip() or done.returncode}")
+    return done.stdout

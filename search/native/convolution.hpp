@@ -1,0 +1,148 @@
+// Convolutions of one block of images and the gradients of their weights, in tiles of sums kept in registers.
+
+#pragma once
+
+#include <array>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "vectors.hpp"
+
+// sums[c][p] over taps of weight[tap][c] * x[offset[tap] + p], kept in registers.
+template <int C, int P>
+void convolve_tile(const Vec* x, const int32_t* offset, int taps, const float* weight, const float* bias, Vec* y,
+                   ptrdiff_t channel_stride) {
+    Vec sum[C][P];
+    UNROLL
+    for (int c = 0; c < C; ++c) UNROLL
+    for (int p = 0; p < P; ++p) sum[c][p] = all(bias ? bias[c] : 0.0f);
+    for (int tap = 0; tap < taps; ++tap, weight += C) {
+        const Vec* in = x + offset[tap];
+        Vec w[C];
+        UNROLL
+        for (int c = 0; c < C; ++c) w[c] = all(weight[c]);
+        UNROLL
+        for (int p = 0; p < P; ++p) {
+            Vec pixel = in[p];
+            IN_REGISTER(pixel);
+            UNROLL
+            for (int c = 0; c < C; ++c) sum[c][p] += w[c] * pixel;
+        }
+    }
+    UNROLL
+    for (int c = 0; c < C; ++c) UNROLL
+    for (int p = 0; p < P; ++p) y[c * channel_stride + p] = sum[c][p];
+}
+
+// sums[c][t] += over pixels of dy[c] * x[offset[t]]: gradients of the weights of C channels and T taps, lane by lane.
+template <int C, int T>
+void weight_gradient_tile(const Vec* x, const int32_t* offset, int x_pitch, const Vec* dy, int dy_pitch,
+                          ptrdiff_t dy_channel, int height, int width, Vec* sums, ptrdiff_t taps) {
+    Vec sum[C][T];
+    const Vec* at[T];
+    UNROLL
+    for (int t = 0; t < T; ++t) at[t] = x + offset[t];
+    UNROLL
+    for (int c = 0; c < C; ++c) UNROLL
+    for (int t = 0; t < T; ++t) sum[c][t] = sums[c * taps + t];
+    for (int row = 0; row < height; ++row) {
+        const Vec* gradient = dy + row * dy_pitch;
+        const ptrdiff_t from = (ptrdiff_t)row * x_pitch;
+        for (int column = 0; column < width; ++column) {
+            Vec g[C];
+            UNROLL
+            for (int c = 0; c < C; ++c) g[c] = gradient[c * dy_channel + column];
+            UNROLL
+            for (int t = 0; t < T; ++t) {
+                Vec pixel = at[t][from + column];
+            IN_REGISTER(pixel);
+                UNROLL
+                for (int c = 0; c < C; ++c) sum[c][t] += g[c] * pixel;
+            }
+        }
+    }
+    UNROLL
+    for (int c = 0; c < C; ++c) UNROLL
+    for (int t = 0; t < T; ++t) sums[c * taps + t] = sum[c][t];
+}
+
+typedef decltype(&convolve_tile<1, 1>) ConvolveTile;
+typedef decltype(&weight_gradient_tile<1, 1>) WeightGradientTile;
+
+template <size_t... I>
+constexpr std::array<ConvolveTile, sizeof...(I)> convolve_tiles(std::index_sequence<I...>) {
+    return {convolve_tile<1 + I / TILE_PIXELS, 1 + I % TILE_PIXELS>...};
+}
+template <size_t... I>
+constexpr std::array<WeightGradientTile, sizeof...(I)> weight_gradient_tiles(std::index_sequence<I...>) {
+    return {weight_gradient_tile<1 + I / TILE_PIXELS, 1 + I % TILE_PIXELS>...};
+}
+typedef std::make_index_sequence<TILE_CHANNELS * TILE_PIXELS> TileSizes;
+constexpr auto CONVOLVE = convolve_tiles(TileSizes{});
+constexpr auto WEIGHT_GRADIENT = weight_gradient_tiles(TileSizes{});
+constexpr int tile_index(int channels, int pixels) { return (channels - 1) * TILE_PIXELS + pixels - 1; }
+
+// `total` cut into pieces of at most `most` that differ by at most one: 10 by 4 gives 4 3 3, not 4 4 2.
+struct Pieces {
+    int total, count;
+    Pieces(int total, int most) : total(total), count((total + most - 1) / most) {}
+    int begin(int i) const { return (int)((int64_t)total * i / count); }
+    int size(int i) const { return begin(i + 1) - begin(i); }
+};
+
+// A dense convolution of a block that needs no padding any more: maps with their row pitch and weights in tile order.
+struct Convolution {
+    int in_channels, out_channels, kernel_height, kernel_width;
+    ptrdiff_t in_channel;  // vectors from one input channel to the next
+    int in_pitch;          // vectors from one input row to the next
+    std::vector<int32_t> offset;
+    std::vector<float> packed;
+
+    // weight_at(out channel, in channel, row, column)
+    template <class WeightAt>
+    Convolution(int in_channels, int out_channels, int kernel_height, int kernel_width, ptrdiff_t in_channel,
+                int in_pitch, WeightAt weight_at)
+        : in_channels(in_channels),
+          out_channels(out_channels),
+          kernel_height(kernel_height),
+          kernel_width(kernel_width),
+          in_channel(in_channel),
+          in_pitch(in_pitch) {
+        for (int i = 0; i < in_channels; ++i)
+            for (int r = 0; r < kernel_height; ++r)
+                for (int c = 0; c < kernel_width; ++c) offset.push_back((int32_t)(i * in_channel + r * in_pitch + c));
+        const Pieces tiles(out_channels, TILE_CHANNELS);
+        for (int tile = 0; tile < tiles.count; ++tile)
+            for (int i = 0; i < in_channels; ++i)
+                for (int r = 0; r < kernel_height; ++r)
+                    for (int c = 0; c < kernel_width; ++c)
+                        for (int o = tiles.begin(tile); o < tiles.begin(tile + 1); ++o)
+                            packed.push_back(weight_at(o, i, r, c));
+    }
+
+    void run(const Vec* x, const float* bias, Vec* y, int height, int width) const {
+        const Pieces channel_tiles(out_channels, TILE_CHANNELS), pixel_tiles(width, TILE_PIXELS);
+        const int taps = (int)offset.size();
+        const ptrdiff_t out_channel = (ptrdiff_t)height * width;
+        for (int row = 0; row < height; ++row)
+            for (int j = 0; j < pixel_tiles.count; ++j)
+                for (int i = 0; i < channel_tiles.count; ++i) {
+                    const int channel = channel_tiles.begin(i), column = pixel_tiles.begin(j);
+                    CONVOLVE[tile_index(channel_tiles.size(i), pixel_tiles.size(j))](
+                        x + (ptrdiff_t)row * in_pitch + column, offset.data(), taps,
+                        packed.data() + (size_t)channel * taps, bias ? bias + channel : nullptr,
+                        y + channel * out_channel + (ptrdiff_t)row * width + column, out_channel);
+                }
+    }
+};
+
+// Copies maps into the middle of larger ones whose edge is 0.
+inline void pad(const Vec* from, int channels, int height, int width, int rows, int columns, Vec* to) {
+    const int pitch = width + 2 * columns;
+    std::memset((void*)to, 0, sizeof(Vec) * channels * (height + 2 * rows) * pitch);
+    for (int c = 0; c < channels; ++c)
+        for (int row = 0; row < height; ++row)
+            std::memcpy((void*)(to + ((ptrdiff_t)c * (height + 2 * rows) + row + rows) * pitch + columns),
+                        from + ((ptrdiff_t)c * height + row) * width, sizeof(Vec) * width);
+}

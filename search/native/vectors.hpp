@@ -1,0 +1,60 @@
+// Vectors of LANES floats, one for every image of a block.
+//
+// Tiny networks have channel counts that fill no vector register, so here the lanes of a register are images: a batch
+// is stored in blocks of LANES images as [block][channel][row][column][image]. Every loop is then full at any width,
+// map size or kernel, and a convolution is a broadcast weight times a vector of images. A batch that does not fill its
+// last block has idle lanes there; they are left out of all sums.
+
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16, TILE_CHANNELS = 4, TILE_PIXELS = 6;  // 24 sums, 4 weights, 1 pixel of 32 registers
+#elif defined(__AVX__)
+constexpr int LANES = 8, TILE_CHANNELS = 3, TILE_PIXELS = 4;  // 12 sums, 3 weights, 1 pixel of 16 registers
+#elif defined(__aarch64__)
+constexpr int LANES = 4, TILE_CHANNELS = 4, TILE_PIXELS = 6;
+#else
+constexpr int LANES = 4, TILE_CHANNELS = 3, TILE_PIXELS = 4;
+#endif
+
+typedef float Vec __attribute__((vector_size(LANES * sizeof(float))));
+typedef int32_t IntVec __attribute__((vector_size(LANES * sizeof(int32_t))));
+typedef uint32_t UIntVec __attribute__((vector_size(LANES * sizeof(uint32_t))));
+
+// GCC would otherwise load a vector again for every product it takes part in.
+#if defined(__x86_64__) && !defined(__clang__)
+#define IN_REGISTER(vector) asm("" : "+v"(vector))
+#else
+#define IN_REGISTER(vector) (void)(vector)
+#endif
+
+#if defined(__clang__)
+#define UNROLL _Pragma("unroll")
+#else
+#define UNROLL _Pragma("GCC unroll 8")
+#endif
+
+inline Vec all(float value) { return value - Vec{}; }
+
+inline float sum_lanes(Vec values) {
+    float sum = 0;
+    for (int lane = 0; lane < LANES; ++lane) sum += values[lane];
+    return sum;
+}
+
+inline int lanes_in(int images, int block) { return std::min(LANES, images - block * LANES); }
+
+// 1 in the lanes that hold an image, 0 in the idle ones.
+inline Vec used_lanes(int images, int block) {
+    Vec mask{};
+    for (int lane = 0; lane < lanes_in(images, block); ++lane) mask[lane] = 1;
+    return mask;
+}
+
+inline Vec select(IntVec condition, Vec yes, Vec no) {
+    return (Vec)((condition & (IntVec)yes) | (~condition & (IntVec)no));
+}

@@ -1,0 +1,82 @@
+"""The optimiser of a recipe, its learning-rate schedule and the moving average of its weights."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from search.config import RecipeConfig
+
+Scheduler = torch.optim.lr_scheduler.LRScheduler
+
+
+def make_optimizer(model: nn.Module, recipe: RecipeConfig) -> torch.optim.Optimizer:
+    """SGD, Adam or AdamW over all parameters of `model`."""
+    parameters = model.parameters()
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+    adam = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    betas = (recipe.momentum, 0.999)
+    return adam(parameters, lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay, fused=True)
+
+
+def make_schedules(
+    optimizer: torch.optim.Optimizer, recipe: RecipeConfig, steps_per_epoch: int
+) -> tuple[Scheduler | None, Scheduler | None]:
+    """(scheduler to step after every batch, scheduler to step after every epoch); at most one is not None."""
+    schedule = recipe.schedule
+    if schedule.kind == "onecycle":
+        total_steps = (schedule.epochs or recipe.epochs) * steps_per_epoch
+        pct_start = schedule.pct_start
+        if pct_start * total_steps == 1:  # a rise of no length, by which OneCycleLR would divide
+            pct_start += 1e-6
+        one_cycle = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            max_lr=recipe.lr,
+            total_steps=total_steps,
+            pct_start=pct_start,
+            anneal_strategy=schedule.anneal,  # type: ignore[arg-type]
+            cycle_momentum=schedule.cycle_momentum,
+            base_momentum=schedule.base_momentum,
+            max_momentum=schedule.max_momentum,
+            div_factor=schedule.div_factor,
+            final_div_factor=schedule.final_div_factor,
+        )
+        return one_cycle, None
+    if schedule.kind == "step":
+        return None, torch.optim.lr_scheduler.StepLR(optimizer, schedule.step_size, schedule.gamma)
+    return None, None
+
+
+class MovingAverage:
+    """An exponential moving average of a model's weights and batch-norm statistics, in a model of its own."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = deepcopy(model)
+        self._decay = decay
+        self._n_updates = 0
+        self._averaged, self._current = _floats(self.model), _floats(model)
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the model's present weights."""
+        # The decay rises to its full value, or the first weights would weigh on short trainings.
+        n = self._n_updates
+        decay = min(self._decay, (1 + n) / (10 + n)) if n else 0.0
+        get_ema_multi_avg_fn(decay)(self._averaged, self._current, n)  # type: ignore[no-untyped-call]
+        self._n_updates += 1
+
+
+def _floats(model: nn.Module) -> list[Tensor]:
+    """Parameters and buffers that can be averaged; a batch norm's count of batches cannot."""
+    return [tensor for tensor in [*model.parameters(), *model.buffers()] if tensor.is_floating_point()]
