@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from search.kernels import Layer
 
-
 # enum BatchNorm of native/layer.cpp.
 NO_NORM, BATCH_NORM, RUNNING_NORM = 0, 1, 2
 
