@@ -101,6 +101,16 @@ def _parser() -> argparse.ArgumentParser:
     space.add_argument("--budget", type=_positive, default=8000, metavar="N", help="parameters (default: 8000)")
     space.set_defaults(command=_space)
 
+    bench = commands.add_parser("bench", help="the engine against the usual training loop, side by side")
+    bench.add_argument("--json", action="store_true", help="for programs")
+    bench.add_argument("--repeats", type=_positive, default=3, metavar="N", help="medians of so many (default: 3)")
+    bench.add_argument(
+        "--network", action="append", metavar="NAME", help="s004_net3, s000_net or separable; repeatable"
+    )
+    bench.add_argument("--dataset", default="auto", metavar="NAME", help="default: auto, as for run")
+    bench.add_argument("--data-dir", metavar="DIR", help="where data sets lie (default: $DATA_DIR, else data)")
+    bench.set_defaults(command=_bench)
+
     dashboard = commands.add_parser("dashboard", help="browse the studies with optuna-dashboard")
     dashboard.add_argument("study", nargs="?", metavar="STUDY", help="a study with a database of its own")
     dashboard.add_argument("--storage", metavar="URL", help="default: the SQLite file under studies/")
@@ -207,6 +217,13 @@ def _space(args: argparse.Namespace) -> int:
 
     data = DataConfig("mnist", _data_dir(None))
     return commands.show_space(SearchConfig(data, max_params=args.budget))
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from benchmarks.engine import bench
+
+    data = DataConfig(args.dataset, _data_dir(args.data_dir))
+    return bench(data, args.network, args.repeats, _n_cores(), as_json=args.json)
 
 
 def _dashboard(args: argparse.Namespace) -> int:

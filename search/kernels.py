@@ -24,7 +24,7 @@ COMPILE_SECONDS = 120
 
 
 class Layer(ctypes.Structure):
-    """One convolution of stride 1 with what follows it; `struct Layer` of native/layer.cpp."""
+    """One convolution of stride 1 with what follows it; `struct Layer` of native/layer.hpp."""
 
     _fields_ = (
         *(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from search.kernels import Layer
 
-# enum BatchNorm of native/layer.cpp.
+# enum BatchNorm of native/layer.hpp.
 NO_NORM, BATCH_NORM, RUNNING_NORM = 0, 1, 2
 
 

@@ -56,7 +56,7 @@ void weight_gradient_tile(const Vec* x, const int32_t* offset, int x_pitch, cons
             UNROLL
             for (int t = 0; t < T; ++t) {
                 Vec pixel = at[t][from + column];
-            IN_REGISTER(pixel);
+                IN_REGISTER(pixel);
                 UNROLL
                 for (int c = 0; c < C; ++c) sum[c][t] += g[c] * pixel;
             }

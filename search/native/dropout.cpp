@@ -14,7 +14,8 @@ void dropout(const float* x, float* z, int64_t vectors, float p, uint64_t seed, 
     for (int i = 0; i < LANES; ++i) lane[i] = (uint32_t)i;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t pair = 0; pair < (vectors + 1) / 2; ++pair) {
-        // The 32-bit finalizer of MurmurHash3 (Appleby 2011) of a counter; each half of the bits decides over one value.
+        // The 32-bit finalizer of MurmurHash3 (Appleby 2011) of a counter; each half of the bits decides over one
+        // value.
         UIntVec bits = (lane + (uint32_t)pair * LANES) * 0x9e3779b1u + (uint32_t)seed;
         bits ^= bits >> 16;
         bits *= 0x85ebca6bu;

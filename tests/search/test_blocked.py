@@ -1,0 +1,136 @@
+"""Whole networks on the kernels against the same networks on PyTorch."""
+
+import random
+from collections.abc import Iterator
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import space
+from models.baselines import BASELINES
+from models.build import build_model
+from search import kernels
+from search.blocked import BlockedNetwork, _ConvolutionStep
+
+pytestmark = pytest.mark.skipif(kernels.load() is None, reason=f"no kernels here: {kernels.problem()}")
+RNG = random.Random(0)
+POINTS = [space.assemble(space.sample(RNG)).arch for _ in range(25)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def without_dropout(model: nn.Module) -> nn.Module:
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+def check(model: nn.Module, x: Tensor) -> None:
+    """Outputs, gradients and statistics of a training step, then outputs in evaluation mode."""
+    exact = deepcopy(model).double()
+    network = BlockedNetwork(model)
+    found, expected = network(x), exact(x.double())
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
+    # A linear loss: its gradient does not depend on the rounding of the outputs.
+    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(0))
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    difference = torch.cat(
+        [
+            (own.grad - reference.grad).flatten()
+            for own, reference in zip(model.parameters(), exact.parameters(), strict=True)
+            if own.grad is not None and reference.grad is not None
+        ]
+    )
+    whole = torch.cat([reference.grad.flatten() for reference in exact.parameters() if reference.grad is not None])
+    # An activation or a pool whose input is within rounding of a kink may take the other side: few values, small.
+    assert difference.norm() < 1e-2 * whole.norm()
+    for (name, own), reference in zip(model.named_buffers(), exact.buffers(), strict=True):
+        torch.testing.assert_close(own, reference.to(own.dtype), rtol=1e-4, atol=1e-5, msg=name)
+    model.eval()
+    exact.eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(network(x).double(), exact(x.double()), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_hand_designed_networks(name: str) -> None:
+    spec = BASELINES[name].spec
+    torch.manual_seed(0)
+    check(without_dropout(build_model(spec)), torch.rand(19, *spec.input_shape))
+
+
+@pytest.mark.parametrize("spec", POINTS, ids=lambda spec: spec.key()[:8])
+def test_networks_of_the_space(spec) -> None:
+    torch.manual_seed(0)
+    check(without_dropout(build_model(spec)), torch.rand(33, *spec.input_shape))
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        pytest.param([nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(inplace=True)], id="stride"),
+        pytest.param([nn.Conv2d(3, 4, 3, dilation=2)], id="dilation"),
+        pytest.param([nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")], id="reflection"),
+        pytest.param([nn.Conv2d(3, 4, 3, padding="same"), nn.Tanh()], id="padding by name"),
+        pytest.param([nn.Conv2d(3, 4, 1, padding=1)], id="more padding than kernel"),
+        pytest.param([nn.Conv2d(3, 4, 3, padding=(1, 0)), nn.GELU()], id="uneven padding"),
+        pytest.param([nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=None), nn.ReLU()], id="cumulative statistics"),
+        pytest.param([nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)], id="batch norm without weights"),
+        pytest.param([nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)], id="batch norm first"),
+        pytest.param(
+            [nn.ReLU(inplace=True), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.ReLU(inplace=True)], id="bare activations"
+        ),
+        pytest.param([nn.LeakyReLU(0.2, inplace=True), nn.SiLU(), nn.Hardswish()], id="no convolution"),
+        pytest.param([nn.MaxPool2d(3, stride=2), nn.Conv2d(3, 4, 3)], id="overlapping pool"),
+        pytest.param([nn.MaxPool2d(2, ceil_mode=True), nn.AvgPool2d(2)], id="other pools"),
+        pytest.param([nn.AdaptiveAvgPool2d(2), nn.Identity(), nn.Flatten(), nn.Linear(12, 5)], id="head"),
+        pytest.param([nn.Conv2d(3, 4, 3), nn.Sequential(nn.Dropout2d(0.0), nn.Sequential())], id="nested"),
+    ],
+)
+def test_what_has_no_kernel_runs_on_pytorch(layers: list[nn.Module]) -> None:
+    torch.manual_seed(0)
+    check(nn.Sequential(*layers), torch.randn(5, 3, 11, 11))
+
+
+def test_batch_norm_and_activation_are_part_of_the_convolution() -> None:
+    network = BlockedNetwork(build_model(BASELINES["s001_model3"].spec))
+    n_convolutions = sum(isinstance(step, _ConvolutionStep) for step in network._steps)
+    # Seven convolutions, a pool and the global pool: all else is inside.
+    assert (n_convolutions, len(network._steps)) == (7, 9)
+
+
+def test_a_second_forward_pass_does_not_disturb_the_gradient_of_the_first() -> None:
+    torch.manual_seed(0)
+    model = without_dropout(build_model(BASELINES["s001_model3"].spec))
+    exact = deepcopy(model).double()
+    network = BlockedNetwork(model)
+    x = torch.rand(20, 1, 28, 28)
+    loss = network(x).logsumexp(1).sum()
+    network(x[:3])
+    loss.backward()
+    exact(x.double()).logsumexp(1).sum().backward()
+    for own, reference in zip(model.parameters(), exact.parameters(), strict=True):
+        assert own.grad is not None
+        assert reference.grad is not None
+        torch.testing.assert_close(
+            own.grad.double(), reference.grad, rtol=1e-2, atol=1e-3 * reference.grad.norm().item()
+        )
+
+
+def test_dropout_follows_the_mode() -> None:
+    model = nn.Sequential(nn.Dropout(0.5), nn.Flatten())
+    network = BlockedNetwork(model)
+    x = torch.ones(4, 2, 8, 8)
+    assert 0.3 < (network(x) == 0).float().mean().item() < 0.7
+    model.eval()
+    assert torch.equal(network(x), x.flatten(1))

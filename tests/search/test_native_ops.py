@@ -1,0 +1,253 @@
+"""The kernels against PyTorch in float64, over random shapes."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (the name everyone knows it by)
+
+from search import kernels
+from search.blocked import ACTIVATIONS, BlockedNetwork
+from search.native_ops import Blocks, dropout, from_blocks, max_pool, to_blocks
+
+LIBRARY = kernels.load()
+pytestmark = pytest.mark.skipif(LIBRARY is None, reason=f"no kernels here: {kernels.problem()}")
+LANES = LIBRARY.lanes() if LIBRARY else 1
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layer and its input."""
+
+    images: int
+    in_channels: int
+    out_channels: int
+    groups: int
+    kernel: tuple[int, int]
+    padding: int
+    size: tuple[int, int]
+    activation: type[nn.Module] | None
+    activation_first: bool
+    norm: bool
+    bias: bool
+    threads: int = 1
+
+    def layers(self) -> nn.Sequential:
+        """Convolution, batch norm and activation with weights that are all different from the initial ones."""
+        torch.manual_seed(0)
+        conv = nn.Conv2d(
+            self.in_channels, self.out_channels, self.kernel, padding=self.padding, groups=self.groups, bias=self.bias
+        )
+        activation = [self.activation()] if self.activation else []
+        norm = [nn.BatchNorm2d(self.out_channels, eps=1e-3, momentum=0.3)] if self.norm else []
+        for module in norm:
+            nn.init.uniform_(module.weight, 0.5, 2)
+            nn.init.normal_(module.bias)
+            nn.init.normal_(module.running_mean)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+        return nn.Sequential(conv, *(activation + norm if self.activation_first else norm + activation))
+
+    def input(self) -> Tensor:
+        return torch.randn(self.images, self.in_channels, *self.size, generator=torch.Generator().manual_seed(1))
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
+    groups = draw(st.sampled_from((1, 1, 1, 2, 3)))
+    in_channels = groups * draw(st.integers(1, 12))
+    depthwise = draw(st.booleans()) and groups == 1
+    kernel = draw(st.sampled_from(((1, 1), (3, 3), (3, 3), (5, 5), (2, 3), (7, 7))))
+    padding = draw(st.integers(0, min(kernel) - 1))
+    least = tuple(max(1, side - 2 * padding) for side in kernel)
+    return Case(
+        images=draw(st.integers(2, 40)),
+        in_channels=in_channels,
+        out_channels=in_channels if depthwise else groups * draw(st.integers(1, 14)),
+        groups=in_channels if depthwise else groups,
+        kernel=kernel,
+        padding=padding,
+        size=(draw(st.integers(least[0], 15)), draw(st.integers(least[1], 15))),
+        activation=draw(st.sampled_from((None, *ACTIVATIONS))),
+        activation_first=draw(st.booleans()),
+        norm=draw(st.booleans()),
+        bias=draw(st.booleans()),
+        threads=draw(st.sampled_from((1, 2, 3))),
+    )
+
+
+def near(found: Tensor, expected: Tensor, scale: Tensor | None = None, tolerance: float = 2e-5) -> None:
+    """Equal up to the rounding of float32 sums of values as large as `scale` (by default the expected ones)."""
+    largest = (expected if scale is None else scale).abs().max().item() if expected.numel() else 0.0
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=tolerance * (largest + 1e-3))
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(cases())
+def test_layer_and_its_gradients(case: Case) -> None:
+    torch.set_num_threads(case.threads)
+    layers, exact = case.layers(), case.layers().double()
+    x, exact_x = case.input().requires_grad_(), case.input().double().requires_grad_()
+    found, expected = BlockedNetwork(layers)(x), exact(exact_x)
+    near(found, expected)
+    gradient = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2))
+    found.backward(gradient)
+    expected.backward(gradient.double())
+    assert x.grad is not None
+    assert exact_x.grad is not None
+    near(x.grad, exact_x.grad)
+    for (name, own), reference in zip(layers.named_parameters(), exact.parameters(), strict=True):
+        assert own.grad is not None
+        assert reference.grad is not None
+        # A bias before batch norm has no effect: its gradient is 0, up to the rounding of what is summed.
+        of_sum = gradient.abs().sum() if name == "0.bias" else reference.grad
+        near(own.grad, reference.grad, of_sum, 1e-4)
+    for own, reference in zip(layers.buffers(), exact.buffers(), strict=True):
+        near(own, reference.double())
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(cases())
+def test_layer_in_evaluation_mode(case: Case) -> None:
+    layers, exact = case.layers().eval(), case.layers().double().eval()
+    before = deepcopy(layers.state_dict())
+    with torch.inference_mode():
+        near(BlockedNetwork(layers)(case.input()), exact(case.input().double()))
+    assert all(torch.equal(before[name], tensor) for name, tensor in layers.state_dict().items())
+
+
+def test_no_gradient_in_evaluation_mode() -> None:
+    layers = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval()
+    with pytest.raises(RuntimeError, match="no gradient in evaluation mode"):
+        BlockedNetwork(layers)(torch.rand(2, 1, 5, 5)).sum().backward()
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations_over_the_whole_range(activation: type[nn.Module]) -> None:
+    values = torch.cat((torch.linspace(-100, 100, 4001), torch.tensor([-1e6, -3.0, -0.0, 0.0, 3.0, 1e6])))
+    conv = nn.Conv2d(1, 1, 1, bias=False)
+    nn.init.ones_(conv.weight)
+    x = values.view(1, 1, 1, -1).requires_grad_()
+    found = BlockedNetwork(nn.Sequential(conv, activation()))(x)
+    found.sum().backward()
+    exact_x = values.double().requires_grad_()
+    expected = activation()(exact_x)
+    expected.sum().backward()
+    assert x.grad is not None
+    assert exact_x.grad is not None
+    torch.testing.assert_close(found.flatten().double(), expected, rtol=1e-6, atol=1e-30)
+    torch.testing.assert_close(x.grad.flatten().double(), exact_x.grad, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
+@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_stays_so(activation: type[nn.Module] | None, norm: bool, value: float) -> None:
+    case = Case(3, 1, 2, 1, (3, 3), 0, (6, 6), activation, False, norm, False)
+    layers = case.layers()
+    with torch.no_grad():
+        layers[0].weight[0, 0, 1, 1] = value
+    found = BlockedNetwork(nn.Sequential(layers, nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()))(case.input())
+    assert not found[:, 0].isfinite().any()
+    assert found[:, 1].isfinite().all()
+
+
+def test_one_number_of_threads_always_gives_the_same_bits() -> None:
+    case = Case(50, 5, 7, 1, (3, 3), 1, (9, 9), nn.SiLU, False, True, False)
+
+    def gradients(threads: int) -> list[Tensor]:
+        torch.set_num_threads(threads)
+        layers = case.layers()
+        BlockedNetwork(layers)(case.input()).square().sum().backward()
+        return [parameter.grad for parameter in layers.parameters() if parameter.grad is not None]
+
+    for threads in (1, 2, 4):
+        assert all(map(torch.equal, gradients(threads), gradients(threads)))
+    for one, many in zip(gradients(1), gradients(4), strict=True):
+        near(many, one.double())
+
+
+@pytest.mark.parametrize("images", [1, LANES - 1, LANES, LANES + 1, 3 * LANES])
+def test_blocks_and_back(images: int) -> None:
+    x = torch.rand(images, 3, 4, 5)
+    blocks = to_blocks(x, LANES)
+    assert blocks.values.shape == (-(-images // LANES), 3, 4, 5, LANES)
+    assert blocks.values.is_contiguous()
+    assert blocks.values.sum().item() == pytest.approx(x.sum().item(), rel=1e-5)  # idle lanes are 0
+    assert torch.equal(from_blocks(blocks), x)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("shape", [(20, 3, 6, 6), (5, 1, 7, 8), (3, 2, 3, 5)])
+def test_max_pool_and_its_gradient(shape: tuple[int, ...], size: int) -> None:
+    # Whole numbers, so that windows have equal largest values: the gradient goes to the first.
+    x = torch.randint(0, 4, shape, generator=torch.Generator().manual_seed(0)).float()
+    own, reference = x.clone().requires_grad_(), x.clone().requires_grad_()
+    blocks = to_blocks(own, LANES)
+    found = from_blocks(blocks.with_values(max_pool(blocks.values, size, LIBRARY)))
+    expected = F.max_pool2d(reference, size)
+    assert torch.equal(found, expected)
+    gradient = torch.randn(expected.shape)
+    found.backward(gradient)
+    expected.backward(gradient)
+    assert own.grad is not None
+    assert reference.grad is not None
+    assert torch.equal(own.grad, reference.grad)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.05, 0.5, 0.9, 1.0])
+def test_dropout_drops_that_share_and_makes_up_for_it(p: float) -> None:
+    x = torch.ones(7, 11, 13, 13, LANES, requires_grad=True)
+    z = dropout(x, p, LIBRARY)
+    dropped = (z == 0).float().mean().item()
+    assert dropped == pytest.approx(p, abs=4 * (p * (1 - p) / x.numel()) ** 0.5)
+    if p < 1:
+        assert torch.allclose(z[z != 0], torch.tensor(1 / (1 - p)))
+    # Every channel and every lane on its own, too.
+    for dims in ((0, 2, 3, 4), (0, 1, 2, 3)):
+        assert (z == 0).float().mean(dims).sub(p).abs().max() < 6 * (p * (1 - p) / 1000) ** 0.5 + 1e-6
+    z.sum().backward()
+    assert torch.equal(x.grad, z.detach())
+
+
+def test_dropout_draws_from_pytorchs_generator() -> None:
+    x = torch.ones(3, 5, 7, 7, LANES)
+
+    def draws() -> tuple[Tensor, Tensor]:
+        return dropout(x, 0.5, LIBRARY), dropout(x, 0.5, LIBRARY)
+
+    torch.manual_seed(4)
+    first = draws()
+    torch.manual_seed(4)
+    again = draws()
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    both = ((first[0] == 0) & (first[1] == 0)).float().mean().item()
+    assert both == pytest.approx(0.25, abs=0.02)  # one draw tells nothing of the next
+
+
+def test_a_gradient_in_another_memory_order_is_understood() -> None:
+    case = Case(4, 2, 3, 1, (3, 3), 0, (5, 5), nn.ReLU, False, True, False)
+    layers, exact = case.layers(), case.layers().double()
+    for model, dtype in ((layers, torch.float32), (exact, torch.float64)):
+        network = BlockedNetwork(model) if model is layers else model
+        network(case.input().to(dtype)).mean((2, 3)).square().sum().backward()
+    for own, reference in zip(layers.parameters(), exact.parameters(), strict=True):
+        assert own.grad is not None
+        assert reference.grad is not None
+        near(own.grad, reference.grad)
+
+
+def test_blocks_keep_count_of_their_images() -> None:
+    assert Blocks(torch.zeros(1), 3).with_values(torch.ones(1)) == (torch.ones(1), 3)
