@@ -72,7 +72,8 @@ def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
 def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
     """Move each image away from its mean grey level by its factor (N,) and clamp, as torchvision's adjust_contrast."""
     if images.shape[1] == len(GREY_WEIGHTS):
-        grey = (images.mean((2, 3)) * images.new_tensor(GREY_WEIGHTS)).sum(1)
+        red, green, blue = images.mean((2, 3)).unbind(1)
+        grey = red * GREY_WEIGHTS[0] + green * GREY_WEIGHTS[1] + blue * GREY_WEIGHTS[2]
     else:
         grey = images.mean((1, 2, 3))
     return torch.lerp(_per_image(grey), images, _per_image(factor)).clamp_(0, 1)

@@ -107,8 +107,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--network", action="append", metavar="NAME", help="s004_net3, s000_net or separable; repeatable"
     )
-    bench.add_argument("--dataset", default="auto", metavar="NAME", help="default: auto, as for run")
-    bench.add_argument("--data-dir", metavar="DIR", help="where data sets lie (default: $DATA_DIR, else data)")
+    bench.add_argument("--images", type=_positive, default=60_000, metavar="N", help="training images in an epoch")
+    bench.add_argument("--data-dir", metavar="DIR", help="where MNIST lies; without it the images are made up")
     bench.set_defaults(command=_bench)
 
     dashboard = commands.add_parser("dashboard", help="browse the studies with optuna-dashboard")
@@ -220,10 +220,10 @@ def _space(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from benchmarks.engine import bench
+    from benchmarks.engine import Images, bench
 
-    data = DataConfig(args.dataset, _data_dir(args.data_dir))
-    return bench(data, args.network, args.repeats, _n_cores(), as_json=args.json)
+    images = Images(_data_dir(args.data_dir), args.images)
+    return bench(images, args.network, args.repeats, _n_cores(), as_json=args.json)
 
 
 def _dashboard(args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ Where there is no C++ compiler, or it fails, `load()` is None and training runs 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import importlib.util
@@ -106,6 +107,7 @@ def _compiled() -> Path:
         made = tempfile.mkdtemp(prefix="kernels-", dir=folder)
     except OSError:  # a read-only installation compiles once per process
         folder = Path(tempfile.mkdtemp(prefix="kernels-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
         made = tempfile.mkdtemp(dir=folder)
     try:
         partial = Path(made) / name

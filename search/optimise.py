@@ -6,16 +6,24 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from search.config import RecipeConfig
+from search.graphed import GraphedSGD
 
 Scheduler = torch.optim.lr_scheduler.LRScheduler
 
 
-def make_optimizer(model: nn.Module, recipe: RecipeConfig) -> torch.optim.Optimizer:
-    """SGD, Adam or AdamW over all parameters of `model`."""
+def make_optimizer(model: nn.Module, recipe: RecipeConfig, *, graphed: bool = False) -> torch.optim.Optimizer:
+    """SGD, Adam or AdamW over all parameters of `model`; graphed (SGD only): its steps can be recorded."""
     parameters = model.parameters()
+    if graphed:
+        return GraphedSGD(
+            parameters,
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            weight_decay=recipe.weight_decay,
+        )
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(
             parameters,
@@ -59,22 +67,38 @@ def make_schedules(
 
 
 class MovingAverage:
-    """An exponential moving average of a model's weights and batch-norm statistics, in a model of its own."""
+    """An exponential moving average of a model's weights and batch-norm statistics, in a model of its own.
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    graphed: the weight of the new values lies on the device, so that `update` can be recorded.
+    """
+
+    def __init__(self, model: nn.Module, decay: float, *, graphed: bool = False) -> None:
         self.model = deepcopy(model)
         self._decay = decay
         self._n_updates = 0
         self._averaged, self._current = _floats(self.model), _floats(model)
+        self._weight = 1.0
+        self._device_weight = torch.ones((), device=self._averaged[0].device) if graphed else None
+
+    def advance(self) -> None:
+        """Find the weight of the next update."""
+        # The decay rises to its full value, or the first weights would weigh on short trainings. The first update
+        # copies.
+        n = self._n_updates
+        self._weight = 1 - min(self._decay, (1 + n) / (10 + n)) if n else 1.0
+        self._n_updates += 1
+        if self._device_weight is not None:
+            self._device_weight.fill_(self._weight)
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the model's present weights."""
-        # The decay rises to its full value, or the first weights would weigh on short trainings.
-        n = self._n_updates
-        decay = min(self._decay, (1 + n) / (10 + n)) if n else 0.0
-        get_ema_multi_avg_fn(decay)(self._averaged, self._current, n)  # type: ignore[no-untyped-call]
-        self._n_updates += 1
+        """Take in the model's present weights, with the weight of the last `advance`."""
+        if self._device_weight is None:
+            torch._foreach_lerp_(self._averaged, self._current, self._weight)
+            return
+        differences = torch._foreach_sub(self._current, self._averaged)
+        torch._foreach_mul_(differences, self._device_weight)
+        torch._foreach_add_(self._averaged, differences)
 
 
 def _floats(model: nn.Module) -> list[Tensor]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from search.augment import augment
 from search.blocked import BlockedNetwork
 from search.config import InputError, RecipeConfig
 from search.data import Dataset, Split
+from search.graphed import GraphedSGD, GraphedStep, StepFunction
 from search.optimise import MovingAverage, make_optimizer, make_schedules
 
 # A module, or something that runs one.
@@ -78,9 +80,14 @@ def keep_freed_memory() -> None:
 
 def normalise(images: Tensor, data: Dataset) -> Tensor:
     """Images in [0, 1], (N, C, H, W), to zero mean and unit variance per channel over the training images."""
-    mean = torch.tensor(data.mean, device=images.device).view(-1, 1, 1)
-    std = torch.tensor(data.std, device=images.device).view(-1, 1, 1)
-    return (images - mean) / std
+    return (images - _channels(data.mean, images.device)) / _channels(data.std, images.device)
+
+
+@cache
+def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """(C, 1, 1) on the device, made once: a recorded step cannot copy from the host."""
+    with torch.inference_mode(False):  # whoever asks first, training must be able to use it
+        return torch.tensor(values, device=device).view(-1, 1, 1)
 
 
 @torch.inference_mode()
@@ -169,10 +176,12 @@ class _Trainer:
         self.engine = engine_for(self.device, engine)
         torch.manual_seed(seed)  # dropout draws from the global generator
         self.generator = torch.Generator(self.device).manual_seed(seed)
-        self.optimizer = make_optimizer(model, recipe)
+        # Only SGD's step can be recorded with a momentum that moves.
+        graphed = self.device.type == "cuda" and recipe.optimizer == "sgd"
+        self.optimizer = make_optimizer(model, recipe, graphed=graphed)
         steps_per_epoch = sum(1 for _ in _batches(len(data.train), recipe.batch_size))
         self.step_schedule, self.epoch_schedule = make_schedules(self.optimizer, recipe, steps_per_epoch)
-        self.average = MovingAverage(model, recipe.ema_decay) if recipe.ema_decay else None
+        self.average = MovingAverage(model, recipe.ema_decay, graphed=graphed) if recipe.ema_decay else None
         # Kept apart from the trained model, whose memory format is changed for speed.
         self.scored = self.average.model if self.average else deepcopy(model)
         self.images, self.labels = data.train.images.to(self.device), data.train.labels.to(self.device)
@@ -180,6 +189,10 @@ class _Trainer:
         self._scored_network: Network = BlockedNetwork(self.scored) if self.engine == "native" else self.scored
         if self.engine == "torch":
             model.to(memory_format=torch.channels_last)
+
+        self._run: StepFunction = self._step
+        if graphed:
+            self._run = GraphedStep(self._step, recipe.batch_size, self.generator)
 
     @property
     def lr(self) -> float:
@@ -196,7 +209,13 @@ class _Trainer:
         n_seen = 0
         for batch in _batches(n_images, self.recipe.batch_size):
             index = order[batch]
-            loss, correct = self._step(index)
+            if self.average:
+                self.average.advance()
+            if isinstance(self.optimizer, GraphedSGD):
+                self.optimizer.refresh()
+            loss, correct = self._run(index)
+            if self.step_schedule:
+                self.step_schedule.step()
             n_seen += len(index)
             loss_sum += loss
             n_correct += correct
@@ -205,9 +224,12 @@ class _Trainer:
         return loss_sum.item() / n_seen, n_correct.item() / n_seen
 
     def _step(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """One optimiser step on the images of `index`; summed loss and number of correct answers."""
+        """One optimiser step on the images of `index`; summed loss and number of correct answers.
+
+        May be recorded as a CUDA graph: nothing here is read back by the host or copied from it.
+        """
         pixels = self.images[index].float().div_(255)
-        pixels = augment(pixels, self.recipe.augmentation, self.generator, self.data.mean)
+        pixels = augment(pixels, self.recipe.augmentation, self.generator, _channels(self.data.mean, self.device))
         labels = self.labels[index]
         inputs = normalise(pixels, self.data)
         if self.engine == "torch":
@@ -217,8 +239,6 @@ class _Trainer:
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        if self.step_schedule:
-            self.step_schedule.step()
         if self.average:
             self.average.update()
         return loss.detach() * len(labels), (logits.detach().argmax(1) == labels).sum()

@@ -123,7 +123,8 @@ ALLOWED = {
     "search.kernels": set(),
     "search.native_ops": {"search.kernels"},
     "search.blocked": {"models.blocks", "search.kernels", "search.native_ops"},
-    "search.optimise": {"search.config"},
+    "search.graphed": set(),
+    "search.optimise": {"search.config", "search.graphed"},
     "search.train": {
         "models.record",
         "search.config",
@@ -131,6 +132,7 @@ ALLOWED = {
         "search.data",
         "search.kernels",
         "search.blocked",
+        "search.graphed",
         "search.optimise",
     },
     "search.trials": {"models.spec", "search.config"},

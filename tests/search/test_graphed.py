@@ -1,0 +1,160 @@
+"""What a CUDA graph needs, as far as a processor can show it: the same steps as without one, and when which runs.
+
+Recording itself needs a card: the last test trains on one where there is one.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from search import graphed
+from search.config import Augmentation, RecipeConfig, Schedule
+from search.graphed import WARM_UP_STEPS, GraphedSGD, GraphedStep
+from search.optimise import MovingAverage, make_optimizer, make_schedules
+from search.train import train
+from tests.search.test_train import made_up_data, network
+
+
+class FakeGraph:
+    """Stands in for torch.cuda.CUDAGraph: what would be recorded is called again at every replay."""
+
+    def __init__(self) -> None:
+        self.generators: list[torch.Generator] = []
+
+    def register_generator_state(self, generator: torch.Generator) -> None:
+        self.generators.append(generator)
+
+
+class FakeStream:
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def wait_stream(self, _: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What happened, in order; torch.cuda's part is replaced."""
+    found: list[str] = []
+
+    @contextmanager
+    def stream(_: Any) -> Iterator[None]:
+        found.append("warm up")
+        yield
+
+    @contextmanager
+    def graph(recorded: FakeGraph) -> Iterator[None]:
+        assert recorded.generators, "draws in a recorded step would repeat themselves"
+        found.append("record")
+        yield
+
+    monkeypatch.setattr(FakeGraph, "replay", lambda _self: found.append("replay"), raising=False)
+    monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
+    monkeypatch.setattr(torch.cuda, "current_stream", FakeStream)
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+    return found
+
+
+def test_warms_up_records_once_and_replays(events: list[str]) -> None:
+    seen: list[Tensor] = []
+
+    def step(index: Tensor) -> tuple[Tensor, Tensor]:
+        events.append(f"step of {len(index)}")
+        seen.append(index)
+        return index.sum(), index.sum()
+
+    run = GraphedStep(step, 4, torch.Generator())
+    for first in range(WARM_UP_STEPS):
+        run(torch.arange(first, first + 4))
+    assert events == ["warm up", "step of 4"] * WARM_UP_STEPS
+    events.clear()
+    run(torch.arange(10, 14))
+    run(torch.arange(3))  # the last batch of an epoch
+    run(torch.arange(20, 24))
+    assert events == ["record", "step of 4", "replay", "step of 3", "replay"]
+    # The recorded step reads the batch from one place, into which every batch is copied.
+    recorded = seen[WARM_UP_STEPS]
+    assert recorded.tolist() == [20, 21, 22, 23]
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+@pytest.mark.parametrize("schedule", [Schedule("constant"), Schedule("onecycle"), Schedule("step", gamma=0.5)])
+def test_sgd_for_graphs_takes_pytorchs_steps(schedule: Schedule, weight_decay: float, nesterov: bool) -> None:
+    recipe = RecipeConfig(
+        epochs=2, lr=0.1, momentum=0.8, nesterov=nesterov, weight_decay=weight_decay, schedule=schedule
+    )
+    finals = []
+    for is_graphed in (False, True):
+        torch.manual_seed(0)
+        model = nn.Linear(3, 2)
+        optimizer = make_optimizer(model, recipe, graphed=is_graphed)
+        per_step, per_epoch = make_schedules(optimizer, recipe, steps_per_epoch=5)
+        for step in range(10):
+            if isinstance(optimizer, GraphedSGD):
+                optimizer.refresh()
+            optimizer.zero_grad()
+            model(torch.tensor([[1.0, -2.0, 0.5 * step]])).square().sum().backward()
+            optimizer.step()
+            if per_step:
+                per_step.step()
+            if per_epoch and step == 4:
+                per_epoch.step()
+        finals.append([parameter.detach() for parameter in model.parameters()])
+    for plain, own in zip(*finals, strict=True):
+        torch.testing.assert_close(own, plain)
+
+
+def test_average_for_graphs_is_the_same_average() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    averages = [MovingAverage(model, 0.9, graphed=is_graphed) for is_graphed in (False, True)]
+    for _ in range(20):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        model(torch.randn(4, 1, 5, 5))
+        for average in averages:
+            average.advance()
+            average.update()
+    plain, own = (average.model.state_dict() for average in averages)
+    assert not torch.allclose(plain["0.weight"], model[0].weight)
+    for name in plain:
+        torch.testing.assert_close(own[name], plain[name])
+
+
+def test_sgd_for_graphs_says_what_it_needs() -> None:
+    model = nn.Linear(2, 2)
+    optimizer = GraphedSGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=False, weight_decay=0.0)
+    with pytest.raises(RuntimeError, match="a gradient for every parameter"):
+        optimizer.step()
+    with pytest.raises(ValueError, match="no closure"):
+        optimizer.step(lambda: 0.0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_recorded_training_learns_like_a_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = RecipeConfig(
+        epochs=4, batch_size=32, lr=0.1, ema_decay=0.5, augmentation=Augmentation(rotation=5.0, erase_p=0.1)
+    )
+    data = made_up_data(n_train=250)
+    recorded = train(network(dropout=0.1).cuda(), data, recipe)
+    monkeypatch.setattr(graphed, "WARM_UP_STEPS", 10**9)
+    plain = train(network(dropout=0.1).cuda(), data, recipe)
+    assert recorded.curve[-1].accuracy > 0.9
+    assert plain.curve[-1].accuracy > 0.9
+    same = replace(recipe, augmentation=Augmentation(), ema_decay=0.0)
+    torch.testing.assert_close(
+        train(network().cuda(), data, same).last_state["stage1.0.weight"],
+        train(network().cuda(), data, same).last_state["stage1.0.weight"],
+        rtol=1e-3,
+        atol=1e-4,
+    )

@@ -1,0 +1,132 @@
+"""How the kernels are compiled, kept and done without."""
+
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from search import kernels
+from search.blocked import BlockedNetwork
+from search.config import InputError
+from search.train import engine_for
+
+ROOT = Path(__file__).parents[2]
+CPU = torch.device("cpu")
+
+needs_compiler = pytest.mark.skipif(kernels.load() is None, reason=f"no kernels here: {kernels.problem()}")
+
+
+@pytest.fixture
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """As in a new process whose compiled files are kept in the returned folder."""
+    monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path))
+    monkeypatch.setattr(kernels, "_problems", [])
+    kernels.load.cache_clear()
+    yield tmp_path
+    kernels.load.cache_clear()
+
+
+def compiler(path: Path, script: str) -> str:
+    """A stand-in for a compiler."""
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def compiled(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("kernels-*"))
+
+
+@needs_compiler
+def test_compiled_once_and_kept(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kernels.load() is not None
+    (library,) = compiled(fresh)
+    assert library.suffix == ".so"
+    before = library.stat().st_mtime_ns
+    kernels.load.cache_clear()
+    assert kernels.load() is not None
+    assert library.stat().st_mtime_ns == before
+    # Other sources, other kernels.
+    changed = fresh / "native"
+    changed.mkdir()
+    for path in kernels.SOURCES.glob("*.?pp"):
+        (changed / path.name).write_text(path.read_text() + "\n")
+    monkeypatch.setattr(kernels, "SOURCES", changed)
+    kernels.load.cache_clear()
+    assert kernels.load() is not None
+    assert len([path for path in compiled(fresh) if path.is_file()]) == 2
+
+
+@needs_compiler
+def test_processes_that_compile_at_once_do_not_disturb_one_another(fresh: Path) -> None:
+    code = "from search import kernels; assert kernels.load() is not None, kernels.problem()"
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(fresh)}
+    running = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment) for _ in range(3)]
+    assert [process.wait() for process in running] == [0, 0, 0]
+    assert len(compiled(fresh)) == 1
+
+
+def test_without_a_compiler_pytorch_does_it(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(fresh))
+    monkeypatch.delenv("CXX", raising=False)
+    assert kernels.load() is None
+    assert kernels.problem() == "no C++ compiler found (looked for c++, g++, clang++)"
+    assert engine_for(CPU) == "torch"
+    with pytest.raises(InputError, match="the native engine cannot run here: no C\\+\\+ compiler found"):
+        engine_for(CPU, "native")
+    with pytest.raises(RuntimeError, match="no kernels: no C\\+\\+ compiler"):
+        BlockedNetwork(torch.nn.Identity())
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("echo 'no such header' >&2; exit 1", "no such header"),
+        ("exit 0", ""),  # claims to have compiled
+        ("while true; do sleep 0.1; done", "timed out"),
+    ],
+    ids=["fails", "makes nothing", "hangs"],
+)
+def test_a_compiler_that_fails_is_done_without(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, script: str, problem: str
+) -> None:
+    monkeypatch.setattr(kernels, "COMPILE_SECONDS", 0.5)
+    monkeypatch.setenv("CXX", compiler(fresh / "cxx", script))
+    assert kernels.load() is None
+    assert problem in kernels.problem()
+    assert len(kernels.problem()) <= 300
+    assert engine_for(CPU) == "torch"
+    assert compiled(fresh) == []
+
+
+@needs_compiler
+def test_a_compiler_without_openmp_will_do(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = 'for word in "$@"; do if [ "$word" = -fopenmp ]; then exit 1; fi; done; exec c++ "$@"'
+    monkeypatch.setenv("CXX", compiler(fresh / "cxx", script))
+    assert kernels.load() is not None
+    # The same sources and another compiler command: what counts is what it defines, which is the same.
+    assert isinstance(kernels.load(), ctypes.CDLL)
+    torch.manual_seed(0)
+    model = torch.nn.Conv2d(1, 2, 3)
+    x = torch.rand(40, 1, 6, 6)
+    torch.testing.assert_close(BlockedNetwork(model)(x), model(x))
+
+
+@needs_compiler
+def test_a_read_only_installation_compiles_elsewhere(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = fresh / "file"
+    blocked.write_text("not a folder")
+    monkeypatch.setattr(sys, "pycache_prefix", str(blocked))
+    assert kernels.load() is not None
+    assert blocked.read_text() == "not a folder"
+
+
+def test_no_kernels_for_a_card() -> None:
+    assert engine_for(torch.device("cuda")) == "torch"
+    with pytest.raises(InputError, match="the device is cuda"):
+        engine_for(torch.device("cuda"), "native")
