@@ -59,28 +59,27 @@ _SIGNATURES = {
 }
 
 
-@cache
 def load() -> ctypes.CDLL | None:
-    """The compiled kernels, or None where they cannot be had; `problem()` then says why."""
-    try:
-        library = ctypes.CDLL(str(_compiled()))
-    except (OSError, subprocess.SubprocessError, _NoCompilerError) as error:
-        _problems.append(str(error))
-        return None
-    for name, arguments in _SIGNATURES.items():
-        function = getattr(library, name)
-        function.argtypes, function.restype = arguments, None
-    library.lanes.restype = _INT
-    return library
+    """The compiled kernels, or None where they cannot be had."""
+    return _attempt()[0]
 
 
 def problem() -> str:
     """Why there are no kernels, on one line; "" where there are."""
-    load()
-    return " ".join(" ".join(_problems).split())[:300]
+    return _attempt()[1]
 
 
-_problems: list[str] = []
+@cache
+def _attempt() -> tuple[ctypes.CDLL | None, str]:
+    try:
+        library = ctypes.CDLL(str(_compiled()))
+    except (OSError, subprocess.SubprocessError, _NoCompilerError) as error:
+        return None, " ".join(str(error).split())[:300]
+    for name, arguments in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, None
+    library.lanes.restype = _INT
+    return library, ""
 
 
 class _NoCompilerError(RuntimeError):

@@ -25,10 +25,9 @@ needs_compiler = pytest.mark.skipif(kernels.load() is None, reason=f"no kernels 
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """As in a new process whose compiled files are kept in the returned folder."""
     monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path))
-    monkeypatch.setattr(kernels, "_problems", [])
-    kernels.load.cache_clear()
+    kernels._attempt.cache_clear()
     yield tmp_path
-    kernels.load.cache_clear()
+    kernels._attempt.cache_clear()
 
 
 def compiler(path: Path, script: str) -> str:
@@ -48,7 +47,7 @@ def test_compiled_once_and_kept(fresh: Path, monkeypatch: pytest.MonkeyPatch) ->
     (library,) = compiled(fresh)
     assert library.suffix == ".so"
     before = library.stat().st_mtime_ns
-    kernels.load.cache_clear()
+    kernels._attempt.cache_clear()
     assert kernels.load() is not None
     assert library.stat().st_mtime_ns == before
     # Other sources, other kernels.
@@ -57,7 +56,7 @@ def test_compiled_once_and_kept(fresh: Path, monkeypatch: pytest.MonkeyPatch) ->
     for path in kernels.SOURCES.glob("*.?pp"):
         (changed / path.name).write_text(path.read_text() + "\n")
     monkeypatch.setattr(kernels, "SOURCES", changed)
-    kernels.load.cache_clear()
+    kernels._attempt.cache_clear()
     assert kernels.load() is not None
     assert len([path for path in compiled(fresh) if path.is_file()]) == 2
 
