@@ -68,7 +68,8 @@ NormGradients norm_gradients(const Layer& layer, const float* y, const float* dz
     return all;
 }
 
-// Gradients of one block's convolution results, with an edge of zeros around every map.
+// Gradients of the results of one block and group of the convolution, with an edge of zeros around every map. A group
+// at a time, because those of a depthwise convolution then stay in the first cache.
 struct EdgedMaps {
     int height, width, rows, columns;
 
@@ -77,20 +78,22 @@ struct EdgedMaps {
     size_t inner(int channel, int row) const { return channel * plane() + (size_t)(row + rows) * pitch() + columns; }
 };
 
-// From the gradient of the layer's results, back through activation and batch norm; `totals` gets the sum per channel.
+// From the gradient of the layer's results in one group of channels, back through activation and batch norm. y, dz and
+// totals, which gets the sum per channel, are of all channels.
 template <int A, bool FIRST>
-void through_norm(const Layer& layer, const EdgedMaps& maps, const Vec* y, const Vec* dz, Vec used,
+void through_norm(const Layer& layer, const EdgedMaps& maps, int group, const Vec* y, const Vec* dz, Vec used,
                   const float* statistics, const float* gamma, const float* beta, const NormGradients& sums, Vec* dy,
                   Vec* totals) {
     const double count = (double)layer.images * layer.out_pixels();
-    for (int c = 0; c < layer.out_channels; ++c) {
+    for (int own = 0; own < layer.out_group(); ++own) {
+        const int c = group * layer.out_group() + own;
         const Norm norm(layer, statistics, gamma, beta, c);
         const float mean_gradient = (float)(sums.sum[c] / count);
         const float mean_product = (float)(sums.product[c] / count) * norm.inverse;
         Vec total{};
         for (int row = 0; row < maps.height; ++row) {
             const size_t from = ((size_t)c * maps.height + row) * maps.width;
-            Vec* to = dy + maps.inner(c, row);
+            Vec* to = dy + maps.inner(own, row);
             for (int i = 0; i < maps.width; ++i) {
                 const Vec value = y[from + i];
                 const Vec v = FIRST ? activate<A>(value, layer.slope) : value;
@@ -128,20 +131,21 @@ std::vector<int32_t> tap_offsets(const Layer& layer) {
     return offsets;
 }
 
-// Adds one block's gradients of all weights to `sums`, lane by lane.
+// Adds one block's gradients of a group's weights to `sums`, lane by lane. All arguments are those of the group.
 void add_weight_gradients(const Layer& layer, const EdgedMaps& maps, const std::vector<int32_t>& offsets, const Vec* x,
                           const Vec* dy, Vec* sums) {
     const int taps = layer.taps();
-    const Pieces channel_tiles(layer.out_group(), TILE_CHANNELS), tap_tiles(taps, TILE_PIXELS);
-    for (int g = 0; g < layer.groups; ++g)
-        for (int i = 0; i < channel_tiles.count; ++i)
-            for (int j = 0; j < tap_tiles.count; ++j) {
-                const int channel = g * layer.out_group() + channel_tiles.begin(i), tap = tap_tiles.begin(j);
-                WEIGHT_GRADIENT[tile_index(channel_tiles.size(i), tap_tiles.size(j))](
-                    x + g * layer.in_group() * layer.padded_plane(), offsets.data() + tap, layer.padded_width(),
-                    dy + maps.inner(channel, 0), maps.pitch(), maps.plane(), maps.height, maps.width,
-                    sums + (size_t)channel * taps + tap, taps);
-            }
+    const Pieces channel_tiles(layer.out_group(), TILE_CHANNELS);
+    for (int i = 0; i < channel_tiles.count; ++i) {
+        const int channel = channel_tiles.begin(i), channels = channel_tiles.size(i);
+        const Pieces tap_tiles(taps, tile_pixels(channels));
+        for (int j = 0; j < tap_tiles.count; ++j) {
+            const int tap = tap_tiles.begin(j);
+            WEIGHT_GRADIENT[tile_index(channels, tap_tiles.size(j))](
+                x, offsets.data() + tap, layer.padded_width(), dy + maps.inner(channel, 0), maps.pitch(), maps.plane(),
+                maps.height, maps.width, sums + (size_t)channel * taps + tap, taps);
+        }
+    }
 }
 
 }  // namespace
@@ -169,20 +173,23 @@ void layer_backward(const Layer* l, const float* x, const float* weight, const f
         Vec *weight_sums = sums.data() + n_sums * thread_number(), *bias_sums = weight_sums + (size_t)channels * taps;
 #pragma omp for schedule(static)
         for (int block = 0; block < layer.blocks(); ++block) {
-            Vec* dy = scratch(1, channels * maps.plane());
-            std::memset((void*)dy, 0, sizeof(Vec) * channels * maps.plane());
-            with_activation(layer, [&](auto activation, auto first) {
-                through_norm<decltype(activation)::value, decltype(first)::value>(
-                    layer, maps, (const Vec*)y + block * layer.out_block(), (const Vec*)dz + block * layer.out_block(),
-                    used_lanes(layer.images, block), statistics, gamma, beta, norm_sums, dy, bias_sums);
-            });
             const Vec* in = padded_input(layer, (const Vec*)x + block * layer.in_block());
-            add_weight_gradients(layer, maps, offsets, in, dy, weight_sums);
-            for (int g = 0; g < layer.groups && dx; ++g)
-                to_input[g].run(dy + g * layer.out_group() * maps.plane(), nullptr,
-                                (Vec*)dx + block * layer.in_block() +
-                                    (size_t)g * layer.in_group() * layer.in_height * layer.in_width,
-                                layer.in_height, layer.in_width);
+            const size_t in_plane = (size_t)layer.in_height * layer.in_width;
+            Vec* dy = scratch(1, layer.out_group() * maps.plane());
+            for (int g = 0; g < layer.groups; ++g) {
+                std::memset((void*)dy, 0, sizeof(Vec) * layer.out_group() * maps.plane());
+                with_activation(layer, [&](auto activation, auto first) {
+                    through_norm<decltype(activation)::value, decltype(first)::value>(
+                        layer, maps, g, (const Vec*)y + block * layer.out_block(),
+                        (const Vec*)dz + block * layer.out_block(), used_lanes(layer.images, block), statistics, gamma,
+                        beta, norm_sums, dy, bias_sums);
+                });
+                add_weight_gradients(layer, maps, offsets, in + g * layer.in_group() * layer.padded_plane(), dy,
+                                     weight_sums + (size_t)g * layer.out_group() * taps);
+                if (dx)
+                    to_input[g].run(dy, nullptr, (Vec*)dx + block * layer.in_block() + g * layer.in_group() * in_plane,
+                                    layer.in_height, layer.in_width);
+            }
         }
     }
     for (int c = 0; c < channels; ++c) {

@@ -67,21 +67,32 @@ void weight_gradient_tile(const Vec* x, const int32_t* offset, int x_pitch, cons
     for (int t = 0; t < T; ++t) sums[c * taps + t] = sum[c][t];
 }
 
+// A tile of C channels needs C registers for weights or gradients and one for a pixel; the rest hold sums. Few channels
+// are made up for by more pixels, because the processor must have many independent sums under way.
+constexpr int TILE_CHANNELS = REGISTERS / 8, MOST_PIXELS = REGISTERS / 2;
+constexpr int tile_pixels(int channels) { return std::min(MOST_PIXELS, REGISTERS * 3 / 4 / channels); }
+constexpr int tile_index(int channels, int pixels) { return (channels - 1) * MOST_PIXELS + pixels - 1; }
+
 typedef decltype(&convolve_tile<1, 1>) ConvolveTile;
 typedef decltype(&weight_gradient_tile<1, 1>) WeightGradientTile;
+typedef std::make_index_sequence<TILE_CHANNELS * MOST_PIXELS> TileSizes;
+
+// Of the I-th tile size; sizes that are too large are never asked for.
+template <size_t I>
+constexpr int CHANNELS = 1 + I / MOST_PIXELS;
+template <size_t I>
+constexpr int PIXELS = 1 + I % MOST_PIXELS <= (size_t)tile_pixels(CHANNELS<I>) ? 1 + I % MOST_PIXELS : 1;
 
 template <size_t... I>
 constexpr std::array<ConvolveTile, sizeof...(I)> convolve_tiles(std::index_sequence<I...>) {
-    return {convolve_tile<1 + I / TILE_PIXELS, 1 + I % TILE_PIXELS>...};
+    return {convolve_tile<CHANNELS<I>, PIXELS<I>>...};
 }
 template <size_t... I>
 constexpr std::array<WeightGradientTile, sizeof...(I)> weight_gradient_tiles(std::index_sequence<I...>) {
-    return {weight_gradient_tile<1 + I / TILE_PIXELS, 1 + I % TILE_PIXELS>...};
+    return {weight_gradient_tile<CHANNELS<I>, PIXELS<I>>...};
 }
-typedef std::make_index_sequence<TILE_CHANNELS * TILE_PIXELS> TileSizes;
 constexpr auto CONVOLVE = convolve_tiles(TileSizes{});
 constexpr auto WEIGHT_GRADIENT = weight_gradient_tiles(TileSizes{});
-constexpr int tile_index(int channels, int pixels) { return (channels - 1) * TILE_PIXELS + pixels - 1; }
 
 // `total` cut into pieces of at most `most` that differ by at most one: 10 by 4 gives 4 3 3, not 4 4 2.
 struct Pieces {
@@ -122,18 +133,21 @@ struct Convolution {
     }
 
     void run(const Vec* x, const float* bias, Vec* y, int height, int width) const {
-        const Pieces channel_tiles(out_channels, TILE_CHANNELS), pixel_tiles(width, TILE_PIXELS);
+        const Pieces channel_tiles(out_channels, TILE_CHANNELS);
         const int taps = (int)offset.size();
         const ptrdiff_t out_channel = (ptrdiff_t)height * width;
         for (int row = 0; row < height; ++row)
-            for (int j = 0; j < pixel_tiles.count; ++j)
-                for (int i = 0; i < channel_tiles.count; ++i) {
-                    const int channel = channel_tiles.begin(i), column = pixel_tiles.begin(j);
-                    CONVOLVE[tile_index(channel_tiles.size(i), pixel_tiles.size(j))](
+            for (int i = 0; i < channel_tiles.count; ++i) {
+                const int channel = channel_tiles.begin(i), channels = channel_tiles.size(i);
+                const Pieces pixel_tiles(width, tile_pixels(channels));
+                for (int j = 0; j < pixel_tiles.count; ++j) {
+                    const int column = pixel_tiles.begin(j);
+                    CONVOLVE[tile_index(channels, pixel_tiles.size(j))](
                         x + (ptrdiff_t)row * in_pitch + column, offset.data(), taps,
                         packed.data() + (size_t)channel * taps, bias ? bias + channel : nullptr,
                         y + channel * out_channel + (ptrdiff_t)row * width + column, out_channel);
                 }
+            }
     }
 };
 

@@ -12,13 +12,13 @@
 #include <cstdint>
 
 #if defined(__AVX512F__)
-constexpr int LANES = 16, TILE_CHANNELS = 4, TILE_PIXELS = 6;  // 24 sums, 4 weights, 1 pixel of 32 registers
+constexpr int LANES = 16, REGISTERS = 32;
 #elif defined(__AVX__)
-constexpr int LANES = 8, TILE_CHANNELS = 3, TILE_PIXELS = 4;  // 12 sums, 3 weights, 1 pixel of 16 registers
+constexpr int LANES = 8, REGISTERS = 16;
 #elif defined(__aarch64__)
-constexpr int LANES = 4, TILE_CHANNELS = 4, TILE_PIXELS = 6;
+constexpr int LANES = 4, REGISTERS = 32;
 #else
-constexpr int LANES = 4, TILE_CHANNELS = 3, TILE_PIXELS = 4;
+constexpr int LANES = 4, REGISTERS = 16;
 #endif
 
 typedef float Vec __attribute__((vector_size(LANES * sizeof(float))));
@@ -35,7 +35,7 @@ typedef uint32_t UIntVec __attribute__((vector_size(LANES * sizeof(uint32_t))));
 #if defined(__clang__)
 #define UNROLL _Pragma("unroll")
 #else
-#define UNROLL _Pragma("GCC unroll 8")
+#define UNROLL _Pragma("GCC unroll 16")
 #endif
 
 inline Vec all(float value) { return value - Vec{}; }

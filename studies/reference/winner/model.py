@@ -1,33 +1,33 @@
-"""An image classifier of 7,156 parameters for mnist.
+"""An image classifier of 7,696 parameters for mnist.
 
 Target
     At most 8,000 parameters; training on mnist for at most 15 epochs; the search maximised accuracy
     on the test set.
 
 Result
-    7,156 parameters; 99.59% on the test set after epoch 15, the last, seed 2966270643. Selected on
+    7,696 parameters; 99.64% on the test set after epoch 15, the last, seed 422374663. Selected on
     test: the search chose by these same images, so expect a little less on new ones.
 
 Analysis
-    One image takes 527,654 multiply-adds (MACs). The largest maps that exist at once take 34.5 KiB
-    in float32, 8.6 KiB in int8. The receptive field (RF) is 20 pixels square before the head and 30
-    at the logits, of images of 28x28. Parameters by part: stage1 1%, stage2 92%, head 6%; the
-    largest layer is stage2.block5 with 2,499. In the last epoch 99.48% of the training images were
-    right, augmented and while the weights moved, and 99.59% of the test set after it: a gap of
-    -0.10 points.
+    One image takes 781,292 multiply-adds (MACs). The largest maps that exist at once take 34.3 KiB
+    in float32, 8.6 KiB in int8. The receptive field (RF) is 18 pixels square before the head and 30
+    at the logits, of images of 28x28. Parameters by part: stage1 6%, stage2 88%, head 6%; the
+    largest layer is stage2.block3 with 2,877. In the last epoch 99.51% of the training images were
+    right, augmented and while the weights moved, and 99.64% of the test set after it: a gap of
+    -0.13 points.
 
 layer          kind                   output  RF  parameters     MACs
-stage1.block1  conv 3x3              9x28x28   3          99   63,504
-stage1.pool    max pool 2x2          9x14x14   4           0        0
-stage2.block1  conv 1x1             13x14x14   4         143   22,932
-stage2.block2  conv 3x3              7x12x12   8         833  117,936
-stage2.block3  conv 3x3             17x10x10  12       1,105  107,100
-stage2.block4  conv 3x3               13x8x8  16       2,015  127,296
-stage2.block5  conv 3x3               21x6x6  20       2,499   88,452
-head.gap       global average pool    21x1x1  30           0        0
-head.hidden1   conv 1x1               14x1x1  30         322      294
-head.conv      conv 1x1               10x1x1  30         140      140
-total                                                  7,156  527,654
+stage1.block1  conv 3x3              8x26x26   3          88   48,672
+stage1.block2  conv 3x3              5x26x26   5         370  243,360
+stage1.pool    max pool 2x2          5x13x13   6           0        0
+stage2.block1  conv 1x1              7x13x13   6          35    5,915
+stage2.block2  conv 3x3             15x11x11  10         975  114,345
+stage2.block3  conv 3x3               21x9x9  14       2,877  229,635
+stage2.block4  conv 3x3               15x7x7  18       2,865  138,915
+head.gap       global average pool    15x1x1  30           0        0
+head.hidden1   conv 1x1               18x1x1  30         306      270
+head.conv      conv 1x1               10x1x1  30         180      180
+total                                                  7,696  781,292
 """
 
 from pathlib import Path
@@ -49,39 +49,37 @@ class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stage1 = nn.Sequential(
-            nn.Conv2d(1, 9, 3, padding=1, bias=False),  # 9x28x28
+            nn.Conv2d(1, 8, 3, bias=False),  # 8x26x26
+            nn.BatchNorm2d(8),
             nn.ReLU(inplace=True),
-            nn.BatchNorm2d(9),
-            nn.MaxPool2d(2),  # 9x14x14
+            nn.Dropout(p=0.0008829349412008726),
+            nn.Conv2d(8, 5, 3, padding=1, bias=False),  # 5x26x26
+            nn.BatchNorm2d(5),
+            nn.ReLU(inplace=True),
+            nn.Dropout(p=0.0008829349412008726),
+            nn.MaxPool2d(2),  # 5x13x13
         )
         self.stage2 = nn.Sequential(
-            nn.Conv2d(9, 13, 1, bias=False),  # 13x14x14
+            nn.Conv2d(5, 7, 1, bias=False),  # 7x13x13
+            nn.Conv2d(7, 15, 3, bias=False),  # 15x11x11
+            nn.BatchNorm2d(15),
             nn.ReLU(inplace=True),
-            nn.BatchNorm2d(13),
-            nn.Conv2d(13, 7, 3, bias=False),  # 7x12x12
-            nn.ReLU(inplace=True),
-            nn.BatchNorm2d(7),
-            nn.Dropout(p=0.018599042411334112),
-            nn.Conv2d(7, 17, 3, bias=False),  # 17x10x10
-            nn.ReLU(inplace=True),
-            nn.BatchNorm2d(17),
-            nn.Dropout(p=0.018599042411334112),
-            nn.Conv2d(17, 13, 3, bias=False),  # 13x8x8
-            nn.ReLU(inplace=True),
-            nn.BatchNorm2d(13),
-            nn.Dropout(p=0.018599042411334112),
-            nn.Conv2d(13, 21, 3, bias=False),  # 21x6x6
-            nn.ReLU(inplace=True),
+            nn.Dropout(p=0.0008829349412008726),
+            nn.Conv2d(15, 21, 3, bias=False),  # 21x9x9
             nn.BatchNorm2d(21),
-            nn.Dropout(p=0.018599042411334112),
+            nn.ReLU(inplace=True),
+            nn.Dropout(p=0.0008829349412008726),
+            nn.Conv2d(21, 15, 3, bias=False),  # 15x7x7
+            nn.BatchNorm2d(15),
+            nn.ReLU(inplace=True),
+            nn.Dropout(p=0.0008829349412008726),
         )
         self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),  # 21x1x1
-            nn.Conv2d(21, 14, 1, bias=False),  # 14x1x1
+            nn.AdaptiveAvgPool2d(1),  # 15x1x1
+            nn.Conv2d(15, 18, 1, bias=False),  # 18x1x1
+            nn.BatchNorm2d(18),
             nn.ReLU(inplace=True),
-            nn.BatchNorm2d(14),
-            nn.Dropout(p=0.018599042411334112),
-            nn.Conv2d(14, 10, 1, bias=False),  # 10x1x1
+            nn.Conv2d(18, 10, 1, bias=False),  # 10x1x1
             nn.Flatten(),
         )
 
