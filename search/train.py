@@ -29,9 +29,7 @@ from search.optimise import MovingAverage, make_optimizer, make_schedules
 # A module, or something that runs one.
 Network = Callable[[Tensor], Tensor]
 
-EVALUATION_BATCH = 1000
-# What the kernels work on stays in the processor's caches.
-NATIVE_EVALUATION_BATCH = 128
+EVALUATION_BATCH = 128  # small, so that what it works on stays in the processor's caches
 
 
 class TrainingDivergedError(RuntimeError):
@@ -98,7 +96,7 @@ def predict(model: nn.Module, split: Split, data: Dataset) -> Tensor:
     """
     was_training = model.training
     model.eval()
-    logits = _logits(model, split, data, next(model.parameters()).device, EVALUATION_BATCH)
+    logits = _logits(model, split, data, next(model.parameters()).device)
     model.train(was_training)
     return logits
 
@@ -108,8 +106,8 @@ def evaluate(model: nn.Module, split: Split, data: Dataset) -> float:
     return _accuracy(predict(model, split, data), split)
 
 
-def _logits(network: Network, split: Split, data: Dataset, device: torch.device, batch_size: int) -> Tensor:
-    batches = torch.split(split.images, batch_size)
+def _logits(network: Network, split: Split, data: Dataset, device: torch.device) -> Tensor:
+    batches = torch.split(split.images, EVALUATION_BATCH)
     return torch.cat([network(normalise(images.to(device).float().div(255), data)) for images in batches])
 
 
@@ -251,7 +249,7 @@ class _Trainer:
             return evaluate(self.scored, self.data.scored, self.data)
         self.scored.eval()
         with torch.inference_mode():
-            logits = _logits(self._scored_network, self.data.scored, self.data, self.device, NATIVE_EVALUATION_BATCH)
+            logits = _logits(self._scored_network, self.data.scored, self.data, self.device)
         return _accuracy(logits, self.data.scored)
 
 
