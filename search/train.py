@@ -226,7 +226,7 @@ class _Trainer:
 
         May be recorded as a CUDA graph: nothing here is read back by the host or copied from it.
         """
-        pixels = self.images[index].float().div_(255)
+        pixels = self.images.index_select(0, index).float().div_(255)
         pixels = augment(pixels, self.recipe.augmentation, self.generator, _channels(self.data.mean, self.device))
         labels = self.labels[index]
         inputs = normalise(pixels, self.data)
