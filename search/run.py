@@ -44,6 +44,7 @@ def run(
     engine: str = "auto",
 ) -> int:
     """Search, or go on searching, then report and export the winner."""
+    runs_on = _engine(engine)
     data_config, notice = resolve_auto(config.data)
     config = replace(config, data=data_config)
     place = replace(place, name=_study_name(place.name, config, notice))
@@ -61,7 +62,7 @@ def run(
         enqueue(study, starts)
         feasibility = survey(config)
         n_workers = min(n_workers, n_trials)
-        workers = f"{_engine(engine)}; {n_workers} side by side, one thread each"
+        workers = f"{runs_on}; {n_workers} side by side, one thread each"
         print(_plan(config, data, study, feasibility, len(starts), n_trials, workers, f"{place.name} in {shown_url}"))
         provenance.write_config(place.folder / "config.json", study.user_attrs[SETTINGS])
         objective = Objective(config, place.folder / "weights", engine)

@@ -121,7 +121,8 @@ def engine_for(device: torch.device, engine: str = "auto") -> str:
     "auto" takes the kernels where they can be had. Raises InputError if "native" is asked for and cannot be had.
     """
     if engine == "native" and (device.type != "cpu" or kernels.load() is None):
-        raise InputError(f"the native engine cannot run here: {kernels.problem() or f'the device is {device.type}'}")
+        reason = kernels.problem() or f"the device is {device.type}"
+        raise InputError(f"the native engine cannot run here: {reason}; --engine torch needs no kernels")
     if engine == "auto":
         return "native" if device.type == "cpu" and kernels.load() is not None else "torch"
     return engine

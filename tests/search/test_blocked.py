@@ -1,7 +1,6 @@
 """Whole networks on the kernels against the same networks on PyTorch."""
 
 import random
-from collections.abc import Iterator
 from copy import deepcopy
 
 import pytest
@@ -14,17 +13,12 @@ from models.build import build_model
 from search import kernels
 from search.blocked import BlockedNetwork, _ConvolutionStep
 
-pytestmark = pytest.mark.skipif(kernels.load() is None, reason=f"no kernels here: {kernels.problem()}")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.skipif(kernels.load() is None, reason=f"no kernels here: {kernels.problem()}"),
+]
 RNG = random.Random(0)
 POINTS = [space.assemble(space.sample(RNG)).arch for _ in range(25)]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def without_dropout(model: nn.Module) -> nn.Module:

@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from search.data import Dataset, load_dataset
 from search.export import ExportMismatchError, ModelSource, export_model
 from search.train import TrainResult, evaluate, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SPEC = ArchSpec(
     input_shape=(1, 28, 28),
     n_classes=10,
@@ -30,14 +32,6 @@ SPEC = ArchSpec(
 )
 RECIPE = RecipeConfig(epochs=3, batch_size=64, lr=0.3, ema_decay=0.9)
 FILES = {"README.md", "card.json", "model.py", "weights.pt"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module")

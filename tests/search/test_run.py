@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from models.baselines import BASELINES
+from search import kernels
 from search.cli import main
 from search.config import DataConfig, SearchConfig
 from search.study import load_study, open_storage, open_study
@@ -135,6 +136,7 @@ def test_a_study_ends_with_report_and_winner(finished):
         assert "elected on test" in text
     table = pd.read_csv(study / "trials.csv")
     assert table.outcome.isin(TRAINED).sum() == 7
+    assert set(table.engine.dropna()) == {"torch" if kernels.load() is None else "native"}
     assert set(table.baseline.dropna()) >= {"s001_model3", "s002_model1", "s002_model2", "s002_model3", "s004_net3"}
 
 
@@ -270,6 +272,27 @@ def test_a_budget_that_nothing_fits_ends_with_a_feasibility_report(tmp_path, ins
     ):
         assert words in err
     assert not (tmp_path / "studies" / "digits-50" / "weights").exists()
+
+
+def test_without_a_compiler_pytorch_trains_and_the_plan_says_why(tmp_path):
+    arguments = ("--budget", 8000, "--trials", 1, "--jobs", 1, *DIGITS)
+    environment = {**os.environ, "CXX": "/no/such/compiler", "PYTHONPYCACHEPREFIX": str(tmp_path / "pycache")}
+    done = subprocess.run(
+        command(*arguments), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "PyTorch's operators ([Errno 2] No such file or directory: '/no/such/compiler')" in done.stdout
+    assert set(pd.read_csv(tmp_path / "studies" / "digits-8000" / "trials.csv").engine.dropna()) == {"torch"}
+
+
+def test_kernels_that_are_asked_for_and_missing_end_in_one_line(tmp_path, inside, monkeypatch):
+    monkeypatch.setattr(kernels, "_attempt", lambda: (None, "no C++ compiler found"))
+    status, out, err = inside(tmp_path, "--budget", 8000, "--trials", 1, "--engine", "native", *DIGITS)
+    assert (status, out) == (2, "")
+    assert (
+        err == "search.py: the native engine cannot run here: no C++ compiler found; --engine torch needs no kernels\n"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_selected_on_validation_images_the_test_set_is_read_once_for_the_winner(tmp_path, inside):

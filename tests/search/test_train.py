@@ -14,25 +14,18 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, 
 
 from models.build import build_model
 from models.spec import ArchSpec, Block, Head, Stage
+from search import kernels
 from search.config import OPTIMIZERS, SCHEDULES, Augmentation, RecipeConfig, Schedule
 from search.data import Dataset, Split
 from search.train import EpochMetrics, TrainingDivergedError, evaluate, normalise, predict, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parents[2]
 N_CLASSES = 3
 STEPS_PER_EPOCH = 8  # 256 images in batches of 32
 
 RECIPE = RecipeConfig(epochs=4, batch_size=32, lr=0.1, schedule=Schedule("constant"))
 ADAM = replace(RECIPE, optimizer="adam", lr=0.01)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Results repeat exactly with one thread only."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +112,22 @@ def test_learns_with_every_optimizer_and_schedule(data: Dataset, optimizer: str,
 def test_every_setting_of_a_recipe_has_an_effect(data: Dataset, base: RecipeConfig, changes: dict[str, Any]) -> None:
     before, after = train(network(), data, base), train(network(), data, replace(base, **changes))
     assert not equal(before.last_state, after.last_state)
+
+
+@pytest.mark.skipif(kernels.load() is None, reason=f"no kernels here: {kernels.problem()}")
+@pytest.mark.parametrize("ema_decay", [0.0, 0.5])
+def test_both_engines_do_the_same_training(data: Dataset, ema_decay: float) -> None:
+    recipe = replace(RECIPE, epochs=2, ema_decay=ema_decay, augmentation=Augmentation(rotation=10.0))
+    native, torch_ = (train(network(), data, recipe, seed=1, engine=engine) for engine in ("native", "torch"))
+    assert (native.engine, torch_.engine) == ("native", "torch")
+    for name, tensor in native.last_state.items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, torch_.last_state[name], rtol=1e-2, atol=1e-3)
+    for own, reference in zip(native.curve, torch_.curve, strict=True):
+        assert own.train_loss == pytest.approx(reference.train_loss, rel=1e-3)
+        assert own.accuracy == pytest.approx(reference.accuracy, abs=0.02)
+    # What the last epoch is said to have scored, the weights score on PyTorch, to the last image.
+    assert evaluate(holding(native.last_state), data.scored, data) == native.curve[-1].accuracy
 
 
 def test_label_smoothing_raises_the_floor_of_the_loss(data: Dataset) -> None:
