@@ -55,6 +55,4 @@ inline Vec used_lanes(int images, int block) {
     return mask;
 }
 
-inline Vec select(IntVec condition, Vec yes, Vec no) {
-    return (Vec)((condition & (IntVec)yes) | (~condition & (IntVec)no));
-}
+inline Vec select(IntVec condition, Vec yes, Vec no) { return condition ? yes : no; }
