@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -114,6 +115,28 @@ def test_a_compiler_without_openmp_will_do(fresh: Path, monkeypatch: pytest.Monk
     model = torch.nn.Conv2d(1, 2, 3)
     x = torch.rand(40, 1, 6, 6)
     torch.testing.assert_close(BlockedNetwork(model)(x), model(x))
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of another kind")
+@pytest.mark.parametrize(("processor", "lanes"), [("x86-64", 4), ("x86-64-v3", 8)])
+def test_processors_with_narrower_registers(
+    fresh: Path, monkeypatch: pytest.MonkeyPatch, processor: str, lanes: int
+) -> None:
+    monkeypatch.setenv("CXX", compiler(fresh / "cxx", f'exec c++ "$@" -march={processor}'))
+    library = kernels.load()
+    assert library is not None
+    assert library.lanes() == lanes
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 7, 3, padding=1), torch.nn.BatchNorm2d(7), torch.nn.SiLU())
+    x = torch.randn(21, 3, 9, 10)
+    gradients = []
+    for network in (model, BlockedNetwork(model)):
+        model.zero_grad()
+        network(x).square().sum().backward()
+        gradients.append([parameter.grad for parameter in model.parameters() if parameter.grad is not None])
+    for expected, found in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
 @needs_compiler
