@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
+from copy import copy
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from models.blocks import Residual
@@ -194,15 +195,10 @@ def _residual(module: Residual, library: ctypes.CDLL) -> Step:
 
 def _elementwise(module: nn.Module) -> Step:
     # Never in place: the backward pass of the layer before may need what it put out.
-    if isinstance(module, nn.ReLU):
-        return lambda x: x.with_values(torch.relu(x.values))
-    if isinstance(module, nn.LeakyReLU):
-        return lambda x: x.with_values(nn.functional.leaky_relu(x.values, module.negative_slope))
-    if isinstance(module, nn.SiLU):
-        return lambda x: x.with_values(nn.functional.silu(x.values))
-    if isinstance(module, nn.Hardswish):
-        return lambda x: x.with_values(nn.functional.hardswish(x.values))
-    return lambda x: x.with_values(module(x.values))
+    own: Any = copy(module)
+    if hasattr(own, "inplace"):
+        own.inplace = False
+    return lambda x: x.with_values(own(x.values))
 
 
 def _unblocked(module: nn.Module) -> Step:

@@ -91,7 +91,7 @@ class _Convolution(torch.autograd.Function):
             *map(_address, (x, weight, bias, gamma, beta, running_mean, running_var, y, z, statistics)),
             torch.get_num_threads(),
         )
-        ctx.layer, ctx.library = layer, library
+        ctx.layer, ctx.kernels = layer, library
         ctx.save_for_backward(x, weight, bias, gamma, beta, y, statistics)
         return z
 
@@ -106,7 +106,7 @@ class _Convolution(torch.autograd.Function):
         gradients = [
             None if parameter is None else torch.empty_like(parameter) for parameter in (weight, bias, gamma, beta)
         ]
-        ctx.library.layer_backward(
+        ctx.kernels.layer_backward(
             ctypes.byref(layer),
             *map(_address, (x, weight, gamma, beta, y, statistics, dz, dx, *gradients)),
             torch.get_num_threads(),
@@ -119,7 +119,7 @@ class _MaxPool(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, size: int, library: ctypes.CDLL) -> Tensor:
         blocks, channels, height, width, lanes = x.shape
         z = x.new_empty(blocks, channels, height // size, width // size, lanes)
-        ctx.shape, ctx.library = (blocks * channels, height, width, size), library
+        ctx.shape, ctx.kernels = (blocks * channels, height, width, size), library
         library.max_pool_forward(x.data_ptr(), z.data_ptr(), *ctx.shape, torch.get_num_threads())
         ctx.save_for_backward(x, z)
         return z
@@ -129,7 +129,7 @@ class _MaxPool(torch.autograd.Function):
         x, z = ctx.saved_tensors
         dz = dz.contiguous()
         dx = torch.empty_like(x)
-        ctx.library.max_pool_backward(*map(_address, (x, z, dz, dx)), *ctx.shape, torch.get_num_threads())
+        ctx.kernels.max_pool_backward(*map(_address, (x, z, dz, dx)), *ctx.shape, torch.get_num_threads())
         return dx, None, None
 
 
@@ -138,7 +138,7 @@ class _Dropout(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, p: float, library: ctypes.CDLL) -> Tensor:
         # From the generator that PyTorch's own dropout draws from.
         seed = int(torch.randint(1 << 62, ()))
-        ctx.settings, ctx.library = (x.numel() // x.shape[-1], p, seed), library
+        ctx.settings, ctx.kernels = (x.numel() // x.shape[-1], p, seed), library
         return _drop(ctx, x)
 
     @staticmethod
@@ -149,5 +149,5 @@ class _Dropout(torch.autograd.Function):
 def _drop(ctx: Any, x: Tensor) -> Tensor:
     x = x.contiguous()
     z = torch.empty_like(x)
-    ctx.library.dropout(x.data_ptr(), z.data_ptr(), *ctx.settings, torch.get_num_threads())
+    ctx.kernels.dropout(x.data_ptr(), z.data_ptr(), *ctx.settings, torch.get_num_threads())
     return z

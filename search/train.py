@@ -177,18 +177,19 @@ class _Trainer:
         self.generator = torch.Generator(self.device).manual_seed(seed)
         # Only SGD's step can be recorded with a momentum that moves.
         graphed = self.device.type == "cuda" and recipe.optimizer == "sgd"
-        self.optimizer = make_optimizer(model, recipe, graphed=graphed)
-        steps_per_epoch = sum(1 for _ in _batches(len(data.train), recipe.batch_size))
-        self.step_schedule, self.epoch_schedule = make_schedules(self.optimizer, recipe, steps_per_epoch)
         self.average = MovingAverage(model, recipe.ema_decay, graphed=graphed) if recipe.ema_decay else None
         # Kept apart from the trained model, whose memory format is changed for speed.
         self.scored = self.average.model if self.average else deepcopy(model)
-        self.images, self.labels = data.train.images.to(self.device), data.train.labels.to(self.device)
-        self._network: Network = BlockedNetwork(model) if self.engine == "native" else model
-        self._scored_network: Network = BlockedNetwork(self.scored) if self.engine == "native" else self.scored
-        if self.engine == "torch":
+        self._network: Network = model
+        self._scored_network: Network = self.scored
+        if self.engine == "native":
+            self._network, self._scored_network = BlockedNetwork(model), BlockedNetwork(self.scored)
+        else:
             model.to(memory_format=torch.channels_last)
-
+        self.optimizer = make_optimizer(model, recipe, graphed=graphed)
+        steps_per_epoch = sum(1 for _ in _batches(len(data.train), recipe.batch_size))
+        self.step_schedule, self.epoch_schedule = make_schedules(self.optimizer, recipe, steps_per_epoch)
+        self.images, self.labels = data.train.images.to(self.device), data.train.labels.to(self.device)
         self._run: StepFunction = self._step
         if graphed:
             self._run = GraphedStep(self._step, recipe.batch_size, self.generator)

@@ -122,15 +122,6 @@ std::vector<Convolution> turned_convolutions(const Layer& layer, const float* we
     return groups;
 }
 
-std::vector<int32_t> tap_offsets(const Layer& layer) {
-    std::vector<int32_t> offsets;
-    for (int i = 0; i < layer.in_group(); ++i)
-        for (int row = 0; row < layer.kernel_height; ++row)
-            for (int column = 0; column < layer.kernel_width; ++column)
-                offsets.push_back((int32_t)(i * layer.padded_plane() + row * layer.padded_width() + column));
-    return offsets;
-}
-
 // Adds one block's gradients of a group's weights to `sums`, lane by lane. All arguments are those of the group.
 void add_weight_gradients(const Layer& layer, const EdgedMaps& maps, const std::vector<int32_t>& offsets, const Vec* x,
                           const Vec* dy, Vec* sums) {
@@ -164,7 +155,8 @@ void layer_backward(const Layer* l, const float* x, const float* weight, const f
     const EdgedMaps maps{layer.out_height(), layer.out_width(), dx ? layer.kernel_height - 1 - layer.padding : 0,
                          dx ? layer.kernel_width - 1 - layer.padding : 0};
     const std::vector<Convolution> to_input = turned_convolutions(layer, weight, maps);
-    const std::vector<int32_t> offsets = tap_offsets(layer);
+    const std::vector<int32_t> offsets = tap_offsets(layer.in_group(), layer.kernel_height, layer.kernel_width,
+                                                     layer.padded_plane(), layer.padded_width());
     // Every thread sums its blocks, of every weight and then of every bias; at the end the threads are added in order.
     const size_t n_sums = (size_t)channels * (taps + 1);
     std::vector<Vec> sums(n_sums * threads);

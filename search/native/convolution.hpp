@@ -102,27 +102,30 @@ struct Pieces {
     int size(int i) const { return begin(i + 1) - begin(i); }
 };
 
+// Where the taps of a kernel lie from its corner, in vectors: channel by channel, row by row.
+inline std::vector<int32_t> tap_offsets(int channels, int height, int width, size_t channel_stride, int pitch) {
+    std::vector<int32_t> offsets;
+    for (int c = 0; c < channels; ++c)
+        for (int row = 0; row < height; ++row)
+            for (int column = 0; column < width; ++column)
+                offsets.push_back((int32_t)(c * channel_stride + row * pitch + column));
+    return offsets;
+}
+
 // A dense convolution of a block that needs no padding any more: maps with their row pitch and weights in tile order.
 struct Convolution {
-    int in_channels, out_channels, kernel_height, kernel_width;
-    ptrdiff_t in_channel;  // vectors from one input channel to the next
-    int in_pitch;          // vectors from one input row to the next
+    int out_channels, in_pitch;
     std::vector<int32_t> offset;
     std::vector<float> packed;
 
+    // in_channel, in_pitch: vectors from one input channel and row to the next.
     // weight_at(out channel, in channel, row, column)
     template <class WeightAt>
-    Convolution(int in_channels, int out_channels, int kernel_height, int kernel_width, ptrdiff_t in_channel,
-                int in_pitch, WeightAt weight_at)
-        : in_channels(in_channels),
-          out_channels(out_channels),
-          kernel_height(kernel_height),
-          kernel_width(kernel_width),
-          in_channel(in_channel),
-          in_pitch(in_pitch) {
-        for (int i = 0; i < in_channels; ++i)
-            for (int r = 0; r < kernel_height; ++r)
-                for (int c = 0; c < kernel_width; ++c) offset.push_back((int32_t)(i * in_channel + r * in_pitch + c));
+    Convolution(int in_channels, int out_channels, int kernel_height, int kernel_width, size_t in_channel, int in_pitch,
+                WeightAt weight_at)
+        : out_channels(out_channels),
+          in_pitch(in_pitch),
+          offset(tap_offsets(in_channels, kernel_height, kernel_width, in_channel, in_pitch)) {
         const Pieces tiles(out_channels, TILE_CHANNELS);
         for (int tile = 0; tile < tiles.count; ++tile)
             for (int i = 0; i < in_channels; ++i)
