@@ -130,6 +130,22 @@ def test_both_engines_do_the_same_training(data: Dataset, ema_decay: float) -> N
     assert evaluate(holding(native.last_state), data.scored, data) == native.curve[-1].accuracy
 
 
+@pytest.mark.skipif(kernels.load() is None, reason=f"no kernels here: {kernels.problem()}")
+@pytest.mark.parametrize(("keep_best", "n_exact"), [(False, 1), (True, 4)])
+def test_pytorch_scores_the_epochs_whose_weights_are_kept(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch, keep_best: bool, n_exact: int
+) -> None:
+    scored: list[float] = []
+
+    def counted(*arguments: Any) -> float:
+        scored.append(evaluate(*arguments))
+        return scored[-1]
+
+    monkeypatch.setattr("search.train.evaluate", counted)
+    curve = train(network(), data, RECIPE, engine="native", keep_best=keep_best).curve
+    assert scored == [metrics.accuracy for metrics in curve[-n_exact:]]
+
+
 def test_label_smoothing_raises_the_floor_of_the_loss(data: Dataset) -> None:
     recipe = replace(RECIPE, epochs=8)
     assert train(network(), data, recipe).curve[-1].train_loss < 0.05
