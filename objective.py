@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import optuna
-import torch
 from optuna.trial import TrialState
+from torch import Tensor
 
-from models.build import build_model
 from models.cost import Cost, compute_cost
 from search.config import SearchConfig
-from search.data import Dataset, definition, load_dataset
-from search.train import EpochMetrics, TrainingDivergedError, TrainResult, engine_for, keep_freed_memory, train
-from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialFailedError
+from search.data import definition
+from search.recorded import RecordedTraining, note
+from search.train import EpochMetrics, TrainResult
+from search.trials import FINISHED, REFUSED, REPEATED, STOPPED
 from space import Candidate, suggest
 
 
@@ -53,14 +50,12 @@ def score(curve: tuple[EpochMetrics, ...], rule: str) -> float:
 class Objective:
     """Callable for `study.optimize`; picklable, so that every worker process can have its own.
 
-    Data is loaded when the first candidate that fits is to be trained, never before. A finished trial's weights are
-    written to weights_dir (None: not kept). engine: as in search.train.engine_for.
+    A finished trial's weights are written to weights_dir (None: not kept). engine: as in search.train.engine_for.
     """
 
     def __init__(self, config: SearchConfig, weights_dir: Path | None = None, engine: str = "auto") -> None:
         self.config = config
-        self.weights_dir = weights_dir
-        self.engine = engine
+        self.training = RecordedTraining(weights_dir, engine)
 
     def __call__(self, trial: optuna.Trial) -> float:
         """The accuracy of one candidate in [0, 1].
@@ -75,7 +70,7 @@ class Objective:
         repeated = self._find_repeated(trial, candidate)
         if repeated is not None:
             return _take_over(trial, repeated)
-        _note(
+        note(
             trial,
             candidate=candidate.key(),
             arch=candidate.arch.to_dict(),
@@ -84,17 +79,17 @@ class Objective:
             peak_activation_bytes=cost.peak_activation_bytes,
         )
         result = self._train(trial, candidate)
-        self._keep_weights(trial.number, result)
-        _note(trial, outcome=FINISHED, seconds=result.seconds)
+        self.training.keep_weights(trial.number, self._scored_state(result))
+        note(trial, outcome=FINISHED, seconds=result.seconds)
         return score(result.curve, self.config.score)
 
     def _refuse_over_limit(self, trial: optuna.Trial, cost: Cost) -> None:
         constraints, reason = refusal(cost, self.config)
         for name, value in constraints.items():
             trial.set_constraint(name, value)
-        _note(trial, n_params=cost.n_params, macs=cost.macs)
+        note(trial, n_params=cost.n_params, macs=cost.macs)
         if reason:
-            _note(trial, outcome=REFUSED, reason=reason)
+            note(trial, outcome=REFUSED, reason=reason)
             raise optuna.TrialPruned(reason)
 
     def _find_repeated(self, trial: optuna.Trial, candidate: Candidate) -> optuna.trial.FrozenTrial | None:
@@ -103,67 +98,33 @@ class Objective:
         finished = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
         return next((earlier for earlier in finished if earlier.user_attrs.get("candidate") == key), None)
 
-    @cached_property
-    def _data(self) -> Dataset:
-        # One thread a trial: its result does not depend on how many trials run beside it.
-        torch.set_num_threads(1)
-        keep_freed_memory()
-        return load_dataset(self.config.data)
-
     def _train(self, trial: optuna.Trial, candidate: Candidate) -> TrainResult:
-        data = self._data
-        seed = trial.user_attrs.get("seed", self.config.seed)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        _note(trial, seed=seed, precision="float32", engine=engine_for(device, self.engine))
-        curve: list[dict[str, Any]] = []
+        seconds = 0.0
 
         def on_epoch(epoch: int, metrics: EpochMetrics) -> None:
-            curve.append(metrics.to_dict())
+            nonlocal seconds
+            seconds += metrics.seconds
             trial.report(metrics.accuracy, epoch)
             # A hand-designed network is there to be compared with, so it is always trained to the end.
             if epoch < self.config.epochs and "baseline" not in trial.user_attrs and trial.should_prune():
                 reason = f"{metrics.accuracy:.2%} after epoch {epoch} is far below the median of the finished trials"
-                _note(trial, outcome=STOPPED, reason=reason, seconds=sum(m["seconds"] for m in curve))
+                note(trial, outcome=STOPPED, reason=reason, seconds=seconds)
                 raise optuna.TrialPruned(reason)
 
-        torch.manual_seed(seed)
-        model = build_model(candidate.arch).to(device)
-        try:
-            keep_best = self.config.score == "best"
-            return train(model, data, candidate.recipe, on_epoch, seed=seed, engine=self.engine, keep_best=keep_best)
-        except TrainingDivergedError as error:
-            _note(trial, outcome=DIVERGED, reason=str(error))
-            raise TrialFailedError(str(error)) from error
-        finally:
-            _note(trial, curve=curve)
+        data = self.training.data(self.config.data)
+        seed = trial.user_attrs.get("seed", self.config.seed)
+        keep_best = self.config.score == "best"
+        return self.training.train(trial, candidate.arch, candidate.recipe, data, seed, on_epoch, keep_best=keep_best)
 
-    def _keep_weights(self, number: int, result: TrainResult) -> None:
-        if self.weights_dir is None:
-            return
-        self.weights_dir.mkdir(parents=True, exist_ok=True)
-        state = result.best_state if self.config.score == "best" else result.last_state
-        path = weights_path(self.weights_dir, number)
-        # Under another name first: a file that exists is whole.
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        torch.save(state, partial)
-        partial.replace(path)
-
-
-def weights_path(weights_dir: Path, number: int) -> Path:
-    """The file with the weights that finished trial `number` was scored with."""
-    return weights_dir / f"trial-{number:05d}.pt"
+    def _scored_state(self, result: TrainResult) -> dict[str, Tensor]:
+        return result.best_state if self.config.score == "best" else result.last_state
 
 
 def _take_over(trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> float:
     """The earlier trial's value, or its fate."""
     reason = f"same network and recipe as trial {earlier.number}"
-    _note(trial, outcome=REPEATED, reason=reason, repeats=earlier.number)
+    note(trial, outcome=REPEATED, reason=reason, repeats=earlier.number)
     # Optuna gives a pruned trial the value it reported last, so its state decides.
     if earlier.state == TrialState.PRUNED or earlier.value is None:
         raise optuna.TrialPruned(f"{reason}, which was stopped")
     return earlier.value
-
-
-def _note(trial: optuna.Trial, **facts: Any) -> None:
-    for name, value in facts.items():
-        trial.set_user_attr(name, value)

@@ -21,7 +21,7 @@ from search.dimensions import Choice, Dimension, FloatRange, IntRange, SuggestsV
 Params = dict[str, Any]
 
 MAX_STAGES = 3
-MAX_DEPTH = 4
+MAX_DEPTH = 6
 # A convolution without padding is given padding where it would leave a map smaller than this.
 MIN_SIDE = 3
 
@@ -34,13 +34,15 @@ def _stage_dimensions(stage: int) -> list[Dimension]:
     at = f"stages.{stage}"
     return [
         IntRange(f"{at}.depth", 1, MAX_DEPTH, 2),
-        *(IntRange(f"{at}.width.{conv}", 3, 32, 12, log=True) for conv in range(1, MAX_DEPTH + 1)),
+        *(IntRange(f"{at}.width.{conv}", 3, 48, 12, log=True) for conv in range(1, MAX_DEPTH + 1)),
+        Choice(f"{at}.kernel", (3, 5), 3),
         # How many of the stage's last convolutions are padded; the ones before shrink the map.
         IntRange(f"{at}.padded", 0, MAX_DEPTH, 0),
-        # A residual stage pairs its convolutions from the end; an odd first one stays plain.
+        # A residual stage pairs its convolutions from the end; an odd first one stays plain. A separable first stage
+        # starts with a plain one: a depthwise convolution of a grey image is one filter.
         Choice(f"{at}.kind", ("conv", "separable", "residual"), "conv"),
         # After which convolution dropout stands.
-        Choice(f"{at}.dropout", ("none", "all", "1", "2", "3", "4"), "none"),
+        Choice(f"{at}.dropout", ("none", "all", *map(str, range(1, MAX_DEPTH + 1))), "none"),
     ]
 
 
@@ -68,10 +70,13 @@ DIMENSIONS: tuple[Dimension, ...] = (
     Choice("activation", ("relu", "silu"), "relu"),
     FloatRange("dropout", 0.0, 0.25, 0.0),
     # The recipe; the rest of it is fixed in _recipe below.
-    FloatRange("lr", 0.02, 1.0, 0.3, log=True),
+    Choice("optimizer", ("sgd", "adamw"), "sgd"),
+    FloatRange("sgd.lr", 0.02, 1.0, 0.3, log=True),
+    FloatRange("sgd.weight_decay", 0.0, 5e-4, 0.0),
+    FloatRange("adamw.lr", 0.001, 0.05, 0.01, log=True),
+    FloatRange("adamw.weight_decay", 0.0, 0.05, 0.01),
     Choice("batch_size", (32, 64, 128), 128),
     FloatRange("label_smoothing", 0.0, 0.1, 0.02),
-    FloatRange("weight_decay", 0.0, 5e-4, 0.0),
     FloatRange("rotation", 0.0, 15.0, 7.0),
     FloatRange("shift", 0.0, 0.12, 0.05),
     FloatRange("scale", 0.0, 0.15, 0.05),
@@ -121,7 +126,8 @@ def assemble(
 def _stage_blocks(params: Mapping[str, Any], stage: int, side: int) -> tuple[list[Block], int]:
     """The convolutions of a stage whose map has `side` rows, and the side after them."""
     at = f"stages.{stage}"
-    depth, kind, dropout = params[f"{at}.depth"], params[f"{at}.kind"], params[f"{at}.dropout"]
+    depth, kernel, dropout = params[f"{at}.depth"], params[f"{at}.kernel"], params[f"{at}.dropout"]
+    kind = params[f"{at}.kind"]
     blocks = []
     conv = 1
     while conv <= depth:
@@ -130,11 +136,15 @@ def _stage_blocks(params: Mapping[str, Any], stage: int, side: int) -> tuple[lis
             paired = (depth - conv) % 2 == 1
             block_kind = "residual" if paired else "conv"
             conv += paired  # a residual block has the width of its second convolution
-        padded = kind == "residual" or conv > depth - params[f"{at}.padded"] or side - 2 < MIN_SIDE
-        side -= 0 if padded else 2
+        elif kind == "separable" and stage == conv == 1:
+            block_kind = "conv"
+        shrink = kernel - 1
+        padded = kind == "residual" or conv > depth - params[f"{at}.padded"] or side - shrink < MIN_SIDE
+        side -= 0 if padded else shrink
         blocks.append(
             Block(
                 params[f"{at}.width.{conv}"],
+                kernel,
                 kind=block_kind,
                 padding="same" if padded else "valid",
                 activation=params["activation"],
@@ -166,11 +176,13 @@ def _head(params: Mapping[str, Any]) -> Head:
 
 
 def _recipe(params: Mapping[str, Any]) -> RecipeConfig:
+    optimizer = params["optimizer"]
     return RecipeConfig(
         batch_size=params["batch_size"],
-        lr=params["lr"],
-        nesterov=True,
-        weight_decay=params["weight_decay"],
+        optimizer=optimizer,
+        lr=params[f"{optimizer}.lr"],
+        nesterov=optimizer == "sgd",
+        weight_decay=params[f"{optimizer}.weight_decay"],
         label_smoothing=params["label_smoothing"],
         ema_decay=0.995,
         schedule=Schedule(pct_start=0.2, div_factor=10.0, final_div_factor=100.0),
@@ -200,7 +212,8 @@ def to_params(arch: ArchSpec, recipe: RecipeConfig | None = None) -> Params:
         found = assemble(params, arch.input_shape, arch.n_classes)
     except (KeyError, RecordError) as error:
         raise NotInSpaceError(f"the space has no such network: {error}") from error
-    if found.arch != arch or (recipe is not None and found.recipe != recipe) or not _in_range(params):
+    within = all(dimension.holds(params[dimension.name]) for dimension in DIMENSIONS)
+    if found.arch != arch or (recipe is not None and found.recipe != recipe) or not within:
         raise NotInSpaceError("the space has no such network or recipe")
     return params
 
@@ -220,6 +233,7 @@ def _stage_params(stage: Stage, number: int, *, last: bool) -> Params:
     widths = [block.out_channels for block in blocks for _ in range(1 + (block.kind == "residual"))]
     params[f"{at}.depth"] = len(widths)
     params |= {f"{at}.width.{j}": width for j, width in enumerate(widths, start=1)}
+    params[f"{at}.kernel"] = max((block.kernel_size for block in blocks), default=3)
     params[f"{at}.kind"] = max(kinds, key=("conv", "separable", "residual").index, default="conv")
     if "residual" not in kinds:
         params[f"{at}.padded"] = sum(block.padding == "same" for block in blocks)
@@ -237,14 +251,36 @@ def _head_params(head: Head) -> Params:
 
 def _recipe_params(recipe: RecipeConfig) -> Params:
     augmentation = recipe.augmentation
-    own = {name: getattr(recipe, name) for name in ("lr", "batch_size", "label_smoothing", "weight_decay")}
+    own = {name: getattr(recipe, name) for name in ("optimizer", "batch_size", "label_smoothing")}
+    own |= {f"{recipe.optimizer}.{name}": getattr(recipe, name) for name in ("lr", "weight_decay")}
     return own | {name: getattr(augmentation, name) for name in ("rotation", "shift", "scale", "shear")}
 
 
-def _in_range(params: Params) -> bool:
-    return all(
-        params[d.name] in d.choices if isinstance(d, Choice) else d.low <= params[d.name] <= d.high for d in DIMENSIONS
-    )
+# What was found before (studies/README.md), by stage: separable convolutions, padded, behind a plain one. The narrower
+# ones are for smaller budgets.
+_START_WIDTHS = (
+    ((8, 16), (26, 26, 26), (34, 34, 34)),
+    ((8, 14), (22, 22, 22), (28, 28, 28)),
+    ((6, 10), (18, 18, 18), (22, 22, 22)),
+    ((5, 8), (11, 11, 11), (14, 14, 14)),
+    ((4, 5), (7, 7, 7), (8, 8, 8)),
+)
+
+
+def starting_points() -> list[tuple[str, Params]]:
+    """Points of our own to try first, by name, the largest first: one family of networks, each with two recipes."""
+    found = []
+    for widths in _START_WIDTHS:
+        network: Params = {"stages": len(widths), "rotation": 9.0, "shift": 0.06, "scale": 0.06}
+        for i, stage in enumerate(widths, start=1):
+            at = f"stages.{i}"
+            network |= {f"{at}.width.{conv}": width for conv, width in enumerate(stage, start=1)}
+            padded = len(stage) - (i == 1)
+            network |= {f"{at}.depth": len(stage), f"{at}.padded": padded, f"{at}.kind": "separable"}
+        found += [
+            (f"separable-{optimizer}", DEFAULTS | network | {"optimizer": optimizer}) for optimizer in ("sgd", "adamw")
+        ]
+    return found
 
 
 def baseline_params(input_shape: tuple[int, int, int], n_classes: int) -> dict[str, Params]:

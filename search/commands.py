@@ -1,10 +1,13 @@
-"""The commands that read a study again, or none at all: report, export, describe, space, dashboard."""
+"""The commands on a study that is there, or on none: report, export, confirm, null, describe, space, dashboard."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 
@@ -12,75 +15,122 @@ import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.spec import ArchSpec
-from objective import weights_path
-from search.config import FailureError, InputError, SearchConfig
-from search.data import Dataset, load_dataset
+from search import retrain
+from search.config import ConfirmConfig, FailureError, InputError, SearchConfig
+from search.data import load_dataset
 from search.describe import describe_baseline, describe_json, layer_table
-from search.export import export_model, source_from_trial
+from search.export import ModelSource, export_model, source_from_confirmation, source_from_trial
 from search.feasibility import describe_limits, feasibility_report, survey
-from search.place import Place
-from search.report import summarise, terminal_report, write_report
+from search.importance import importances
+from search.place import Place, make_folder, only_one
+from search.recorded import weights_path
+from search.report import StudySummary, summarise, terminal_report, write_report
+from search.retrain import Retrainer, repeats_of
 from search.study import SETTINGS, load_study, open_storage
-from search.trials import TrialRecord, ranked, read_trials
+from search.trials import TrialRecord, finished_trial, read_trials
 
 NOTICE = "notice"
 
 
-def conclude(study: optuna.Study, config: SearchConfig, place: Place, data: Dataset | None = None) -> int:
-    """Write and print a study's report; with its data at hand, export the winner first."""
+def conclude(study: optuna.Study, config: SearchConfig, place: Place, *, with_export: bool) -> int:
+    """Write and print a study's report; before that, if wanted, export its winner."""
     records = read_trials(study.get_trials(deepcopy=False))
-    best = ranked(records)
+    summary = summary_of(study, config, place, records)
     winner = place.folder / "winner"
     failure: Exception | None = None
-    if best and data is not None:
-        weights = weights_path(place.folder / "weights", best[0].number)
+    # The weights of an adopted trial lie with the study that it was trained in.
+    if with_export and summary.winner and (summary.confirmation or summary.winner.origin is None):
         try:
-            export_model(source_from_trial(best[0], config, str(place.name), weights), data, winner)
+            card = _export_winner(summary, place, winner)[1]
+            summary = replace(summary, test_accuracy=card["accuracy"]["file_on_test"])
         except (InputError, FailureError) as error:
             failure = error  # the report of hours of work does not depend on it
-    card = json.loads((winner / "card.json").read_text()) if (winner / "card.json").is_file() else None
-    notice = study.user_attrs.get(NOTICE, "")
-    summary = summarise(str(place.name), config, records, notice=notice, winner_card=card)
     write_report(summary, records, place.folder)
-    made = ["report.md", "trials.csv", *(["winner/model.py"] if card else [])]
+    made = ["report.md", "trials.csv", *(["winner/model.py"] if (winner / "card.json").is_file() else [])]
     print(f"\n{terminal_report(summary)}\n\nWritten to {place.folder}: {', '.join(made)}")
     if failure:
         raise failure
     return 0
 
 
+def summary_of(study: optuna.Study, config: SearchConfig, place: Place, records: Sequence[TrialRecord]) -> StudySummary:
+    """What a study found, from its trials and what else is on disk."""
+    repeats, plan = repeats_of(place)
+    card = place.folder / "winner" / "card.json"
+    return summarise(
+        str(place.name),
+        config,
+        records,
+        notice=study.user_attrs.get(NOTICE, ""),
+        winner_card=json.loads(card.read_text()) if card.is_file() else None,
+        repeats=repeats,
+        plan=plan,
+        importances=importances(study),
+    )
+
+
+def _export_winner(summary: StudySummary, place: Place, target: Path) -> tuple[ModelSource, dict[str, Any]]:
+    """Export the confirmed network, or, where nothing was confirmed, the best trial's; it and its card."""
+    config, found = summary.config, summary.confirmation
+    if found:
+        weights = weights_path(place.folder / "repeats", found.network.number)
+        source = source_from_confirmation(found, config, summary.name, weights)
+    elif summary.winner:
+        weights = weights_path(place.folder / "weights", summary.winner.number)
+        source = source_from_trial(summary.winner, config, summary.name, weights)
+    else:
+        raise InputError("this study has no finished trial yet")
+    return source, export_model(source, load_dataset(replace(config.data, select_on=source.scored_on)), target)
+
+
 def report(place: Place) -> int:
     """The report of a study, again, from what is on disk."""
-    study = _existing(place)
-    return conclude(study, _config(study), place)
+    study = existing(place)
+    return conclude(study, config_of(study), place, with_export=False)
 
 
 def export(place: Place, data_dir: str, number: int | None, target: Path | None) -> int:
     """Write the winner, or finished trial `number`, as a stand-alone model."""
-    study = _existing(place)
-    config = _config(study, data_dir)
-    record = _chosen(read_trials(study.get_trials(deepcopy=False)), number)
-    weights = weights_path(place.folder / "weights", record.number)
-    source = source_from_trial(record, config, str(place.name), weights)
-    target = target or place.folder / ("winner" if number is None else f"trial-{number}")
-    export_model(source, load_dataset(config.data), target)
-    print(f"trial {record.number}, {record.n_params:,} parameters, accuracy {record.value:.2%}: {target}")
+    study = existing(place)
+    config = config_of(study, data_dir)
+    records = read_trials(study.get_trials(deepcopy=False))
+    if number is None:
+        target = target or place.folder / "winner"
+        source, _ = _export_winner(summary_of(study, config, place, records), place, target)
+    else:
+        record = finished_trial(records, number)
+        target = target or place.folder / f"trial-{number}"
+        weights = weights_path(place.folder / "weights", record.number)
+        source = source_from_trial(record, config, str(place.name), weights)
+        export_model(source, load_dataset(config.data), target)
+    n_params = compute_cost(source.arch).n_params
+    print(f"trial {source.trial}, {n_params:,} parameters, {source.result}: {target}")
     return 0
 
 
-def _chosen(records: list[TrialRecord], number: int | None) -> TrialRecord:
-    finished = ranked(records)
-    if not finished:
-        raise InputError("this study has no finished trial yet")
-    if number is None:
-        return finished[0]
-    for record in finished:
-        if record.number == number:
-            return record
-    raise InputError(f"trial {number} is not a finished one; those are {', '.join(str(r.number) for r in finished)}")
+def confirm(place: Place, data_dir: str, confirming: ConfirmConfig, engine: str, n_workers: int) -> int:
+    """Train the best trials of a study again on fresh seeds; report and export what that shows."""
+    study = existing(place)
+    config = config_of(study, data_dir)
+    n_scored = len(load_dataset(config.data).scored)
+    make_folder(place.folder)
+    with only_one(place):
+        retrain.confirm(Retrainer(place, config, engine, n_workers), study, confirming, n_scored)
+        return conclude(study, config, place, with_export=True)
 
 
-def _existing(place: Place) -> optuna.Study:
+def null(place: Place, data_dir: str, number: int | None, n: int, engine: str, n_workers: int) -> int:
+    """Measure how far trainings of one configuration differ by their seed; report it."""
+    study = existing(place)
+    config = config_of(study, data_dir)
+    load_dataset(config.data)  # what is wrong with it is to be said here, not by a worker
+    make_folder(place.folder)
+    with only_one(place):
+        retrain.measure_noise(Retrainer(place, config, engine, n_workers), study, number, n)
+        return conclude(study, config, place, with_export=False)
+
+
+def existing(place: Place) -> optuna.Study:
     """The study at `place`; a database that is not there is not created."""
     path = place.sqlite_path
     if path is not None and not path.is_file():
@@ -88,7 +138,13 @@ def _existing(place: Place) -> optuna.Study:
     return load_study(open_storage(place.url), str(place.name))
 
 
-def _config(study: optuna.Study, data_dir: str = "data") -> SearchConfig:
+def kind_of(place: Place) -> str:
+    """What the study at `place` is of: "search", or "baselines"."""
+    return str(existing(place).user_attrs.get(SETTINGS, {}).get("kind", "search"))
+
+
+def config_of(study: optuna.Study, data_dir: str = "data") -> SearchConfig:
+    """The settings that a study was made with. Raises InputError."""
     settings = study.user_attrs.get(SETTINGS)
     if settings is None:
         raise InputError(f"study {study.study_name!r} was not made by this program")

@@ -13,7 +13,7 @@ SCHEDULES = ("constant", "onecycle", "step")
 INTERPOLATIONS = ("nearest", "bilinear")
 SCORES = ("last", "best", "last3")
 SELECT_ON = ("test", "val")
-SAMPLERS = ("tpe", "random")
+SAMPLERS = ("tpe", "random", "evolve")
 ENGINES = ("auto", "native", "torch")
 PRUNERS = ("median", "none")
 
@@ -158,6 +158,19 @@ class DataConfig(Record):
     def __post_init__(self) -> None:
         check_types(self)
         check_choice("select-on", self.select_on, SELECT_ON)
+
+
+@dataclass(frozen=True)
+class ConfirmConfig(Record):
+    """How the winner is confirmed: the `top` best trials from `seeds` fresh seeds each, then the best of them again."""
+
+    top: int = 5
+    seeds: int = 5
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check_range("trials to confirm", self.top, 1)
+        check_range("seeds to confirm with", self.seeds, 1)
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,13 @@ from torch import Tensor
 
 from search.config import DataConfig, InputError
 from search.idx import IdxFiles, UnavailableError
+from search.writers import read_writers
 
-# Part of the training images that is held out for `select_on == "val"`: 10,000 of MNIST's 60,000.
+# Part of the training images that is held out for `select_on == "val"`: about 10,000 of MNIST's 60,000.
 VAL_PARTS = 6
-# Of the two fixed splits. Another seed makes other data sets: results before and after are not comparable.
+# How they are chosen. Results on one kind of split do not compare with those on the other.
+STRATIFIED, WRITER_DISJOINT = "stratified", "stratified and writer-disjoint"
+# Of the fixed splits. Another seed makes other data sets: results before and after are not comparable.
 SPLIT_SEED = 0
 
 
@@ -42,6 +45,7 @@ class Dataset:
     val         held out of the training images, or None where the search is scored on the test set
     mean, std   per channel, of `train.images` scaled to [0, 1]
     checksum    SHA-256 of all images and labels, whatever is held out
+    held_out    how the validation images were chosen, STRATIFIED or WRITER_DISJOINT; empty where there are none
     """
 
     name: str
@@ -52,6 +56,7 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     checksum: str
+    held_out: str = ""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -72,11 +77,17 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Definition:
-    """What is known of a data set before it is read. `load` takes the data directory and returns (train, test)."""
+    """What is known of a data set before it is read.
+
+    load       takes the data directory and returns (train, test)
+    writers    takes the data directory and the training labels, (N,), and returns who wrote each training image, int64
+               (N,), or None where that is not known
+    """
 
     input_shape: tuple[int, int, int]
     classes: tuple[str, ...]
     load: Callable[[Path], tuple[Split, Split]]
+    writers: Callable[[Path, Tensor], Tensor | None] = lambda _root, _labels: None
 
     @property
     def n_classes(self) -> int:
@@ -111,25 +122,37 @@ def resolve_auto(config: DataConfig) -> tuple[DataConfig, str | None]:
 def load_dataset(config: DataConfig) -> Dataset:
     """Read, verify and split a data set; MNIST is downloaded where it is absent.
 
+    Where the writers of the images are known, none of them has images in both the validation and the training images.
     Raises InputError for an unknown name and for files that are wrong, unreadable, or absent and not to be downloaded.
     """
     known = definition(config.dataset)
-    train, test = known.load(Path(config.directory).expanduser())
+    root = Path(config.directory).expanduser()
+    train, test = known.load(root)
     checksum = _checksum(train, test)
-    val = None
+    val, held_out = None, ""
     if config.select_on == "val":
-        train, val = _hold_out(train, len(train) // VAL_PARTS)
+        writers = known.writers(root, train.labels)
+        held_out = STRATIFIED if writers is None else WRITER_DISJOINT
+        train, val = _hold_out(train, VAL_PARTS, writers)
     mean, std = _channel_statistics(train.images)
-    return Dataset(config.dataset, known.classes, train, val, test, mean, std, checksum)
+    return Dataset(config.dataset, known.classes, train, val, test, mean, std, checksum, held_out)
 
 
-def _hold_out(split: Split, size: int) -> tuple[Split, Split]:
-    """Split off `size` images, stratified by class and always the same; both parts keep the original order."""
-    from sklearn.model_selection import train_test_split
+def _hold_out(split: Split, n_parts: int, writers: Tensor | None = None) -> tuple[Split, Split]:
+    """Split off one of `n_parts`, stratified by class and always the same; both parts keep the original order.
 
-    kept, held_out = train_test_split(
-        range(len(split)), test_size=size, stratify=split.labels.numpy(), random_state=SPLIT_SEED
-    )
+    With `writers`, (N,), each has all images in one part; classes and size are then met as nearly as that allows.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+
+    labels = split.labels.numpy()
+    if writers is None:
+        kept, held_out = train_test_split(
+            range(len(split)), test_size=len(split) // n_parts, stratify=labels, random_state=SPLIT_SEED
+        )
+    else:
+        folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=SPLIT_SEED)
+        kept, held_out = next(folds.split(labels, labels, groups=writers.numpy()))
     return split.take(torch.tensor(sorted(kept))), split.take(torch.tensor(sorted(held_out)))
 
 
@@ -168,7 +191,7 @@ def _load_digits(_: Path) -> tuple[Split, Split]:
     # The small constant settles exact halves, which rounding errors would decide differently on different machines.
     images = torch.nn.functional.pad((images + 1e-6).round().to(torch.uint8), (4, 4, 4, 4))
     everything = Split(images, torch.from_numpy(digits.target).long())
-    return _hold_out(everything, len(everything) // 5)
+    return _hold_out(everything, n_parts=5)
 
 
 # Yann LeCun's MNIST, http://yann.lecun.com/exdb/mnist, uncompressed.
@@ -184,6 +207,6 @@ _MNIST = IdxFiles(
 _DIGITS = tuple("0123456789")
 
 DATASETS: Mapping[str, Definition] = {
-    "mnist": Definition((1, 28, 28), _DIGITS, partial(_load_idx, _MNIST)),
+    "mnist": Definition((1, 28, 28), _DIGITS, partial(_load_idx, _MNIST), read_writers),
     "digits": Definition((1, 28, 28), _DIGITS, _load_digits),
 }

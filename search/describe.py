@@ -35,6 +35,12 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str)
     return "\n".join(layout.format(*line).rstrip() for line in lines)
 
 
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
+    """The same in Markdown."""
+    rule = ["---:" if side == ">" else "---" for side in align]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+
+
 def wrapped(text: str, indent: str = "", hanging: str = "  ") -> str:
     """Text in lines of at most TEXT_WIDTH columns: the first behind `indent`, the others behind `indent + hanging`."""
     # textwrap breaks at ASCII spaces only, so that a number keeps its percent sign.

@@ -33,6 +33,10 @@ class IntRange:
     def __str__(self) -> str:
         return f"{self.low} to {self.high}{', log scale' if self.log else ''}"
 
+    def holds(self, value: Any) -> bool:
+        """Whether it can take that value."""
+        return bool(self.low <= value <= self.high)
+
     def suggest(self, trial: SuggestsValues) -> int:
         """Ask the trial for a value."""
         return trial.suggest_int(self.name, self.low, self.high, log=self.log)
@@ -59,6 +63,10 @@ class FloatRange:
     def __str__(self) -> str:
         return f"{self.low:g} to {self.high:g}{', log scale' if self.log else ''}"
 
+    def holds(self, value: Any) -> bool:
+        """Whether it can take that value."""
+        return bool(self.low <= value <= self.high)
+
     def suggest(self, trial: SuggestsValues) -> float:
         """Ask the trial for a value."""
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
@@ -80,6 +88,10 @@ class Choice:
 
     def __str__(self) -> str:
         return " | ".join(map(str, self.choices))
+
+    def holds(self, value: Any) -> bool:
+        """Whether it can take that value."""
+        return value in self.choices
 
     def suggest(self, trial: SuggestsValues) -> Any:
         """Ask the trial for a value."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
 
 from search.config import SearchConfig
+from search.confirm import NoiseFloor
 from search.dimensions import Choice, FloatRange, IntRange
+from search.statistics import expected_maximum
 from search.trials import TrialRecord
 from space import DIMENSIONS, assemble
 
@@ -20,46 +21,61 @@ RUN_TO_RUN_SD = 0.0005
 END_SHARE = 0.01
 
 
-def doubts(config: SearchConfig, finished: Sequence[TrialRecord], last_improved: int) -> tuple[str, ...]:
-    """What speaks against the first of `finished`, the winner. last_improved: the trial that first had its value."""
-    ends = ", ".join(_values_on_range_ends(finished[0]))
+def doubts(
+    config: SearchConfig,
+    finished: Sequence[TrialRecord],
+    last_improved: int,
+    winner: TrialRecord,
+    noise: NoiseFloor | None = None,
+) -> tuple[str, ...]:
+    """What speaks against the winner among `finished`, which are ranked. last_improved: the trial with the best value.
+
+    noise: as measured; None: as expected of an accuracy like the best one.
+    """
+    ends = ", ".join(_values_on_range_ends(winner))
     return (
-        _selection_doubt(config, len(finished)),
-        _noise_doubt(config, [record.value or 0.0 for record in finished]),
+        _selection_doubt(config, len(finished), noise),
+        _noise_doubt(config, [record.value or 0.0 for record in finished], noise),
         *([f"Winning values on the end of their range, so that better ones may lie outside: {ends}."] if ends else []),
         f"Finished trials: {len(finished)}, in a space of {len(DIMENSIONS)} dimensions; the best value was last "
         f"improved by trial {last_improved}.",
     )
 
 
-def _selection_doubt(config: SearchConfig, n_finished: int) -> str:
+def _selection_doubt(config: SearchConfig, n_finished: int, noise: NoiseFloor | None) -> str:
     images = SELECTED_ON[config.data.select_on]
     epochs = " and their epochs" if config.score == "best" else ""
     luck = ""
-    if config.data.dataset == "mnist":
-        points = 100 * RUN_TO_RUN_SD * _expected_maximum(n_finished)
+    sd = _sd(config, noise)
+    if sd is not None:
+        points = 100 * sd * expected_maximum(n_finished)
         luck = f" Were all of them equally good, the best would still stand about {points:.2f} points above their mean."
     return (
-        f"Selected on {images}: the winner's accuracy there is the maximum over all finished trials{epochs} "
-        f"({n_finished}, one seed each), so it is optimistic.{luck}"
+        f"Selected on {images}: the best accuracy of the search is the maximum over all finished trials{epochs} "
+        f"({n_finished}, one seed each), so it is optimistic.{luck} Fresh seeds take out that luck, but not that every "
+        "candidate was judged by the same images."
     )
 
 
-def _expected_maximum(n: int) -> float:
-    """Of n draws from the standard normal distribution, by Blom's approximation (1958): 2.50 for n = 100."""
-    return NormalDist().inv_cdf((n - 0.375) / (n + 0.25))
+def _sd(config: SearchConfig, noise: NoiseFloor | None) -> float | None:
+    """Of one accuracy, from seed to seed, where it is known."""
+    return noise.accuracy.sd if noise else RUN_TO_RUN_SD if config.data.dataset == "mnist" else None
 
 
-def _noise_doubt(config: SearchConfig, values: Sequence[float]) -> str:
+def _noise_doubt(config: SearchConfig, values: Sequence[float], noise: NoiseFloor | None) -> str:
+    sd = _sd(config, noise)
+    if sd is None:
+        return f"How far the accuracy differs from seed to seed on {config.data.dataset} has not been measured."
+    where = (
+        f"measured here: trial {noise.trial}, {noise.accuracy.n} seeds"
+        if noise
+        else "measured on MNIST: one network of 7,694 parameters, 15 epochs, five seeds"
+    )
     # A little more, for values that differ by exactly one standard deviation but for rounding.
-    n_near = sum(values[0] - value <= RUN_TO_RUN_SD + 1e-9 for value in values[1:])
-    dataset = config.data.dataset
+    n_near = sum(values[0] - value <= sd + 1e-9 for value in values[1:])
     return (
-        f"Other finished trials within {100 * RUN_TO_RUN_SD:.2f} points of the winner, one standard deviation from run "
-        "to run (measured on MNIST: one network of 7,694 parameters, 15 epochs, five seeds): "
-        f"{n_near} of {len(values) - 1}."
-        + (" Which of them is best is undecided." if n_near else "")
-        + ("" if dataset == "mnist" else f" The noise on {dataset} has not been measured.")
+        f"Other finished trials within {100 * sd:.2f} points of the best, one standard deviation from run to run "
+        f"({where}): {n_near} of {len(values) - 1}." + (" Which of them is best is undecided." if n_near else "")
     )
 
 

@@ -27,9 +27,10 @@ from models.cost import compute_cost
 from search.config import FailureError, InputError
 from search.data import Dataset, Split
 from search.model_source import model_source
-from search.trained_model import ModelSource, source_from_trial
+from search.train import training_device
+from search.trained_model import ModelSource, source_from_confirmation, source_from_trial
 
-__all__ = ["ExportMismatchError", "ModelSource", "export_model", "source_from_trial"]
+__all__ = ["ExportMismatchError", "ModelSource", "export_model", "source_from_confirmation", "source_from_trial"]
 
 
 class ExportMismatchError(FailureError):
@@ -67,8 +68,8 @@ def _check_data(source: ModelSource, data: Dataset) -> None:
             f"the network takes {arch.input_shape} and tells {arch.n_classes} classes apart, but {data.name} has "
             f"{data.input_shape} and {data.n_classes}"
         )
-    if (source.select_on == "val") != (data.val is not None):
-        raise InputError(f"the network was selected on {source.select_on}; load {data.name} split for that")
+    if (source.scored_on == "val") != (data.val is not None):
+        raise InputError(f"the network was scored on {source.scored_on}; load {data.name} split for that")
 
 
 def _check_place(folder: Path) -> None:
@@ -112,7 +113,7 @@ def _measure(folder: Path, source: ModelSource, data: Dataset) -> dict[str, floa
     """Accuracy of the written files on the scored split and on test. Raises ExportMismatchError."""
     module = _load_module(folder / "model.py")
     # Where the search trains if it can: another kind of processor rounds otherwise, which can change an answer.
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = training_device()
     net = module.load().to(device)
 
     def accuracy(split: Split) -> float:
@@ -121,7 +122,7 @@ def _measure(folder: Path, source: ModelSource, data: Dataset) -> dict[str, floa
     scored = accuracy(data.scored)
     if scored != source.state_accuracy:
         raise ExportMismatchError(
-            f"the exported files reach {scored:.4%} on {source.select_on}, recorded was {source.state_accuracy:.4%}: "
+            f"the exported files reach {scored:.4%} on {source.scored_on}, recorded was {source.state_accuracy:.4%}: "
             "these are other weights or data than in the training, or another kind of processor"
         )
     return {"scored": scored, "test": scored if data.val is None else accuracy(data.test)}
@@ -155,18 +156,19 @@ def _card(source: ModelSource, data: Dataset, accuracy: Mapping[str, float], fol
         "limits": {"max_params": source.max_params, "epochs": source.epochs},
         "accuracy": {
             "select_on": source.select_on,
+            "scored_on": source.scored_on,
             "note": source.selection_note,
             "score": source.score,
             "epoch_rule": source.epoch_rule,
             "recorded": source.accuracy,
             "file_on_scored": accuracy["scored"],
             "file_on_test": accuracy["test"],
-            "test_note": "selected on test" if data.val is None else "read once, for this export, after the selection",
+            "test_note": _test_note(source),
             "last_epoch_train": last["train_accuracy"],
             "last_epoch_scored": last["accuracy"],
         },
         "seed": source.seed,
-        "epochs": len(source.curve),
+        "epochs": source.curve[-1]["epoch"],
         "precision": source.precision,
         # With every default, so that the card needs no version of this project to be read.
         "arch": asdict(source.arch),
@@ -183,8 +185,15 @@ def _card(source: ModelSource, data: Dataset, accuracy: Mapping[str, float], fol
         "sha256": {
             name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.py", "weights.pt")
         },
-        "extra": dict(source.extra),
+        "confirmation": source.confirmation.facts() if source.confirmation else None,
     }
+
+
+def _test_note(source: ModelSource) -> str:
+    if source.select_on == "test":
+        return "selected on test"
+    when = "for this export" if source.scored_on == "val" else "after the last epoch of this training"
+    return f"read once, {when}, after the selection"
 
 
 _PACKAGES = ("torch", "torchvision", "optuna")
@@ -224,6 +233,6 @@ def _readme(source: ModelSource, data: Dataset, accuracy: Mapping[str, float]) -
         dataset=data.name,
         origin=origin,
         result=source.result,
-        note=source.selection_note + test,
+        note=" ".join(filter(None, (source.evidence, source.selection_note + test))),
         shape=", ".join(map(str, source.arch.input_shape)),
     )

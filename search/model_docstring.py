@@ -19,7 +19,9 @@ def model_docstring(source: ModelSource, data: Dataset) -> str:
     sections = {
         "Target": f"At most {source.max_params:,} parameters; training on {data.name} for at most {source.epochs} "
         f"epoch{'s' if source.epochs > 1 else ''}; the search maximised accuracy on {SPLIT_NAMES[source.select_on]}.",
-        "Result": f"{cost.n_params:,} parameters; {source.result}. {source.selection_note}",
+        "Result": " ".join(
+            filter(None, (f"{cost.n_params:,} parameters; {source.result}.", source.evidence, source.selection_note))
+        ),
         "Analysis": _analysis(source, cost),
     }
     paragraphs = [f"{title}\n{_wrapped(text)}" for title, text in sections.items()]
@@ -54,7 +56,7 @@ def _analysis(source: ModelSource, cost: Cost) -> str:
         f"{cost.receptive_field} at the logits, of images of {height}x{width}. "
         f"Parameters by part: {_shares(cost)}; the largest layer is {heaviest.name} with {heaviest.n_params:,}. "
         f"In the last epoch {last['train_accuracy']:.2%} of the training images were right, augmented and while "
-        f"the weights moved, and {last['accuracy']:.2%} of {SPLIT_NAMES[source.select_on]} after it: "
+        f"the weights moved, and {last['accuracy']:.2%} of {SPLIT_NAMES[source.scored_on]} after it: "
         f"a gap of {gap:+.2f} points."
     )
 

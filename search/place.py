@@ -68,6 +68,16 @@ def make_folder(folder: Path) -> None:
         raise InputError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file; it is the old one or the new one, never a part."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 @contextmanager
 def only_one(place: Place) -> Iterator[None]:
     """Hold the study for this process; on a shared server, where many work on one study, there is nothing to hold."""

@@ -42,12 +42,18 @@ def _processor() -> str:
 
 
 def _revision() -> str | None:
-    """The git commit of this code, with "+changes" where files differ from it; None outside a checkout."""
+    """The git commit of this code, with "+changes" where files differ from it; None outside a checkout.
+
+    Studies are left out: a study that comes with the repository is changed by being run.
+    """
     root = Path(__file__).resolve().parent.parent
     try:
         commit, status = (
             subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout
-            for arguments in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+            for arguments in (
+                ("rev-parse", "HEAD"),
+                ("status", "--porcelain", "--untracked-files=no", "--", ".", ":!studies"),
+            )
         )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from search.describe import text_table, wrapped
+from search.place import write_whole
+from search.report_evidence import (
+    CONTENDER_ALIGN,
+    CONTENDER_COLUMNS,
+    CONTENDER_RULE,
+    contender_rows,
+    noise_lines,
+)
 from search.report_markdown import markdown_report
 from search.report_parts import (
     BASELINE_ALIGN,
@@ -45,7 +52,9 @@ _COLUMNS = {
     "precision": str,
     "engine": str,
     "baseline": str,
+    "start": str,
     "repeats": int,
+    "origin": str,
 }
 
 
@@ -55,12 +64,25 @@ def terminal_report(summary: StudySummary) -> str:
         *([wrapped(f"*** {summary.notice}", hanging="    ")] if summary.notice else []),
         "\n".join(map(wrapped, (f"Study {summary.name}", *headline(summary)))),
         _section("Winner", _winner_lines(summary)),
+        *_evidence_sections(summary),
         *([_section("Top ten", _table_lines(TOP_COLUMNS, top_rows(summary), TOP_ALIGN))] if summary.top else []),
         _section("Hand-designed networks", _table_lines(BASELINE_COLUMNS, baseline_rows(summary), BASELINE_ALIGN)),
         wrapped(BASELINE_RULE, indent="  ", hanging=""),
         _section("Proposals", [wrapped(line, indent="  ") for line in proposal_lines(summary)]),
     ]
     return "\n\n".join(sections)
+
+
+def _evidence_sections(summary: StudySummary) -> list[str]:
+    sections = []
+    if summary.confirmation:
+        rows = contender_rows(summary.confirmation)
+        sections.append(_section("Confirmation", _table_lines(CONTENDER_COLUMNS, rows, CONTENDER_ALIGN)))
+        sections.append(wrapped(CONTENDER_RULE, indent="  ", hanging=""))
+    if summary.noise:
+        lines = noise_lines(summary.noise, summary.top, summary.confirmation)
+        sections.append(_section("Noise floor", [wrapped(line, indent="  ") for line in lines]))
+    return sections
 
 
 def _section(title: str, lines: Iterable[str]) -> str:
@@ -99,14 +121,5 @@ def _column(values: list[object], kind: type) -> pd.api.extensions.ExtensionArra
 def write_report(summary: StudySummary, records: Iterable[TrialRecord], folder: Path) -> None:
     """Write report.md and trials.csv; either file is the old one or the new one, never a part."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "report.md", markdown_report(summary))
-    _write(folder / "trials.csv", trials_table(records).to_csv(index=False))
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(folder / "report.md", markdown_report(summary))
+    write_whole(folder / "trials.csv", trials_table(records).to_csv(index=False))

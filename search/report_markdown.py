@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from models.cost import compute_cost
 from search.config import RecipeConfig
-from search.describe import LEGEND, layer_table, percent
+from search.describe import LEGEND, layer_table, markdown_table, percent
+from search.report_evidence import (
+    CONTENDER_ALIGN,
+    CONTENDER_COLUMNS,
+    CONTENDER_RULE,
+    contender_rows,
+    noise_lines,
+)
 from search.report_parts import (
     BASELINE_ALIGN,
     BASELINE_COLUMNS,
@@ -24,6 +31,16 @@ from search.report_parts import (
 )
 from search.summary import StudySummary
 from search.trials import TrialRecord
+
+N_IMPORTANCES = 15
+IMPORTANCE_RULE = (
+    "Importance: how far the values of the better trials differ from those of all (PED-ANOVA), as a share of all "
+    "dimensions together. Where the sampler tried little, little can show."
+)
+CORRELATION_RULE = (
+    "Spearman's, between the accuracy after that epoch and after the last, over the finished trials. Trials that were "
+    "stopped early are missing, so among all trials it would be higher."
+)
 
 _SCORED = {
     "test": "Every network is trained on all training images and scored on the test set after every epoch; the test "
@@ -42,16 +59,18 @@ def markdown_report(summary: StudySummary) -> str:
         _bullets(headline(summary)),
         "## Winner",
         *(_winner_blocks(summary) if summary.winner else [NO_WINNER]),
+        *_evidence_blocks(summary),
         "## Top ten",
-        _table(TOP_COLUMNS, top_rows(summary), TOP_ALIGN) if summary.top else NO_WINNER,
+        markdown_table(TOP_COLUMNS, top_rows(summary), TOP_ALIGN) if summary.top else NO_WINNER,
         "## Hand-designed networks",
-        _table(BASELINE_COLUMNS, baseline_rows(summary), BASELINE_ALIGN),
+        markdown_table(BASELINE_COLUMNS, baseline_rows(summary), BASELINE_ALIGN),
         BASELINE_RULE,
         "## What to doubt",
         _bullets(summary.doubts or [NO_WINNER]),
         "## How it was measured",
         _bullets([*_method(summary), *proposal_lines(summary)]),
         *_progress_blocks(summary),
+        *_search_blocks(summary),
         *(_detail_blocks(summary.winner) if summary.winner else []),
         "## How to repeat it",
         f"```\n{_command(summary)}\n```",
@@ -65,17 +84,23 @@ def _bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
-    rule = ["---:" if side == ">" else "---" for side in align]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
-
-
 def _facts_table(title: str, facts: Mapping[str, str]) -> str:
-    return _table((title, ""), list(facts.items()), "<<")
+    return markdown_table((title, ""), list(facts.items()), "<<")
 
 
 def _winner_blocks(summary: StudySummary) -> list[str]:
     return [_facts_table("winner", winner_facts(summary)), f"In the architecture, {LEGEND}."]
+
+
+def _evidence_blocks(summary: StudySummary) -> list[str]:
+    blocks = []
+    if summary.confirmation:
+        rows = contender_rows(summary.confirmation)
+        blocks += ["## Confirmation", markdown_table(CONTENDER_COLUMNS, rows, CONTENDER_ALIGN), CONTENDER_RULE]
+    if summary.noise:
+        lines = noise_lines(summary.noise, summary.top, summary.confirmation)
+        blocks += ["## Noise floor", _bullets(lines)]
+    return blocks
 
 
 def _method(summary: StudySummary) -> list[str]:
@@ -94,7 +119,22 @@ def _progress_blocks(summary: StudySummary) -> list[str]:
     if not summary.improvements:
         return []
     rows = [(str(record.number), percent(record.value)) for record in summary.improvements]
-    return ["## Best so far", _table(("trial", "accuracy"), rows, ">>")]
+    return ["## Best so far", markdown_table(("trial", "accuracy"), rows, ">>")]
+
+
+def _search_blocks(summary: StudySummary) -> list[str]:
+    blocks = []
+    if summary.importances:
+        rows = [(name, f"{share:.3f}") for name, share in list(summary.importances.items())[:N_IMPORTANCES]]
+        blocks += ["## What mattered", markdown_table(("dimension", "importance"), rows, "<>"), IMPORTANCE_RULE]
+    if summary.correlations:
+        rows = [(str(epoch), f"{value:.2f}") for epoch, value in summary.correlations.items()]
+        blocks += [
+            "## How early a result shows",
+            markdown_table(("epoch", "rank correlation"), rows, ">>"),
+            CORRELATION_RULE,
+        ]
+    return blocks
 
 
 def _detail_blocks(winner: TrialRecord) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from search.config import SearchConfig
 from search.describe import architecture_line, percent
 from search.doubts import SELECTED_ON
+from search.report_evidence import winner_evidence
 from search.summary import BaselineResult, StudySummary
 from search.trials import TrialRecord
 
@@ -51,7 +52,9 @@ def winner_facts(summary: StudySummary) -> dict[str, str]:
     facts = {"trial": str(winner.number)}
     facts |= {"hand-designed": winner.baseline} if winner.baseline else {}
     facts["accuracy"] = f"{percent(winner.value)}, selected on {SELECTED_ON[config.data.select_on]}"
-    if summary.test_accuracy is not None and config.data.select_on != "test":
+    if summary.confirmation:
+        facts |= winner_evidence(summary.confirmation, SELECTED_ON[config.data.select_on])
+    elif summary.test_accuracy is not None and config.data.select_on != "test":
         facts["on test"] = f"{percent(summary.test_accuracy)}, on images that the search never saw"
     if winner.n_params is not None:
         slack = config.max_params - winner.n_params
@@ -98,6 +101,7 @@ def proposal_lines(summary: StudySummary) -> list[str]:
         f"feasible / proposed: {counts.feasible:,} / {counts.proposed:,}{share}",
         f"trained: {_listed(trained)}",
         f"not trained: {_listed(not_trained)}",
+        *([f"adopted from other studies: {counts.adopted:,}"] if counts.adopted else []),
         *([f"unfinished: {_listed(unfinished)}"] if any(unfinished.values()) else []),
         f"time spent training, summed over trials: {_duration(summary.seconds)}",
     ]

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
-import torch
 
 import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from objective import Objective, refusal
 from search import kernels, provenance
-from search.commands import NOTICE, conclude
-from search.config import SearchConfig
+from search.commands import NOTICE, conclude, existing
+from search.config import ConfirmConfig, SearchConfig
 from search.data import Dataset, load_dataset, resolve_auto
 from search.feasibility import Feasibility, describe_limits, feasibility_report, survey
 from search.place import Place, make_folder, only_one
 from search.progress import Progress
+from search.retrain import Retrainer, confirm
 from search.study import (
     SETTINGS,
     StopRule,
@@ -30,27 +30,41 @@ from search.study import (
     open_study,
     requeue_lost,
 )
-from search.train import engine_for
-from search.workers import Task, run_here, run_side_by_side
+from search.train import engine_for, training_device
+from search.warm import warm_start
+from search.workers import Task, carry_out
 
 
-def run(
-    config: SearchConfig,
-    place: Place,
-    *,
-    n_trials: int,
-    n_workers: int,
-    timeout: float | None,
-    engine: str = "auto",
-) -> int:
-    """Search, or go on searching, then report and export the winner."""
-    runs_on = _engine(engine)
+@dataclass(frozen=True)
+class Job:
+    """How far a study is taken, and with what; none of it changes what its trials are worth.
+
+    n_trials    trained candidates, in total over all restarts
+    n_workers   networks trained side by side
+    timeout     in seconds; no trial starts after it, and an unfinished study is not confirmed
+    confirming  None: the winner is not confirmed
+    warm        studies whose trials are adopted where they fit, as long as this one lacks some of its own
+    """
+
+    n_trials: int
+    n_workers: int
+    timeout: float | None = None
+    engine: str = "auto"
+    confirming: ConfirmConfig | None = None
+    warm: tuple[Place, ...] = ()
+
+
+def run(config: SearchConfig, place: Place, job: Job) -> int:
+    """Search, or go on searching; then confirm the winner, report and export it."""
+    runs_on = _engine(job.engine)
     data_config, notice = resolve_auto(config.data)
     config = replace(config, data=data_config)
     place = replace(place, name=_study_name(place.name, config, notice))
     if notice:
         print(f"\n*** {notice}\n", file=sys.stderr)
     data = load_dataset(config.data)
+    for other in job.warm:
+        existing(other)  # one that is not there is to be named before anything is made
     make_folder(place.folder)
     shown_url = place.shown_url
     with only_one(place):
@@ -58,21 +72,32 @@ def run(
         if notice:
             study.set_user_attr(NOTICE, notice)
         requeue_lost(study, running_are_lost=place.url.startswith("sqlite:"))
-        starts = _fitting_starts(config, data)
-        enqueue(study, starts)
+        stop = StopRule(job.n_trials)
+        # A study that has all its trials stays as it is, so that what was confirmed of it holds.
+        n_adopted = 0 if stop.is_reached(study) else warm_start(study, config, job.warm)
+        starts = fitting_starts(config, data)
+        enqueue(study, starts, "baseline")
+        enqueue(study, own_starts(config, data), "start")
         feasibility = survey(config)
-        n_workers = min(n_workers, n_trials)
+        n_workers = min(job.n_workers, job.n_trials)
         workers = f"{runs_on}; {n_workers} side by side, one thread each"
-        print(_plan(config, data, study, feasibility, len(starts), n_trials, workers, f"{place.name} in {shown_url}"))
+        print(
+            _plan(config, data, study, feasibility, len(starts), job.n_trials, workers, f"{place.name} in {shown_url}")
+        )
+        if n_adopted:
+            print(f"adopted  {n_adopted} finished trials of other studies")
         provenance.write_config(place.folder / "config.json", study.user_attrs[SETTINGS])
-        objective = Objective(config, place.folder / "weights", engine)
-        _search(objective, place, study, StopRule(n_trials), n_workers, timeout)
+        objective = Objective(config, place.folder / "weights", job.engine)
+        _search(objective, place, study, stop, n_workers, job.timeout)
         trials = study.get_trials(deepcopy=False)
         if n_trained(trials) == 0 and n_refused_in_a_row(trials) > 0:
             print(f"No proposal fits {describe_limits(config)}.\n{feasibility_report(feasibility)}", file=sys.stderr)
             print("Raise the limit, or widen the space in space.py.", file=sys.stderr)
             return 2
-        return conclude(study, config, place, data)
+        if job.confirming and stop.is_reached(study):
+            retrainer = Retrainer(place, config, job.engine, job.n_workers)
+            confirm(retrainer, study, job.confirming, len(data.scored))
+        return conclude(study, config, place, with_export=True)
 
 
 def _study_name(name: str | None, config: SearchConfig, notice: str | None) -> str:
@@ -84,15 +109,27 @@ def _study_name(name: str | None, config: SearchConfig, notice: str | None) -> s
 
 
 def _settings(config: SearchConfig, data: Dataset) -> dict[str, Any]:
-    return {**config.settings(), "data_checksum": data.checksum, "space": space.SPACE_KEY}
+    # Only where images are held out: a study selected on test has no such setting.
+    held_out = {"held_out": data.held_out} if data.held_out else {}
+    return {**config.settings(), "data_checksum": data.checksum, **held_out, "space": space.SPACE_KEY}
 
 
-def _fitting_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Params]:
+def fitting_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Params]:
     """The hand-designed networks that are points of the space and within every limit."""
     starts = space.baseline_params(data.input_shape, data.n_classes)
     return {
         name: params for name, params in starts.items() if not refusal(compute_cost(BASELINES[name].spec), config)[1]
     }
+
+
+def own_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Params]:
+    """Of each of the space's own starting points the largest that is within every limit."""
+    found: dict[str, space.Params] = {}
+    for name, params in space.starting_points():
+        arch = space.assemble(params, data.input_shape, data.n_classes).arch
+        if name not in found and not refusal(compute_cost(arch), config)[1]:
+            found[name] = params
+    return found
 
 
 def _plan(
@@ -106,7 +143,8 @@ def _plan(
     where: str,
 ) -> str:
     """What is about to happen, in a few lines."""
-    scored = f"{len(data.scored):,} {'test' if data.val is None else 'held-out training'} images"
+    held_out = f"held-out training images ({data.held_out})"
+    scored = f"{len(data.scored):,} {'test images' if data.val is None else held_out}"
     done = n_trained(study.get_trials(deepcopy=False))
     return "\n".join(
         (
@@ -122,7 +160,7 @@ def _plan(
 
 def _engine(asked: str) -> str:
     """The device and what trains on it. Compiles the kernels, so that no worker has to. Raises InputError."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = training_device()
     found = engine_for(device, asked)
     words = "kernels compiled here" if found == "native" else "PyTorch's operators"
     missing = f" ({kernels.problem()})" if asked == "auto" and found == "torch" and device.type == "cpu" else ""
@@ -135,10 +173,7 @@ def _search(
     task = Task(place.url, str(place.name), objective, objective.config, stop, timeout)
     with Progress(study, stop.n_trials) as progress:
         try:
-            if n_workers == 1:
-                run_here(task, progress)
-            else:
-                run_side_by_side(task, n_workers, progress)
+            carry_out(task, n_workers, progress)
         except KeyboardInterrupt:
             done = n_trained(study.get_trials(deepcopy=False))
             print(f"\n{done} of {stop.n_trials} trials are done and kept; the same command goes on.", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Open or resume a study, propose, stop: everything about the search that knows nothing of networks.
+"""Open or resume a study, run its trials, stop: everything about the search that knows nothing of networks.
 
 A study repeats itself: with one worker, the same seed gives the same proposals and values, also when it was interrupted
 and resumed. For that every proposal has an index, its place in the sequence that an uninterrupted study would have
@@ -14,13 +14,11 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner
-from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
@@ -35,10 +33,14 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 Objective = Callable[[optuna.Trial], float]
 
 # A study in which this many proposals in a row were refused has nowhere to go.
-MAX_REFUSED_IN_A_ROW = 100
+MAX_REFUSED_IN_A_ROW = 1000
 MAX_RETRIES = 3
 SQLITE_BUSY_SECONDS = 60
 SETTINGS = "settings"
+# Of a trial adopted from another study: where it was trained, "study/number".
+ORIGIN = "origin"
+# What a queued trial was given on its way; one that is run again keeps it.
+KEPT = ("baseline", "start", "repeat")
 
 
 def open_storage(url: str) -> RDBStorage:
@@ -99,12 +101,15 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: st
     return lines
 
 
-def enqueue(study: optuna.Study, starts: Mapping[str, Mapping[str, Any]]) -> None:
-    """Queue named points (the hand-designed networks) as the first trials, once in the life of the study."""
-    known = {trial.user_attrs.get("baseline") for trial in study.get_trials(deepcopy=False)}
+def enqueue(study: optuna.Study, starts: Mapping[str, Mapping[str, Any]], kind: str) -> None:
+    """Queue named points as the first trials, once in the life of the study.
+
+    kind: the attribute that names them, "baseline" of the hand-designed networks, else "start".
+    """
+    known = {trial.user_attrs.get(kind) for trial in study.get_trials(deepcopy=False)}
     for name, params in starts.items():
         if name not in known:
-            study.enqueue_trial(dict(params), user_attrs={"baseline": name})
+            study.enqueue_trial(dict(params), user_attrs={kind: name})
 
 
 def requeue_lost(study: optuna.Study, *, running_are_lost: bool) -> int:
@@ -125,7 +130,7 @@ def requeue_lost(study: optuna.Study, *, running_are_lost: bool) -> int:
         if trial.number in retried or retries >= MAX_RETRIES:
             continue
         facts = {"retry_of": trial.number, "retries": retries + 1, "index": places.index(trial, trials)}
-        facts |= {"baseline": trial.user_attrs["baseline"]} if "baseline" in trial.user_attrs else {}
+        facts |= {name: trial.user_attrs[name] for name in KEPT if name in trial.user_attrs}
         study.enqueue_trial(_params_to_repeat(trial, trials), user_attrs=facts)
         n_requeued += 1
     return n_requeued
@@ -142,66 +147,28 @@ def _params_to_repeat(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> dict
 class Places:
     """The place of every proposal in the sequence that an uninterrupted study would have made: its index.
 
-    A trial that is run again keeps the index of the first try; the others are counted without such repeats. Trials are
-    only ever added to a study, so what was counted once stays counted.
+    A trial that is run again keeps the index of the first try; the others are counted without such repeats, and without
+    trials of other studies. Trials are only ever added to a study, so what was counted once stays counted.
     """
 
     def __init__(self) -> None:
         self._n_seen = 0
-        self._repeats: list[int] = []
+        self._left_out: list[int] = []
 
     def index(self, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
         """The index of `trial`; `trials` are all of its study."""
         kept = trial.user_attrs.get("index")
         if kept is not None:
             return int(kept)
-        self._repeats += [new.number for new in trials[self._n_seen :] if "retry_of" in new.user_attrs]
+        added = trials[self._n_seen :]
+        self._left_out += [new.number for new in added if "retry_of" in new.user_attrs or ORIGIN in new.user_attrs]
         self._n_seen = len(trials)
-        return trial.number - bisect_left(self._repeats, trial.number)
+        return trial.number - bisect_left(self._left_out, trial.number)
 
 
 def derived_seed(seed: int, *parts: object) -> int:
     """A 32-bit seed that depends on `seed` and every part, and on nothing else."""
     return int.from_bytes(hashlib.sha256(repr((seed, *parts)).encode()).digest()[:4], "big")
-
-
-class SeededSampler(BaseSampler):
-    """Gives every proposal a fresh sampler, seeded by the study's seed and the proposal's index.
-
-    An ordinary seeded sampler goes on from where its generator stands, so that a resumed study would repeat its first
-    proposals, and workers with one seed would propose alike.
-    """
-
-    def __init__(self, seed: int, make_sampler: Callable[[int], BaseSampler]) -> None:
-        self._seed = seed
-        self._make_sampler = make_sampler
-        self._places = Places()
-        self._sampler = make_sampler(seed)
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Called first in every proposal that needs sampling."""
-        index = self._places.index(trial, study.get_trials(deepcopy=False))
-        self._sampler = self._make_sampler(derived_seed(self._seed, "sampler", index))
-        return self._sampler.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """See BaseSampler."""
-        return self._sampler.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """See BaseSampler."""
-        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
-
-
-def make_sampler(name: str, seed: int) -> BaseSampler:
-    """The sampler of that name."""
-    if name == "random":
-        return SeededSampler(seed, lambda trial_seed: RandomSampler(seed=trial_seed))
-    return SeededSampler(seed, lambda trial_seed: TPESampler(seed=trial_seed, multivariate=True, constant_liar=True))
 
 
 class HopelessPruner(BasePruner):
@@ -234,6 +201,13 @@ def make_pruner(name: str, epochs: int) -> BasePruner:
     return NopPruner() if name == "none" else HopelessPruner(max(1, epochs // 3))
 
 
+class Stop(Protocol):
+    """When a study is done."""
+
+    def is_reached(self, study: optuna.Study) -> bool:
+        """Asked before the first and after every trial."""
+
+
 @dataclass(frozen=True)
 class StopRule:
     """Stops the study at `n_trials` trained trials, or when no proposal fits any more."""
@@ -247,8 +221,8 @@ class StopRule:
 
 
 def n_trained(trials: Sequence[FrozenTrial]) -> int:
-    """How many candidates were trained: finished, stopped or diverged."""
-    return sum(trial.user_attrs.get("outcome") in TRAINED for trial in trials)
+    """How many candidates were trained here: finished, stopped or diverged."""
+    return sum(trial.user_attrs.get("outcome") in TRAINED and ORIGIN not in trial.user_attrs for trial in trials)
 
 
 def n_refused_in_a_row(trials: Sequence[FrozenTrial]) -> int:
@@ -266,7 +240,7 @@ def run_trials(
     study: optuna.Study,
     objective: Objective,
     seed: int,
-    stop: StopRule,
+    stop: Stop,
     timeout: float | None = None,
     on_trial: Callable[[optuna.Study], None] | None = None,
 ) -> None:

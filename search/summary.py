@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from models.baselines import BASELINES, Baseline
 from models.cost import Cost, compute_cost
 from search.config import SearchConfig
+from search.confirm import Confirmation, ConfirmPlan, NoiseFloor, confirmation, noise_floor
 from search.data import definition
 from search.doubts import doubts
+from search.importance import rank_correlations
+from search.repeats import RepeatResult
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked
 from space import baseline_params
 
@@ -29,7 +32,10 @@ _WHY_NO_VALUE = {
 
 @dataclass(frozen=True)
 class Counts:
-    """How many trials came to which end; `feasible` and `proposed` leave out those that have not come to any."""
+    """How many trials came to which end; `feasible` and `proposed` leave out those that have not come to any.
+
+    adopted: trials of other studies, in none of the other counts.
+    """
 
     finished: int
     stopped: int
@@ -38,6 +44,7 @@ class Counts:
     repeated: int
     interrupted: int
     running: int
+    adopted: int = 0
 
     @property
     def feasible(self) -> int:
@@ -73,10 +80,13 @@ class StudySummary:
     """Everything the reports show.
 
     notice         to be read before anything else, as that the data is not MNIST
-    winner         first of `top`; None as long as no trial has finished
+    winner         the confirmed one, else the first of `top`; None as long as no trial has finished
     test_accuracy  of the winner's exported file on the test set; None if there is no such file
+    confirmation   what fresh seeds showed; None if nothing was confirmed. noise: the same for the noise floor
     improvements   the trials that were better than all before them, in order
     seconds        of training, summed over all trials
+    importances    by dimension
+    correlations   of the accuracy after an epoch with that after the last, by epoch
     doubts         full sentences
     """
 
@@ -85,11 +95,15 @@ class StudySummary:
     notice: str
     winner: TrialRecord | None
     test_accuracy: float | None
+    confirmation: Confirmation | None
+    noise: NoiseFloor | None
     top: tuple[TrialRecord, ...]
     improvements: tuple[TrialRecord, ...]
     counts: Counts
     seconds: float
     baselines: tuple[BaselineResult, ...]
+    importances: Mapping[str, float]
+    correlations: Mapping[int, float]
     doubts: tuple[str, ...]
 
 
@@ -100,14 +114,21 @@ def summarise(
     *,
     notice: str = "",
     winner_card: Mapping[str, Any] | None = None,
+    repeats: Sequence[RepeatResult] = (),
+    plan: ConfirmPlan | None = None,
+    importances: Mapping[str, float] | None = None,
 ) -> StudySummary:
     """Summarise the trials of study `name`.
 
-    winner_card: card.json of the exported winner; that of another trial is ignored.
+    winner_card: card.json of the exported winner; that of another trial is ignored. repeats: what was trained again;
+    plan: of the last confirmation.
     """
     best = ranked(records)
+    own = [record for record in records if record.origin is None]
     improvements = _improvements(best)
-    winner = best[0] if best else None
+    confirmed = confirmation(plan, records, repeats, config) if plan else None
+    noise = noise_floor(repeats, len(best))
+    winner = confirmed_winner(best, confirmed)
     card = winner_card if winner and winner_card and winner_card["trial"] == winner.number else None
     return StudySummary(
         name=name,
@@ -115,13 +136,24 @@ def summarise(
         notice=notice,
         winner=winner,
         test_accuracy=card["accuracy"]["file_on_test"] if card else None,
+        confirmation=confirmed,
+        noise=noise,
         top=tuple(best[:N_TOP]),
         improvements=improvements,
-        counts=_count(records),
-        seconds=sum(map(_training_seconds, records)),
+        counts=replace(_count(own), adopted=len(records) - len(own)),
+        seconds=sum(map(_training_seconds, own)),
         baselines=_baseline_results(config, records),
-        doubts=doubts(config, best, improvements[-1].number) if best else (),
+        importances=importances or {},
+        correlations=rank_correlations(own),
+        doubts=doubts(config, best, improvements[-1].number, winner, noise) if winner else (),
     )
+
+
+def confirmed_winner(finished: Sequence[TrialRecord], confirmed: Confirmation | None) -> TrialRecord | None:
+    """The trial that was confirmed, else the best of `finished`, which are ranked."""
+    if confirmed:
+        return next(record for record in finished if record.number == confirmed.trial)
+    return finished[0] if finished else None
 
 
 def _count(records: Iterable[TrialRecord]) -> Counts:

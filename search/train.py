@@ -53,7 +53,7 @@ class EpochMetrics(Record):
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A finished training: the curve, and the weights after the last and the best epoch (the earliest of equals).
+    """A finished training: its scored epochs, and the weights after the last and the best one (the earliest of equals).
 
     best_state is empty unless it was to be kept. engine: what it ran on, "native" or "torch".
     """
@@ -115,6 +115,11 @@ def _accuracy(logits: Tensor, split: Split) -> float:
     return (logits.argmax(1).cpu() == split.labels).sum().item() / len(split)
 
 
+def training_device() -> torch.device:
+    """Where networks are trained: a CUDA card if there is one, else the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def engine_for(device: torch.device, engine: str = "auto") -> str:
     """The engine that `train` runs on: "native" (the C++ kernels; CPU only) or "torch" (PyTorch's operators).
 
@@ -137,8 +142,11 @@ def train(
     seed: int = 0,
     engine: str = "auto",
     keep_best: bool = False,
+    every_epoch: bool = True,
 ) -> TrainResult:
     """Train `model` in place on data.train and score it on data.scored after every epoch.
+
+    every_epoch: False scores it after the last epoch only, which is then the only one of the curve.
 
     on_epoch(epoch, metrics), epochs counted from 1, may raise to stop the training. Raises TrainingDivergedError.
 
@@ -155,6 +163,8 @@ def train(
         train_loss, train_accuracy = trainer.run_epoch()
         if not math.isfinite(train_loss):
             raise TrainingDivergedError(f"the training loss became {train_loss} in epoch {epoch}")
+        if not every_epoch and epoch < recipe.epochs:
+            continue
         accuracy = trainer.accuracy(exact=keep_best or epoch == recipe.epochs)
         if keep_best and accuracy > max((earlier.accuracy for earlier in curve), default=-1.0):
             best_state = _copy_state(trainer.scored)

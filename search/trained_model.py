@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from models.build import build_model
 from models.record import check_choice
 from models.spec import ArchSpec
 from search.config import SCORES, SELECT_ON, InputError, RecipeConfig, SearchConfig
+from search.confirm import Confirmation
+from search.report_evidence import interval
 from search.trials import FINISHED, TrialRecord
 
 SPLIT_NAMES = {"test": "the test set", "val": "the validation images"}
@@ -25,14 +27,15 @@ class ModelSource:
 
     study, trial  name and number; trial is None for a training outside the search
     state         the state_dict that belongs to `accuracy` (score last3: that of the last epoch)
-    score         the epoch rule of `accuracy`; select_on: its split
+    score         the epoch rule of `accuracy`; scored_on: its split, of which "test" means trained on all other images
+    select_on     the split that the search was scored on
     accuracy      in [0, 1], as recorded
-    curve         one mapping an epoch, the fields of search.train.EpochMetrics; at least one
+    curve         one mapping a scored epoch, the fields of search.train.EpochMetrics; at least the last epoch's
     max_params    with `epochs` the limits of the search
     precision     of the training: float32
-    extra         more for the card, JSON types only
+    confirmation  what training on fresh seeds showed, where there was any
 
-    Raises RecordError for an unknown score or select_on.
+    Raises RecordError for an unknown score, scored_on or select_on.
     """
 
     study: str
@@ -42,16 +45,18 @@ class ModelSource:
     state: Mapping[str, Tensor]
     seed: int
     score: str
+    scored_on: str
     select_on: str
     accuracy: float
     curve: tuple[Mapping[str, Any], ...]
     max_params: int
     epochs: int
     precision: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    confirmation: Confirmation | None = None
 
     def __post_init__(self) -> None:
         check_choice("score", self.score, SCORES)
+        check_choice("scored-on", self.scored_on, SELECT_ON)
         check_choice("select-on", self.select_on, SELECT_ON)
 
     @property
@@ -62,7 +67,7 @@ class ModelSource:
     @property
     def epoch_rule(self) -> str:
         """Which epoch's accuracy was recorded, in words."""
-        last = len(self.curve)
+        last = int(self.curve[-1]["epoch"])
         if self.score == "best":
             best = max(self.curve, key=lambda metrics: float(metrics["accuracy"]))
             return f"after epoch {best['epoch']} of {last}, the best"
@@ -73,14 +78,32 @@ class ModelSource:
     @property
     def result(self) -> str:
         """The recorded accuracy with everything it depends on, in words."""
-        return f"{self.accuracy:.2%} on {SPLIT_NAMES[self.select_on]} {self.epoch_rule}, seed {self.seed}"
+        return f"{self.accuracy:.2%} on {SPLIT_NAMES[self.scored_on]} {self.epoch_rule}, seed {self.seed}"
 
     @property
     def selection_note(self) -> str:
         """How far the accuracy may be trusted."""
         if self.select_on == "test":
             return "Selected on test: the search chose by these same images, so expect a little less on new ones."
-        return "Selected on val: the search chose by images held out of the training set and never saw the test set."
+        if self.scored_on == "val":
+            return (
+                "Selected on val: the search chose by images held out of the training set and never saw the test set."
+            )
+        return (
+            "Selected on val: the search chose by images held out of the training set. The winner was then trained "
+            "again on all training images, and the test set read once, after the last epoch."
+        )
+
+    @property
+    def evidence(self) -> str:
+        """What fresh seeds showed, in a sentence; "" without them."""
+        if self.confirmation is None:
+            return ""
+        found = self.confirmation.accuracy
+        return (
+            f"Trained from {found.n} fresh seeds the network reaches {found.mean:.2%} in the mean ({interval(found)}), "
+            f"from {found.minimum:.2%} to {found.maximum:.2%}; this is the training with the median accuracy."
+        )
 
 
 def source_from_trial(record: TrialRecord, config: SearchConfig, study: str, weights: Path) -> ModelSource:
@@ -92,6 +115,8 @@ def source_from_trial(record: TrialRecord, config: SearchConfig, study: str, wei
     if record.outcome != FINISHED or arch is None or recipe is None or seed is None or accuracy is None:
         instead = "" if record.repeats is None else f"; export trial {record.repeats}, which it repeats"
         raise InputError(f"trial {record.number} cannot be exported, its outcome is {record.outcome!r}{instead}")
+    if record.origin is not None:
+        raise InputError(f"trial {record.number} was adopted from {record.origin}; export it there, or confirm {study}")
     return ModelSource(
         study=study,
         trial=record.number,
@@ -100,12 +125,36 @@ def source_from_trial(record: TrialRecord, config: SearchConfig, study: str, wei
         state=_read_weights(weights, arch),
         seed=seed,
         score=config.score,
+        scored_on=config.data.select_on,
         select_on=config.data.select_on,
         accuracy=accuracy,
         curve=record.curve,
         max_params=config.max_params,
         epochs=config.epochs,
         precision=record.precision,
+    )
+
+
+def source_from_confirmation(found: Confirmation, config: SearchConfig, study: str, weights: Path) -> ModelSource:
+    """The confirmed winner: of its trainings from fresh seeds the one with the median accuracy."""
+    network = found.network
+    arch = network.repeat.arch
+    return ModelSource(
+        study=study,
+        trial=found.trial,
+        arch=arch,
+        recipe=network.repeat.recipe,
+        state=_read_weights(weights, arch),
+        seed=network.repeat.seed,
+        score="last",
+        scored_on=network.repeat.select_on,
+        select_on=config.data.select_on,
+        accuracy=network.value,
+        curve=network.curve,
+        max_params=config.max_params,
+        epochs=config.epochs,
+        precision=network.precision,
+        confirmation=found,
     )
 
 

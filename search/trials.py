@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.spec import ArchSpec
-from search.config import RecipeConfig
+from search.config import InputError, RecipeConfig
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -34,6 +34,8 @@ class TrialRecord:
     outcome    one of the constants above, or Optuna's state in lower case: running, waiting, fail (it was interrupted)
     value      the score in [0, 1]; only finished and repeated trials have one
     curve      one dict an epoch, the fields of search.train.EpochMetrics
+    start      name of the space's own starting point, where the trial is one
+    origin     "study/number" of the trial that this one was adopted from
     baseline   id of the hand-designed network, where the trial is one
     repeats    number of the trial whose value this one took over
     index      place in the study's sequence of proposals: as `number`, but a trial run again keeps its first index
@@ -57,6 +59,8 @@ class TrialRecord:
     precision: str | None = None
     engine: str | None = None
     baseline: str | None = None
+    start: str | None = None
+    origin: str | None = None
     repeats: int | None = None
 
     @classmethod
@@ -76,6 +80,19 @@ class TrialRecord:
 def read_trials(trials: Iterable[FrozenTrial]) -> list[TrialRecord]:
     """All trials of a study as records, in order of their number."""
     return sorted((TrialRecord.from_trial(trial) for trial in trials), key=lambda record: record.number)
+
+
+def finished_trial(records: Iterable[TrialRecord], number: int | None) -> TrialRecord:
+    """The finished trial of that number; None: the best one. Raises InputError."""
+    best = ranked(records)
+    if not best:
+        raise InputError("this study has no finished trial yet")
+    if number is None:
+        return best[0]
+    for record in best:
+        if record.number == number:
+            return record
+    raise InputError(f"trial {number} is not a finished one; those are {', '.join(str(r.number) for r in best)}")
 
 
 def ranked(records: Iterable[TrialRecord]) -> list[TrialRecord]:

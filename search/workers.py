@@ -16,12 +16,12 @@ import optuna
 from optuna.trial import TrialState
 
 from search.config import FailureError, InputError, SearchConfig
+from search.samplers import make_sampler
 from search.study import (
     Objective,
-    StopRule,
+    Stop,
     load_study,
     make_pruner,
-    make_sampler,
     open_storage,
     requeue_lost,
     run_trials,
@@ -42,7 +42,7 @@ class Task:
     study_name: str
     objective: Objective
     config: SearchConfig
-    stop: StopRule
+    stop: Stop
     timeout: float | None = None
 
     def join_study(self) -> optuna.Study:
@@ -57,6 +57,14 @@ class WorkersDiedError(FailureError):
     """Workers died again and again."""
 
 
+def carry_out(task: Task, n_workers: int, watch: Watch) -> None:
+    """Run the study in `n_workers` processes side by side, or in this one if that is all."""
+    if n_workers == 1:
+        run_here(task, watch)
+    else:
+        run_side_by_side(task, n_workers, watch)
+
+
 def run_here(task: Task, watch: Watch) -> None:
     """Run the study in this process; `watch` is called after every trial."""
     study = task.join_study()
@@ -69,7 +77,7 @@ def run_side_by_side(task: Task, n_workers: int, watch: Watch) -> None:
     Raises InputError if a worker found its input unusable, WorkersDiedError after MAX_DEATHS deaths.
     """
     study = task.join_study()
-    workers = [_start(task) for _ in range(n_workers)]
+    workers = [spawn(_work, task) for _ in range(n_workers)]
     n_deaths = 0
     try:
         while workers:
@@ -84,28 +92,30 @@ def run_side_by_side(task: Task, n_workers: int, watch: Watch) -> None:
                     _bury(study, worker.pid)
                     if n_deaths >= MAX_DEATHS:
                         raise WorkersDiedError(f"{n_deaths} workers died; the last with exit code {worker.exitcode}")
-                    workers.append(_start(task))
+                    workers.append(spawn(_work, task))
     finally:
         _stop(workers)
     watch(study)
 
 
-def _start(task: Task) -> Any:
-    worker = multiprocessing.get_context("spawn").Process(target=_work, args=(task,))
-    # Ctrl-C reaches the whole process group, but only the main process answers it and ends its workers by SIGTERM. A
-    # worker must be deaf from birth: it inherits that.
+def spawn(work: Callable[..., None], *arguments: object) -> Any:
+    """Start a process that Ctrl-C does not reach: it goes to the whole group, and the main process ends the others.
+
+    It must be deaf from birth: it inherits that.
+    """
+    process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        worker.start()
+        process.start()
     finally:
         signal.signal(signal.SIGINT, previous)
-    return worker
+    return process
 
 
 def _work(task: Task) -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGTERM, _interrupt)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         run_trials(task.join_study(), task.objective, task.config.seed, task.stop, task.timeout)
     except KeyboardInterrupt:
@@ -119,7 +129,7 @@ def _interrupt(_signal: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """A worker whose main process was killed must not train on unseen."""
     parent = multiprocessing.parent_process()
     if parent is not None:

@@ -115,11 +115,13 @@ ALLOWED = {
     "models.baseline_recipes": {"search.config"},
     "models.baselines": {"models.spec", "models.baseline_networks", "models.baseline_recipes", "search.config"},
     "search.config": {"models.record"},
+    "search.arguments": {"models.record", "search.config"},
     "search.dimensions": set(),
     "search.provenance": set(),
     "search.augment": {"search.config"},
     "search.idx": {"search.config"},
-    "search.data": {"search.config", "search.idx"},
+    "search.writers": {"search.config"},
+    "search.data": {"search.config", "search.idx", "search.writers"},
     "search.kernels": set(),
     "search.native_ops": {"search.kernels"},
     "search.blocked": {"models.blocks", "search.kernels", "search.native_ops"},
@@ -138,6 +140,48 @@ ALLOWED = {
     "search.trials": {"models.spec", "search.config"},
     # Whatever is searched, the study only sees an objective.
     "search.study": {"search.config", "search.trials"},
+    "search.samplers": {"search.study", "search.trials"},
+    "search.recorded": {
+        "models.spec",
+        "models.build",
+        "search.config",
+        "search.data",
+        "search.train",
+        "search.trials",
+    },
+    # The evidence is gathered and judged without a word of its report.
+    "search.statistics": {"models.record"},
+    "search.shrink": {"search.trials"},
+    "search.repeats": {
+        "models.record",
+        "models.spec",
+        "models.build",
+        "models.cost",
+        "search.config",
+        "search.data",
+        "search.recorded",
+        "search.train",
+        "search.trials",
+    },
+    "search.confirm": {
+        "models.record",
+        "search.config",
+        "search.repeats",
+        "search.shrink",
+        "search.statistics",
+        "search.study",
+        "search.trials",
+    },
+    "search.reproduction": {
+        "models.baselines",
+        "models.cost",
+        "search.config",
+        "search.repeats",
+        "search.statistics",
+    },
+    "search.svg": set(),
+    "search.frontier_plot": {"search.summary", "search.svg"},
+    "search.reproduction_plot": {"search.reproduction", "search.svg"},
     "space": {"models.record", "models.spec", "models.baselines", "search.config", "search.dimensions"},
     LAUNCHER: {"search.cli"},
 }
@@ -164,10 +208,27 @@ def test_only_the_command_line_puts_off_imports_of_this_project() -> None:
 # --- who may use which library --------------------------------------------------------------------------------------
 
 USERS = {
-    "optuna": {"objective", "search.study", "search.workers", "search.progress", "search.run", "search.commands"},
+    "optuna": {
+        "objective",
+        "search.study",
+        "search.samplers",
+        "search.workers",
+        "search.progress",
+        "search.recorded",
+        "search.repeats",
+        "search.retrain",
+        "search.warm",
+        "search.importance",
+        "search.run",
+        "search.commands",
+    },
     "torchvision": {"search.idx"},
-    "sklearn": {"search.data"},
-    "argparse": {"search.cli"},
+    "sklearn": {"search.data", "search.shrink"},
+    "scipy": {"search.statistics"},
+    "pandas": {"search.report", "search.shrink"},
+    "matplotlib": {"search.svg", "search.frontier_plot", "search.reproduction_plot"},
+    # The command line only names it as the type of what was parsed.
+    "argparse": {"search.arguments"},
 }
 
 
@@ -184,9 +245,8 @@ def test_training_needs_no_optuna(name: str) -> None:
 
 
 def test_the_command_line_answers_before_anything_heavy_is_imported() -> None:
-    code = (
-        "import sys, search.cli; print(*sorted({'torch', 'optuna', 'pandas', 'sklearn', 'numpy'} & set(sys.modules)))"
-    )
+    heavy = {"torch", "optuna", "pandas", "sklearn", "scipy", "matplotlib", "numpy"}
+    code = f"import sys, search.cli; print(*sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("", "")
 

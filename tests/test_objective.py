@@ -8,14 +8,16 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-import objective as objective_module
 import space
 from models.build import build_model
 from models.cost import compute_cost
-from objective import Objective, refusal, score, weights_path
+from objective import Objective, refusal, score
+from search import recorded
 from search.config import DataConfig, SearchConfig
 from search.data import DATASETS, load_dataset
-from search.study import derived_seed, make_pruner, make_sampler
+from search.recorded import weights_path
+from search.samplers import make_sampler
+from search.study import derived_seed, make_pruner
 from search.train import EpochMetrics, TrainingDivergedError, TrainResult, evaluate
 from search.trials import TrialFailedError, TrialRecord
 
@@ -47,8 +49,8 @@ def fake_train(monkeypatch):
             on_epoch(one.epoch, one)
         return TrainResult(metrics, model.state_dict(), model.state_dict(), 1.0)
 
-    monkeypatch.setattr(objective_module, "train", train)
-    monkeypatch.setattr(objective_module, "load_dataset", lambda _config: None)
+    monkeypatch.setattr(recorded, "train", train)
+    monkeypatch.setattr(recorded, "load_dataset", lambda _config: None)
     return asked, calls
 
 
@@ -78,8 +80,8 @@ def test_an_over_budget_proposal_builds_nothing_and_touches_no_data(monkeypatch)
     def forbidden(*_args, **_kwargs):
         raise AssertionError("an over-budget proposal got this far")
 
-    monkeypatch.setattr(objective_module, "build_model", forbidden)
-    monkeypatch.setattr(objective_module, "load_dataset", forbidden)
+    monkeypatch.setattr(recorded, "build_model", forbidden)
+    monkeypatch.setattr(recorded, "load_dataset", forbidden)
     monkeypatch.setattr(torch.nn.Module, "__init__", forbidden)
     monkeypatch.setattr(torch, "empty", forbidden)
     searched = study()
@@ -126,7 +128,7 @@ def test_a_candidate_that_was_stopped_is_stopped_again(fake_train):
     searched = study()
     asked += [(0.8, 0.9, 0.95)] * 5 + [(0.1, 0.2, 0.3)]
     for i in (0, 1, 2, 3, 4, 5, 5):
-        searched.enqueue_trial({**space.to_params(space.BASELINES["s004_net3"].spec), "lr": 0.1 + 0.01 * i})
+        searched.enqueue_trial({**space.to_params(space.BASELINES["s004_net3"].spec), "sgd.lr": 0.1 + 0.01 * i})
     searched.optimize(Objective(CONFIG), n_trials=7)
     assert len(calls) == 6
     assert [trial.state for trial in searched.trials[5:]] == [TrialState.PRUNED] * 2
@@ -138,7 +140,7 @@ def test_another_recipe_is_another_candidate(fake_train):
     _, calls = fake_train
     searched = study()
     for lr in (0.1, 0.2):
-        searched.enqueue_trial({**space.to_params(space.BASELINES["s004_net3"].spec), "lr": lr})
+        searched.enqueue_trial({**space.to_params(space.BASELINES["s004_net3"].spec), "sgd.lr": lr})
     searched.optimize(Objective(CONFIG), n_trials=2)
     assert len(calls) == 2
 
@@ -163,7 +165,7 @@ def _prune_set_up(fake_train, last, *, baseline: bool) -> TrialRecord:
     searched = study(config)
     for i in range(7):
         asked.append((0.8, 0.9, 0.92, 0.94, 0.95, 0.96) if i < 6 else last)
-        params = {**space.to_params(space.BASELINES["s004_net3"].spec), "lr": 0.1 + 0.01 * i}
+        params = {**space.to_params(space.BASELINES["s004_net3"].spec), "sgd.lr": 0.1 + 0.01 * i}
         searched.enqueue_trial(params, user_attrs={"baseline": "s004_net3"} if baseline else {})
     searched.optimize(Objective(config), n_trials=7)
     return TrialRecord.from_trial(searched.trials[-1])
@@ -217,7 +219,7 @@ def test_the_kept_weights_score_exactly_what_the_trial_scored(tmp_path: Path, ru
 def test_the_score_rule_decides_which_weights_are_kept(monkeypatch, tmp_path, rule, kept):
     states = {"last_state": {"w": torch.tensor(1.0)}, "best_state": {"w": torch.tensor(2.0)}}
     result = TrainResult(curve(0.6, 0.9, 0.8), **states, seconds=1.0)
-    monkeypatch.setattr(objective_module, "train", lambda *_args, **_kwargs: result)
+    monkeypatch.setattr(recorded, "train", lambda *_args, **_kwargs: result)
     searched = study()
     searched.optimize(Objective(replace(CONFIG, max_params=100_000, score=rule), tmp_path), n_trials=1)
     assert torch.load(weights_path(tmp_path, 0), weights_only=True)["w"] == kept
@@ -234,7 +236,7 @@ def test_the_seed_of_the_trial_decides_the_training(fake_train):
     searched = study()
     seeds = [derived_seed(0, "training", i) for i in range(2)]
     for lr, seed in zip((0.1, 0.2), seeds, strict=True):
-        params = {**space.to_params(space.BASELINES["s004_net3"].spec), "lr": lr}
+        params = {**space.to_params(space.BASELINES["s004_net3"].spec), "sgd.lr": lr}
         searched.enqueue_trial(params, user_attrs={"seed": seed})
     searched.optimize(Objective(CONFIG), n_trials=2)
     assert calls == seeds

@@ -10,10 +10,14 @@ import pytest
 
 from models.spec import ArchSpec
 from search.cli import main
+from search.commands import config_of, existing
 from search.config import DataConfig
+from search.confirm import confirmation
 from search.data import load_dataset
+from search.place import Place
+from search.retrain import repeats_of
 from search.study import load_study, open_storage
-from search.trials import FINISHED, TRAINED, ranked, read_trials
+from search.trials import FINISHED, TRAINED, read_trials
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "studies" / "reference"
@@ -41,11 +45,26 @@ def test_it_holds_what_it_should(reference):
     assert sum(record.outcome in TRAINED for record in records) >= 20
     in_budget = {"s001_model3", "s002_model1", "s002_model2", "s002_model3", "s004_net3"}
     assert {record.baseline for record in records if record.outcome == FINISHED} >= in_budget
-    best = ranked(records)[0]
-    card = json.loads((folder / "winner" / "card.json").read_text())
-    assert (card["trial"], card["accuracy"]["recorded"]) == (best.number, best.value)
-    assert best.value >= 0.994
-    assert best.n_params <= 8000
+
+
+def test_its_winner_is_the_one_that_fresh_seeds_confirmed(reference):
+    place = Place(reference / "studies", "reference")
+    study = existing(place)
+    records = read_trials(study.trials)
+    repeats, plan = repeats_of(place)
+    assert plan is not None, "nothing was confirmed"
+    found = confirmation(plan, records, repeats, config_of(study))
+    card = json.loads((place.folder / "winner" / "card.json").read_text())
+    assert card["confirmation"] == json.loads(json.dumps(found.facts()))
+    assert (card["trial"], card["seed"]) == (found.trial, found.network.repeat.seed)
+    assert (found.trial in plan.candidates, len(plan.candidates)) == (True, 5)
+    accuracy = card["confirmation"]["accuracy"]
+    assert (accuracy["n"], accuracy["scored_on"]) == (5, "test")
+    assert accuracy["mean"] >= 0.994
+    # Of five trainings the file is the one in the middle.
+    assert card["accuracy"]["file_on_test"] == card["accuracy"]["recorded"] == found.network.value
+    assert accuracy["minimum"] <= found.network.value <= accuracy["maximum"]
+    assert next(record for record in records if record.number == found.trial).n_params <= 8000
 
 
 def test_its_report_needs_no_training(reference, monkeypatch, capsys):

@@ -19,6 +19,7 @@ from models.baselines import BASELINES
 from models.build import build_model
 from models.cost import compute_cost
 from models.spec import ArchSpec, Block, Head, Stage
+from search.arguments import BUDGETS
 from search.config import Augmentation, RecipeConfig, Schedule
 from search.dimensions import Choice, Dimension, FloatRange, IntRange
 from space import (
@@ -33,6 +34,7 @@ from space import (
     assemble,
     baseline_params,
     sample,
+    starting_points,
     suggest,
     to_params,
 )
@@ -45,7 +47,8 @@ POINTS = [sample(random.Random(seed)) for seed in range(1000)]
 DATA = [((1, 28, 28), 10), ((3, 32, 32), 7), ((1, 8, 8), 10), ((1, 28, 20), 10)]
 TINY = [((1, 1, 1), 2), ((2, 3, 3), 2), ((1, 2, 9), 3)]
 
-# A point at which every dimension has a say, where the image is large enough to leave the last stage a choice.
+# A point at which every dimension has a say but those of the other optimiser, where the image is large enough to leave
+# the last stage a choice.
 LARGE = (1, 64, 64)
 ACTIVE = DEFAULTS | {
     "stages": MAX_STAGES,
@@ -56,6 +59,12 @@ ACTIVE = DEFAULTS | {
     "head.dropout": True,
     "dropout": 0.1,
 }
+
+
+def active(dimension: Dimension) -> Params:
+    """ACTIVE, with the optimiser that the dimension is of, if it is of one."""
+    of, dot, _ = dimension.name.partition(".")
+    return ACTIVE | ({"optimizer": of} if dot and of in ("sgd", "adamw") else {})
 
 
 def ends(dimension: Dimension) -> tuple[Any, ...]:
@@ -156,7 +165,7 @@ def test_all_ends_at_once_are_a_network(end: int, input_shape: tuple[int, int, i
 
 @pytest.mark.parametrize("dimension", DIMENSIONS, ids=NAMES)
 def test_every_value_of_an_active_dimension_is_another_candidate(dimension: Dimension) -> None:
-    candidates = [assemble(ACTIVE | {dimension.name: value}, LARGE) for value in ends(dimension)]
+    candidates = [assemble(active(dimension) | {dimension.name: value}, LARGE) for value in ends(dimension)]
     assert len(set(candidates)) == len(candidates) > 1
 
 
@@ -166,7 +175,7 @@ def test_random_points_reach_the_ends(dimension: Dimension) -> None:
     if isinstance(dimension, Choice):
         assert set(drawn) == set(dimension.choices)
     elif isinstance(dimension, IntRange):
-        assert set(drawn) == set(range(dimension.low, dimension.high + 1))
+        assert {min(drawn), max(drawn)} == {dimension.low, dimension.high}
     else:
         nearly = 0.01 * (dimension.high - dimension.low)
         assert dimension.low <= min(drawn) < dimension.low + nearly
@@ -178,17 +187,25 @@ def test_random_points_reach_the_ends(dimension: Dimension) -> None:
 # The values that mask, and the names of what they mask.
 MASKED: list[tuple[Params, list[str]]] = [
     ({"stages": 2}, [name for name in NAMES if name.startswith(("stages.3.", "transitions.2."))]),
-    ({"stages.1.depth": 1}, ["stages.1.width.2", "stages.1.width.3", "stages.1.width.4"]),
-    ({"stages.2.depth": 3}, ["stages.2.width.4"]),
+    ({"stages.1.depth": 1}, [f"stages.1.width.{conv}" for conv in range(2, MAX_DEPTH + 1)]),
+    ({"stages.2.depth": 5}, ["stages.2.width.6"]),
     ({"transitions.1.place": "none"}, ["transitions.1.width", "transitions.1.bare"]),
     ({"head.hidden": False}, ["head.hidden_width"]),
     ({"head.kind": "gap_linear"}, ["head.hidden", "head.hidden_width"]),
     ({"head.kind": "conv_gap"}, ["head.hidden", "head.hidden_width"]),
     ({"head.dropout": False}, ["dropout"]),
+    ({"optimizer": "sgd"}, ["adamw.lr", "adamw.weight_decay"]),
+    ({"optimizer": "adamw"}, ["sgd.lr", "sgd.weight_decay"]),
     ({"dropout": 0.0}, [name for name in NAMES if name.endswith(".dropout")]),
     # Of a pair of convolutions with a shortcut the second decides the width, and both are padded.
-    ({"stages.1.kind": "residual"}, ["stages.1.width.1", "stages.1.width.3", "stages.1.padded"]),
+    ({"stages.1.kind": "residual"}, ["stages.1.width.1", "stages.1.width.3", "stages.1.width.5", "stages.1.padded"]),
 ]
+
+
+def test_a_separable_first_stage_starts_with_a_plain_convolution() -> None:
+    first, second = assemble(ACTIVE | {f"stages.{i}.kind": "separable" for i in (1, 2)}, LARGE).arch.stages[:2]
+    assert [block.kind for block in first.blocks if block.kernel_size > 1] == ["conv"] + ["separable"] * (MAX_DEPTH - 1)
+    assert {block.kind for block in second.blocks if block.kernel_size > 1} == {"separable"}
 
 
 @pytest.mark.parametrize(("values", "masked"), MASKED, ids=lambda value: str(value)[:60])
@@ -228,23 +245,27 @@ def test_inactive_dimensions_come_back_at_their_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("input_shape", "paddings", "pool"),
+    ("input_shape", "kernel", "paddings", "pool"),
     [
-        ((1, 28, 28), ["valid", "valid", "valid", "valid"], 2),
-        ((1, 11, 11), ["valid", "valid", "valid", "valid"], 2),
-        ((1, 10, 10), ["valid", "valid", "valid", "same"], 2),  # 8, 6, 4
-        ((1, 5, 5), ["valid", "same", "same", "same"], 2),  # 3
-        ((1, 28, 5), ["valid", "same", "same", "same"], 2),
-        ((1, 5, 28), ["valid", "same", "same", "same"], 2),
-        ((1, 4, 4), ["same", "same", "same", "same"], 2),
-        ((1, 2, 2), ["same", "same", "same", "same"], 2),
-        ((1, 1, 1), ["same", "same", "same", "same"], 0),
+        ((1, 28, 28), 3, ["valid", "valid", "valid", "valid"], 2),
+        ((1, 11, 11), 3, ["valid", "valid", "valid", "valid"], 2),
+        ((1, 10, 10), 3, ["valid", "valid", "valid", "same"], 2),  # 8, 6, 4
+        ((1, 5, 5), 3, ["valid", "same", "same", "same"], 2),  # 3
+        ((1, 28, 5), 3, ["valid", "same", "same", "same"], 2),
+        ((1, 5, 28), 3, ["valid", "same", "same", "same"], 2),
+        ((1, 4, 4), 3, ["same", "same", "same", "same"], 2),
+        ((1, 2, 2), 3, ["same", "same", "same", "same"], 2),
+        ((1, 1, 1), 3, ["same", "same", "same", "same"], 0),
+        ((1, 19, 19), 5, ["valid", "valid", "valid", "valid"], 2),
+        ((1, 18, 18), 5, ["valid", "valid", "valid", "same"], 2),  # 14, 10, 6
+        ((1, 7, 7), 5, ["valid", "same", "same", "same"], 2),  # 3
+        ((1, 6, 6), 5, ["same", "same", "same", "same"], 2),
     ],
 )
 def test_convolutions_are_padded_before_the_map_is_smaller_than_three(
-    input_shape: tuple[int, int, int], paddings: list[str], pool: int
+    input_shape: tuple[int, int, int], kernel: int, paddings: list[str], pool: int
 ) -> None:
-    stage = assemble(DEFAULTS | {"stages.1.depth": 4}, input_shape).arch.stages[0]
+    stage = assemble(DEFAULTS | {"stages.1.depth": 4, "stages.1.kernel": kernel}, input_shape).arch.stages[0]
     assert [block.padding for block in stage.blocks] == paddings
     assert stage.pool == pool
 
@@ -257,9 +278,9 @@ SAMPLED = [sample(rng) for rng in [random.Random(1)] for _ in range(4000)]
 @pytest.mark.parametrize(
     ("name", "distribution"),
     [
-        ("stages.1.width.1", IntDistribution(3, 32, log=True)),
-        ("stages.1.depth", IntDistribution(1, 4)),
-        ("lr", FloatDistribution(0.02, 1.0, log=True)),
+        ("stages.1.width.1", IntDistribution(3, 48, log=True)),
+        ("stages.1.depth", IntDistribution(1, 6)),
+        ("sgd.lr", FloatDistribution(0.02, 1.0, log=True)),
         ("rotation", FloatDistribution(0.0, 15.0)),
         ("batch_size", CategoricalDistribution((32, 64, 128))),
     ],
@@ -312,6 +333,26 @@ def test_hand_designed_networks_are_points_for_their_own_data_only(data: tuple[t
     assert baseline_params(*data) == {}
 
 
+# --- starting points ------------------------------------------------------------------------------------------------
+
+STARTS = starting_points()
+
+
+@pytest.mark.parametrize(("name", "params"), STARTS, ids=[f"{i} {name}" for i, (name, _) in enumerate(STARTS)])
+def test_a_starting_point_is_a_point_of_the_space(name: str, params: Params) -> None:
+    candidate = suggest(FixedTrial(params))  # which warns of a value outside its range
+    assert to_params(candidate.arch, candidate.recipe) == params
+    assert name == f"separable-{candidate.recipe.optimizer}"
+
+
+@pytest.mark.parametrize("name", ["separable-sgd", "separable-adamw"])
+def test_each_starting_point_has_sizes_from_the_largest_budget_of_a_frontier_to_the_smallest(name: str) -> None:
+    sizes = [compute_cost(assemble(params).arch).n_params for found, params in STARTS if found == name]
+    assert sizes == sorted(set(sizes), reverse=True)
+    for budget in BUDGETS:
+        assert 0.9 * budget < max(size for size in sizes if size <= budget)
+
+
 # --- what the space does not hold -----------------------------------------------------------------------------------
 
 
@@ -337,17 +378,19 @@ TWO_STAGES = net(convs(8, 8), convs(8, 8))
         pytest.param(net(convs(8, 8)), id="one stage"),
         pytest.param(net(*[convs(8, padding="same")] * 4), id="four stages"),
         pytest.param(net([], convs(8)), id="no convolution"),
-        pytest.param(net(convs(8, 8, 8, 8, 8), convs(8)), id="five convolutions"),
+        pytest.param(net(convs(*[8] * 7), convs(8)), id="seven convolutions"),
         pytest.param(net(convs(2, 8), convs(8)), id="too narrow"),
-        pytest.param(net(convs(8, 33), convs(8)), id="too wide"),
-        pytest.param(net(convs(8, kernel_size=5), convs(8)), id="5x5"),
+        pytest.param(net(convs(8, 49), convs(8)), id="too wide"),
+        pytest.param(net(convs(8, kernel_size=7), convs(8)), id="7x7"),
         pytest.param(net(convs(8, bias=True), convs(8)), id="bias"),
         pytest.param(net(convs(8, batch_norm=False), convs(8)), id="no batch norm"),
         pytest.param(net(convs(8, activation="gelu"), convs(8)), id="gelu"),
         pytest.param(net(convs(8), convs(8, activation="silu")), id="two activations"),
         pytest.param(net(convs(8), convs(8, order="conv-act-bn")), id="two orders"),
         pytest.param(net([*convs(8, padding="same"), *convs(8)], convs(8)), id="padded first"),
-        pytest.param(net([*convs(8), *convs(8, kind="separable")], convs(8)), id="two kinds"),
+        pytest.param(net([*convs(8), *convs(8, kernel_size=5)], convs(8)), id="two kernels"),
+        pytest.param(net(convs(8, kind="separable"), convs(8)), id="separable first"),
+        pytest.param(net(convs(8), [*convs(8), *convs(8, kind="separable")]), id="two kinds"),
         pytest.param(net([*convs(8, dropout=0.1), *convs(8, dropout=0.2)], convs(8)), id="two dropouts"),
         pytest.param(net([*convs(8, 8, dropout=0.1), *convs(8)], convs(8)), id="dropout twice of three"),
         pytest.param(net(convs(8, dropout=0.3), convs(8)), id="much dropout"),
@@ -377,6 +420,10 @@ RECIPE = assemble(DEFAULTS).recipe
         replace(RECIPE, augmentation=Augmentation(rotation=20.0)),
         replace(RECIPE, augmentation=replace(RECIPE.augmentation, erase_p=0.1)),
         replace(RECIPE, optimizer="adam"),
+        replace(RECIPE, optimizer="adam", nesterov=False),
+        replace(RECIPE, optimizer="adamw", nesterov=False),  # its learning rate is ten times too high
+        replace(RECIPE, optimizer="adamw", nesterov=True, lr=0.01),
+        replace(RECIPE, nesterov=False),
         replace(RECIPE, epochs=16),
         replace(RECIPE, schedule=Schedule("constant")),
     ],

@@ -1,11 +1,15 @@
-"""Trial records as a study would leave them, without any training."""
+"""Trial records and repeats as a study would leave them, without any training."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from models.cost import compute_cost
 from search.config import DataConfig, SearchConfig
+from search.confirm import ConfirmPlan, choosing, measuring, reporting
+from search.repeats import CHOOSE, NOISE, REPORT, Repeat, RepeatResult
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TRAINED, TrialRecord
 from space import DEFAULTS, Params, assemble
 
@@ -48,5 +52,71 @@ EVERY_OUTCOME = [
     TrialRecord(number=6, outcome="running", value=None, params={}),
     TrialRecord(number=7, outcome="waiting", value=None, params={}, baseline="s001_model3"),
     made_up(8, 0.9952, params={"stages.1.width.1": 8, "stages.1.width.2": 16}),
-    made_up(9, 0.9940, params={"lr": 1.0}),
+    made_up(9, 0.9940, params={"sgd.lr": 1.0}),
 ]
+
+
+# What these trials got when they were trained again, on seeds in this order.
+PLAN = ConfirmPlan(candidates=(8, 9, 0), estimates=(0.9945, 0.9937, 0.9931), baseline=0, n_seeds=3)
+AGAIN: Mapping[tuple[str, int], Sequence[float]] = {
+    (CHOOSE, 8): (0.9930, 0.9931, 0.9932),
+    (CHOOSE, 9): (0.9944, 0.9945, 0.9946),  # the winner
+    (CHOOSE, 0): (0.9920, 0.9921, 0.9922),
+    (REPORT, 9): (0.9938, 0.9940, 0.9945),
+    (REPORT, 0): (0.9925, 0.9930, 0.9929),
+    (NOISE, 0): (0.9900, 0.9920, 0.9910, 0.9930),
+}
+# Of all trainings of a trial.
+MISREAD = {8: (1,), 9: (1, 2, 3), 0: (2, 4, 5, 6, 7, 8, 9)}
+
+
+def results_again(repeats: Iterable[Repeat]) -> list[RepeatResult]:
+    """Results for `repeats` of one kind, as in AGAIN."""
+    left = {key: list(values) for key, values in AGAIN.items()}
+    return [
+        RepeatResult(
+            number,
+            repeat,
+            left[repeat.purpose, repeat.trial].pop(0),
+            MISREAD[repeat.trial],
+            (epoch(15, seconds=60.0),),
+            60.0,
+            "float32",
+        )
+        for number, repeat in enumerate(repeats)
+    ]
+
+
+def confirmed(config: SearchConfig = CONFIG) -> dict[str, Any]:
+    """What `summarise` is told of a confirmation of EVERY_OUTCOME."""
+    rounds = [*choosing(PLAN, EVERY_OUTCOME, config), *reporting(PLAN, 9, EVERY_OUTCOME, config)]
+    return {"repeats": results_again(rounds), "plan": PLAN}
+
+
+def measured(config: SearchConfig = CONFIG) -> dict[str, Any]:
+    """The same of the noise floor, beside a confirmation."""
+    told = confirmed(config)
+    return told | {"repeats": told["repeats"] + results_again(measuring(0, 4, EVERY_OUTCOME, config))}
+
+
+def made_up_results(
+    repeats: Iterable[Repeat],
+    values: Mapping[int, Sequence[float]],
+    misread: Mapping[tuple[int, int], Sequence[int]] | None = None,
+    first_number: int = 0,
+) -> list[RepeatResult]:
+    """The results of `repeats`, with each trial's `values` in their order; those there is no value for are not done.
+
+    misread: by (trial, how many of its repeats came before), else nothing is misread.
+    """
+    found: list[RepeatResult] = []
+    done: Counter[int] = Counter()
+    for number, repeat in enumerate(repeats, start=first_number):
+        place = done[repeat.trial]
+        done[repeat.trial] += 1
+        if place < len(values.get(repeat.trial, ())):
+            wrong = tuple((misread or {}).get((repeat.trial, place), ()))
+            value = values[repeat.trial][place]
+            curve = ({**epoch(15, seconds=30.0), "accuracy": value},)
+            found.append(RepeatResult(number, repeat, value, wrong, curve, 30.0, "float32"))
+    return found

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from search.cli import main
+from search.arguments import make_parser
+from search.cli import COMMANDS, main
+from search.config import ConfirmConfig
 from search.study import open_storage, open_study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +50,18 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         (["--budget", "8000", "--max-macs", "0"], "--max-macs: must be"),
         (["--budget", "8000", "--max-memory", "-1"], "--max-memory"),
         (["--budget", "8000", "--timeout", "0"], "--timeout: must be"),
+        (
+            ["--budget", "8000", "--confirm", "5"],
+            "--confirm: must be K:SEEDS, two whole numbers of at least 1, or none",
+        ),
+        (["--budget", "8000", "--confirm", "0:5"], "got '0:5'"),
+        (["--budget", "8000", "--confirm", "5:0"], "got '5:0'"),
+        (["--budget", "8000", "--confirm", "5:5:5"], "got '5:5:5'"),
+        (["--budget", "8000", "--confirm", "a:b"], "got 'a:b'"),
+        (["--budget", "8000", "--confirm", ":"], "got ':'"),
+        (["--budget", "8000", "--confirm", "all"], "got 'all'"),
+        ([*SEARCH, "--warm", "nowhere"], "there is no study 'nowhere'"),
+        ([*SEARCH, "--warm", "a/b"], "a study's name is made of"),
         (["--budget", "8000", "--sampler", "magic"], "invalid choice: 'magic'"),
         (["--budget", "8000", "--pruner", "magic"], "invalid choice: 'magic'"),
         (["--budget", "8000", "--score", "mean"], "invalid choice: 'mean'"),
@@ -76,6 +90,17 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         (["report", "a/b"], "a study's name is made of"),
         (["export", "nowhere"], "there is no study 'nowhere'"),
         (["export", "nowhere", "--trial", "x"], "--trial: invalid int value: 'x'"),
+        (["frontier", "--budgets", "2000,x"], "--budgets: must be a whole number of at least 1, got 'x'"),
+        (["frontier", "--budgets", "2000,0"], "--budgets: must be a whole number of at least 1, got '0'"),
+        (["frontier", "--budgets", ""], "--budgets: must be a whole number of at least 1, got ''"),
+        (["frontier", "--budget", "2000"], "unrecognized arguments: --budget 2000"),
+        (["frontier", "--confirm", "5-5"], "--confirm: must be K:SEEDS"),
+        (["confirm"], "STUDY"),
+        (["confirm", "nowhere"], "there is no study 'nowhere'"),
+        (["confirm", "nowhere", "--confirm", "none"], "nothing to confirm with --confirm none; give K:SEEDS"),
+        (["confirm", "nowhere", "--confirm", "3"], "--confirm: must be K:SEEDS"),
+        (["null", "nowhere"], "there is no study 'nowhere'"),
+        (["null", "nowhere", "--runs", "0"], "--runs: must be"),
         (["dashboard"], "nothing to browse yet"),
         (["dashboard", "--port", "0"], "--port: must be"),
         (["space", "--budget", "0"], "--budget: must be"),
@@ -164,12 +189,47 @@ def test_space_shows_every_dimension(capsys):
     assert "0 of 2,000 random candidates" in out
 
 
+@pytest.mark.parametrize(
+    "command", [["run", "--budget", "8000"], ["frontier"], ["confirm", "mine"]], ids=lambda c: c[0]
+)
+@pytest.mark.parametrize(
+    ("given", "confirming"),
+    [
+        ([], ConfirmConfig(5, 5)),
+        (["--confirm", "3:10"], ConfirmConfig(3, 10)),
+        (["--confirm", "1:1"], ConfirmConfig(1, 1)),
+        (["--confirm", "none"], None),
+    ],
+)
+def test_how_the_winner_is_confirmed(command, given, confirming):
+    assert make_parser().parse_args([*command, *given]).confirm == confirming
+
+
+@pytest.mark.parametrize(
+    ("given", "budgets"),
+    [
+        ([], (1000, 2000, 4000, 6000, 8000)),
+        (["--budgets", "8000"], (8000,)),
+        (["--budgets", "8000,500,2000,500"], (500, 2000, 8000)),
+    ],
+)
+def test_budgets_of_a_frontier_come_in_order_and_once(given, budgets):
+    assert make_parser().parse_args(["frontier", *given]).budgets == budgets
+
+
+@pytest.mark.parametrize("command", [["run", "--budget", "8000"], ["frontier"]], ids=lambda c: c[0])
+def test_studies_to_start_from_may_be_many(command):
+    parse = make_parser().parse_args
+    assert parse([*command, "--warm", "one", "--warm", "two"]).warm == ["one", "two"]
+    assert parse(command).warm == []
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"]])
 def test_help_shows_the_main_job_first(capsys, arguments):
     status, out, _ = run(capsys, *arguments)
     assert status == 0
     assert "--budget 8000 --trials 100" in out
-    assert all(command in out for command in ("run", "report", "export", "describe", "space", "dashboard"))
+    assert all(command in out for command in COMMANDS)
 
 
 def test_a_closed_pipe_is_no_error():

@@ -262,7 +262,7 @@ def test_further_facts_beside_the_settings_are_left_alone() -> None:
     [
         ({"epochs": "3"}, "SearchConfig.epochs must be a whole number, got '3'"),
         ({"budget": 0}, "budget must be at least 1, got 0"),
-        ({"sampler": "annealing"}, "sampler must be one of tpe, random, got 'annealing'"),
+        ({"sampler": "annealing"}, "sampler must be one of tpe, random, evolve, got 'annealing'"),
         ({"select_on": "train"}, "select-on must be one of test, val, got 'train'"),
     ],
 )

@@ -18,8 +18,11 @@ from models.build import build_model
 from models.cost import compute_cost
 from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig, InputError, RecipeConfig
+from search.confirm import Confirmation, Contender
 from search.data import Dataset, load_dataset
 from search.export import ExportMismatchError, ModelSource, export_model
+from search.repeats import REPORT, Repeat, RepeatResult
+from search.statistics import estimate
 from search.train import TrainResult, evaluate, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -37,6 +40,18 @@ FILES = {"README.md", "card.json", "model.py", "weights.pt"}
 @pytest.fixture(scope="module")
 def data() -> Dataset:
     return load_dataset(DataConfig("digits", "data"))
+
+
+NETWORK = RepeatResult(
+    number=3,
+    repeat=Repeat(REPORT, 12, 77, "test", SPEC, RECIPE),
+    value=0.85,
+    misread=(4, 9),
+    curve=({"epoch": 3, "train_accuracy": 0.9, "accuracy": 0.85},),
+    seconds=1.0,
+    precision="float32",
+)
+CONFIRMED = Confirmation(12, (Contender(12, 0.9, 0.88, None),), estimate([0.84, 0.85, 0.86]), NETWORK, None)
 
 
 @pytest.fixture(scope="module")
@@ -59,13 +74,14 @@ def source_of(result: TrainResult, score: str = "last", select_on: str = "test")
         state=result.best_state if score == "best" else result.last_state,
         seed=1,
         score=score,
+        scored_on=select_on,
         select_on=select_on,
         accuracy={"last": accuracies[-1], "best": max(accuracies), "last3": sum(accuracies[-3:]) / 3}[score],
         curve=tuple(metrics.to_dict() for metrics in result.curve),
         max_params=8000,
         epochs=3,
         precision="float32",
-        extra={"environment": {"machine": "a small one"}},
+        confirmation=CONFIRMED,
     )
 
 
@@ -129,6 +145,7 @@ def test_card(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
     assert card["precision"] == "float32"
     assert card["limits"] == {"max_params": 8000, "epochs": 3}
     assert card["accuracy"]["select_on"] == card["accuracy"]["test_note"].removeprefix("selected on ") == "test"
+    assert (card["accuracy"]["scored_on"], card["accuracy"]["note"]) == ("test", source.selection_note)
     assert (card["accuracy"]["score"], card["accuracy"]["epoch_rule"]) == ("last", "after epoch 3, the last")
     last = source.curve[-1]
     assert card["accuracy"]["last_epoch_train"] == last["train_accuracy"] != last["accuracy"]
@@ -148,7 +165,15 @@ def test_card(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
     assert card["sha256"] == {
         name: hashlib.sha256(files[name] or b"").hexdigest() for name in ("model.py", "weights.pt")
     }
-    assert card["extra"] == {"environment": {"machine": "a small one"}}
+    assert card["confirmation"] == CONFIRMED.facts()
+    assert card["confirmation"]["accuracy"]["mean"] == pytest.approx(0.85)
+    for name in ("README.md", "model.py"):
+        text = " ".join((tmp_path / "winner" / name).read_text().split())
+        assert "Trained from 3 fresh seeds the network reaches 85.00% in the mean" in text
+
+
+def test_a_network_that_was_not_confirmed_says_so(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+    assert export_model(replace(source, confirmation=None), data, tmp_path / "winner")["confirmation"] is None
 
 
 def test_selected_on_validation_images_the_test_set_is_read_once(tmp_path: Path) -> None:
@@ -161,11 +186,39 @@ def test_selected_on_validation_images_the_test_set_is_read_once(tmp_path: Path)
     on_val, on_test = evaluate(model, data.val, data), evaluate(model, data.test, data)
     assert on_val != on_test
     assert (card["accuracy"]["file_on_scored"], card["accuracy"]["file_on_test"]) == (on_val, on_test)
+    assert (card["accuracy"]["select_on"], card["accuracy"]["scored_on"]) == ("val", "val")
     assert card["accuracy"]["test_note"] == "read once, for this export, after the selection"
     assert card["data"]["n_images"] == {"train": len(data.train), "val": len(data.val), "test": len(data.test)}
     readme = (tmp_path / "winner" / "README.md").read_text()
     assert "Selected on val" in readme
     assert f"{on_test:.2%} on the test set, read once for this export." in readme
+
+
+def test_selected_on_validation_images_and_retrained_on_all_of_them(data: Dataset, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    result = train(build_model(SPEC), data, RECIPE, seed=1, every_epoch=False)
+    source = replace(source_of(result), select_on="val", confirmation=None)
+    card = export_model(source, data, tmp_path / "winner")
+    accuracy = result.curve[-1].accuracy
+    assert card["accuracy"] == {
+        "select_on": "val",
+        "scored_on": "test",
+        "note": source.selection_note,
+        "score": "last",
+        "epoch_rule": "after epoch 3, the last",
+        "recorded": accuracy,
+        "file_on_scored": accuracy,
+        "file_on_test": accuracy,
+        "test_note": "read once, after the last epoch of this training, after the selection",
+        "last_epoch_train": result.curve[-1].train_accuracy,
+        "last_epoch_scored": accuracy,
+    }
+    assert (len(source.curve), card["epochs"]) == (1, 3)
+    assert card["data"]["n_images"] == {"train": len(data.train), "test": len(data.test)}
+    readme = " ".join((tmp_path / "winner" / "README.md").read_text().split())
+    assert f"{accuracy:.2%} on the test set after epoch 3, the last, seed 1. Selected on val" in readme
+    assert "trained again on all training images" in readme
+    assert "for this export" not in readme
 
 
 @pytest.mark.parametrize("name", ["README.md", "model.py", "card.json"])
@@ -207,7 +260,7 @@ def test_earlier_export_is_replaced(
 
 
 def fail_before_card(source: ModelSource, _: pytest.MonkeyPatch) -> ModelSource:
-    return replace(source, extra={"no JSON": object()})
+    return replace(source, precision=object())
 
 
 def fail_at_last_rename(source: ModelSource, monkeypatch: pytest.MonkeyPatch) -> ModelSource:
@@ -286,8 +339,11 @@ def test_place_that_cannot_be_written(source: ModelSource, data: Dataset, tmp_pa
 
 
 def test_data_of_another_network_or_split_is_refused(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="selected on val; load digits split for that"):
-        export_model(replace(source, select_on="val"), data, tmp_path / "winner")
+    with pytest.raises(InputError, match="scored on val; load digits split for that"):
+        export_model(replace(source, select_on="val", scored_on="val"), data, tmp_path / "winner")
+    split = load_dataset(DataConfig("digits", "data", select_on="val"))
+    with pytest.raises(InputError, match="scored on test; load digits split for that"):
+        export_model(replace(source, select_on="val"), split, tmp_path / "winner")
     other = replace(SPEC, n_classes=4)
     with pytest.raises(InputError, match=r"\(1, 28, 28\) and tells 4 classes apart, but digits has .* and 10"):
         export_model(replace(source, arch=other), data, tmp_path / "winner")

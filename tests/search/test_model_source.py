@@ -73,7 +73,7 @@ def random_data(spec: ArchSpec, classes: tuple[str, ...] = ()) -> Dataset:
 
 def source_of(spec: ArchSpec) -> ModelSource:
     curve = ({"epoch": 1, "train_accuracy": 0.9, "accuracy": 0.96},)
-    return ModelSource("study", 7, spec, RecipeConfig(), {}, 3, "last", "test", 0.96, curve, 8000, 15)
+    return ModelSource("study", 7, spec, RecipeConfig(), {}, 3, "last", "test", "test", 0.96, curve, 8000, 15)
 
 
 def random_model(spec: ArchSpec) -> nn.Module:

@@ -10,10 +10,19 @@ import pytest
 
 from models.baselines import BASELINES
 from search.config import DataConfig, SearchConfig
+from search.confirm import reporting
 from search.report import StudySummary, markdown_report, summarise, terminal_report, trials_table, write_report
 from search.trials import FINISHED, REFUSED, TrialRecord
 from space import DIMENSIONS
-from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, made_up
+from tests.search.made_up_trials import (
+    CONFIG,
+    EVERY_OUTCOME,
+    PLAN,
+    confirmed,
+    made_up,
+    measured,
+    results_again,
+)
 
 VAL = replace(CONFIG, data=DataConfig("mnist", "data", select_on="val"))
 DIGITS = replace(CONFIG, data=DataConfig("digits", "data"))
@@ -32,6 +41,9 @@ SUMMARIES = {
     "baseline wins": summarise("s", CONFIG, [made_up(i, 0.995, baseline=name) for i, name in enumerate(BASELINES)]),
     "digits": summarise("mnist-8000-digits", DIGITS, EVERY_OUTCOME, notice=NOTICE),
     "validation": summarise("s", VAL, EVERY_OUTCOME, winner_card=CARD),
+    "confirmed": summarise("s", CONFIG, EVERY_OUTCOME, **confirmed()),
+    "measured": summarise("s", CONFIG, EVERY_OUTCOME, **measured()),
+    "confirmed on val": summarise("s", VAL, EVERY_OUTCOME, winner_card=CARD | {"trial": 9}, **confirmed(VAL)),
     "large": summarise("x" * 100, LIMITED, [made_up(10**6, 1.0, params=DEEP, n_params=10**9, macs=10**12)]),
     "all over": summarise("s", replace(CONFIG, max_macs=1), [made_up(0, outcome=REFUSED)]),
 }
@@ -127,6 +139,83 @@ def test_accuracy_on_test_of_a_study_that_did_not_search_on_it() -> None:
     assert "never saw" not in terminal_report(same) + markdown_report(same)
 
 
+def winner_rows(text: str) -> dict[str, str]:
+    """What either report says of the winner, by name; lines that the terminal broke joined again."""
+    found: dict[str, str] = {}
+    for name, *rest in (row for row in section(text, "Winner") if row[0].strip("-")):
+        if rest:
+            found[name] = " ".join(rest)
+        elif found:
+            found[list(found)[-1]] += f" {name}"
+    return found
+
+
+@pytest.mark.parametrize(("name", "selected_on"), [("confirmed", "test"), ("confirmed on val", "validation images")])
+def test_a_confirmed_winner_is_told_by_its_fresh_seeds(name: str, selected_on: str) -> None:
+    for text in reports(name):
+        rows = winner_rows(text)
+        assert rows["trial"] == "9"
+        # 0.9941 ± 4.303 * 0.000361 / sqrt(3), Student's t of two degrees of freedom.
+        assert rows["accuracy"] == (
+            "99.41 %, mean of 3 fresh seeds (95 % interval 99.32 to 99.50) on the test set after the last epoch, "
+            f"selected on {selected_on}"
+        )
+        assert rows["seeds"] == "sd 0.04 points, from 99.38 % to 99.45 %"
+        assert rows["file"].startswith("99.40 %, the training with the median accuracy (seed ")
+        assert rows["in the search"] == "99.40 %: selection gap -0.01 points"
+        assert rows["compared with"] == (
+            "s004_net3 (4,222 parameters, 99.28 % on the same seeds): +0.13 points (95 % interval 0.06 to 0.20), "
+            "better. Of the two median networks only the winner misreads 2 images, only s004_net3 6 (McNemar's test: "
+            "p = 0.29)"
+        )
+        assert "on test" not in rows
+
+
+def test_one_seed_alone_has_no_spread() -> None:
+    plan = replace(PLAN, candidates=(9,), estimates=(0.9937,), n_seeds=1)
+    repeats = results_again(reporting(plan, 9, EVERY_OUTCOME, CONFIG))
+    summary = summarise("s", CONFIG, EVERY_OUTCOME, repeats=repeats, plan=plan)
+    for text in (terminal_report(summary), markdown_report(summary)):
+        rows = winner_rows(text)
+        assert rows["accuracy"].startswith("99.38 %, mean of 1 fresh seeds (one seed, so no interval) on the test set")
+        assert rows["seeds"] == "from 99.38 % to 99.38 %"
+        assert [row for row in section(text, "Confirmation") if row[0] == "9"] == [
+            ["9", "99.40 %", "99.37 %", "-", "-", "-"]
+        ]
+
+
+def test_the_contenders_of_a_confirmation() -> None:
+    for text in reports("confirmed"):
+        rows = [row for row in section(text, "Confirmation") if row[0].isdigit()]
+        assert rows == [
+            ["8", "99.52 %", "99.45 %", "99.31 %", "0.01", "3"],
+            ["9", "99.40 %", "99.37 %", "99.45 %", "0.01", "3"],
+            ["0", "99.31 %", "99.31 %", "99.21 %", "0.01", "3"],
+        ]
+        assert "its accuracy is that over further seeds, which chose nothing." in " ".join(text.split())
+
+
+def test_noise_floor() -> None:
+    for text in reports("measured"):
+        words = " ".join(text.split())
+        # Three draws have an expected maximum of 0.846 standard deviations of 0.129 points each, by Blom 0.870.
+        for line in (
+            "Trial 0 trained 4 times: mean 99.15 %, sd 0.13 points, from 99.00 % to 99.30 %.",
+            "Noise alone would put the best of 3 equally good trials +0.11 points above their mean.",
+            "Two single trainings of equal networks differ by more than 0.36 points once in twenty times; of the top "
+            "ten that leaves undecided against the best: 9, 0.",
+            "The winner's +0.13 points over s004_net3 are not above the 0.21 that means of 3 seeds differ by once in "
+            "twenty times.",
+        ):
+            assert line in words
+
+
+def test_what_was_not_trained_again_has_no_section() -> None:
+    for text in reports("every outcome"):
+        assert "Confirmation" not in text
+        assert "Noise floor" not in text
+
+
 @pytest.mark.parametrize(
     ("score", "rule"),
     [
@@ -160,6 +249,14 @@ def test_proposals() -> None:
     assert "feasible / proposed: 0 / 0\n" in terminal_report(SUMMARIES["nothing yet"])
 
 
+def test_adopted_trials_are_told_apart() -> None:
+    summary = summarise("s", CONFIG, [made_up(0, 0.99), made_up(1, 0.98, origin="other/7")])
+    for text in (terminal_report(summary), markdown_report(summary)):
+        assert "trained: 1 finished\n" in text
+        assert "adopted from other studies: 1\n" in text
+    assert "adopted" not in terminal_report(SUMMARIES["every outcome"])
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 0 s"), (3599.6, "1 h 0 min"), (17_830, "4 h 57 min")],
@@ -181,8 +278,8 @@ def test_markdown_tells_how_the_winner_was_made() -> None:
 
 
 def test_markdown_names_values_on_the_end_of_their_range() -> None:
-    summary = summarise("s", CONFIG, [made_up(0, 0.99, params={"lr": 1.0})])
-    assert "may lie outside: lr = 1 (0.02 to 1)." in markdown_report(summary)
+    summary = summarise("s", CONFIG, [made_up(0, 0.99, params={"sgd.lr": 1.0})])
+    assert "may lie outside: sgd.lr = 1 (0.02 to 1)." in markdown_report(summary)
 
 
 @pytest.mark.parametrize(
@@ -220,8 +317,9 @@ def test_trials_table() -> None:
     )
     assert refused["reason"] == "9,000 parameters, 1,000 over the budget of 8,000"
     assert refused[["value", "receptive_field", "seconds", "last_train_accuracy"]].isna().all()
-    assert running["lr"] is pd.NA
+    assert running["sgd.lr"] is pd.NA
     assert table.loc[4, "repeats"] == 0
+    assert trials_table([made_up(0, 0.99, origin="other/7")]).loc[0, "origin"] == "other/7"
 
 
 @pytest.mark.parametrize("records", [EVERY_OUTCOME, [], EVERY_OUTCOME[1:2]], ids=["all", "none", "one refused"])

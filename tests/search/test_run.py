@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
@@ -19,15 +19,21 @@ import pytest
 import torch
 
 from models.baselines import BASELINES
+from models.cost import compute_cost
 from search import kernels
 from search.cli import main
 from search.config import DataConfig, SearchConfig
+from search.data import DATASETS, load_dataset
+from search.run import own_starts
 from search.study import load_study, open_storage, open_study
 from search.trials import FINISHED, TRAINED
+from space import assemble
 
 ROOT = Path(__file__).resolve().parents[2]
 MNIST = ROOT.parent / "shared" / "data"
-DIGITS = ("--dataset", "digits", "--epochs", "1")
+DIGITS = ("--dataset", "digits", "--epochs", "1", "--confirm", "none")
+# Five hand-designed networks and two starting points of the space go first, so two of nine are proposed.
+N_TRIALS = 9
 
 
 def command(*arguments: object) -> list[str]:
@@ -120,9 +126,9 @@ def decided(folder: Path, study: str) -> dict[int, tuple[object, ...]]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """One uninterrupted study of 7 trials with one worker."""
+    """One uninterrupted study with one worker."""
     folder = tmp_path_factory.mktemp("finished")
-    return folder, search(folder, "--budget", 8000, "--trials", 7, "--jobs", 1, *DIGITS)
+    return folder, search(folder, "--budget", 8000, "--trials", N_TRIALS, "--jobs", 1, *DIGITS)
 
 
 def test_a_study_ends_with_report_and_winner(finished):
@@ -135,9 +141,46 @@ def test_a_study_ends_with_report_and_winner(finished):
         assert all(name in text for name in BASELINES)
         assert "elected on test" in text
     table = pd.read_csv(study / "trials.csv")
-    assert table.outcome.isin(TRAINED).sum() == 7
+    assert table.outcome.isin(TRAINED).sum() == N_TRIALS
     assert set(table.engine.dropna()) == {"torch" if kernels.load() is None else "native"}
     assert set(table.baseline.dropna()) >= {"s001_model3", "s002_model1", "s002_model2", "s002_model3", "s004_net3"}
+
+
+def test_starting_points_of_the_space_follow_the_hand_designed_networks(finished):
+    first = trials(finished[0], "digits-8000")[:7]
+    assert all("baseline" in trial.user_attrs for trial in first[:5])
+    found = [(trial.user_attrs["start"], trial.user_attrs["n_params"]) for trial in first[5:]]
+    assert found == [("separable-sgd", 7452), ("separable-adamw", 7452)]
+
+
+@pytest.mark.parametrize(
+    ("limits", "n_params"),
+    [
+        ({"max_params": 7452}, 7452),
+        ({"max_params": 7451}, 5574),
+        ({"max_params": 1000}, 985),
+        ({"max_params": 984}, None),
+        ({"max_params": 8000, "max_macs": 300_000}, 1953),
+        ({"max_params": 8000, "max_memory": 1}, None),
+    ],
+    ids=str,
+)
+def test_of_each_starting_point_the_largest_within_every_limit_is_queued(limits, n_params):
+    config = SearchConfig(DataConfig("digits", "unused"), **limits)
+    found = own_starts(config, load_dataset(config.data))
+    assert set(found) == ({"separable-sgd", "separable-adamw"} if n_params else set())
+    assert {compute_cost(assemble(params).arch).n_params for params in found.values()} == ({n_params} - {None})
+
+
+def test_a_study_started_from_a_smaller_one_has_starting_points_of_its_own_size(tmp_path, inside):
+    one = ("--trials", 1, "--jobs", 1, *DIGITS)
+    assert inside(tmp_path, "--budget", 1000, *one)[0] == 0
+    status, out, err = inside(tmp_path, "--budget", 8000, *one, "--warm", "digits-1000")
+    assert (status, err) == (0, "")
+    assert "adopted  1 finished trials of other studies\n" in out
+    queued = [trial for trial in trials(tmp_path, "digits-8000") if "start" in trial.user_attrs]
+    sizes = [compute_cost(assemble(trial.system_attrs["fixed_params"]).arch).n_params for trial in queued]
+    assert sizes == [7452, 7452]
 
 
 def test_the_winner_works_alone_and_scores_what_the_trial_scored(finished, tmp_path):
@@ -170,7 +213,7 @@ def test_the_report_comes_again_from_disk(finished, inside):
 def test_the_same_command_has_nothing_left_to_do(finished, inside):
     folder, _ = finished
     before = decided(folder, "digits-8000")
-    status, _, err = inside(folder, "--budget", 8000, "--trials", 7, "--jobs", 1, *DIGITS)
+    status, _, err = inside(folder, "--budget", 8000, "--trials", N_TRIALS, "--jobs", 1, *DIGITS)
     assert (status, err) == (0, "")
     assert decided(folder, "digits-8000") == before
 
@@ -189,7 +232,7 @@ def test_the_same_command_has_nothing_left_to_do(finished, inside):
 def test_other_settings_are_refused_by_name_and_nothing_is_lost(finished, inside, option, value, words):
     folder, _ = finished
     before = decided(folder, "digits-8000")
-    arguments = ("--budget", 8000, "--trials", 7, *DIGITS, "--study", "digits-8000", option, value)
+    arguments = ("--budget", 8000, "--trials", N_TRIALS, *DIGITS, "--study", "digits-8000", option, value)
     status, _, err = inside(folder, *arguments)
     assert (status, err.count("\n")) == (2, 1)
     assert words in err
@@ -206,7 +249,7 @@ def test_a_study_of_another_data_set_is_refused(tmp_path, inside):
 
 
 def test_interrupted_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
-    arguments = ("--budget", 8000, "--trials", 7, "--jobs", 1, *DIGITS)
+    arguments = ("--budget", 8000, "--trials", N_TRIALS, "--jobs", 1, *DIGITS)
     with started(tmp_path, *arguments) as process:
         wait_for_training(process, tmp_path, "digits-8000", 2)
         process.send_signal(signal.SIGINT)
@@ -214,7 +257,7 @@ def test_interrupted_killed_and_resumed_equals_uninterrupted(finished, tmp_path)
         assert process.returncode == 130
         assert "the same command goes on" in message
     with started(tmp_path, *arguments) as process:
-        wait_for_training(process, tmp_path, "digits-8000", 6)
+        wait_for_training(process, tmp_path, "digits-8000", 8)
         process.kill()
     done = search(tmp_path, *arguments)
     assert done.returncode == 0, done.stderr
@@ -261,7 +304,8 @@ def test_one_study_is_run_by_one_process_at_a_time(tmp_path):
     assert "is being run by another process" in done.stderr
 
 
-def test_a_budget_that_nothing_fits_ends_with_a_feasibility_report(tmp_path, inside):
+def test_a_budget_that_nothing_fits_ends_with_a_feasibility_report(tmp_path, inside, monkeypatch):
+    monkeypatch.setattr("search.study.MAX_REFUSED_IN_A_ROW", 50)
     status, _, err = inside(tmp_path, "--budget", 50, "--trials", 5, "--jobs", 1, *DIGITS)
     assert status == 2
     for words in (
@@ -301,13 +345,61 @@ def test_selected_on_validation_images_the_test_set_is_read_once_for_the_winner(
     assert (status, err) == (0, "")
     assert "validation" in out
     card = json.loads((tmp_path / "studies" / "digits-8000" / "winner" / "card.json").read_text())
-    assert card["accuracy"]["select_on"] == "val"
+    assert (card["accuracy"]["select_on"], card["accuracy"]["scored_on"]) == ("val", "val")
     assert card["data"]["n_images"]["val"] > 0
+    assert card["confirmation"] is None
+
+
+def test_a_confirmed_winner_is_trained_again_on_all_images(tmp_path, inside):
+    arguments = ("--budget", 8000, "--trials", 2, "--jobs", 1, *DIGITS, "--select-on", "val")
+    # The last --confirm counts.
+    status, out, err = inside(tmp_path, *arguments, "--confirm", "2:2")
+    assert (status, err) == (0, "")
+    assert "confirm  2 trials, 2 fresh seeds each\n" in out
+    study = tmp_path / "studies" / "digits-8000"
+    card = json.loads((study / "winner" / "card.json").read_text())
+    confirmed = card["confirmation"]
+    assert (card["accuracy"]["select_on"], card["accuracy"]["scored_on"]) == ("val", "test")
+    assert "val" not in card["data"]["n_images"]
+    assert {contender["trial"] for contender in confirmed["contenders"]} == {0, 1}
+    assert confirmed["accuracy"]["n"] == 2
+    # The file is the lower of the two trainings that are reported.
+    assert card["accuracy"]["file_on_test"] == card["accuracy"]["recorded"] == confirmed["accuracy"]["minimum"]
+    for text in (out, (study / "report.md").read_text()):
+        assert f"{100 * confirmed['accuracy']['mean']:.2f} %, mean of 2 fresh seeds" in text
+    # Two rounds: two trials twice, then the winner and the other hand-designed network, if it was that, twice.
+    assert len(trials(tmp_path, "digits-8000-repeats")) in (6, 8)
+    before = decided(tmp_path, "digits-8000-repeats")
+    status, again, _ = inside(tmp_path, *arguments, "--confirm", "2:2")
+    assert (status, decided(tmp_path, "digits-8000-repeats")) == (0, before)
+    assert again[again.index("Winner") :] == out[out.index("Winner") :]
+
+
+def test_where_writers_have_become_known_other_images_are_held_out_and_the_study_is_refused(
+    tmp_path, inside, monkeypatch
+):
+    arguments = ("--budget", 8000, "--trials", 1, "--jobs", 1, *DIGITS, "--select-on", "val")
+    status, out, _ = inside(tmp_path, *arguments)
+    assert (status, "held-out training images (stratified)\n" in out) == (0, True)
+    before = decided(tmp_path, "digits-8000")
+    known = replace(DATASETS["digits"], writers=lambda _root, labels: torch.arange(len(labels)) // 10)
+    monkeypatch.setitem(DATASETS, "digits", known)
+    status, _, err = inside(tmp_path, *arguments)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "held_out stratified there, stratified and writer-disjoint now; choose another --study name" in err
+    assert decided(tmp_path, "digits-8000") == before
+
+
+def test_settings_are_those_of_the_study_that_comes_with_the_repository(finished):
+    """With a setting more or less that study could not go on."""
+    studies = (finished[0] / "studies" / "digits-8000", ROOT / "studies" / "reference")
+    new, old = (json.loads((study / "config.json").read_text())["settings"] for study in studies)
+    assert new.keys() == old.keys()
 
 
 @pytest.mark.skipif(not (MNIST / "MNIST").is_dir(), reason="no MNIST in ../shared/data")
 def test_two_workers_on_mnist(tmp_path):
-    small = ("--budget", 2000, "--max-macs", 200_000)
+    small = ("--budget", 2000, "--max-macs", 200_000, "--confirm", "none")
     done = search(tmp_path, *small, "--trials", 2, "--jobs", 2, "--epochs", 1, "--data-dir", MNIST)
     assert (done.returncode, done.stderr) == (0, "")
     study = tmp_path / "studies" / "mnist-2000"
@@ -325,7 +417,7 @@ def test_without_mnist_and_network_digits_stand_in_and_nobody_can_overlook_it(tm
         ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://[::1]:9"
     )
     environment.pop("DATA_DIR", None)
-    arguments = ("--budget", 8000, "--trials", 1, "--jobs", 1, "--epochs", 1, "--study", "mine")
+    arguments = ("--budget", 8000, "--trials", 1, "--jobs", 1, "--epochs", 1, "--confirm", "none", "--study", "mine")
     done = subprocess.run(
         command(*arguments), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
 
 from search.config import InputError
+from search.samplers import make_sampler
 from search.study import (
     MAX_REFUSED_IN_A_ROW,
     MAX_RETRIES,
@@ -15,7 +17,7 @@ from search.study import (
     enqueue,
     load_study,
     make_pruner,
-    make_sampler,
+    n_trained,
     open_storage,
     open_study,
     requeue_lost,
@@ -39,57 +41,6 @@ def objective(trial: optuna.Trial) -> float:
         raise optuna.TrialPruned
     trial.set_user_attr("outcome", FINISHED)
     return x + 1e-12 * trial.user_attrs["seed"]
-
-
-def seen(study: optuna.Study) -> dict[int, tuple]:
-    """Every decided proposal by its index."""
-    return {
-        trial.user_attrs["index"]: (trial.state, trial.value, trial.params, trial.user_attrs["seed"])
-        for trial in study.trials
-        if "outcome" in trial.user_attrs
-    }
-
-
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_an_interrupted_study_goes_on_as_if_it_had_not_been(sampler):
-    whole = memory_study(sampler)
-    run_trials(whole, objective, 0, StopRule(30))
-    broken = memory_study(sampler)
-    interrupt_at = iter([3, 4, 11, 25])
-    next_interrupt = next(interrupt_at)
-
-    def interrupted(trial: optuna.Trial) -> float:
-        nonlocal next_interrupt
-        if trial.user_attrs["index"] == next_interrupt and "retry_of" not in trial.user_attrs:
-            next_interrupt = next(interrupt_at, -1)
-            trial.suggest_float("x", 0, 1)
-            raise KeyboardInterrupt
-        return objective(trial)
-
-    for _ in range(5):
-        requeue_lost(broken, running_are_lost=True)
-        try:
-            # A new sampler each time, as a new process would have.
-            broken.sampler = make_sampler(sampler, 0)
-            run_trials(broken, interrupted, 0, StopRule(30))
-        except KeyboardInterrupt:
-            continue
-    assert sum(trial.state == TrialState.FAIL for trial in broken.trials) == 4
-    assert seen(broken) == seen(whole)
-
-
-def test_another_seed_is_another_study():
-    studies = [memory_study(seed=seed) for seed in (0, 1)]
-    for seed, study in enumerate(studies):
-        run_trials(study, objective, seed, StopRule(5))
-    assert seen(studies[0]) != seen(studies[1])
-
-
-def test_proposals_and_seeds_do_not_repeat():
-    study = memory_study("random")
-    run_trials(study, objective, 0, StopRule(40))
-    assert len({trial.params["x"] for trial in study.trials}) == len(study.trials)
-    assert len({trial.user_attrs["seed"] for trial in study.trials}) == len(study.trials)
 
 
 def test_derived_seed_depends_on_every_part():
@@ -143,20 +94,31 @@ def test_an_error_of_the_program_is_not_swallowed():
         run_trials(memory_study(), broken, 0, StopRule(5))
 
 
-def test_named_starts_are_queued_once_and_first():
+@pytest.mark.parametrize("kind", ["baseline", "start"])
+def test_named_starts_are_queued_once_and_first(kind):
     study = memory_study()
     starts = {"one": {"x": 0.25, "n": 3}, "two": {"x": 0.75, "n": 5}}
-    enqueue(study, starts)
+    enqueue(study, starts, kind)
     run_trials(study, objective, 0, StopRule(3))
-    enqueue(study, starts)
+    enqueue(study, starts, kind)
     assert [trial.params for trial in study.trials[:2]] == list(starts.values())
-    assert [trial.user_attrs.get("baseline") for trial in study.trials[:2]] == ["one", "two"]
+    assert [trial.user_attrs.get(kind) for trial in study.trials] == ["one", "two", *[None] * (len(study.trials) - 2)]
     assert not study.get_trials(states=(TrialState.WAITING,))
 
 
-def test_a_lost_trial_is_queued_again_with_its_place_and_name_but_not_for_ever():
+def test_starts_of_two_kinds_may_share_a_name():
     study = memory_study()
-    enqueue(study, {"one": {"x": 0.25, "n": 3}})
+    for kind in ("baseline", "start"):
+        enqueue(study, {"one": {"x": 0.25, "n": 3}}, kind)
+    assert [{"baseline", "start"} & set(trial.user_attrs) for trial in study.trials] == [{"baseline"}, {"start"}]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [("baseline", "one"), ("start", "one"), ("repeat", {"trial": 4, "seed": 1})]
+)
+def test_a_lost_trial_is_queued_again_with_its_place_and_name_but_not_for_ever(kind, value):
+    study = memory_study()
+    study.enqueue_trial({"x": 0.25, "n": 3}, user_attrs={kind: value})
 
     def dies(_trial: optuna.Trial) -> float:
         raise KeyboardInterrupt
@@ -166,8 +128,32 @@ def test_a_lost_trial_is_queued_again_with_its_place_and_name_but_not_for_ever()
         with pytest.raises(KeyboardInterrupt):
             run_trials(study, dies, 0, StopRule(3))
     assert {trial.user_attrs["index"] for trial in study.trials} == {0}
-    assert {trial.user_attrs["baseline"] for trial in study.trials} == {"one"}
+    assert [trial.user_attrs[kind] for trial in study.trials] == [value] * (MAX_RETRIES + 1)
     assert requeue_lost(study, running_are_lost=True) == 0
+
+
+def adopt(study: optuna.Study, x: float) -> None:
+    """Add a finished trial of another study."""
+    attrs = {"outcome": FINISHED, "origin": "other/7", "seed": 11}
+    study.add_trial(
+        create_trial(value=x, params={"x": x}, distributions={"x": FloatDistribution(0, 1)}, user_attrs=attrs)
+    )
+
+
+def test_adopted_trials_take_no_place_and_count_as_nothing():
+    whole, warm = memory_study("random"), memory_study("random")
+    run_trials(whole, objective, 0, StopRule(6))
+    adopt(warm, 0.5)
+    run_trials(warm, objective, 0, StopRule(2))
+    assert n_trained(warm.trials) == 2
+    adopt(warm, 0.6)
+    run_trials(warm, objective, 0, StopRule(6))
+    own = [trial for trial in warm.trials if "origin" not in trial.user_attrs]
+    assert len(own) == len(warm.trials) - 2
+    # The same proposals and seeds as without them.
+    assert [trial.user_attrs["index"] for trial in own] == list(range(len(own)))
+    for ours, theirs in zip(own, whole.trials, strict=True):
+        assert (ours.params, ours.user_attrs["seed"]) == (theirs.params, theirs.user_attrs["seed"])
 
 
 def test_a_running_trial_is_lost_only_where_nobody_else_works():

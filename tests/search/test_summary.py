@@ -9,7 +9,7 @@ from models.baselines import BASELINES
 from search.config import DataConfig, SearchConfig
 from search.summary import BaselineResult, Counts, summarise
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord
-from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, epoch, made_up
+from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, PLAN, confirmed, epoch, made_up, measured
 
 
 def test_counts() -> None:
@@ -20,6 +20,45 @@ def test_counts() -> None:
     assert counts == Counts(finished=9, stopped=8, diverged=1, refused=6, repeated=5, interrupted=4, running=3)
     assert counts.feasible == 9 + 8 + 1
     assert counts.proposed == 9 + 8 + 1 + 6 + 5
+
+
+def test_adopted_trials_are_counted_apart_and_cost_nothing() -> None:
+    own = [made_up(0, 0.99), made_up(1, outcome=REFUSED)]
+    adopted = [made_up(2, 0.995, origin="other/7"), made_up(3, 0.98, origin="other/8")]
+    summary = summarise("s", CONFIG, own + adopted)
+    assert summary.counts == replace(summarise("s", CONFIG, own).counts, adopted=2)
+    assert (summary.counts.feasible, summary.counts.proposed) == (1, 2)
+    assert summary.seconds == 60.0
+    # What they found is this study's all the same.
+    assert [record.number for record in summary.top] == [2, 0, 3]
+
+
+def test_the_winner_is_the_trial_that_fresh_seeds_confirmed() -> None:
+    summary = summarise("s", CONFIG, EVERY_OUTCOME, winner_card=card(trial=9), **confirmed())
+    assert summary.confirmation is not None
+    assert summary.winner is not None
+    assert (summary.winner.number, summary.confirmation.trial, summary.test_accuracy) == (9, 9, 0.9912)
+    assert [record.number for record in summary.top] == [8, 9, 0]
+    assert [record.number for record in summary.improvements] == [0, 8]
+    # Trial 9 lies on the end of a range, trial 8 does not.
+    assert any("sgd.lr = 1 (0.02 to 1)" in doubt for doubt in summary.doubts)
+    assert summary.doubts[-1].endswith("last improved by trial 8.")
+    assert summary.noise is None
+
+
+def test_an_unfinished_confirmation_leaves_the_best_trial_the_winner() -> None:
+    told = confirmed()
+    for repeats in ([], told["repeats"][:9], told["repeats"][:-2]):
+        summary = summarise("s", CONFIG, EVERY_OUTCOME, repeats=repeats, plan=PLAN)
+        assert summary.winner is not None
+        assert (summary.winner.number, summary.confirmation) == (8, None)
+
+
+def test_the_noise_floor_is_that_of_its_own_trainings() -> None:
+    summary = summarise("s", CONFIG, EVERY_OUTCOME, **measured())
+    assert summary.noise is not None
+    assert (summary.noise.trial, summary.noise.accuracy.n, summary.noise.n_trials) == (0, 4, 3)
+    assert any("(measured here: trial 0, 4 seeds)" in doubt for doubt in summary.doubts)
 
 
 def test_ranking() -> None:

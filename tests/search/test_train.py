@@ -15,6 +15,7 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook, 
 from models.build import build_model
 from models.spec import ArchSpec, Block, Head, Stage
 from search import kernels
+from search import train as train_module
 from search.config import OPTIMIZERS, SCHEDULES, Augmentation, RecipeConfig, Schedule
 from search.data import Dataset, Split
 from search.train import EpochMetrics, TrainingDivergedError, evaluate, normalise, predict, train
@@ -26,6 +27,7 @@ STEPS_PER_EPOCH = 8  # 256 images in batches of 32
 
 RECIPE = RecipeConfig(epochs=4, batch_size=32, lr=0.1, schedule=Schedule("constant"))
 ADAM = replace(RECIPE, optimizer="adam", lr=0.01)
+NEEDS_KERNELS = pytest.mark.skipif(kernels.load() is None, reason=f"no kernels here: {kernels.problem()}")
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +116,7 @@ def test_every_setting_of_a_recipe_has_an_effect(data: Dataset, base: RecipeConf
     assert not equal(before.last_state, after.last_state)
 
 
-@pytest.mark.skipif(kernels.load() is None, reason=f"no kernels here: {kernels.problem()}")
+@NEEDS_KERNELS
 @pytest.mark.parametrize("ema_decay", [0.0, 0.5])
 def test_both_engines_do_the_same_training(data: Dataset, ema_decay: float) -> None:
     recipe = replace(RECIPE, epochs=2, ema_decay=ema_decay, augmentation=Augmentation(rotation=10.0))
@@ -130,7 +132,7 @@ def test_both_engines_do_the_same_training(data: Dataset, ema_decay: float) -> N
     assert evaluate(holding(native.last_state), data.scored, data) == native.curve[-1].accuracy
 
 
-@pytest.mark.skipif(kernels.load() is None, reason=f"no kernels here: {kernels.problem()}")
+@NEEDS_KERNELS
 @pytest.mark.parametrize(("keep_best", "n_exact"), [(False, 1), (True, 4)])
 def test_pytorch_scores_the_epochs_whose_weights_are_kept(
     data: Dataset, monkeypatch: pytest.MonkeyPatch, keep_best: bool, n_exact: int
@@ -152,6 +154,38 @@ def test_label_smoothing_raises_the_floor_of_the_loss(data: Dataset) -> None:
     # The labels become 0.8, 0.1, 0.1, of entropy -0.8 ln 0.8 - 0.2 ln 0.1 = 0.639, below which no loss gets.
     smoothed = train(network(), data, replace(recipe, label_smoothing=0.3)).curve[-1].train_loss
     assert 0.639 < smoothed < 0.75
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.5])
+@pytest.mark.parametrize("engine", ["torch", pytest.param("native", marks=NEEDS_KERNELS)])
+def test_scored_after_the_last_epoch_only_it_is_the_same_training(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch, engine: str, ema_decay: float
+) -> None:
+    recipe = replace(RECIPE, epochs=3, ema_decay=ema_decay, augmentation=Augmentation(rotation=10.0))
+    usual = train(network(dropout=0.2), data, recipe, seed=1, engine=engine)
+    n_scorings = 0
+    reported: list[tuple[int, EpochMetrics]] = []
+
+    def counted(*arguments: Any) -> Tensor:
+        nonlocal n_scorings
+        n_scorings += 1
+        return logits(*arguments)
+
+    logits = train_module._logits
+    monkeypatch.setattr(train_module, "_logits", counted)
+    once = train(
+        network(dropout=0.2),
+        data,
+        recipe,
+        lambda epoch, metrics: reported.append((epoch, metrics)),
+        seed=1,
+        engine=engine,
+        every_epoch=False,
+    )
+    assert n_scorings == 1
+    assert timeless(once.curve) == timeless(usual.curve)[-1:]
+    assert reported == [(3, once.curve[0])]
+    assert equal(once.last_state, usual.last_state)
 
 
 # --- it repeats itself ----------------------------------------------------------------------------------------------

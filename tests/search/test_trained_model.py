@@ -13,7 +13,10 @@ from models.build import build_model
 from models.record import RecordError
 from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig, InputError, RecipeConfig, SearchConfig
-from search.trained_model import ModelSource, source_from_trial
+from search.confirm import Confirmation, Contender
+from search.repeats import REPORT, Repeat, RepeatResult
+from search.statistics import estimate
+from search.trained_model import ModelSource, source_from_confirmation, source_from_trial
 from search.trials import DIVERGED, FINISHED, REPEATED, TrialRecord
 
 SPEC = ArchSpec((1, 8, 8), 10, (Stage((Block(4),)),), Head("gap_linear"))
@@ -54,6 +57,7 @@ def test_trial_and_weights_become_a_source(tmp_path: Path) -> None:
         state=source.state,
         seed=1,
         score="best",
+        scored_on="val",
         select_on="val",
         accuracy=0.9,
         curve=CURVE,
@@ -81,7 +85,70 @@ def test_epoch_rules(score: str, accuracy: float, state_accuracy: float, words: 
     assert source.result == f"{accuracy:.2%} on the validation images {words}, seed 1"
 
 
-@pytest.mark.parametrize("changes", [{"score": "first"}, {"select_on": "train"}])
+# A training from a fresh seed, on all training images and scored after its last epoch alone.
+NETWORK = RepeatResult(
+    number=3,
+    repeat=Repeat(REPORT, trial=12, seed=77, select_on="test", arch=SPEC, recipe=RecipeConfig(epochs=15)),
+    value=0.85,
+    misread=(4, 9),
+    curve=({"epoch": 15, "train_accuracy": 0.9, "accuracy": 0.85},),
+    seconds=60.0,
+    precision="float32",
+)
+CONFIRMED = Confirmation(12, (Contender(12, 0.9, 0.88, None),), estimate([0.84, 0.85, 0.87]), NETWORK, None)
+
+
+def test_a_confirmed_network_and_its_weights_become_a_source(tmp_path: Path) -> None:
+    save_weights(tmp_path / "trial.pt")
+    source = source_from_confirmation(CONFIRMED, CONFIG, "tiny", tmp_path / "trial.pt")
+    expected = ModelSource(
+        study="tiny",
+        trial=12,
+        arch=SPEC,
+        recipe=RecipeConfig(epochs=15),
+        state=source.state,
+        seed=77,
+        score="last",  # whatever the rule of the search
+        scored_on="test",
+        select_on="val",
+        accuracy=0.85,
+        curve=NETWORK.curve,
+        max_params=8000,
+        epochs=3,
+        precision="float32",
+        confirmation=CONFIRMED,
+    )
+    assert vars(source) == vars(expected)
+    assert source.state_accuracy == 0.85
+    assert source.result == "85.00% on the test set after epoch 15, the last, seed 77"
+
+
+@pytest.mark.parametrize(
+    ("select_on", "scored_on", "starts", "ends"),
+    [
+        ("test", "test", "Selected on test: the search chose by these same images,", "a little less on new ones."),
+        ("val", "val", "Selected on val: the search chose by images held out", "and never saw the test set."),
+        (
+            "val",
+            "test",
+            "Selected on val: the search chose by images held out",
+            "The winner was then trained again on all training images, and the test set read once, after the last "
+            "epoch.",
+        ),
+    ],
+)
+def test_the_selection_note_says_which_images_chose(
+    select_on: str, scored_on: str, starts: str, ends: str, tmp_path: Path
+) -> None:
+    save_weights(tmp_path / "trial.pt")
+    source = source_from_confirmation(CONFIRMED, CONFIG, "tiny", tmp_path / "trial.pt")
+    note = replace(source, select_on=select_on, scored_on=scored_on).selection_note
+    assert note.startswith(starts)
+    assert note.endswith(ends)
+    assert note.count("Selected on") == 1
+
+
+@pytest.mark.parametrize("changes", [{"score": "first"}, {"scored_on": "train"}, {"select_on": "train"}])
 def test_unknown_rule_is_refused(changes: dict[str, Any], tmp_path: Path) -> None:
     save_weights(tmp_path / "trial.pt")
     source = source_from_trial(RECORD, CONFIG, "tiny", tmp_path / "trial.pt")
@@ -151,4 +218,6 @@ def test_bad_weights_file(write: Callable[[Path], object], message: str, tmp_pat
     with pytest.raises(InputError, match=message) as caught:
         source_from_trial(RECORD, CONFIG, "tiny", path)
     assert str(path) in str(caught.value)
+    with pytest.raises(InputError, match=message):
+        source_from_confirmation(CONFIRMED, CONFIG, "tiny", path)
     assert not (tmp_path / "mark").exists(), "the file was executed"

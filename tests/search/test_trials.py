@@ -39,6 +39,7 @@ def trial(state: TrialState, number: int = 7, **settings: Any) -> FrozenTrial:
 # State, user attributes, value; then the outcome and what else the record holds.
 STATES: list[tuple[TrialState, dict[str, Any], float | None, str, dict[str, Any]]] = [
     (TrialState.COMPLETE, {**TRAINED, "outcome": FINISHED, "seconds": 60.0}, 0.98, FINISHED, {"seconds": 60.0}),
+    (TrialState.COMPLETE, {**TRAINED, "outcome": FINISHED, "origin": "other/3"}, 0.98, FINISHED, {"origin": "other/3"}),
     (TrialState.COMPLETE, {**FACTS, "outcome": REPEATED, "repeats": 3}, 0.98, REPEATED, {"repeats": 3, "arch": None}),
     (TrialState.PRUNED, {**FACTS, "outcome": REFUSED, "reason": "too large"}, None, REFUSED, {"reason": "too large"}),
     (TrialState.PRUNED, {**TRAINED, "outcome": STOPPED, "seconds": 9.0}, None, STOPPED, {"seconds": 9.0}),

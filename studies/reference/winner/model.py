@@ -1,33 +1,44 @@
-"""An image classifier of 7,696 parameters for mnist.
+"""An image classifier of 7,565 parameters for mnist.
 
 Target
     At most 8,000 parameters; training on mnist for at most 15 epochs; the search maximised accuracy
     on the test set.
 
 Result
-    7,696 parameters; 99.64% on the test set after epoch 15, the last, seed 422374663. Selected on
-    test: the search chose by these same images, so expect a little less on new ones.
+    7,565 parameters; 99.56% on the test set after epoch 15, the last, seed 3331851161. Trained from
+    5 fresh seeds the network reaches 99.56% in the mean (95 % interval 99.51 to 99.61), from 99.50%
+    to 99.61%; this is the training with the median accuracy. Selected on test: the search chose by
+    these same images, so expect a little less on new ones.
 
 Analysis
-    One image takes 781,292 multiply-adds (MACs). The largest maps that exist at once take 34.3 KiB
-    in float32, 8.6 KiB in int8. The receptive field (RF) is 18 pixels square before the head and 30
-    at the logits, of images of 28x28. Parameters by part: stage1 6%, stage2 88%, head 6%; the
-    largest layer is stage2.block3 with 2,877. In the last epoch 99.51% of the training images were
-    right, augmented and while the weights moved, and 99.64% of the test set after it: a gap of
-    -0.13 points.
+    One image takes 782,196 multiply-adds (MACs). The largest maps that exist at once take 63.4 KiB
+    in float32, 15.8 KiB in int8. The receptive field (RF) is 44 pixels square before the head and
+    64 at the logits, of images of 28x28. Parameters by part: stage1 4%, stage2 38%, stage3 54%,
+    head 4%; the largest layer is stage3.block2.pointwise with 1,224. In the last epoch 99.59% of
+    the training images were right, augmented and while the weights moved, and 99.56% of the test
+    set after it: a gap of +0.03 points.
 
-layer          kind                   output  RF  parameters     MACs
-stage1.block1  conv 3x3              8x26x26   3          88   48,672
-stage1.block2  conv 3x3              5x26x26   5         370  243,360
-stage1.pool    max pool 2x2          5x13x13   6           0        0
-stage2.block1  conv 1x1              7x13x13   6          35    5,915
-stage2.block2  conv 3x3             15x11x11  10         975  114,345
-stage2.block3  conv 3x3               21x9x9  14       2,877  229,635
-stage2.block4  conv 3x3               15x7x7  18       2,865  138,915
-head.gap       global average pool    15x1x1  30           0        0
-head.hidden1   conv 1x1               18x1x1  30         306      270
-head.conv      conv 1x1               10x1x1  30         180      180
-total                                                  7,696  781,292
+layer                    kind                   output  RF  parameters     MACs
+stage1.block1            conv 3x3              8x26x26   3          88   48,672
+stage1.block2.depthwise  depthwise 3x3         8x26x26   5          72   48,672
+stage1.block2.pointwise  conv 1x1             16x26x26   5         160   86,528
+stage1.pool              max pool 2x2         16x13x13   6           0        0
+stage2.block1.depthwise  depthwise 3x3        16x13x13  10         144   24,336
+stage2.block1.pointwise  conv 1x1             32x13x13  10         576   86,528
+stage2.block2.depthwise  depthwise 3x3        32x13x13  14         288   48,672
+stage2.block2.pointwise  conv 1x1             26x13x13  14         884  140,608
+stage2.block3.depthwise  depthwise 3x3        26x13x13  18         234   39,546
+stage2.block3.pointwise  conv 1x1             27x13x13  18         756  118,638
+stage2.pool              max pool 2x2           27x6x6  20           0        0
+stage3.block1.depthwise  depthwise 3x3          27x6x6  28         243    8,748
+stage3.block1.pointwise  conv 1x1               34x6x6  28         986   33,048
+stage3.block2.depthwise  depthwise 3x3          34x6x6  36         306   11,016
+stage3.block2.pointwise  conv 1x1               34x6x6  36       1,224   41,616
+stage3.block3.depthwise  depthwise 3x3          34x6x6  44         306   11,016
+stage3.block3.pointwise  conv 1x1               28x6x6  44       1,008   34,272
+head.gap                 global average pool    28x1x1  64           0        0
+head.linear              linear                 10x1x1  64         290      280
+total                                                            7,565  782,196
 """
 
 from pathlib import Path
@@ -51,42 +62,53 @@ class Net(nn.Module):
         self.stage1 = nn.Sequential(
             nn.Conv2d(1, 8, 3, bias=False),  # 8x26x26
             nn.BatchNorm2d(8),
-            nn.ReLU(inplace=True),
-            nn.Dropout(p=0.0008829349412008726),
-            nn.Conv2d(8, 5, 3, padding=1, bias=False),  # 5x26x26
-            nn.BatchNorm2d(5),
-            nn.ReLU(inplace=True),
-            nn.Dropout(p=0.0008829349412008726),
-            nn.MaxPool2d(2),  # 5x13x13
+            nn.SiLU(),
+            nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False),  # 8x26x26
+            nn.Conv2d(8, 16, 1, bias=False),  # 16x26x26
+            nn.BatchNorm2d(16),
+            nn.SiLU(),
+            nn.MaxPool2d(2),  # 16x13x13
         )
         self.stage2 = nn.Sequential(
-            nn.Conv2d(5, 7, 1, bias=False),  # 7x13x13
-            nn.Conv2d(7, 15, 3, bias=False),  # 15x11x11
-            nn.BatchNorm2d(15),
-            nn.ReLU(inplace=True),
-            nn.Dropout(p=0.0008829349412008726),
-            nn.Conv2d(15, 21, 3, bias=False),  # 21x9x9
-            nn.BatchNorm2d(21),
-            nn.ReLU(inplace=True),
-            nn.Dropout(p=0.0008829349412008726),
-            nn.Conv2d(21, 15, 3, bias=False),  # 15x7x7
-            nn.BatchNorm2d(15),
-            nn.ReLU(inplace=True),
-            nn.Dropout(p=0.0008829349412008726),
+            nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False),  # 16x13x13
+            nn.Conv2d(16, 32, 1, bias=False),  # 32x13x13
+            nn.BatchNorm2d(32),
+            nn.SiLU(),
+            nn.Conv2d(32, 32, 3, padding=1, groups=32, bias=False),  # 32x13x13
+            nn.Conv2d(32, 26, 1, bias=False),  # 26x13x13
+            nn.BatchNorm2d(26),
+            nn.SiLU(),
+            nn.Conv2d(26, 26, 3, padding=1, groups=26, bias=False),  # 26x13x13
+            nn.Conv2d(26, 27, 1, bias=False),  # 27x13x13
+            nn.BatchNorm2d(27),
+            nn.SiLU(),
+            nn.MaxPool2d(2),  # 27x6x6
+        )
+        self.stage3 = nn.Sequential(
+            nn.Conv2d(27, 27, 3, padding=1, groups=27, bias=False),  # 27x6x6
+            nn.Conv2d(27, 34, 1, bias=False),  # 34x6x6
+            nn.BatchNorm2d(34),
+            nn.SiLU(),
+            nn.Conv2d(34, 34, 3, padding=1, groups=34, bias=False),  # 34x6x6
+            nn.Conv2d(34, 34, 1, bias=False),  # 34x6x6
+            nn.BatchNorm2d(34),
+            nn.SiLU(),
+            nn.Conv2d(34, 34, 3, padding=1, groups=34, bias=False),  # 34x6x6
+            nn.Conv2d(34, 28, 1, bias=False),  # 28x6x6
+            nn.BatchNorm2d(28),
+            nn.SiLU(),
         )
         self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),  # 15x1x1
-            nn.Conv2d(15, 18, 1, bias=False),  # 18x1x1
-            nn.BatchNorm2d(18),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(18, 10, 1, bias=False),  # 10x1x1
+            nn.AdaptiveAvgPool2d(1),  # 28x1x1
             nn.Flatten(),
+            nn.Linear(28, 10),  # 10
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (N, 1, 28, 28) to (N, 10)."""
         x = self.stage1(x)
         x = self.stage2(x)
+        x = self.stage3(x)
         return self.head(x)
 
 

@@ -1,0 +1,248 @@
+"""Does a sampler find better networks than random search, with as many trainings?
+
+    python -m benchmarks.sample_efficiency [--arms random tpe evolve] [--seeds 3] [--trials 60] [--images 10000]
+                                           [--epochs 5] [--jobs 2] [--out DIR] [--starts] [--json]
+
+Every arm and study seed is a study of its own: at most 8,000 parameters, a part of MNIST's training images (stratified
+and always the same), no pruner, so that every trial costs the same epochs, and without --starts no hand-designed
+networks. Searches are scored on 10,000 training images held out of the rest. Studies run side by side in processes of
+one thread and are kept in --out: stopped and started again, they go on.
+
+The best of many noisy values is inflated by luck. So the trials that lead after a third, two thirds and all of the
+trials are trained again with three fresh seeds and scored on the test set, which no search has seen: their merit.
+
+Arms of one study seed share the random points that a study begins with, and `evolve` proposes as `tpe` does up to its
+16th trained trial: up to there the two are the same study.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from sklearn.model_selection import train_test_split
+
+from benchmarks.sample_efficiency_report import LEADERS, N_MERIT_SEEDS, StudyResult, as_json, as_text, leader, trained
+from models.build import build_model
+from objective import Objective
+from search.config import SAMPLERS, DataConfig, InputError, SearchConfig
+from search.data import Dataset, load_dataset
+from search.place import Place, make_folder, only_one
+from search.recorded import RecordedTraining
+from search.run import fitting_starts
+from search.samplers import make_sampler
+from search.study import (
+    StopRule,
+    derived_seed,
+    enqueue,
+    load_study,
+    make_pruner,
+    open_storage,
+    open_study,
+    requeue_lost,
+    run_trials,
+)
+from search.train import TrainingDivergedError, engine_for, train, training_device
+from search.trials import TrialRecord, read_trials
+from search.workers import end_with_parent, spawn
+from space import SPACE_KEY
+
+BUDGET = 8000
+MERIT = "merit"
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """One study. images: training images; starts: begin with the hand-designed networks that fit."""
+
+    config: SearchConfig
+    out: Path
+    n_trials: int
+    images: int
+    starts: bool
+
+    @property
+    def name(self) -> str:
+        """What is unlike another plan's, the number of trials aside."""
+        starts = "-starts" if self.starts else ""
+        return f"{self.config.sampler}-{self.config.seed}-{self.images}x{self.config.epochs}{starts}"
+
+    @property
+    def place(self) -> Place:
+        """A folder and a database of its own: studies side by side do not wait for one another."""
+        return Place(self.out, self.name, f"sqlite:///{self.out / self.name / 'study.db'}")
+
+
+class SubsetTraining(RecordedTraining):
+    """Trains on a stratified part of the training images, the same in every process."""
+
+    def __init__(self, images: int) -> None:
+        super().__init__()
+        self._images = images
+
+    def data(self, config: DataConfig) -> Dataset:
+        """Normalised by the statistics of all images, as they are known of the data set."""
+        data = super().data(config)
+        if self._images < len(data.train):
+            kept, _ = train_test_split(
+                range(len(data.train)), train_size=self._images, stratify=data.train.labels.numpy(), random_state=0
+            )
+            data = self._data[config] = replace(data, train=data.train.take(torch.tensor(sorted(kept))))
+        return data
+
+
+class SubsetObjective(Objective):
+    """The search's objective, on a part of the training images."""
+
+    def __init__(self, config: SearchConfig, images: int) -> None:
+        super().__init__(config)
+        self.training = SubsetTraining(images)
+
+    @property
+    def data(self) -> Dataset:
+        """What the search sees."""
+        return self.training.data(self.config.data)
+
+    def train_again(self, record: TrialRecord, seed: int) -> float:
+        """Test accuracy of a finished trial's network and recipe, trained from another seed; 0 if that diverges."""
+        assert record.arch is not None
+        assert record.recipe is not None
+        torch.manual_seed(seed)
+        model = build_model(record.arch).to(training_device())
+        try:
+            # Without a held-out part a training is scored on the test set.
+            return train(model, replace(self.data, val=None), record.recipe, seed=seed).curve[-1].accuracy
+        except TrainingDivergedError:
+            return 0.0
+
+
+def run_study(plan: StudyPlan) -> None:
+    """Search, or go on searching, then train the leaders again. All that was found lies in the study's database."""
+    make_folder(plan.place.folder)
+    with only_one(plan.place):
+        objective = SubsetObjective(plan.config, plan.images)
+        known = {"data_checksum": objective.data.checksum, "space": SPACE_KEY, "images": plan.images}
+        study = open_study(open_storage(plan.place.url), plan.name, {**plan.config.settings(), **known})
+        _search(plan, study, objective)
+        _train_leaders(plan, study, objective)
+
+
+def _search(plan: StudyPlan, study: optuna.Study, objective: SubsetObjective) -> None:
+    config = plan.config
+    requeue_lost(study, running_are_lost=True)
+    if plan.starts:
+        enqueue(study, fitting_starts(config, objective.data), "baseline")
+    study.sampler = make_sampler(config.sampler, config.seed)
+    study.pruner = make_pruner(config.pruner, config.epochs)
+    run_trials(study, objective, config.seed, StopRule(plan.n_trials))
+
+
+def _train_leaders(plan: StudyPlan, study: optuna.Study, objective: SubsetObjective) -> None:
+    records = trained(read_trials(study.get_trials(deepcopy=False)))[: plan.n_trials]
+    for share in LEADERS:
+        record = leader(records, share, plan.n_trials)
+        if record is None:
+            continue
+        # The same network may lead twice, and a part of its trainings may be there already.
+        key = f"{MERIT}:{record.number}"
+        found = list(study.user_attrs.get(key, []))
+        for i in range(len(found), N_MERIT_SEEDS):
+            found.append(objective.train_again(record, derived_seed(plan.config.seed, MERIT, record.number, i)))
+            study.set_user_attr(key, found)
+
+
+def read_study(plan: StudyPlan) -> StudyResult:
+    """What `run_study` left."""
+    study = load_study(open_storage(plan.place.url), plan.name)
+    merits = {
+        int(key.partition(":")[2]): tuple(accuracies)
+        for key, accuracies in study.user_attrs.items()
+        if key.startswith(f"{MERIT}:")
+    }
+    records = read_trials(study.get_trials(deepcopy=False))
+    return StudyResult.of(plan.config.sampler, plan.config.seed, records, merits, plan.n_trials)
+
+
+def _work(plan: StudyPlan) -> None:
+    """The life of a process."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    try:
+        run_study(plan)
+    except InputError as error:
+        raise SystemExit(f"{plan.name}: {error}") from error
+
+
+def run_side_by_side(plans: Sequence[StudyPlan], n_jobs: int) -> None:
+    """Run every plan, `n_jobs` at a time, each in a process of its own. SystemExit if one of them fails."""
+    waiting = list(plans)
+    running: list[tuple[StudyPlan, Any]] = []
+    started = time.perf_counter()
+    try:
+        while waiting or running:
+            while waiting and len(running) < n_jobs:
+                running.append((waiting[0], spawn(_work, waiting.pop(0))))
+            wait([process.sentinel for _, process in running])
+            for plan, process in [one for one in running if not one[1].is_alive()]:
+                running.remove((plan, process))
+                if process.exitcode:
+                    raise SystemExit(f"{plan.name} failed; what is done is kept in {plan.out}")
+                print(f"{(time.perf_counter() - started) / 60:6.1f} min  {plan.name}", file=sys.stderr, flush=True)
+    finally:
+        for _, process in running:
+            process.terminate()
+            process.join()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Search, train leaders again, print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arms", nargs="+", default=("random", "tpe", "evolve"), choices=SAMPLERS)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--images", type=int, default=10_000)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--data-dir", default=os.environ.get("DATA_DIR", "data"))
+    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "sample-efficiency")
+    parser.add_argument("--starts", action="store_true", help="begin with the hand-designed networks")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args(argv)
+    data = DataConfig(args.dataset, args.data_dir, "val")
+    plans = [
+        StudyPlan(
+            SearchConfig(data, BUDGET, epochs=args.epochs, seed=seed, sampler=arm, pruner="none"),
+            args.out,
+            args.trials,
+            args.images,
+            args.starts,
+        )
+        for seed in range(args.seeds)
+        for arm in args.arms
+    ]
+    try:
+        make_folder(args.out)
+        # Once, so that no two processes download the images or compile the kernels at the same time.
+        load_dataset(data)
+    except InputError as error:
+        raise SystemExit(f"sample_efficiency: {error}") from error
+    engine_for(training_device(), "auto")
+    run_side_by_side(plans, args.jobs)
+    results = [read_study(plan) for plan in plans]
+    print(as_json(results) if args.json else as_text(results, args.trials))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""What the command line accepts: commands, options and their values. Which function answers, cli.py says."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, NoReturn
+
+from models.record import RecordError
+from search.config import ENGINES, PRUNERS, SAMPLERS, SCORES, SELECT_ON, ConfirmConfig
+
+DEFAULT_OUT = "studies"
+BUDGETS = (1000, 2000, 4000, 6000, 8000)
+
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        # An abbreviation that is right today is another option's name tomorrow.
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """One line instead of argparse's usage block."""
+        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser; `args.name` is the command."""
+    parser = _Parser(
+        prog="search.py",
+        description="Finds the most accurate small convolutional network within a budget of parameters.",
+        epilog="`search.py --budget 8000 --trials 100` is short for `search.py run ...`: see search.py run --help",
+    )
+    commands = parser.add_subparsers(
+        title="commands", metavar="COMMAND", dest="name", required=True, parser_class=_Parser
+    )
+
+    run = commands.add_parser("run", help="search (the default: `search.py --budget 8000 --trials 100`)")
+    run.add_argument("--budget", type=_positive, required=True, metavar="N", help="largest number of parameters")
+    run.add_argument("--study", metavar="NAME", help="default: data set and budget; the same name goes on with it")
+    run.add_argument("--warm", action="append", default=[], metavar="STUDY", help="start with its trials that fit")
+    _add_search_options(run)
+
+    frontier = commands.add_parser("frontier", help="a study for each of several budgets: accuracy against parameters")
+    frontier.add_argument(
+        "--budgets", type=_budgets, default=BUDGETS, metavar="N,N,...", help=f"default: {','.join(map(str, BUDGETS))}"
+    )
+    frontier.add_argument("--study", default="frontier", metavar="NAME", help="first part of the names of its studies")
+    frontier.add_argument("--warm", action="append", default=[], metavar="STUDY", help="one more study to start from")
+    _add_search_options(frontier)
+
+    baselines = commands.add_parser("baselines", help="train the hand-designed networks by their own recipes")
+    baselines.add_argument("ids", nargs="*", metavar="ID", help="default: all fourteen")
+    baselines.add_argument("--seeds", type=_positive, metavar="N", help="default: 3 within 8,000 parameters, else 1")
+    baselines.add_argument("--dataset", default="mnist", metavar="NAME", help="default: mnist")
+    baselines.add_argument("--study", default="baselines", metavar="NAME", help="default: baselines")
+    baselines.add_argument(
+        "--recipe-of", default="reference", metavar="STUDY", help="study whose winner's recipe all get as well"
+    )
+    baselines.add_argument("--storage", metavar="URL", help="default: as of a search")
+    baselines.add_argument("--out", default=DEFAULT_OUT, metavar="DIR", help="folder of the studies (default: studies)")
+    _add_training_options(baselines)
+
+    describe = commands.add_parser("describe", help="layer table of a hand-designed network or a spec file")
+    describe.add_argument(
+        "network", metavar="ID|FILE", help="id of a hand-designed network, or a JSON file with a spec"
+    )
+    describe.add_argument("--json", action="store_true", help="for programs")
+
+    report = commands.add_parser("report", help="a study's report again, from disk")
+    export = commands.add_parser("export", help="a study's winner, or another finished trial, as a stand-alone file")
+    export.add_argument("--trial", type=int, metavar="N", help="a finished trial instead of the winner")
+    export.add_argument("--out", metavar="DIR", help="folder to write (default: winner/ or trial-N/ beside the report)")
+    export.add_argument("--data-dir", metavar="DIR", help="where data sets lie (default: $DATA_DIR, else data)")
+    confirm = commands.add_parser("confirm", help="the best trials of a study again, on fresh seeds")
+    _add_confirm_option(confirm)
+    null = commands.add_parser("null", help="a study's noise floor: one configuration trained again and again")
+    null.add_argument("--runs", type=_positive, default=10, metavar="N", help="trainings (default: 10)")
+    null.add_argument("--trial", type=int, metavar="N", help="of this trial (default: the best hand-designed network)")
+    for command in (confirm, null):
+        _add_training_options(command)
+    for command in (report, export, confirm, null):
+        command.add_argument("study", metavar="STUDY", help="name of a study under studies/, or path of its folder")
+        command.add_argument("--storage", metavar="URL", help="the storage it was run with, if not the default")
+
+    space = commands.add_parser("space", help="the searched dimensions, and how much of the space fits a budget")
+    space.add_argument("--budget", type=_positive, default=8000, metavar="N", help="parameters (default: 8000)")
+
+    bench = commands.add_parser("bench", help="the engine against the usual training loop, side by side")
+    bench.add_argument("--json", action="store_true", help="for programs")
+    bench.add_argument("--repeats", type=_positive, default=3, metavar="N", help="medians of so many (default: 3)")
+    bench.add_argument(
+        "--network", action="append", metavar="NAME", help="s004_net3, s000_net or separable; repeatable"
+    )
+    bench.add_argument("--images", type=_positive, default=60_000, metavar="N", help="training images in an epoch")
+    bench.add_argument("--data-dir", metavar="DIR", help="where MNIST lies; without it the images are made up")
+
+    dashboard = commands.add_parser("dashboard", help="browse the studies with optuna-dashboard")
+    dashboard.add_argument("study", nargs="?", metavar="STUDY", help="a study with a database of its own")
+    dashboard.add_argument("--storage", metavar="URL", help="default: the SQLite file under studies/")
+    dashboard.add_argument("--port", type=_positive, default=8080, metavar="N", help="default: 8080")
+    return parser
+
+
+def _add_search_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--trials", type=_positive, default=100, metavar="N", help="networks to train, in total over all restarts")
+    add("--epochs", type=_positive, default=15, metavar="N", help="most epochs a network is trained (default: 15)")
+    add("--dataset", default="auto", metavar="NAME", help="mnist, digits, or auto: mnist, else digits with a notice")
+    add("--storage", metavar="URL", help="SQLAlchemy URL (default: the SQLite file studies.db under --out)")
+    add("--out", default=DEFAULT_OUT, metavar="DIR", help="folder of the studies (default: studies)")
+    add("--seed", type=int, default=0, metavar="N", help="same seed and one job: same trials, same values (default: 0)")
+    add("--select-on", choices=SELECT_ON, default="test", help="images the search is scored on (default: test)")
+    add("--score", choices=SCORES, default="last", help="a trial's value: accuracy of which epochs (default: last)")
+    add("--max-macs", type=_positive, metavar="N", help="largest number of multiply-adds")
+    add("--max-memory", type=_positive, metavar="BYTES", help="largest peak of activations, in float32")
+    add("--timeout", type=_positive, metavar="SECONDS", help="start no further trial after this time")
+    add("--sampler", choices=SAMPLERS, default="tpe", help="evolve: explores, then changes the best (default: tpe)")
+    add("--pruner", choices=PRUNERS, default="median", help="default: median")
+    _add_confirm_option(parser)
+    _add_training_options(parser)
+
+
+def _add_training_options(parser: argparse.ArgumentParser) -> None:
+    """For every command that trains."""
+    add = parser.add_argument
+    add("--data-dir", metavar="DIR", help="where data sets lie or are downloaded to (default: $DATA_DIR, else data)")
+    add("--jobs", type=_jobs, default=0, metavar="N", help="networks trained side by side, one core each, or auto")
+    add("--engine", choices=ENGINES, default="auto", help="kernels compiled here, or PyTorch's operators")
+
+
+def _add_confirm_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--confirm",
+        type=_confirming,
+        default=ConfirmConfig(),
+        metavar="K:SEEDS",
+        help="train the K best trials again, SEEDS fresh seeds each, then the winner (default: 5:5); or none",
+    )
+
+
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return value
+
+
+def _jobs(text: str) -> int:
+    return 0 if text == "auto" else _positive(text)
+
+
+def _budgets(text: str) -> tuple[int, ...]:
+    return tuple(sorted({_positive(part) for part in text.split(",")}))
+
+
+def _confirming(text: str) -> ConfirmConfig | None:
+    if text == "none":
+        return None
+    top, _, seeds = text.partition(":")
+    try:
+        return ConfirmConfig(int(top), int(seeds))
+    except (ValueError, RecordError):
+        message = f"must be K:SEEDS, two whole numbers of at least 1, or none; got {text!r}"
+        raise argparse.ArgumentTypeError(message) from None

@@ -1,0 +1,107 @@
+"""Train the hand-designed networks again: each with its authors' recipes, and all with one recipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import space
+from models.baselines import BASELINES
+from models.cost import compute_cost
+from models.record import RecordError
+from search.commands import existing
+from search.config import DataConfig, InputError, RecipeConfig, SearchConfig
+from search.data import definition, load_dataset
+from search.place import Place, make_folder, only_one, write_whole
+from search.repeats import COMMON, OWN, Repeat, read_results
+from search.reproduction import BUDGET, as_json, common_recipe, own_recipes
+from search.reproduction_plot import reproduction_plot
+from search.reproduction_report import markdown, terminal
+from search.retrain import Retrainer
+from search.study import SETTINGS, derived_seed
+
+KIND = "baselines"
+N_IMAGES = "n_images"
+SEED = 0
+
+
+def train_baselines(
+    place: Place, data: DataConfig, ids: Sequence[str], n_seeds: int | None, engine: str, n_workers: int, recipe: Path
+) -> int:
+    """Train what is not there yet, then report. ids: none means all.
+
+    n_seeds: for every network; None is three within the budget of 8,000 parameters, one beyond it. recipe: card.json of
+    the network whose recipe all get; where there is none they get the search's default recipe.
+    """
+    _check_ids(ids, data.dataset)
+    dataset = load_dataset(data)
+    common = _common_recipe(recipe)
+    make_folder(place.folder)
+    with only_one(place):
+        settings = {"kind": KIND, "dataset": data.dataset, "data_checksum": dataset.checksum, "select_on": "test"}
+        repeats = _repeats(ids or list(BASELINES), n_seeds, *common)
+        # Only for the workers, which are those of a search.
+        config = SearchConfig(data, max_params=BUDGET, sampler="random", pruner="none")
+        print(f"baselines {len(repeats)} trainings, of which some may be there already", flush=True)
+        trainer = Retrainer(place, config, engine, n_workers, every_epoch=True)
+        study = trainer.open(str(place.name), settings)
+        study.set_user_attr(N_IMAGES, len(dataset.test))
+        trainer.train(study, repeats)
+        return report_baselines(place)
+
+
+def report_baselines(place: Place) -> int:
+    """Write report.md, results.json and stated.svg of the study, and print both tables."""
+    study = existing(place)
+    results = read_results(study.get_trials(deepcopy=False))
+    reproductions = own_recipes(results, study.user_attrs[N_IMAGES])
+    commons = common_recipe(results)
+    dataset = study.user_attrs[SETTINGS]["dataset"]
+    notice = (
+        "" if dataset == "mnist" else f"Trained on {dataset}: the stated accuracies are of MNIST and do not compare."
+    )
+    make_folder(place.folder)
+    write_whole(place.folder / "report.md", markdown(reproductions, commons, notice))
+    write_whole(place.folder / "results.json", json.dumps(as_json(reproductions, commons), indent=1) + "\n")
+    write_whole(place.folder / "stated.svg", reproduction_plot(reproductions))
+    print(f"\n{terminal(reproductions, commons, notice)}")
+    print(f"\nWritten to {place.folder}: report.md, results.json, stated.svg")
+    return 0
+
+
+def _check_ids(ids: Sequence[str], dataset: str) -> None:
+    for name in ids:
+        if name not in BASELINES:
+            raise InputError(f"unknown hand-designed network {name!r}; the known ones are {', '.join(BASELINES)}")
+    known = definition(dataset)
+    spec = next(iter(BASELINES.values())).spec
+    if (known.input_shape, known.n_classes) != (spec.input_shape, spec.n_classes):
+        raise InputError(f"the hand-designed networks take {spec.input_shape} images of 10 classes, not {dataset}'s")
+
+
+def _common_recipe(card: Path) -> tuple[str, RecipeConfig]:
+    """(name, recipe) that all networks get."""
+    if not card.is_file():
+        return "the search's default", space.assemble(space.DEFAULTS).recipe
+    try:
+        found: dict[str, Any] = json.loads(card.read_text(encoding="utf-8"))
+        return f"{found['study']}, trial {found['trial']}", RecipeConfig.from_dict(found["recipe"])
+    except (OSError, ValueError, KeyError, TypeError, RecordError) as error:
+        raise InputError(f"{card} holds no recipe: {error}; name another study with --recipe-of") from error
+
+
+def _repeats(ids: Sequence[str], n_seeds: int | None, common_name: str, common: RecipeConfig) -> list[Repeat]:
+    """By seed, so that the first table is complete early."""
+    found = []
+    for i in range(n_seeds or 3):
+        for name in ids:
+            baseline = BASELINES[name]
+            if n_seeds is None and i > 0 and compute_cost(baseline.spec).n_params > BUDGET:
+                continue
+            jobs = [(OWN, recipe_name, recipe) for recipe_name, recipe in baseline.recipes.items()]
+            for purpose, recipe_name, recipe in [*jobs, (COMMON, common_name, common)]:
+                seed = derived_seed(SEED, KIND, i)
+                found.append(Repeat(purpose, None, seed, "test", baseline.spec, recipe, name, recipe_name))
+    return found

@@ -1,0 +1,138 @@
+"""The frontier: one study a budget, each started with what the others found, and accuracy against parameters."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from search.commands import config_of, existing, summary_of
+from search.config import InputError, SearchConfig
+from search.data import resolve_auto
+from search.describe import architecture_line, markdown_table, percent, text_table
+from search.frontier_plot import frontier_plot
+from search.place import Place, make_folder, write_whole
+from search.report_evidence import interval, sd_points
+from search.run import Job, run
+from search.summary import StudySummary
+from search.trials import read_trials
+
+COLUMNS = (
+    "budget",
+    "study",
+    "trial",
+    "parameters",
+    "MACs",
+    "mean accuracy",
+    "95 % interval",
+    "sd",
+    "n",
+    "architecture",
+)
+ALIGN = ">" + "<" + ">" * 7 + "<"
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Which studies: their budgets, first and last part of their names, and studies that are there to start from."""
+
+    budgets: tuple[int, ...]
+    prefix: str
+    sources: tuple[Place, ...]
+    suffix: str = ""
+
+    def places(self, out: Path, storage: str | None) -> dict[int, Place]:
+        """Where the study of each budget lies."""
+        return {budget: Place(out, f"{self.prefix}-{budget}{self.suffix}", storage) for budget in self.budgets}
+
+
+def search_frontier(config: SearchConfig, frontier: Frontier, out: Path, storage: str | None, job: Job) -> int:
+    """Run, or go on with, the study of every budget, the largest first; then write table and plot.
+
+    The largest first: its small networks start the smaller ones, and adopting costs no training.
+    """
+    data, notice = resolve_auto(config.data)
+    if notice:  # as `run` names a study of digits that stand in for MNIST
+        frontier = replace(frontier, suffix=f"-{data.dataset}")
+    places = frontier.places(out, storage)
+    for budget in sorted(places, reverse=True):
+        others = [place for other, place in places.items() if other != budget and _is_there(place)]
+        warm = (*frontier.sources, *others)
+        status = run(replace(config, max_params=budget), places[budget], replace(job, warm=warm))
+        if status:
+            return status
+    return write_frontier(frontier, out, storage)
+
+
+def write_frontier(frontier: Frontier, out: Path, storage: str | None) -> int:
+    """Write frontier.md, .csv and .svg of the studies that are there, and print the table."""
+    places = [*frontier.sources, *frontier.places(out, storage).values()]
+    summaries = [_summary(place) for place in places if _is_there(place)]
+    found = sorted((summary for summary in summaries if summary.winner), key=lambda summary: summary.config.max_params)
+    if not found:
+        raise InputError(f"there is no study of the frontier {frontier.prefix!r} with a result yet")
+    rows = [_row(summary) for summary in found]
+    folder = out / f"{frontier.prefix}-frontier{frontier.suffix}"
+    make_folder(folder)
+    write_whole(folder / "frontier.md", _markdown(frontier.prefix, found, rows))
+    write_whole(folder / "frontier.csv", _csv(rows))
+    write_whole(folder / "frontier.svg", frontier_plot(found))
+    print(f"\nFrontier {frontier.prefix}\n{text_table(COLUMNS[:-1], [row[:-1] for row in rows], ALIGN[:-1])}")
+    print(f"\nWritten to {folder}: frontier.md, frontier.csv, frontier.svg")
+    return 0
+
+
+def _summary(place: Place) -> StudySummary:
+    study = existing(place)
+    return summary_of(study, config_of(study), place, read_trials(study.get_trials(deepcopy=False)))
+
+
+def _is_there(place: Place) -> bool:
+    path = place.sqlite_path
+    if path is not None and not path.is_file():
+        return False
+    try:
+        existing(place)
+    except InputError:
+        return False
+    return True
+
+
+def _row(summary: StudySummary) -> tuple[str, ...]:
+    winner = summary.winner
+    assert winner is not None  # of those that are shown
+    confirmed = summary.confirmation
+    accuracy = confirmed.accuracy if confirmed else None
+    return (
+        f"{summary.config.max_params:,}",
+        summary.name,
+        str(winner.number),
+        f"{winner.n_params or 0:,}",
+        f"{winner.macs or 0:,}",
+        percent(accuracy.mean) if accuracy else f"({percent(winner.value)})",
+        interval(accuracy) if accuracy else "not confirmed",
+        sd_points(accuracy) if accuracy else "-",
+        str(accuracy.n) if accuracy else "1",
+        architecture_line(winner.arch) if winner.arch else "",
+    )
+
+
+def _markdown(prefix: str, found: Sequence[StudySummary], rows: Sequence[Sequence[str]]) -> str:
+    config = found[0].config
+    return (
+        f"# Frontier {prefix}\n\n"
+        f"- {config.data.dataset}, at most {config.epochs} epochs, searched on {config.data.select_on}\n"
+        "- Mean accuracy: of the confirmed winner on the test set after the last epoch, over n fresh seeds that "
+        "neither found nor chose it. In brackets: not confirmed, the best value of the search.\n"
+        "- Each study was started with the trials of the others that fit its budget.\n\n"
+        f"{markdown_table(COLUMNS, rows, ALIGN)}\n\n![Accuracy against parameters](frontier.svg)\n"
+    )
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([COLUMNS, *rows])
+    return text.getvalue()

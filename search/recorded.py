@@ -1,0 +1,100 @@
+"""Train a network on behalf of a trial: what is worth knowing later is noted with the trial, and its weights kept."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from torch import Tensor
+
+from models.build import build_model
+from models.spec import ArchSpec
+from search.config import DataConfig, RecipeConfig
+from search.data import Dataset, load_dataset
+from search.train import (
+    EpochMetrics,
+    TrainingDivergedError,
+    TrainResult,
+    engine_for,
+    keep_freed_memory,
+    train,
+    training_device,
+)
+from search.trials import DIVERGED, TrialFailedError
+
+
+class RecordedTraining:
+    """Trains what trials ask for; picklable, so that every worker process can have its own.
+
+    Data is loaded when it is first needed. Weights go to weights_dir (None: not kept). engine: as in
+    search.train.engine_for.
+    """
+
+    def __init__(self, weights_dir: Path | None = None, engine: str = "auto") -> None:
+        self.weights_dir = weights_dir
+        self.engine = engine
+        self._data: dict[DataConfig, Dataset] = {}
+
+    def data(self, config: DataConfig) -> Dataset:
+        """The data set, read once."""
+        if config not in self._data:
+            # One thread a trial: its result does not depend on how many trials run beside it.
+            torch.set_num_threads(1)
+            keep_freed_memory()
+            self._data[config] = load_dataset(config)
+        return self._data[config]
+
+    def train(
+        self,
+        trial: optuna.Trial,
+        arch: ArchSpec,
+        recipe: RecipeConfig,
+        data: Dataset,
+        seed: int,
+        on_epoch: Callable[[int, EpochMetrics], None] | None = None,
+        **options: bool,
+    ) -> TrainResult:
+        """Train from scratch, with search.train.train's `options`. Raises TrialFailedError if the training diverged."""
+        device = training_device()
+        note(trial, seed=seed, precision="float32", engine=engine_for(device, self.engine))
+        curve: list[dict[str, Any]] = []
+
+        def record_epoch(epoch: int, metrics: EpochMetrics) -> None:
+            curve.append(metrics.to_dict())
+            if on_epoch:
+                on_epoch(epoch, metrics)
+
+        torch.manual_seed(seed)
+        model = build_model(arch).to(device)
+        try:
+            return train(model, data, recipe, record_epoch, seed=seed, engine=self.engine, **options)
+        except TrainingDivergedError as error:
+            note(trial, outcome=DIVERGED, reason=str(error))
+            raise TrialFailedError(str(error)) from error
+        finally:
+            note(trial, curve=curve)
+
+    def keep_weights(self, number: int, state: Mapping[str, Tensor]) -> None:
+        """Write the weights of trial `number`; a file that exists is whole."""
+        if self.weights_dir is None:
+            return
+        self.weights_dir.mkdir(parents=True, exist_ok=True)
+        path = weights_path(self.weights_dir, number)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        torch.save(dict(state), partial)
+        partial.replace(path)
+
+
+def weights_path(weights_dir: Path, number: int) -> Path:
+    """The file with the weights that finished trial `number` was scored with."""
+    return weights_dir / f"trial-{number:05d}.pt"
+
+
+def note(trial: optuna.Trial, **facts: Any) -> None:
+    """Keep facts with a trial, under their names."""
+    for name, value in facts.items():
+        trial.set_user_attr(name, value)

@@ -1,0 +1,153 @@
+"""Trainings beside the search: a network and recipe, fixed beforehand, trained from a seed of its own.
+
+They are the trials of an Optuna study of their own, so that they are queued, resumed and run side by side as the search
+is. What a training is of lies in its trial's user attribute "repeat".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from torch import Tensor
+
+from models.build import build_model
+from models.cost import compute_cost
+from models.record import Record
+from models.spec import ArchSpec
+from search.config import DataConfig, RecipeConfig
+from search.data import Dataset
+from search.recorded import RecordedTraining, note
+from search.train import predict, training_device
+from search.trials import FINISHED, REFUSED
+
+REPEAT = "repeat"
+# What a repeat is for: to choose the winner, to report on it, to measure how far equal trainings differ.
+CHOOSE, REPORT, NOISE = "choose", "report", "noise"
+# The same of hand-designed networks: with the recipe of their authors, or with one for all.
+OWN, COMMON = "own recipe", "common recipe"
+
+
+@dataclass(frozen=True)
+class Repeat(Record):
+    """One training to be done.
+
+    purpose    one of the constants above
+    trial      number of the search's trial that it repeats; None of a hand-designed network
+    network    id of the hand-designed network, and recipe_name which recipe it gets
+    select_on  as in DataConfig: "val" trains without the held-out images and scores on them, "test" trains on all
+               training images and scores on the test set
+    """
+
+    purpose: str
+    trial: int | None
+    seed: int
+    select_on: str
+    arch: ArchSpec
+    recipe: RecipeConfig
+    network: str = ""
+    recipe_name: str = ""
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """Two repeats with equal ones are the same training for the same purpose."""
+        return self.purpose, self.trial, self.network, self.recipe_name, self.seed, self.select_on
+
+
+@dataclass(frozen=True)
+class RepeatResult:
+    """A finished repeat: number of its trial, accuracy in [0, 1] after the last epoch, indices of misread images."""
+
+    number: int
+    repeat: Repeat
+    value: float
+    misread: tuple[int, ...]
+    curve: tuple[dict[str, float], ...]
+    seconds: float
+    precision: str
+
+
+class Retraining:
+    """Callable for `study.optimize`: trains the repeat that a trial was queued with. See RecordedTraining.
+
+    every_epoch: score after every epoch and keep the curve, instead of after the last one only.
+    """
+
+    def __init__(
+        self, data: DataConfig, weights_dir: Path | None = None, engine: str = "auto", *, every_epoch: bool = False
+    ) -> None:
+        self.data = data
+        self.every_epoch = every_epoch
+        self.training = RecordedTraining(weights_dir, engine)
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        """The accuracy in [0, 1]. Raises TrialPruned where nothing was queued, TrialFailedError if it diverged."""
+        if REPEAT not in trial.user_attrs:
+            # Of two workers that saw one trial left in the queue, one gets nothing.
+            note(trial, outcome=REFUSED, reason="nothing was queued any more")
+            raise optuna.TrialPruned("nothing was queued any more")
+        repeat = Repeat.from_dict(trial.user_attrs[REPEAT])
+        note(trial, n_params=compute_cost(repeat.arch).n_params)
+        data = self.training.data(replace(self.data, select_on=repeat.select_on))
+        result = self.training.train(trial, repeat.arch, repeat.recipe, data, repeat.seed, every_epoch=self.every_epoch)
+        self.training.keep_weights(trial.number, result.last_state)
+        note(trial, outcome=FINISHED, seconds=result.seconds, misread=_misread(repeat.arch, result.last_state, data))
+        return result.curve[-1].accuracy
+
+
+def _misread(arch: ArchSpec, state: Mapping[str, Tensor], data: Dataset) -> list[int]:
+    """The indices of the scored images that the network gets wrong."""
+    model = build_model(arch).to(training_device())
+    model.load_state_dict(state)
+    answers = predict(model, data.scored, data).argmax(1).cpu()
+    return [int(index) for index in (answers != data.scored.labels).nonzero()]
+
+
+@dataclass(frozen=True)
+class QueueEmpty:
+    """Stops the study when nothing is queued any more."""
+
+    def is_reached(self, study: optuna.Study) -> bool:
+        """See StopRule."""
+        return not study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+
+
+def queue(study: optuna.Study, repeats: Iterable[Repeat]) -> None:
+    """Queue the repeats that this study has not met before."""
+    known = {repeat.identity for repeat in map(_repeat_of, study.get_trials(deepcopy=False)) if repeat}
+    for repeat in repeats:
+        if repeat.identity not in known:
+            study.enqueue_trial({}, user_attrs={REPEAT: repeat.to_dict()})
+
+
+def n_left(study: optuna.Study) -> int:
+    """How many repeats are queued or running."""
+    return len(study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING)))
+
+
+def read_results(trials: Iterable[FrozenTrial]) -> list[RepeatResult]:
+    """The finished repeats, in order of their trials' numbers."""
+    found = []
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        repeat, attrs = _repeat_of(trial), trial.user_attrs
+        if repeat is not None and attrs.get("outcome") == FINISHED and trial.value is not None:
+            facts = (tuple(attrs["misread"]), tuple(attrs["curve"]), attrs["seconds"], attrs["precision"])
+            found.append(RepeatResult(trial.number, repeat, trial.value, *facts))
+    return found
+
+
+def _repeat_of(trial: FrozenTrial) -> Repeat | None:
+    return Repeat.from_dict(trial.user_attrs[REPEAT]) if REPEAT in trial.user_attrs else None
+
+
+def of_trial(results: Sequence[RepeatResult], purpose: str, trial: int, select_on: str) -> list[RepeatResult]:
+    """The results for one purpose of one trial of the search, in order of their seeds."""
+    wanted = [
+        result
+        for result in results
+        if (result.repeat.purpose, result.repeat.trial, result.repeat.select_on) == (purpose, trial, select_on)
+    ]
+    return sorted(wanted, key=lambda result: result.repeat.seed)

@@ -1,0 +1,134 @@
+"""The tables of the hand-designed networks trained again, for the terminal and for report.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from search.describe import architecture_line, markdown_table, percent, text_table, wrapped
+from search.report_evidence import sd_points
+from search.reproduction import BUDGET, MAX_EPOCHS, CommonResult, Reproduction
+from search.statistics import Estimate
+
+RULE = (
+    "Stated: the best epoch their authors report, or the last one where only that is stated. Best and last: ours, mean "
+    "over n seeds of the best epoch and of the last. Verdict: of the stated figure against ours of the same kind; "
+    "within 1.96 standard deviations of their difference it holds, the sd being the larger of that over the seeds and "
+    "sqrt(error / 2N) for N images."
+)
+COMMON_RULE = (
+    "All with the same recipe, so that what differs is the network; beside it the mean after the last epoch with the "
+    "authors' own recipe (of several the best): what differs there is the recipe."
+)
+DIFFERENCES = (
+    "Seeds are ours: the sources shuffle, initialise and augment from other random numbers, each from one seed.",
+    "Every image draws its own changes, and rotation and shift take the nearest pixel, both as in the sources. Where "
+    "a source rotates and then shifts, ours does both in one step, so the pixel is chosen once instead of twice, and "
+    "what comes in from outside has the fill of the rotation.",
+    "Brightness and contrast are changed before the image is turned, whatever the source's order.",
+    "The sources round the image to 8 bits between two steps; ours stays in float.",
+)
+_TERMINAL = ("network", "recipe", "stated", "best", "last", "sd", "n", "verdict")
+_FULL = (
+    *("network", "source", "parameters stated", "built", "RF stated", "right", "recipe", "epochs", "fits", "stated"),
+    *("best", "last", "sd of last", "n", "verdict"),
+)
+_FULL_ALIGN = "<<>>>><><>>>>><"
+_COMMON = ("network", "params", "last", "sd", "n", "own recipe", "difference")
+
+
+def terminal(reproductions: Sequence[Reproduction], commons: Sequence[CommonResult], notice: str) -> str:
+    """Both tables as text, in 80 columns. notice: to be read first, or ""."""
+    rows = [_terminal_row(one) for one in reproductions]
+    return "\n".join(
+        (
+            *([notice, ""] if notice else []),
+            "Hand-designed networks, by their authors' recipes",
+            text_table(_TERMINAL, rows, "<<>>>>><"),
+            "",
+            wrapped(RULE, hanging=""),
+            "",
+            f"The same under one recipe ({_common_name(commons)})",
+            text_table(_COMMON, _common_rows(reproductions, commons), "<>>>>>>"),
+            "",
+            wrapped(COMMON_RULE, hanging=""),
+        )
+    )
+
+
+def _common_name(commons: Sequence[CommonResult]) -> str:
+    return commons[0].recipe_name or "not run yet"
+
+
+def _terminal_row(one: Reproduction) -> tuple[str, ...]:
+    stated = percent(one.stated_accuracy)
+    return (
+        one.baseline.id,
+        one.recipe_name,
+        stated,
+        *_figures(one.best, one.last),
+        one.verdict,
+    )
+
+
+def _figures(best: Estimate | None, last: Estimate | None) -> tuple[str, ...]:
+    if best is None or last is None:
+        return "-", "-", "-", "0"
+    return percent(best.mean), percent(last.mean), sd_points(last), str(last.n)
+
+
+def _common_rows(reproductions: Sequence[Reproduction], commons: Sequence[CommonResult]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for one in commons:
+        own = max((r.last.mean for r in reproductions if r.baseline.id == one.baseline.id and r.last), default=None)
+        last = one.last
+        difference = "-" if last is None or own is None else f"{100 * (last.mean - own):+.2f}"
+        figures = (percent(last.mean), sd_points(last), str(last.n)) if last else ("-", "-", "0")
+        rows.append((one.baseline.id, f"{one.n_params:,}", *figures, percent(own), difference))
+    return rows
+
+
+def markdown(reproductions: Sequence[Reproduction], commons: Sequence[CommonResult], notice: str) -> str:
+    """report.md. notice: to be read first, or ""."""
+    discrepancies = {one.baseline.id: one.baseline for one in reproductions}.values()
+    blocks = [
+        "# The hand-designed networks, trained again",
+        *([f"**{notice}**"] if notice else []),
+        f"Fits: at most {BUDGET:,} parameters and {MAX_EPOCHS} epochs. RF: receptive field at the logits. Accuracies "
+        "are on the test set. Every run with its curve is in results.json.",
+        "## By their authors' recipes",
+        markdown_table(_FULL, [_full_row(one) for one in reproductions], _FULL_ALIGN),
+        RULE,
+        "![Stated against reproduced](stated.svg)",
+        f"## Under one recipe: {_common_name(commons)}",
+        markdown_table(_COMMON, _common_rows(reproductions, commons), "<>>>>>>"),
+        COMMON_RULE,
+        "## Where ours differ from the sources",
+        "\n".join(f"- {line}" for line in DIFFERENCES),
+        "## Networks, and what was found in the documents",
+        *(_findings(one.id, architecture_line(one.spec), one.discrepancies) for one in discrepancies),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _findings(name: str, line: str, discrepancies: Iterable[str]) -> str:
+    return "\n".join((f"**{name}**: {line}", "", *(f"- {text}" for text in discrepancies)))
+
+
+def _full_row(one: Reproduction) -> tuple[str, ...]:
+    baseline = one.baseline
+    field = "-" if baseline.receptive_field_stated is None else str(baseline.receptive_field_stated)
+    stated = ("about " if one.stated and one.stated.approximate else "") + percent(one.stated_accuracy)
+    return (
+        baseline.id,
+        baseline.source.partition("@")[0],
+        baseline.n_params_stated,
+        f"{one.cost.n_params:,}",
+        field,
+        str(one.cost.receptive_field),
+        one.recipe_name,
+        str(one.recipe.epochs),
+        "yes" if one.within else "no",
+        stated,
+        *_figures(one.best, one.last),
+        one.verdict,
+    )

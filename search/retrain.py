@@ -1,0 +1,122 @@
+"""Train what the evidence needs, in the study of repeats that goes with a search: confirmation and noise floor."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from search.config import ConfirmConfig, InputError, SearchConfig
+from search.confirm import ConfirmPlan, choose, choosing, make_plan, measuring, noise_floor, reporting
+from search.place import Place
+from search.progress import Progress
+from search.repeats import QueueEmpty, Repeat, RepeatResult, Retraining, n_left, queue, read_results
+from search.statistics import expected_sd
+from search.study import SETTINGS, load_study, n_trained, open_storage, open_study, requeue_lost
+from search.trials import TrialRecord, finished_trial, ranked, read_trials
+from search.workers import Task, carry_out
+
+PLAN = "confirmation"
+
+
+@dataclass(frozen=True)
+class Retrainer:
+    """Who trains: where the study lies that it is for, with which engine, how many networks side by side.
+
+    every_epoch: as in Retraining
+    """
+
+    place: Place
+    config: SearchConfig
+    engine: str
+    n_workers: int
+    every_epoch: bool = False
+
+    def open(self, name: str, settings: Mapping[str, Any]) -> optuna.Study:
+        """The study that trains, made if there is none; what an interrupted run had begun is queued again."""
+        study = open_study(open_storage(self.place.url), name, settings)
+        requeue_lost(study, running_are_lost=self.place.url.startswith("sqlite:"))
+        return study
+
+    def train(self, study: optuna.Study, repeats: Sequence[Repeat]) -> list[RepeatResult]:
+        """Train those of `repeats` that are not there yet, and what else is queued; all finished repeats."""
+        queue(study, repeats)
+        left = n_left(study)
+        if left:
+            weights_dir = self.place.folder / "repeats"
+            objective = Retraining(self.config.data, weights_dir, self.engine, every_epoch=self.every_epoch)
+            task = Task(self.place.url, study.study_name, objective, self.config, QueueEmpty())
+            total = n_trained(study.get_trials(deepcopy=False)) + left
+            with Progress(study, total) as progress:
+                try:
+                    carry_out(task, min(self.n_workers, left), progress)
+                except KeyboardInterrupt:
+                    done = n_trained(study.get_trials(deepcopy=False))
+                    print(f"\n{done} of {total} repeats are done and kept.", file=sys.stderr)
+                    raise
+        return read_results(study.get_trials(deepcopy=False))
+
+
+def _open_repeats(trainer: Retrainer) -> optuna.Study:
+    """The study of repeats, with the settings of the search it goes with."""
+    place = trainer.place
+    settings = load_study(open_storage(place.url), str(place.name)).user_attrs[SETTINGS]
+    return trainer.open(repeats_name(place), settings)
+
+
+def repeats_name(place: Place) -> str:
+    """The name of the study of repeats."""
+    return f"{place.name}-repeats"
+
+
+def repeats_of(place: Place) -> tuple[list[RepeatResult], ConfirmPlan | None]:
+    """What was trained again so far, and the plan of the last confirmation."""
+    storage = open_storage(place.url)
+    if repeats_name(place) not in optuna.get_all_study_names(storage):
+        return [], None
+    study = load_study(storage, repeats_name(place))
+    plan = study.user_attrs.get(PLAN)
+    return read_results(study.get_trials(deepcopy=False)), None if plan is None else ConfirmPlan.from_dict(plan)
+
+
+def confirm(trainer: Retrainer, searched: optuna.Study, confirming: ConfirmConfig, n_scored: int) -> None:
+    """Both rounds, as far as they are not done. n_scored: how many images the search is scored on."""
+    records = read_trials(searched.get_trials(deepcopy=False))
+    finished = ranked(records)
+    if not finished:
+        return
+    config = trainer.config
+    study = _open_repeats(trainer)
+    plan = make_plan(finished, confirming, _sd(finished, read_results(study.get_trials(deepcopy=False)), n_scored))
+    study.set_user_attr(PLAN, plan.to_dict())
+    first = choosing(plan, records, config)
+    _announce(f"confirm  {len(plan.candidates)} trials, {plan.n_seeds} fresh seeds each")
+    chosen = choose(plan, records, trainer.train(study, first), config)
+    if chosen is None:
+        raise InputError("every candidate diverged on a fresh seed; search on with more --trials")
+    second = reporting(plan, chosen, records, config)
+    _announce(f"report   trial {chosen}, {len(second)} trainings on further seeds")
+    trainer.train(study, second)
+
+
+def measure_noise(trainer: Retrainer, searched: optuna.Study, number: int | None, n: int) -> int:
+    """Train one configuration `n` times: trial `number`, else the best hand-designed network, else the best trial."""
+    records = read_trials(searched.get_trials(deepcopy=False))
+    if number is None:
+        number = next((record.number for record in ranked(records) if record.baseline), None)
+    fixed = finished_trial(records, number).number
+    trainer.train(_open_repeats(trainer), measuring(fixed, n, records, trainer.config))
+    return fixed
+
+
+def _sd(finished: Sequence[TrialRecord], results: Sequence[RepeatResult], n_scored: int) -> float:
+    """Of one accuracy, from seed to seed: as measured, else as expected."""
+    floor = noise_floor(results, len(finished))
+    return (floor and floor.accuracy.sd) or expected_sd(finished[0].value or 0.0, n_scored)
+
+
+def _announce(line: str) -> None:
+    print(line, flush=True)

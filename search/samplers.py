@@ -1,0 +1,160 @@
+"""The samplers: what is proposed next. Each knows the study's trials and their ranges, and nothing of networks."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
+
+from search.study import Places, derived_seed, n_trained
+from search.trials import FINISHED
+
+# Standard deviation of a step, as a share of the range (of its logarithm, on a log scale). A width from 3 to 32 moves
+# by about an eighth; a whole number always by 1 at least.
+FLOAT_STEP = 0.125
+INT_STEP = 0.05
+# Mutations to try before the space counts as used up.
+MAX_DRAWS = 100
+
+
+class SeededSampler(BaseSampler):
+    """Gives every proposal a fresh sampler, seeded by the study's seed and the proposal's index.
+
+    An ordinary seeded sampler goes on from where its generator stands, so that a resumed study would repeat its first
+    proposals, and workers with one seed would propose alike.
+    """
+
+    def __init__(self, seed: int, make_sampler: Callable[[int], BaseSampler]) -> None:
+        self._seed = seed
+        self._make_sampler = make_sampler
+        self._places = Places()
+        self._sampler = make_sampler(seed)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Called first in every proposal that needs sampling."""
+        index = self._places.index(trial, study.get_trials(deepcopy=False))
+        self._sampler = self._make_sampler(derived_seed(self._seed, "sampler", index))
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """See BaseSampler."""
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """See BaseSampler."""
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+
+class EvolveSampler(BaseSampler):
+    """Explores with TPE, then mostly changes a few values of one of the best finished trials. For one proposal.
+
+    Evolution by mutation alone with tournaments for parents: Real et al., Regularized Evolution for Image Classifier
+    Architecture Search (arXiv 1802.01548). Their populations age, so that a lucky value is forgotten; a search of a
+    hundred trials has no generations to lose, so luck is met here by parents that are drawn from several.
+
+    n_explore    trained trials, the starting points and those stopped early included, before the first mutation
+    n_parents    the best so many are parents; the better of two drawn ones is taken, so of 8 the best has a share of
+                 23 % and the last of 2 %
+    tpe_share    of the later proposals, for what no parent has
+    mean_changes mean number of values that differ from the parent's; at least 1. Some may have no effect on a network
+    """
+
+    def __init__(
+        self, seed: int, n_explore: int = 16, n_parents: int = 8, tpe_share: float = 0.25, mean_changes: float = 3.0
+    ) -> None:
+        self._rng = random.Random(seed)
+        self._tpe = _tpe(seed)
+        self._n_explore = n_explore
+        self._n_parents = n_parents
+        self._tpe_share = tpe_share
+        self._mean_changes = mean_changes
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """What all decided trials have in common: everything, where every value is suggested in every trial."""
+        return self._tpe.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """All values at once: a mutation, or what TPE proposes."""
+        trials = study.get_trials(deepcopy=False)
+        finished = best_finished(trials)
+        found = None
+        explored = bool(finished) and n_trained(trials) >= self._n_explore
+        if search_space and explored and self._rng.random() >= self._tpe_share:
+            found = self._mutation(finished[: self._n_parents], trials, search_space)
+        return self._tpe.sample_relative(study, trial, search_space) if found is None else found
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """See BaseSampler."""
+        return self._tpe.sample_independent(study, trial, param_name, param_distribution)
+
+    def _mutation(
+        self, parents: Sequence[FrozenTrial], trials: Sequence[FrozenTrial], space: Mapping[str, BaseDistribution]
+    ) -> dict[str, Any] | None:
+        """A point that no trial has had yet; None if none was found."""
+        names = list(space)
+        share = (self._mean_changes - 1) / max(1, len(names) - 1)
+        for _ in range(MAX_DRAWS):
+            parent = parents[min(self._rng.randrange(len(parents)) for _ in range(2))]
+            n_changes = 1 + sum(self._rng.random() < share for _ in names[1:])
+            point = {name: parent.params[name] for name in names}
+            for name in self._rng.sample(names, n_changes):
+                point[name] = moved(point[name], space[name], self._rng)
+            if not any(point.items() <= trial.params.items() for trial in trials):
+                return point
+        return None
+
+
+def best_finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The trials trained to the end, best first. Repeated ones are left out: their value is already there."""
+    finished = [trial for trial in trials if trial.user_attrs.get("outcome") == FINISHED and trial.value is not None]
+    return sorted(finished, key=lambda trial: -(trial.value or 0.0))
+
+
+def moved(value: Any, distribution: BaseDistribution, rng: random.Random) -> Any:
+    """Another value near `value`, within the range; of choices, any other one. The range must have two values."""
+    if isinstance(distribution, CategoricalDistribution):
+        others = [choice for choice in distribution.choices if choice != value]
+        return rng.choice(others)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    low, high, step = distribution.low, distribution.high, distribution.step
+    share = INT_STEP if isinstance(distribution, IntDistribution) else FLOAT_STEP
+    found = value
+    # Beyond an end is the end, so both ends are met often, as they should: 0 switches an augmentation off. From an end
+    # outwards there is no other value, so that is drawn again.
+    while found == value:
+        by = rng.gauss(0, share * (math.log(high / low) if distribution.log else high - low))
+        change = value * math.expm1(by) if distribution.log else by
+        if step:
+            change = math.copysign(max(1, round(abs(change) / step)) * step, change)
+        found = min(max(value + change, low), high)
+    return int(found) if isinstance(distribution, IntDistribution) else float(found)
+
+
+def _tpe(seed: int) -> TPESampler:
+    return TPESampler(seed=seed, multivariate=True, constant_liar=True)
+
+
+_KINDS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": _tpe,
+    "random": lambda seed: RandomSampler(seed=seed),
+    "evolve": EvolveSampler,
+}
+
+
+def make_sampler(name: str, seed: int) -> BaseSampler:
+    """The sampler of that name, one of search.config.SAMPLERS."""
+    return SeededSampler(seed, _KINDS[name])

@@ -1,0 +1,71 @@
+"""Trials of other studies, taken into the history of a study so that it starts from what they found.
+
+An adopted trial is as it was, with its value, but for its constraints, which are those of the new limits. It is no
+proposal of the study that adopts it: it counts neither there nor in the sequence that its seed stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from models.cost import compute_cost
+from models.spec import ArchSpec
+from objective import refusal
+from search.config import InputError, SearchConfig
+from search.place import Place
+from search.study import ORIGIN, SETTINGS, load_study, open_storage
+from search.trials import FINISHED
+
+# Studies that agree in these settings give a candidate the same value, but for the seed.
+SAME = ("dataset", "data_checksum", "select_on", "held_out", "epochs", "score", "space")
+# Of an adopted trial: its place in the other study, and the name of a starting point, which has a size for each budget.
+_LEFT_BEHIND = ("index", "worker", "retry_of", "retries", "start")
+
+
+def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[Place]) -> int:
+    """Adopt the finished trials of `others` that are within this study's limits and not yet in it; how many.
+
+    Raises InputError for a study that is not there or whose values mean something else.
+    """
+    known = {trial.user_attrs.get("candidate") for trial in study.get_trials(deepcopy=False)}
+    n_adopted = 0
+    for place in others:
+        other = load_study(open_storage(place.url), str(place.name))
+        _check_same(study, other)
+        for trial in other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            candidate = trial.user_attrs.get("candidate")
+            if trial.user_attrs.get("outcome") != FINISHED or candidate in known:
+                continue
+            constraints, reason = refusal(compute_cost(ArchSpec.from_dict(trial.user_attrs["arch"])), config)
+            if not reason:
+                study.add_trial(_adopted(trial, constraints, str(place.name)))
+                known.add(candidate)
+                n_adopted += 1
+    return n_adopted
+
+
+def _check_same(study: optuna.Study, other: optuna.Study) -> None:
+    ours, theirs = study.user_attrs[SETTINGS], other.user_attrs.get(SETTINGS, {})
+    for name in SAME:
+        if ours.get(name) != theirs.get(name):
+            raise InputError(
+                f"study {other.study_name!r} cannot start {study.study_name!r}: "
+                f"its {name} is {theirs.get(name)}, here {ours.get(name)}"
+            )
+
+
+def _adopted(trial: FrozenTrial, constraints: dict[str, float], origin: str) -> FrozenTrial:
+    attrs = {name: value for name, value in trial.user_attrs.items() if name not in _LEFT_BEHIND}
+    # One that was adopted itself keeps the study it was trained in.
+    attrs.setdefault(ORIGIN, f"{origin}/{trial.number}")
+    return optuna.trial.create_trial(
+        value=trial.value,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs=attrs,
+        intermediate_values=trial.intermediate_values,
+        constraints=constraints,
+    )

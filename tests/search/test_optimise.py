@@ -1,0 +1,44 @@
+"""The learning rates of a published run, to the last digit that it states."""
+
+import torch
+
+from models.baselines import BASELINES
+from search.optimise import make_optimizer, make_schedules
+
+# Per-epoch table of model 3 in SXD390/ERA-V4-Session_6_MNIST_SUB_8K_Params@a1264c7, README.md: the learning rate when
+# each epoch's last batch is through.
+STATED = (
+    0.0976,
+    0.2327,
+    0.3,
+    0.2949,
+    0.2799,
+    0.2561,
+    0.225,
+    0.1889,
+    0.1501,
+    0.1113,
+    0.0752,
+    0.0441,
+    0.0203,
+    0.0054,
+    0.0003,
+)
+IMAGES, BATCH = 60_000, 128
+
+
+def test_one_cycle_repeats_the_published_learning_rates() -> None:
+    recipe = BASELINES["s001_model3"].recipes["sgd_nesterov_onecycle"]
+    assert (recipe.epochs, recipe.batch_size) == (len(STATED), BATCH)
+    optimizer = make_optimizer(torch.nn.Linear(1, 1), recipe)
+    steps_per_epoch = -(-IMAGES // BATCH)
+    schedule, each_epoch = make_schedules(optimizer, recipe, steps_per_epoch)
+    assert schedule is not None
+    assert each_epoch is None
+    found = []
+    for step in range(1, recipe.epochs * steps_per_epoch + 1):
+        optimizer.step()
+        schedule.step()
+        if step % steps_per_epoch == 0:
+            found.append(round(float(optimizer.param_groups[0]["lr"]), 4))
+    assert tuple(found) == STATED

@@ -1,0 +1,399 @@
+"""Confirmation and noise floor as their user runs them: real trainings on the embedded digits."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from optuna.trial import FrozenTrial, TrialState
+
+from models.build import build_model
+from models.spec import ArchSpec
+from search import recorded
+from search.cli import main
+from search.config import DataConfig, SearchConfig
+from search.confirm import ConfirmPlan
+from search.data import load_dataset
+from search.place import Place
+from search.recorded import weights_path
+from search.repeats import CHOOSE, NOISE, REPORT, Repeat, Retraining
+from search.retrain import repeats_of
+from search.study import load_study, open_storage, open_study
+from search.train import evaluate
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGITS = ("--dataset", "digits", "--epochs", 1, "--jobs", 1)
+STUDY = "digits-8000"
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def confirm(out: Path, plan: str, *arguments: object) -> int:
+    return run("confirm", out / STUDY, "--confirm", plan, "--jobs", 1, *arguments)
+
+
+def null(out: Path, *arguments: object) -> int:
+    return run("null", out / STUDY, "--jobs", 1, *arguments)
+
+
+def repeats(out: Path) -> list[FrozenTrial]:
+    """Every trial of the study of repeats."""
+    return load_study(open_storage(f"sqlite:///{out}/studies.db"), f"{STUDY}-repeats").get_trials(deepcopy=False)
+
+
+def identities(trials: Sequence[FrozenTrial]) -> list[tuple[str, int, int, str]]:
+    return [Repeat.from_dict(trial.user_attrs["repeat"]).identity for trial in trials]
+
+
+def outcome(out: Path) -> dict[tuple[str, int, int, str], tuple[float, list[int]]]:
+    """What every finished repeat gave."""
+    done = [trial for trial in repeats(out) if trial.state == TrialState.COMPLETE]
+    return dict(zip(identities(done), [(t.value or 0.0, t.user_attrs["misread"]) for t in done], strict=True))
+
+
+def card(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / STUDY / "winner" / "card.json").read_text())
+    return found
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Everything that a user reads of a study."""
+    return {
+        str(path): path.read_bytes() for path in [*folder.glob("*.md"), *folder.glob("*.csv"), *folder.glob("w*/*")]
+    }
+
+
+@pytest.fixture(scope="module")
+def searched(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001
+    """The folder of a study of three trials, of which nothing was trained again."""
+    out = tmp_path_factory.mktemp("searched")
+    assert run("--budget", 8000, "--trials", 3, *DIGITS, "--out", out, "--confirm", "none") == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def confirmed(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of it, its two best trials confirmed from two seeds."""
+    out = tmp_path_factory.mktemp("confirmed")
+    shutil.copytree(searched, out, dirs_exist_ok=True)
+    assert confirm(out, "2:2") == 0
+    return out
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Callable[[Path], Path]:
+    return lambda out: shutil.copytree(out, tmp_path / "copy")
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> list[Repeat]:
+    """Grows by every repeat that is trained in this process."""
+    found: list[Repeat] = []
+    train = Retraining.__call__
+
+    def counted(self: Retraining, trial: Any) -> float:
+        found.append(Repeat.from_dict(trial.user_attrs["repeat"]))
+        return train(self, trial)
+
+    monkeypatch.setattr(Retraining, "__call__", counted)
+    return found
+
+
+# Confirmation
+
+
+def test_what_a_confirmation_trains(searched: Path, confirmed: Path) -> None:
+    found = repeats(confirmed)
+    assert {trial.state for trial in found} == {TrialState.COMPLETE}
+    assert [identity[0] for identity in identities(found)][:4] == [CHOOSE] * 4
+    assert {identity[0] for identity in identities(found)[4:]} == {REPORT}
+    assert {identity[5] for identity in identities(found)} == {"test"}
+    assert {trial.user_attrs["n_params"] for trial in found} < {7784, 7108, 6280}
+    searching = load_study(open_storage(f"sqlite:///{confirmed}/studies.db"), STUDY).trials
+    assert len(searching) == len(load_study(open_storage(f"sqlite:///{searched}/studies.db"), STUDY).trials)
+    assert not {trial.user_attrs.get("seed") for trial in searching} & {trial.user_attrs["seed"] for trial in found}
+    kept = {path.name for path in (confirmed / STUDY / "repeats").iterdir()}
+    assert kept == {weights_path(Path(), trial.number).name for trial in found}
+
+
+def test_the_winner_s_card_and_weights_are_those_of_the_median_network(confirmed: Path) -> None:
+    found = card(confirmed)
+    facts = found["confirmation"]
+    of_winner = {
+        identity: value
+        for identity, (value, _) in outcome(confirmed).items()
+        if identity[:2] == (REPORT, found["trial"])
+    }
+    assert facts["accuracy"]["n"] == len(of_winner) == 2
+    assert facts["accuracy"]["mean"] == pytest.approx(sum(of_winner.values()) / 2)
+    accuracy = found["accuracy"]
+    assert accuracy["recorded"] == accuracy["file_on_test"] == min(of_winner.values())
+    assert found["seed"] in {identity[4] for identity in of_winner if of_winner[identity] == accuracy["recorded"]}
+    assert (accuracy["scored_on"], accuracy["select_on"]) == ("test", "test")
+    model = build_model(ArchSpec.from_dict(found["arch"]))
+    weights = torch.load(confirmed / STUDY / "winner" / "weights.pt", weights_only=True)
+    model.load_state_dict(weights)
+    data = load_dataset(DataConfig("digits", "unused"))
+    assert evaluate(model, data.scored, data) == accuracy["recorded"]
+
+
+def test_the_winner_has_the_highest_mean_of_the_first_round(confirmed: Path) -> None:
+    contenders = card(confirmed)["confirmation"]["contenders"]
+    best = max(contenders, key=lambda one: one["choice"]["mean"])
+    assert (len(contenders), card(confirmed)["trial"]) == (2, best["trial"])
+    for one in contenders:
+        values = [value for key, (value, _) in outcome(confirmed).items() if key[:2] == (CHOOSE, one["trial"])]
+        assert one["choice"]["mean"] == pytest.approx(sum(values) / 2)
+
+
+def test_both_reports_show_the_confirmation(confirmed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("report", confirmed / STUDY) == 0
+    printed = capsys.readouterr().out
+    written = (confirmed / STUDY / "report.md").read_text()
+    assert "\nConfirmation\n" in printed
+    assert "\n## Confirmation\n" in written
+    mean = f"{100 * card(confirmed)['confirmation']['accuracy']['mean']:.2f} %, mean of 2 fresh seeds"
+    for text in (printed, written):
+        assert mean in " ".join(text.split())
+    assert "selected on test" in written.split("## Confirmation")[0].split("## Winner")[1]
+
+
+def test_the_same_confirmation_again_trains_nothing_and_writes_the_same(
+    confirmed: Path, copied: Callable[[Path], Path], trainings: list[Repeat]
+) -> None:
+    out = copied(confirmed)
+    before = files(out / STUDY)
+    assert len(before) >= 6
+    assert confirm(out, "2:2") == 0
+    assert (trainings, files(out / STUDY)) == ([], before)
+
+
+def test_more_seeds_train_only_what_is_missing(
+    confirmed: Path, copied: Callable[[Path], Path], trainings: list[Repeat]
+) -> None:
+    out = copied(confirmed)
+    done = outcome(out)
+    assert confirm(out, "2:3") == 0
+    assert not {repeat.identity for repeat in trainings} & done.keys()
+    assert [repeat.purpose for repeat in trainings[:2]] == [CHOOSE, CHOOSE]
+    assert card(out)["confirmation"]["accuracy"]["n"] == 3
+    assert done.items() <= outcome(out).items()
+
+
+@pytest.mark.parametrize("n_before", [1, 5])
+def test_an_interrupted_confirmation_goes_on_where_it_stopped(
+    searched: Path,
+    confirmed: Path,
+    copied: Callable[[Path], Path],
+    trainings: list[Repeat],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    n_before: int,
+) -> None:
+    out = copied(searched)
+    train = recorded.train
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        if len(trainings) > n_before:
+            raise KeyboardInterrupt
+        return train(*arguments, **options)
+
+    with monkeypatch.context() as limited:
+        limited.setattr(recorded, "train", interrupted)
+        assert confirm(out, "2:2") == 130
+    assert f"\n{n_before} of {4 if n_before < 4 else len(outcome(confirmed))} repeats are done and kept.\n" in (
+        capsys.readouterr().err
+    )
+    assert len(outcome(out)) == n_before
+    assert card(out)["confirmation"] is None
+    trainings.clear()
+    assert confirm(out, "2:2") == 0
+    assert len(trainings) == len(outcome(confirmed)) - n_before
+    assert outcome(out) == outcome(confirmed)
+    assert card(out)["confirmation"] == card(confirmed)["confirmation"]
+
+
+def test_a_repeat_lost_with_a_killed_worker_is_trained_again(searched: Path, copied: Callable[[Path], Path]) -> None:
+    out = copied(searched)
+    with started("confirm", out / STUDY, "--confirm", "1:3", "--jobs", 2) as process:
+        os.kill(wait_for_repeat(process, out), signal.SIGKILL)
+        _, message = process.communicate(timeout=300)
+        assert process.returncode == 0, message
+    found = repeats(out)
+    lost = [trial for trial in found if trial.state == TrialState.FAIL]
+    again = [trial for trial in found if "retry_of" in trial.user_attrs]
+    assert [trial.user_attrs["retry_of"] for trial in again] == [trial.number for trial in lost] != []
+    assert identities(again) == identities(lost)
+    assert {trial.state for trial in again} == {TrialState.COMPLETE}
+    done = [trial for trial in found if trial.state == TrialState.COMPLETE]
+    assert (
+        len(set(identities(done)))
+        == len(done)
+        == card(out)["confirmation"]["accuracy"]["n"] * len({identity[1] for identity in identities(done)})
+    )
+    assert card(out)["accuracy"]["file_on_test"] == card(out)["accuracy"]["recorded"]
+
+
+@contextlib.contextmanager
+def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A command that runs while the test goes on."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "search.py"), *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for_repeat(process: subprocess.Popen[str], out: Path) -> int:
+    """Until a repeat is in training; the process id of its worker."""
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_database(out)) as database:
+            found = database.execute(_TRAINING).fetchall()
+            if found:
+                return int(found[0][0])
+        time.sleep(0.01)
+    raise AssertionError(f"no repeat was seen in training; exit status {process.poll()}")
+
+
+def _database(out: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{out}/studies.db?mode=ro", uri=True)
+
+
+# What is noted just before the training begins, of trials that have not ended.
+_TRAINING = f"""
+SELECT worker.value_json FROM trials
+JOIN studies ON studies.study_id = trials.study_id AND studies.study_name = '{STUDY}-repeats'
+JOIN trial_user_attributes AS worker ON worker.trial_id = trials.trial_id AND worker.key = 'worker'
+JOIN trial_user_attributes AS begun ON begun.trial_id = trials.trial_id AND begun.key = 'engine'
+WHERE trials.state = 'RUNNING'
+"""
+
+
+def test_every_candidate_diverged(
+    searched: Path,
+    copied: Callable[[Path], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def diverge(*_arguments: object, **_options: object) -> None:
+        raise recorded.TrainingDivergedError("the training loss became nan in epoch 1")
+
+    monkeypatch.setattr(recorded, "train", diverge)
+    assert confirm(copied(searched), "2:2") == 2
+    error = capsys.readouterr().err
+    assert (error.count("\n"), "every candidate diverged on a fresh seed" in error) == (1, True)
+
+
+def test_a_study_without_a_result_has_nothing_to_confirm_and_no_noise(
+    tmp_path: Path, trainings: list[Repeat], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / STUDY).mkdir()
+    settings = SearchConfig(DataConfig("digits", "unused"), 8000, epochs=1).settings()
+    open_study(open_storage(f"sqlite:///{tmp_path}/studies.db"), STUDY, settings)
+    assert confirm(tmp_path, "2:2") == 0
+    assert "No trial has finished yet." in capsys.readouterr().out
+    assert null(tmp_path) == 2
+    assert capsys.readouterr().err == "search.py: this study has no finished trial yet\n"
+    assert trainings == []
+
+
+def test_to_confirm_with_nothing_is_refused(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert confirm(searched, "none") == 2
+    assert capsys.readouterr().err == "search.py: nothing to confirm with --confirm none; give K:SEEDS\n"
+
+
+# The noise floor
+
+
+def test_the_noise_floor_is_measured_reported_and_used(
+    confirmed: Path, copied: Callable[[Path], Path], trainings: list[Repeat], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = copied(confirmed)
+    before = {name: content for name, content in files(out / STUDY).items() if "winner" in name}
+    assert null(out, "--runs", 2) == 0
+    printed, written = capsys.readouterr().out, (out / STUDY / "report.md").read_text()
+    table = pd.read_csv(out / STUDY / "trials.csv")
+    best = table[table.baseline.notna()].dropna(subset="value").sort_values("value").iloc[-1]
+    assert {repeat.identity[:2] for repeat in trainings} == {(NOISE, best.number)}
+    assert "\nNoise floor\n" in printed
+    assert f"\n## Noise floor\n\n- Trial {best.number} trained 2 times: mean " in written
+    assert f"measured here: trial {best.number}, 2 seeds" in written
+    assert {name: content for name, content in files(out / STUDY).items() if "winner" in name} == before
+
+    trainings.clear()
+    assert null(out, "--runs", 2) == 0
+    assert trainings == []
+    assert null(out, "--runs", 3) == 0
+    assert len(trainings) == 1
+    assert "trained 3 times" in (out / STUDY / "report.md").read_text()
+
+    # Of another trial, which takes over when it was trained more often.
+    other = next(number for number in table.number[table.value.notna()] if number != best.number)
+    assert null(out, "--runs", 4, "--trial", other) == 0
+    assert f"- Trial {other} trained 4 times" in (out / STUDY / "report.md").read_text()
+
+
+def test_noise_of_a_trial_that_has_none(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert null(searched, "--trial", 99) == 2
+    assert capsys.readouterr().err == "search.py: trial 99 is not a finished one; those are 2, 0, 1\n"
+
+
+def test_of_a_study_where_nothing_was_trained_again(searched: Path) -> None:
+    assert repeats_of(Place(searched, STUDY)) == ([], None)
+    assert card(searched)["confirmation"] is None
+
+
+# As a part of the search
+
+
+def test_searched_on_held_out_images_the_confirmed_winner_is_trained_on_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    search = ("--budget", 8000, "--trials", 2, *DIGITS, "--select-on", "val", "--confirm", "2:1", "--out", tmp_path)
+    assert run(*search) == 0
+    assert "mean of 1 fresh seeds" in " ".join(capsys.readouterr().out.split())
+    results, plan = repeats_of(Place(tmp_path, STUDY))
+    assert isinstance(plan, ConfirmPlan)
+    assert [(result.repeat.purpose, result.repeat.select_on) for result in results] == [
+        *[(CHOOSE, "val")] * 2,
+        *[(REPORT, "test")] * (len(results) - 2),
+    ]
+    found = card(tmp_path)
+    accuracy = found["accuracy"]
+    assert (accuracy["scored_on"], accuracy["select_on"]) == ("test", "val")
+    assert found["data"]["n_images"] == {"train": 1438, "test": 359}
+    assert accuracy["recorded"] == accuracy["file_on_test"] == found["confirmation"]["accuracy"]["mean"]
+    assert accuracy["test_note"] == "read once, after the last epoch of this training, after the selection"
+    assert "trained again on all training images" in (tmp_path / STUDY / "winner" / "README.md").read_text()
+    assert "## Confirmation" in (tmp_path / STUDY / "report.md").read_text()
+
+
+def test_an_unfinished_study_is_not_confirmed(tmp_path: Path, trainings: list[Repeat]) -> None:
+    search = ("--budget", 8000, "--trials", 100, "--timeout", 1, *DIGITS, "--confirm", "1:1", "--out", tmp_path)
+    assert run(*search) == 0
+    assert trainings == []
+    assert card(tmp_path)["confirmation"] is None
