@@ -21,7 +21,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from search.config import InputError
@@ -54,16 +54,24 @@ def open_storage(url: str) -> RDBStorage:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise InputError(f"cannot open the {url.partition(':')[0]} storage: {reason}; check --storage") from error
     if is_sqlite:
-        event.listen(storage.engine, "connect", _set_sqlite_pragmas)
+        event.listen(storage.engine, "connect", _set_up_sqlite)
+        event.listen(storage.engine, "begin", _begin_immediately)
         storage.engine.dispose()  # connections made so far lack the settings
     return storage
 
 
-def _set_sqlite_pragmas(connection: Any, _record: object) -> None:
+def _set_up_sqlite(connection: Any, _record: object) -> None:
     # Readers do not block the writer, and a commit no longer waits for the disk. A killed process
     # loses nothing; a power cut may lose the last commits but leaves the file whole.
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
+    connection.isolation_level = None  # the driver begins no transactions of its own: the next function does
+
+
+def _begin_immediately(connection: Connection) -> None:
+    # Optuna claims a queued trial by reading that it waits and then writing that it runs. The driver would begin the
+    # transaction at the write only, so that two workers could both read, both write, and both train the same trial.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def load_study(storage: RDBStorage, name: str) -> optuna.Study:
