@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-from models.record import RecordError
 from search.config import ENGINES, PRUNERS, SAMPLERS, SCORES, SELECT_ON, ConfirmConfig
 
 DEFAULT_OUT = "studies"
@@ -161,6 +160,6 @@ def _confirming(text: str) -> ConfirmConfig | None:
     top, _, seeds = text.partition(":")
     try:
         return ConfirmConfig(int(top), int(seeds))
-    except (ValueError, RecordError):
+    except ValueError:
         message = f"must be K:SEEDS, two whole numbers of at least 1, or none; got {text!r}"
         raise argparse.ArgumentTypeError(message) from None

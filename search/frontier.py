@@ -51,22 +51,23 @@ class Frontier:
 def search_frontier(config: SearchConfig, frontier: Frontier, out: Path, storage: str | None, job: Job) -> int:
     """Run, or go on with, the study of every budget, the largest first; then write table and plot.
 
-    The largest first: its small networks start the smaller ones, and adopting costs no training.
+    The largest first: its small networks start the smaller ones, and adopting costs no training. A budget that nothing
+    fits does not cost the others; the exit status tells of it.
     """
     data, notice = resolve_auto(config.data)
     if notice:  # as `run` names a study of digits that stand in for MNIST
         frontier = replace(frontier, suffix=f"-{data.dataset}")
     places = frontier.places(out, storage)
+    status = 0
     for budget in sorted(places, reverse=True):
         others = [place for other, place in places.items() if other != budget and _is_there(place)]
         warm = (*frontier.sources, *others)
-        status = run(replace(config, max_params=budget), places[budget], replace(job, warm=warm))
-        if status:
-            return status
-    return write_frontier(frontier, out, storage)
+        status = max(status, run(replace(config, max_params=budget), places[budget], replace(job, warm=warm)))
+    write_frontier(frontier, out, storage)
+    return status
 
 
-def write_frontier(frontier: Frontier, out: Path, storage: str | None) -> int:
+def write_frontier(frontier: Frontier, out: Path, storage: str | None) -> None:
     """Write frontier.md, .csv and .svg of the studies that are there, and print the table."""
     places = [*frontier.sources, *frontier.places(out, storage).values()]
     summaries = [_summary(place) for place in places if _is_there(place)]
@@ -81,7 +82,6 @@ def write_frontier(frontier: Frontier, out: Path, storage: str | None) -> int:
     write_whole(folder / "frontier.svg", frontier_plot(found))
     print(f"\nFrontier {frontier.prefix}\n{text_table(COLUMNS[:-1], [row[:-1] for row in rows], ALIGN[:-1])}")
     print(f"\nWritten to {folder}: frontier.md, frontier.csv, frontier.svg")
-    return 0
 
 
 def _summary(place: Place) -> StudySummary:

@@ -44,6 +44,11 @@ class Place:
         return f"sqlite:///{own if own and own.is_file() else self.out / 'studies.db'}"
 
     @property
+    def is_shared(self) -> bool:
+        """Whether the storage is a server, where several machines may work on one study."""
+        return not self.url.startswith("sqlite:")
+
+    @property
     def sqlite_path(self) -> Path | None:
         """The database file, where the storage is one."""
         return Path(self.url.removeprefix("sqlite:///")) if self.url.startswith("sqlite:///") else None
@@ -81,7 +86,7 @@ def write_whole(path: Path, text: str) -> None:
 @contextmanager
 def only_one(place: Place) -> Iterator[None]:
     """Hold the study for this process; on a shared server, where many work on one study, there is nothing to hold."""
-    if not place.url.startswith("sqlite:"):
+    if place.is_shared:
         yield
         return
     lock = filelock.FileLock(place.folder / ".lock", timeout=0)

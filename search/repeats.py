@@ -144,10 +144,6 @@ def _repeat_of(trial: FrozenTrial) -> Repeat | None:
 
 
 def of_trial(results: Sequence[RepeatResult], purpose: str, trial: int, select_on: str) -> list[RepeatResult]:
-    """The results for one purpose of one trial of the search, in order of their seeds."""
-    wanted = [
-        result
-        for result in results
-        if (result.repeat.purpose, result.repeat.trial, result.repeat.select_on) == (purpose, trial, select_on)
-    ]
-    return sorted(wanted, key=lambda result: result.repeat.seed)
+    """The results for one purpose of one trial of the search."""
+    wanted = (purpose, trial, select_on)
+    return [one for one in results if (one.repeat.purpose, one.repeat.trial, one.repeat.select_on) == wanted]

@@ -32,11 +32,16 @@ def interval(found: Estimate) -> str:
     return f"95 % interval {100 * found.low:.2f} to {100 * found.high:.2f}"
 
 
+def fresh_seeds(found: Estimate) -> str:
+    """How many seeds: "5 fresh seeds"."""
+    return f"{found.n} fresh seed{'s' * (found.n > 1)}"
+
+
 def winner_evidence(found: Confirmation, selected_on: str) -> dict[str, str]:
     """What the report says of the winner, by name. selected_on: the images that the search chose by, in words."""
     accuracy, network = found.accuracy, found.network
     facts = {
-        "accuracy": f"{percent(accuracy.mean)}, mean of {accuracy.n} fresh seeds ({interval(accuracy)}) on the test "
+        "accuracy": f"{percent(accuracy.mean)}, mean of {fresh_seeds(accuracy)} ({interval(accuracy)}) on the test "
         f"set after the last epoch, selected on {selected_on}",
         "seeds": _spread(accuracy),
         "file": f"{percent(network.value)}, the training with the median accuracy (seed {network.repeat.seed})",

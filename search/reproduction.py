@@ -12,6 +12,7 @@ from typing import Any
 
 from models.baselines import BASELINES, Baseline, StatedResult
 from models.cost import Cost, compute_cost
+from models.record import Record
 from search.config import RecipeConfig
 from search.repeats import COMMON, OWN, RepeatResult
 from search.statistics import Estimate, estimate, expected_sd
@@ -93,16 +94,39 @@ class Reproduction:
 
 @dataclass(frozen=True)
 class CommonResult:
-    """One network under the recipe that all get; accuracies after the last epoch."""
+    """One network under the recipe that all get; accuracies after the last epoch.
+
+    own  with its authors' recipe, of several the best one
+    """
 
     baseline: Baseline
     recipe_name: str
     last: Estimate | None
+    own: Estimate | None
 
     @property
     def n_params(self) -> int:
         """Counted."""
         return compute_cost(self.baseline.spec).n_params
+
+    @property
+    def gain(self) -> float | None:
+        """What the common recipe adds to its authors' own."""
+        return self.last.mean - self.own.mean if self.last and self.own else None
+
+
+@dataclass(frozen=True)
+class Spread(Record):
+    """How far several networks lie apart, in accuracy after the last epoch.
+
+    own, common  best less worst, each with its authors' recipe and all with one: there what remains is architecture
+    gains        least and most that the common recipe adds to a network's own
+    """
+
+    n_networks: int
+    own: float
+    common: float
+    gains: tuple[float, float]
 
 
 def own_recipes(results: Sequence[RepeatResult], n_images: int) -> list[Reproduction]:
@@ -121,7 +145,31 @@ def common_recipe(results: Sequence[RepeatResult]) -> list[CommonResult]:
     """Every network under the common recipe; of several that were tried, the one tried last."""
     names = [result.repeat.recipe_name for result in results if result.repeat.purpose == COMMON]
     name = names[-1] if names else ""
-    return [CommonResult(one, name, _last(_of(results, COMMON, one.id, name))) for one in BASELINES.values()]
+    found = []
+    for one in BASELINES.values():
+        owns = [_last(_of(results, OWN, one.id, recipe)) for recipe in one.recipes]
+        own = max((own for own in owns if own), key=lambda own: own.mean, default=None)
+        found.append(CommonResult(one, name, _last(_of(results, COMMON, one.id, name)), own))
+    return found
+
+
+def spread(commons: Iterable[CommonResult]) -> Spread | None:
+    """Of the networks that were trained both ways; None of less than two."""
+    pairs = [(one.own.mean, one.last.mean) for one in commons if one.own and one.last]
+    if len(pairs) < 2:
+        return None
+    own, common = zip(*pairs, strict=True)
+    gains = [after - before for before, after in pairs]
+    return Spread(len(pairs), max(own) - min(own), max(common) - min(common), (min(gains), max(gains)))
+
+
+def spreads(commons: Sequence[CommonResult]) -> dict[str, Spread]:
+    """Of all networks, and of those within the budget, by a name for them."""
+    found = {
+        f"of at most {BUDGET:,} parameters": spread(one for one in commons if one.n_params <= BUDGET),
+        "of any size": spread(commons),
+    }
+    return {name: one for name, one in found.items() if one}
 
 
 def _of(results: Iterable[RepeatResult], purpose: str, network: str, recipe_name: str) -> list[RepeatResult]:
@@ -161,7 +209,9 @@ def as_json(reproductions: Sequence[Reproduction], commons: Sequence[CommonResul
                 "recipe": one.recipe_name,
                 "n_params": one.n_params,
                 "last": one.last.to_dict() if one.last else None,
+                "own_last": one.own.to_dict() if one.own else None,
             }
             for one in commons
         ],
+        "spreads": {name: one.to_dict() for name, one in spreads(commons).items()},
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from search.describe import architecture_line, markdown_table, percent, text_table, wrapped
-from search.report_evidence import sd_points
-from search.reproduction import BUDGET, MAX_EPOCHS, CommonResult, Reproduction
+from search.report_evidence import points, sd_points
+from search.reproduction import BUDGET, MAX_EPOCHS, CommonResult, Reproduction, spreads
 from search.statistics import Estimate
 
 RULE = (
@@ -30,9 +30,9 @@ DIFFERENCES = (
 _TERMINAL = ("network", "recipe", "stated", "best", "last", "sd", "n", "verdict")
 _FULL = (
     *("network", "source", "parameters stated", "built", "RF stated", "right", "recipe", "epochs", "fits", "stated"),
-    *("best", "last", "sd of last", "n", "verdict"),
+    *("best", "sd", "last", "sd", "n", "verdict"),
 )
-_FULL_ALIGN = "<<>>>><><>>>>><"
+_FULL_ALIGN = "<<>>>><><>>>>>><"
 _COMMON = ("network", "params", "last", "sd", "n", "own recipe", "difference")
 
 
@@ -48,9 +48,9 @@ def terminal(reproductions: Sequence[Reproduction], commons: Sequence[CommonResu
             wrapped(RULE, hanging=""),
             "",
             f"The same under one recipe ({_common_name(commons)})",
-            text_table(_COMMON, _common_rows(reproductions, commons), "<>>>>>>"),
+            text_table(_COMMON, _common_rows(commons), "<>>>>>>"),
             "",
-            wrapped(COMMON_RULE, hanging=""),
+            *(wrapped(line, hanging="") for line in (COMMON_RULE, *_spread_lines(commons))),
         )
     )
 
@@ -76,15 +76,23 @@ def _figures(best: Estimate | None, last: Estimate | None) -> tuple[str, ...]:
     return percent(best.mean), percent(last.mean), sd_points(last), str(last.n)
 
 
-def _common_rows(reproductions: Sequence[Reproduction], commons: Sequence[CommonResult]) -> list[tuple[str, ...]]:
+def _common_rows(commons: Sequence[CommonResult]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for one in commons:
-        own = max((r.last.mean for r in reproductions if r.baseline.id == one.baseline.id and r.last), default=None)
-        last = one.last
-        difference = "-" if last is None or own is None else f"{100 * (last.mean - own):+.2f}"
+        last, own = one.last, one.own
+        difference = "-" if one.gain is None else points(one.gain)
         figures = (percent(last.mean), sd_points(last), str(last.n)) if last else ("-", "-", "0")
-        rows.append((one.baseline.id, f"{one.n_params:,}", *figures, percent(own), difference))
+        rows.append((one.baseline.id, f"{one.n_params:,}", *figures, percent(own.mean if own else None), difference))
     return rows
+
+
+def _spread_lines(commons: Sequence[CommonResult]) -> list[str]:
+    return [
+        f"The {found.n_networks} networks {which}: best and worst lie {100 * found.own:.2f} points apart by their own "
+        f"recipes and {100 * found.common:.2f} under the common one; to a network it adds {points(found.gains[0])} to "
+        f"{points(found.gains[1])} points."
+        for which, found in spreads(commons).items()
+    ]
 
 
 def markdown(reproductions: Sequence[Reproduction], commons: Sequence[CommonResult], notice: str) -> str:
@@ -100,8 +108,8 @@ def markdown(reproductions: Sequence[Reproduction], commons: Sequence[CommonResu
         RULE,
         "![Stated against reproduced](stated.svg)",
         f"## Under one recipe: {_common_name(commons)}",
-        markdown_table(_COMMON, _common_rows(reproductions, commons), "<>>>>>>"),
-        COMMON_RULE,
+        markdown_table(_COMMON, _common_rows(commons), "<>>>>>>"),
+        " ".join((COMMON_RULE, *_spread_lines(commons))),
         "## Where ours differ from the sources",
         "\n".join(f"- {line}" for line in DIFFERENCES),
         "## Networks, and what was found in the documents",
@@ -129,6 +137,12 @@ def _full_row(one: Reproduction) -> tuple[str, ...]:
         str(one.recipe.epochs),
         "yes" if one.within else "no",
         stated,
-        *_figures(one.best, one.last),
+        *_full_figures(one.best, one.last),
         one.verdict,
     )
+
+
+def _full_figures(best: Estimate | None, last: Estimate | None) -> tuple[str, ...]:
+    if best is None or last is None:
+        return "-", "-", "-", "-", "0"
+    return percent(best.mean), sd_points(best), percent(last.mean), sd_points(last), str(last.n)

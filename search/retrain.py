@@ -10,7 +10,7 @@ from typing import Any
 import optuna
 
 from search.config import ConfirmConfig, InputError, SearchConfig
-from search.confirm import ConfirmPlan, choose, choosing, make_plan, measuring, noise_floor, reporting
+from search.confirm import ConfirmPlan, choose, choosing, confirmation, make_plan, measuring, noise_floor, reporting
 from search.place import Place
 from search.progress import Progress
 from search.repeats import QueueEmpty, Repeat, RepeatResult, Retraining, n_left, queue, read_results
@@ -38,7 +38,7 @@ class Retrainer:
     def open(self, name: str, settings: Mapping[str, Any]) -> optuna.Study:
         """The study that trains, made if there is none; what an interrupted run had begun is queued again."""
         study = open_study(open_storage(self.place.url), name, settings)
-        requeue_lost(study, running_are_lost=self.place.url.startswith("sqlite:"))
+        requeue_lost(study, running_are_lost=not self.place.is_shared)
         return study
 
     def train(self, study: optuna.Study, repeats: Sequence[Repeat]) -> list[RepeatResult]:
@@ -99,7 +99,8 @@ def confirm(trainer: Retrainer, searched: optuna.Study, confirming: ConfirmConfi
         raise InputError("every candidate diverged on a fresh seed; search on with more --trials")
     second = reporting(plan, chosen, records, config)
     _announce(f"report   trial {chosen}, {len(second)} trainings on further seeds")
-    trainer.train(study, second)
+    if confirmation(plan, records, trainer.train(study, second), config) is None:
+        raise InputError(f"trial {chosen} diverged on a further seed, so it is no winner; search on with more --trials")
 
 
 def measure_noise(trainer: Retrainer, searched: optuna.Study, number: int | None, n: int) -> int:

@@ -59,7 +59,7 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
     runs_on = _engine(job.engine)
     data_config, notice = resolve_auto(config.data)
     config = replace(config, data=data_config)
-    place = replace(place, name=_study_name(place.name, config, notice))
+    place = replace(place, name=study_name(place.name, config, notice))
     if notice:
         print(f"\n*** {notice}\n", file=sys.stderr)
     data = load_dataset(config.data)
@@ -71,7 +71,7 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
         study = open_study(open_storage(place.url), str(place.name), _settings(config, data))
         if notice:
             study.set_user_attr(NOTICE, notice)
-        requeue_lost(study, running_are_lost=place.url.startswith("sqlite:"))
+        requeue_lost(study, running_are_lost=not place.is_shared)
         stop = StopRule(job.n_trials)
         # A study that has all its trials stays as it is, so that what was confirmed of it holds.
         n_adopted = 0 if stop.is_reached(study) else warm_start(study, config, job.warm)
@@ -100,7 +100,7 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
         return conclude(study, config, place, with_export=True)
 
 
-def _study_name(name: str | None, config: SearchConfig, notice: str | None) -> str:
+def study_name(name: str | None, config: SearchConfig, notice: str | None) -> str:
     """The default name, and the data set in the name wherever digits stand in for MNIST."""
     dataset = config.data.dataset
     if name is None:

@@ -15,7 +15,7 @@ from models.record import check_choice
 from models.spec import ArchSpec
 from search.config import SCORES, SELECT_ON, InputError, RecipeConfig, SearchConfig
 from search.confirm import Confirmation
-from search.report_evidence import interval
+from search.report_evidence import fresh_seeds, interval
 from search.trials import FINISHED, TrialRecord
 
 SPLIT_NAMES = {"test": "the test set", "val": "the validation images"}
@@ -101,7 +101,7 @@ class ModelSource:
             return ""
         found = self.confirmation.accuracy
         return (
-            f"Trained from {found.n} fresh seeds the network reaches {found.mean:.2%} in the mean ({interval(found)}), "
+            f"Trained from {fresh_seeds(found)} the network reaches {found.mean:.2%} in the mean ({interval(found)}), "
             f"from {found.minimum:.2%} to {found.maximum:.2%}; this is the training with the median accuracy."
         )
 

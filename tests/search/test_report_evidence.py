@@ -90,7 +90,7 @@ def test_beside_the_hand_designed_network(second: Mapping[int, Sequence[float]],
 
 def test_one_seed_has_no_interval_and_shows_nothing() -> None:
     facts = winner_evidence(confirmed(BETTER, n_seeds=1), "test")
-    assert facts["accuracy"].startswith("99.53 %, mean of 1 fresh seeds (one seed, so no interval) on the test set")
+    assert facts["accuracy"].startswith("99.53 %, mean of 1 fresh seed (one seed, so no interval) on the test set")
     assert facts["seeds"] == "from 99.53 % to 99.53 %"
     assert "+0.05 points (one seed, so no interval), not shown to be better" in facts["compared with"]
 

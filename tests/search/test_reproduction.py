@@ -11,7 +11,7 @@ import pytest
 
 from models.baselines import BASELINES
 from search.repeats import COMMON, OWN, Repeat, RepeatResult
-from search.reproduction import ABOVE, BELOW, HOLDS, UNKNOWN, Reproduction, as_json, common_recipe, own_recipes
+from search.reproduction import ABOVE, BELOW, HOLDS, UNKNOWN, Reproduction, as_json, common_recipe, own_recipes, spreads
 from search.reproduction_plot import reproduction_plot
 from search.reproduction_report import markdown, terminal
 
@@ -87,6 +87,21 @@ def test_one_recipe_for_all_stands_beside_the_best_own_one() -> None:
     assert "The same under one recipe (reference, trial 7)" in text
     row = next(line.split() for line in text.splitlines() if line.startswith("s000_net ") and "18,662" in line)
     assert row == ["s000_net", "18,662", "99.70", "%", "-", "1", "99.60", "%", "+0.10"]
+
+
+def test_how_much_is_architecture_and_how_much_is_recipe() -> None:
+    own = {"s000_net": 0.995, "s004_net3": 0.994, "s001_model3": 0.991, "s002_model2": 0.990}
+    common = {"s000_net": 0.997, "s004_net3": 0.995, "s001_model3": 0.994, "s002_model2": 0.9935}
+    results = [run(name, (value,)) for name, value in own.items()]
+    results += [run(name, (value,), purpose=COMMON, recipe="c") for name, value in common.items()]
+    found = list(spreads(common_recipe(results)).values())
+    small, all_four = ([one.n_networks, one.own, one.common, *one.gains] for one in found)
+    assert small == pytest.approx([3, 0.004, 0.0015, 0.001, 0.0035])  # without s000_net's 18,662 parameters
+    assert all_four == pytest.approx([4, 0.005, 0.0035, 0.001, 0.0035])
+    assert "lie 0.40 points apart by their own recipes and 0.15 under the" in " ".join(
+        terminal(own_recipes(results, N_IMAGES), common_recipe(results), "").split()
+    )
+    assert spreads(common_recipe(results[:1])) == {}
 
 
 def test_of_several_common_recipes_the_last_one_tried_counts() -> None:

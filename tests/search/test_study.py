@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import sqlite3
 from pathlib import Path
 
@@ -170,6 +171,32 @@ def test_sqlite_storage_waits_instead_of_failing_and_does_not_block_readers(tmp_
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 1
         assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 60_000
+
+
+def claim_all(url: str, ready, claimed) -> None:
+    """A worker that takes queued trials as fast as it can."""
+    study = load_study(open_storage(url), "one")
+    mine = []
+    ready.wait()
+    while "start" in (trial := study.ask()).user_attrs:
+        mine.append(trial.user_attrs["start"])
+        study.tell(trial, 1.0)
+    claimed.put(mine)
+
+
+def test_no_queued_trial_is_claimed_twice(tmp_path: Path):
+    url = f"sqlite:///{tmp_path}/studies.db"
+    names = [str(number) for number in range(60)]
+    enqueue(open_study(open_storage(url), "one", SETTINGS), {name: {} for name in names}, "start")
+    context = multiprocessing.get_context("spawn")
+    ready, claimed = context.Barrier(3), context.Queue()
+    workers = [context.Process(target=claim_all, args=(url, ready, claimed), daemon=True) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert sorted(name for _ in workers for name in claimed.get(timeout=10)) == sorted(names)
 
 
 def test_the_same_settings_resume_and_others_are_refused_by_name(tmp_path: Path):
