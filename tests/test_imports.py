@@ -115,7 +115,7 @@ ALLOWED = {
     "models.baseline_recipes": {"search.config"},
     "models.baselines": {"models.spec", "models.baseline_networks", "models.baseline_recipes", "search.config"},
     "search.config": {"models.record"},
-    "search.arguments": {"models.record", "search.config"},
+    "search.arguments": {"search.config"},
     "search.dimensions": set(),
     "search.provenance": set(),
     "search.augment": {"search.config"},
@@ -175,6 +175,7 @@ ALLOWED = {
     "search.reproduction": {
         "models.baselines",
         "models.cost",
+        "models.record",
         "search.config",
         "search.repeats",
         "search.statistics",
