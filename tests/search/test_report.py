@@ -177,7 +177,7 @@ def test_one_seed_alone_has_no_spread() -> None:
     summary = summarise("s", CONFIG, EVERY_OUTCOME, repeats=repeats, plan=plan)
     for text in (terminal_report(summary), markdown_report(summary)):
         rows = winner_rows(text)
-        assert rows["accuracy"].startswith("99.38 %, mean of 1 fresh seeds (one seed, so no interval) on the test set")
+        assert rows["accuracy"].startswith("99.38 %, mean of 1 fresh seed (one seed, so no interval) on the test set")
         assert rows["seeds"] == "from 99.38 % to 99.38 %"
         assert [row for row in section(text, "Confirmation") if row[0] == "9"] == [
             ["9", "99.40 %", "99.37 %", "-", "-", "-"]
