@@ -73,14 +73,14 @@ def draw_architecture(axes: Axes, arch: ArchSpec) -> None:
         axes.text(column, half + 2, f"{part.rf}", ha="center", va="bottom", fontsize=8, color=ORANGE)
     axes.text(-0.6, half + 2, "RF", ha="right", va="bottom", fontsize=8, color=ORANGE)
     axes.set_xlim(-0.9, len(shown) - 0.4)
-    axes.set_ylim(-1.75 * half - 8, half + 8)
+    axes.set_ylim(-half - 26, half + 8)
     axes.axis("off")
 
 
 def draw_parameters(axes: Axes, arch: ArchSpec) -> None:
     """How many parameters each part has."""
     shown = [part for part in parts(arch) if part.n_params]
-    bars = axes.barh([f"{part.name}  {part.kind}" for part in shown], [part.n_params for part in shown], color=BLUE)
+    bars = axes.barh([f"{part.name}: {part.kind}" for part in shown], [part.n_params for part in shown], color=BLUE)
     axes.bar_label(bars, labels=[f"{part.n_params:,}" for part in shown], padding=3, fontsize=9)
     axes.invert_yaxis()
     axes.set_xlabel("parameters")

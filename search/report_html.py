@@ -125,12 +125,12 @@ def _figures(summary: StudySummary, records: Sequence[TrialRecord], classes: Seq
         found[name] = Figure(Markup(inline_svg(title, size, draw)), title, wide)
 
     title = f"Accuracy against parameters, within the budget of {limit:,}"
-    add("accuracy", title, (7.5, 5), lambda axes: draw_accuracy(axes, summary, records))
+    add("accuracy", title, (5.4, 4.8), lambda axes: draw_accuracy(axes, summary, records))
     title = "Value of every trial and the best so far; stopped and refused ones marked"
-    add("best_so_far", title, (7.5, 4), lambda axes: draw_best_so_far(axes, records))
+    add("best_so_far", title, (5.4, 4), lambda axes: draw_best_so_far(axes, records))
     curves = {f"trial {record.number}": record.curve for record in summary.top[:N_CURVES]}
     title = f"Accuracy after every epoch of the {len(curves)} best trials"
-    add("curves", title, (7.5, 4), lambda axes: draw_curves(axes, curves))
+    add("curves", title, (5.4, 4), lambda axes: draw_curves(axes, curves))
     if winner.arch:
         arch = winner.arch
         shown = parts(arch)
@@ -139,14 +139,14 @@ def _figures(summary: StudySummary, records: Sequence[TrialRecord], classes: Seq
             f"funnel is the receptive field (RF), which grows from 1 to {shown[-1].rf} pixels; numbers below: "
             "channels × side², parameters"
         )
-        add("architecture", title, (10.5, 4), lambda axes: draw_architecture(axes, arch), wide=True)
-        add("parameters", "Where the parameters sit", (7.5, 4.2), lambda axes: draw_parameters(axes, arch))
+        add("architecture", title, (10.5, 3.4), lambda axes: draw_architecture(axes, arch), wide=True)
+        add("parameters", "Where the parameters sit", (5.4, 4.6), lambda axes: draw_parameters(axes, arch))
     if mistakes:
         title = f"What the {mistakes.n_wrong} misread images show and were taken for; on the right accuracy by class"
-        add("confusion", title, (6, 5), lambda axes: draw_confusion(axes, mistakes, classes))
+        add("confusion", title, (5.2, 4.6), lambda axes: draw_confusion(axes, mistakes, classes))
     if summary.importances:
         title = "Which dimensions mattered"
-        add("importances", title, (7.5, 4), lambda axes: draw_importances(axes, summary.importances))
+        add("importances", title, (5.4, 4), lambda axes: draw_importances(axes, summary.importances))
     return found
 
 

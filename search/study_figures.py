@@ -44,7 +44,7 @@ def draw_accuracy(axes: Axes, summary: StudySummary, records: Sequence[TrialReco
     thousands(axes)
     axes.set_xlabel("parameters")
     axes.set_ylabel("accuracy")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.14), ncols=2, frameon=False, fontsize=9)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.42, -0.14), ncols=2, frameon=False, fontsize=8)
 
 
 def _draw_winner(axes: Axes, summary: StudySummary) -> None:
@@ -56,7 +56,7 @@ def _draw_winner(axes: Axes, summary: StudySummary) -> None:
     bars = None
     if accuracy and accuracy.low is not None and accuracy.high is not None:
         bars = [[at - error(min(accuracy.high, 1.0))], [error(max(accuracy.low, 0.0)) - at]]
-    what = "winner, mean and 95 % interval of fresh seeds" if accuracy else "winner, one seed"
+    what = "winner, fresh seeds, 95 % interval" if accuracy else "winner, one seed"
     axes.errorbar([_size(winner)], [at], yerr=bars, fmt="*", markersize=13, capsize=4, color=ORANGE, label=what)
 
 
@@ -86,7 +86,7 @@ def draw_best_so_far(axes: Axes, records: Sequence[TrialRecord]) -> None:
     axes.plot(refused, [0.015] * len(refused), "|", color=PURPLE, transform=axes.get_xaxis_transform(), label="refused")
     axes.set_xlabel("trial")
     axes.set_ylabel("accuracy")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.16), ncols=4, frameon=False, fontsize=9)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.16), ncols=2, frameon=False, fontsize=8)
 
 
 def draw_curves(axes: Axes, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

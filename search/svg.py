@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable, Mapping
 from html import escape
@@ -37,6 +38,8 @@ def inline_svg(title: str, size: tuple[float, float], draw: Draw) -> str:
     style = {**_INK_STYLE, "svg.hashsalt": title}
     text = _saved(size, draw, style, format="svg", metadata=nothing, transparent=True).decode()
     text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    # A page has many figures; of their names only those that are referred to, which differ, may stay.
+    text = re.sub(r' id="([^"]+)"', lambda name: name[0] if f"#{name[1]}" in text else "", text)
     view_box = re.search(r'viewBox="[^"]*"', text)
     assert view_box is not None  # of everything that matplotlib writes
     head = f'<svg role="img" aria-label="{escape(title)}" {view_box[0]} xmlns:xlink="http://www.w3.org/1999/xlink">'
@@ -65,10 +68,12 @@ def error(accuracy: float | None) -> float:
 
 def accuracy_scale(axes: Axes) -> None:
     """Let the y axis, on which errors are drawn, show accuracies: on a log scale, as they crowd towards 100 %."""
+    if not math.isfinite(axes.dataLim.y0):
+        axes.set_ylim(0.1, 10)  # there is nothing to show
     axes.set_yscale("log")
     axes.invert_yaxis()
     low, high = sorted(axes.get_ylim())
-    steps = [1, 1.5, 2, 3, 5, 7] if high / low < 30 else [1, 3]
+    steps = [1, 1.5, 2, 3, 4, 5, 7] if high / low < 30 else [1, 3]
     ticks = [step * 10.0**power for power in range(-2, 2) for step in steps]
     shown = [tick for tick in ticks if low <= tick <= high]
     if len(shown) < 3:  # a narrow range
