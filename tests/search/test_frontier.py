@@ -136,7 +136,7 @@ def test_a_budget_that_nothing_fits_does_not_cost_the_others(
     monkeypatch.setattr(search.study, "MAX_REFUSED_IN_A_ROW", 3)
     assert digits(tmp_path, "--budgets", "50,8000", "--confirm", "none") == 2
     assert [row["budget"] for row in table(tmp_path)] == ["8,000"]
-    assert "No proposal fits 50 parameters" in capsys.readouterr().err
+    assert "No proposal fits the budget of 50 parameters" in capsys.readouterr().err
 
 
 def test_a_study_to_start_from_is_in_the_table(searched: Searched, tmp_path: Path) -> None:
