@@ -27,6 +27,7 @@ from search.recorded import weights_path
 from search.report import StudySummary, summarise, terminal_report, write_report
 from search.retrain import Retrainer, repeats_of
 from search.study import SETTINGS, load_study, open_storage
+from search.summary import card_facts
 from search.trials import TrialRecord, finished_trial, read_trials
 
 NOTICE = "notice"
@@ -47,11 +48,16 @@ def conclude(
     if with_export and summary.winner and (summary.confirmation or summary.winner.origin is None):
         try:
             card = _export_winner(summary, place, winner)[1]
-            summary = replace(summary, test_accuracy=card["accuracy"]["file_on_test"])
+            summary = replace(summary, **card_facts(card))
         except (InputError, FailureError) as error:
             failure = error  # the report of hours of work does not depend on it
     write_report(summary, records, place.folder)
-    made = ["report.md", "trials.csv", *(["winner/model.py"] if (winner / "card.json").is_file() else [])]
+    made = [
+        "report.html",
+        "report.md",
+        "trials.csv",
+        *(["winner/model.py"] if (winner / "card.json").is_file() else []),
+    ]
     print(f"\n{terminal_report(summary)}\n\nWritten to {place.folder}: {', '.join(made)}")
     furnish(study, config, place, summary, records, data)
     if failure:

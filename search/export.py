@@ -1,4 +1,4 @@
-"""A trained network as a folder that runs without this project: model.py, weights.pt, card.json, README.md.
+"""A trained network as a folder that runs without this project: the network, its weights, its card, what it misreads.
 
 Nothing is put in place before the written files, loaded from outside, have repeated the recorded accuracy.
 """
@@ -26,11 +26,15 @@ from torch import Tensor
 from models.cost import compute_cost
 from search.config import FailureError, InputError
 from search.data import Dataset, Split
+from search.mistakes import Mistakes, mistakes_of_state, sprite
 from search.model_source import model_source
 from search.train import training_device
 from search.trained_model import ModelSource, source_from_confirmation, source_from_trial
 
 __all__ = ["ExportMismatchError", "ModelSource", "export_model", "source_from_confirmation", "source_from_trial"]
+
+
+MISREAD = "misread.png"
 
 
 class ExportMismatchError(FailureError):
@@ -94,7 +98,9 @@ def _write(source: ModelSource, data: Dataset, folder: Path) -> dict[str, Any]:
     (folder / "model.py").write_text(model_source(source, data), encoding="utf-8")
     (folder / "weights.pt").write_bytes(_serialised(source.state))
     accuracy = _measure(folder, source, data)
-    text = json.dumps(_card(source, data, accuracy, folder), indent=2, allow_nan=False)
+    mistakes = mistakes_of_state(source.arch, source.state, data)
+    (folder / MISREAD).write_bytes(sprite(mistakes, data.scored.images))
+    text = json.dumps(_card(source, data, accuracy, mistakes, folder), indent=2, allow_nan=False)
     (folder / "card.json").write_text(text + "\n", encoding="utf-8")
     (folder / "README.md").write_text(_readme(source, data, accuracy), encoding="utf-8")
     card: dict[str, Any] = json.loads(text)
@@ -138,7 +144,9 @@ def _load_module(path: Path) -> ModuleType:
     return module
 
 
-def _card(source: ModelSource, data: Dataset, accuracy: Mapping[str, float], folder: Path) -> dict[str, Any]:
+def _card(
+    source: ModelSource, data: Dataset, accuracy: Mapping[str, float], mistakes: Mistakes, folder: Path
+) -> dict[str, Any]:
     cost = compute_cost(source.arch)
     last = source.curve[-1]
     splits = {"train": data.train, "val": data.val, "test": data.test}
@@ -186,6 +194,8 @@ def _card(source: ModelSource, data: Dataset, accuracy: Mapping[str, float], fol
             name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.py", "weights.pt")
         },
         "confirmation": source.confirmation.facts() if source.confirmation else None,
+        # On the scored images; those of `misread` are the tiles of misread.png, in this order.
+        "mistakes": mistakes.to_dict(),
     }
 
 
@@ -221,7 +231,8 @@ print([model.CLASSES[i] for i in model.load()(model.preprocess(images)).argmax(1
 
 - `model.py`: the network, its analysis and layer table; needs torch alone
 - `weights.pt`: its state_dict, safe to read with `torch.load(..., weights_only=True)`
-- `card.json`: origin, settings, accuracies, data, versions and checksums
+- `card.json`: origin, settings, accuracies, mistakes, data, versions and checksums
+- `misread.png`: the images that it gets wrong
 """
 
 

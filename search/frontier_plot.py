@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
 
 from search.summary import StudySummary
-from search.svg import BLUE, GREY, ORANGE, svg
+from search.svg import BLUE, GREY, ORANGE, accuracy_scale, error, svg, thousands
 
 
 def frontier_plot(studies: Sequence[StudySummary]) -> str:
@@ -18,14 +17,10 @@ def frontier_plot(studies: Sequence[StudySummary]) -> str:
         _draw_trials(axes, studies)
         _draw_baselines(axes, studies)
         _draw_winners(axes, studies)
-        axes.set_yscale("log")
-        axes.invert_yaxis()
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda error, _: f"{100 - error:.4g} %"))
-        axes.yaxis.set_minor_formatter(FuncFormatter(lambda error, _: f"{100 - error:.4g} %"))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))
+        accuracy_scale(axes)
+        thousands(axes)
         axes.set_xlabel("parameters")
         axes.set_ylabel("test accuracy after the last epoch")
-        axes.grid(alpha=0.3)
         axes.legend(loc="lower right")
 
     return svg("Test accuracy against parameters of the searched networks", (7, 4.5), draw)
@@ -33,7 +28,7 @@ def frontier_plot(studies: Sequence[StudySummary]) -> str:
 
 def _draw_trials(axes: Axes, studies: Sequence[StudySummary]) -> None:
     top = {(study.name, record.number): record for study in studies for record in study.top}
-    sizes, errors = [record.n_params or 0 for record in top.values()], [_error(record.value) for record in top.values()]
+    sizes, errors = [record.n_params or 0 for record in top.values()], [error(record.value) for record in top.values()]
     axes.scatter(sizes, errors, s=10, color=GREY, label="ten best of each search, one seed")
 
 
@@ -41,7 +36,7 @@ def _draw_baselines(axes: Axes, studies: Sequence[StudySummary]) -> None:
     found = list({one.id: one for study in studies for one in study.baselines if one.value}.values())
     if found:
         label = "hand-designed, the search's recipe, one seed"
-        sizes, errors = [one.n_params for one in found], [_error(one.value) for one in found]
+        sizes, errors = [one.n_params for one in found], [error(one.value) for one in found]
         axes.scatter(sizes, errors, s=30, marker="^", color=BLUE, label=label)
 
 
@@ -53,13 +48,13 @@ def _draw_winners(axes: Axes, studies: Sequence[StudySummary]) -> None:
     ]
     if not confirmed:
         return
-    errors = [_error(accuracy.mean) for _, accuracy in confirmed]
+    errors = [error(accuracy.mean) for _, accuracy in confirmed]
     # Downwards in error is upwards in accuracy.
     below = [100 * ((accuracy.high or accuracy.mean) - accuracy.mean) for _, accuracy in confirmed]
     above = [100 * (accuracy.mean - (accuracy.low or accuracy.mean)) for _, accuracy in confirmed]
     # An interval of few seeds may reach past both ends of what an accuracy can be.
-    below = [min(low, 0.9 * error) for low, error in zip(below, errors, strict=True)]
-    above = [min(high, 100 - error) for high, error in zip(above, errors, strict=True)]
+    below = [min(low, 0.9 * at) for low, at in zip(below, errors, strict=True)]
+    above = [min(high, 100 - at) for high, at in zip(above, errors, strict=True)]
     axes.errorbar(
         [n_params for n_params, _ in confirmed],
         errors,
@@ -69,8 +64,3 @@ def _draw_winners(axes: Axes, studies: Sequence[StudySummary]) -> None:
         color=ORANGE,
         label="winners, mean of fresh seeds, 95 % interval",
     )
-
-
-def _error(accuracy: float | None) -> float:
-    """In percent; at least a hundredth, as the scale is logarithmic."""
-    return max(100 * (1 - (accuracy or 0.0)), 0.01)

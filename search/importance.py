@@ -20,7 +20,7 @@ def importances(study: optuna.Study) -> dict[str, float]:
     one place only has nothing to show there. Empty for a short study.
     """
     finished = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    if len({trial.value for trial in finished}) == 1:
+    if len(finished) < MIN_FINISHED or len({trial.value for trial in finished}) == 1:
         return {}
     return {name: float(share) for name, share in optuna.importance.get_param_importances(study).items()}
 

@@ -1,4 +1,4 @@
-"""A study's report: text for the terminal, report.md, and trials.csv with one row a trial."""
+"""A study's report: text for the terminal, report.html, report.md, and trials.csv with one row a trial."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from search.data import definition
 from search.describe import text_table, wrapped
 from search.place import write_whole
 from search.report_evidence import (
@@ -16,6 +17,7 @@ from search.report_evidence import (
     contender_rows,
     noise_lines,
 )
+from search.report_html import html_report
 from search.report_markdown import markdown_report
 from search.report_parts import (
     BASELINE_ALIGN,
@@ -118,8 +120,10 @@ def _column(values: list[object], kind: type) -> pd.api.extensions.ExtensionArra
     return pd.array(values, dtype=_DTYPES[kind])
 
 
-def write_report(summary: StudySummary, records: Iterable[TrialRecord], folder: Path) -> None:
-    """Write report.md and trials.csv; either file is the old one or the new one, never a part."""
+def write_report(summary: StudySummary, records: Sequence[TrialRecord], folder: Path) -> None:
+    """Write report.html, report.md and trials.csv; each is the old one or the new one, never a part."""
     folder.mkdir(parents=True, exist_ok=True)
+    classes = definition(summary.config.data.dataset).classes
+    write_whole(folder / "report.html", html_report(summary, records, folder, classes))
     write_whole(folder / "report.md", markdown_report(summary))
     write_whole(folder / "trials.csv", trials_table(records).to_csv(index=False))

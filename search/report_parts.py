@@ -1,8 +1,11 @@
-"""What the terminal report and report.md both say, as words and table cells."""
+"""What the terminal report, report.md and report.html all say, as words and table cells."""
 
 from __future__ import annotations
 
-from search.config import SearchConfig
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from search.config import RecipeConfig, SearchConfig
 from search.describe import architecture_line, percent
 from search.doubts import SELECTED_ON
 from search.report_evidence import winner_evidence
@@ -19,6 +22,12 @@ BASELINE_RULE = (
     "last column compares networks. Stated best is their authors' figure, as a rule the best of so many epochs on the "
     "test set, with recipes of their own."
 )
+_SCORED = {
+    "test": "Every network is trained on all training images and scored on the test set after every epoch; the test "
+    "set chose the winner.",
+    "val": "Every network is trained without the held-out validation images and scored on these after every epoch; "
+    "the test set had no part in the search.",
+}
 _EPOCH_RULES = {
     "last": "accuracy after epoch {}, the last",
     "best": "highest accuracy of epochs 1 to {}",
@@ -115,3 +124,37 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def method_lines(summary: StudySummary) -> list[str]:
+    """How the networks were trained, scored and chosen."""
+    config, winner = summary.config, summary.winner
+    precision = f", in {winner.precision}" if winner and winner.precision else ""
+    seed = f"; the winner's is {winner.seed}" if winner and winner.seed is not None else ""
+    return [
+        _SCORED[config.data.select_on],
+        f"Value of a trial: {epoch_rule(config)}. One seed a trial, {config.epochs} epochs{precision}.",
+        f"The study's seed is {config.seed}, from which each trial has a training seed of its own{seed}.",
+        f"Sampler {config.sampler}, pruner {config.pruner}.",
+    ]
+
+
+def recipe_facts(recipe: RecipeConfig) -> dict[str, str]:
+    """Every setting, and of the augmentation what is on."""
+    schedule = asdict(recipe.schedule) | {"epochs": recipe.schedule.epochs or recipe.epochs}
+    values = asdict(recipe) | {"schedule": schedule, "augmentation": recipe.augmentation.to_dict()}
+    return {name.replace("_", " "): _setting(value) for name, value in values.items()}
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_setting(item)}" for name, item in value.items()) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def command_line(summary: StudySummary) -> str:
+    """The command line of the study, under a new name: its own would go on with it."""
+    own = {"trials": summary.counts.feasible or None, "study": f"{summary.name}-again", "jobs": 1}
+    options = summary.config.settings() | own
+    words = [f"--{name.replace('_', '-')} {value}" for name, value in options.items() if value is not None]
+    return " ".join(["python search.py", *words])

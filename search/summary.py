@@ -14,6 +14,7 @@ from search.confirm import Confirmation, ConfirmPlan, NoiseFloor, confirmation, 
 from search.data import definition
 from search.doubts import doubts
 from search.importance import rank_correlations
+from search.mistakes import Mistakes
 from search.repeats import RepeatResult
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked
 from space import baseline_params
@@ -88,6 +89,7 @@ class StudySummary:
     importances    by dimension
     correlations   of the accuracy after an epoch with that after the last, by epoch
     doubts         full sentences
+    mistakes       of the winner's exported file; None if there is none, or one of an older version
     """
 
     name: str
@@ -105,6 +107,7 @@ class StudySummary:
     importances: Mapping[str, float]
     correlations: Mapping[int, float]
     doubts: tuple[str, ...]
+    mistakes: Mistakes | None
 
 
 def summarise(
@@ -135,7 +138,6 @@ def summarise(
         config=config,
         notice=notice,
         winner=winner,
-        test_accuracy=card["accuracy"]["file_on_test"] if card else None,
         confirmation=confirmed,
         noise=noise,
         top=tuple(best[:N_TOP]),
@@ -146,7 +148,17 @@ def summarise(
         importances=importances or {},
         correlations=rank_correlations(own),
         doubts=doubts(config, best, improvements[-1].number, winner, noise) if winner else (),
+        **card_facts(card or {}),
     )
+
+
+def card_facts(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of StudySummary that come from the card.json of the exported winner; empty of no card."""
+    mistakes = card.get("mistakes")  # cards of older versions have none
+    return {
+        "test_accuracy": card["accuracy"]["file_on_test"] if card else None,
+        "mistakes": Mistakes.from_dict(mistakes) if mistakes else None,
+    }
 
 
 def confirmed_winner(finished: Sequence[TrialRecord], confirmed: Confirmation | None) -> TrialRecord | None:

@@ -34,7 +34,7 @@ SPEC = ArchSpec(
     head=Head("gap_linear", bias=True),
 )
 RECIPE = RecipeConfig(epochs=3, batch_size=64, lr=0.3, ema_decay=0.9)
-FILES = {"README.md", "card.json", "model.py", "weights.pt"}
+FILES = {"README.md", "card.json", "misread.png", "model.py", "weights.pt"}
 
 
 @pytest.fixture(scope="module")

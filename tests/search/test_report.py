@@ -9,44 +9,18 @@ import pandas as pd
 import pytest
 
 from models.baselines import BASELINES
-from search.config import DataConfig, SearchConfig
 from search.confirm import reporting
 from search.report import StudySummary, markdown_report, summarise, terminal_report, trials_table, write_report
-from search.trials import FINISHED, REFUSED, TrialRecord
+from search.trials import TrialRecord
 from space import DIMENSIONS
+from tests.search.made_up_summaries import CARD, NOTICE, SUMMARIES, VAL
 from tests.search.made_up_trials import (
     CONFIG,
     EVERY_OUTCOME,
     PLAN,
-    confirmed,
     made_up,
-    measured,
     results_again,
 )
-
-VAL = replace(CONFIG, data=DataConfig("mnist", "data", select_on="val"))
-DIGITS = replace(CONFIG, data=DataConfig("digits", "data"))
-NOTICE = "THIS IS NOT MNIST but scikit-learn's 1,797 small digits.\nMNIST is not in /data and could not be downloaded"
-CARD = {"trial": 8, "accuracy": {"file_on_test": 0.9912}}
-DEEP = {"stages": 3, "head.kind": "conv", "head.hidden": True} | {
-    name: value
-    for i in (1, 2, 3)
-    for name, value in ((f"stages.{i}.depth", 4), (f"stages.{i}.padded", 3), (f"stages.{i}.kind", "separable"))
-}
-LIMITED = SearchConfig(DataConfig("mnist", "data"), 10**9, 10**12, 10**12, epochs=10_000, score="last3")
-SUMMARIES = {
-    "every outcome": summarise("mnist-8000", CONFIG, EVERY_OUTCOME),
-    "nothing yet": summarise("mnist-8000", CONFIG, []),
-    "none finished": summarise("s", CONFIG, [r for r in EVERY_OUTCOME if r.outcome != FINISHED]),
-    "baseline wins": summarise("s", CONFIG, [made_up(i, 0.995, baseline=name) for i, name in enumerate(BASELINES)]),
-    "digits": summarise("mnist-8000-digits", DIGITS, EVERY_OUTCOME, notice=NOTICE),
-    "validation": summarise("s", VAL, EVERY_OUTCOME, winner_card=CARD),
-    "confirmed": summarise("s", CONFIG, EVERY_OUTCOME, **confirmed()),
-    "measured": summarise("s", CONFIG, EVERY_OUTCOME, **measured()),
-    "confirmed on val": summarise("s", VAL, EVERY_OUTCOME, winner_card=CARD | {"trial": 9}, **confirmed(VAL)),
-    "large": summarise("x" * 100, LIMITED, [made_up(10**6, 1.0, params=DEEP, n_params=10**9, macs=10**12)]),
-    "all over": summarise("s", replace(CONFIG, max_macs=1), [made_up(0, outcome=REFUSED)]),
-}
 
 
 def reports(name: str) -> tuple[str, str]:
@@ -177,7 +151,7 @@ def test_one_seed_alone_has_no_spread() -> None:
     summary = summarise("s", CONFIG, EVERY_OUTCOME, repeats=repeats, plan=plan)
     for text in (terminal_report(summary), markdown_report(summary)):
         rows = winner_rows(text)
-        assert rows["accuracy"].startswith("99.38 %, mean of 1 fresh seeds (one seed, so no interval) on the test set")
+        assert rows["accuracy"].startswith("99.38 %, mean of 1 fresh seed (one seed, so no interval) on the test set")
         assert rows["seeds"] == "from 99.38 % to 99.38 %"
         assert [row for row in section(text, "Confirmation") if row[0] == "9"] == [
             ["9", "99.40 %", "99.37 %", "-", "-", "-"]
@@ -334,7 +308,7 @@ def test_written_report(tmp_path: Path) -> None:
     (tmp_path / "report.md").write_text("old")
     write_report(SUMMARIES["every outcome"], EVERY_OUTCOME, tmp_path)
     assert (tmp_path / "report.md").read_text(encoding="utf-8") == markdown_report(SUMMARIES["every outcome"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.md", "trials.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.md", "trials.csv"]
 
 
 def test_a_failed_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

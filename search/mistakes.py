@@ -1,0 +1,101 @@
+"""What a network gets wrong: which classes it takes for which, and the images themselves."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from models.build import build_model
+from models.record import Record
+from models.spec import ArchSpec
+from search.data import Dataset
+from search.train import predict, training_device
+
+# Of a network that learnt nothing a page of examples is enough.
+MAX_KEPT = 100
+TILES_PER_ROW = 10
+
+
+@dataclass(frozen=True)
+class Misread(Record):
+    """One image, by its index in the split, the class it shows and the class it was taken for."""
+
+    index: int
+    label: int
+    answer: int
+
+
+@dataclass(frozen=True)
+class Mistakes(Record):
+    """All answers of a network on one split.
+
+    confusion  how many images of each class (row) got each answer (column)
+    misread    the first MAX_KEPT images with a wrong answer
+    """
+
+    confusion: tuple[tuple[int, ...], ...]
+    misread: tuple[Misread, ...]
+
+    @property
+    def n_wrong(self) -> int:
+        """Images with a wrong answer, kept or not."""
+        return sum(map(sum, self.confusion)) - sum(row[i] for i, row in enumerate(self.confusion))
+
+    @property
+    def class_accuracies(self) -> tuple[float, ...]:
+        """In [0, 1], class by class; nan where a class has no image."""
+        return tuple(row[i] / sum(row) if sum(row) else float("nan") for i, row in enumerate(self.confusion))
+
+
+def mistakes_of(answers: Tensor, labels: Tensor, n_classes: int) -> Mistakes:
+    """answers, labels: (N,), whole numbers below n_classes."""
+    pairs = labels.cpu() * n_classes + answers.cpu()
+    confusion = pairs.bincount(minlength=n_classes**2).view(n_classes, n_classes).tolist()
+    wrong = (answers.cpu() != labels.cpu()).nonzero().flatten().tolist()[:MAX_KEPT]
+    misread = tuple(Misread(index, int(labels[index]), int(answers[index])) for index in wrong)
+    return Mistakes(tuple(map(tuple, confusion)), misread)
+
+
+def mistakes_of_state(arch: ArchSpec, state: Mapping[str, Tensor], data: Dataset) -> Mistakes:
+    """Of the network with these weights, on the scored images."""
+    model = build_model(arch).to(training_device())
+    model.load_state_dict(state)
+    answers = predict(model, data.scored, data).argmax(1)
+    return mistakes_of(answers, data.scored.labels, data.n_classes)
+
+
+def sprite(mistakes: Mistakes, images: Tensor) -> bytes:
+    """The misread images as one PNG, TILES_PER_ROW a row in their order. images: (N, C, H, W) of the split, uint8.
+
+    Of another number of channels than three the first is shown, as grey.
+    """
+    _, channels, height, width = images.shape
+    n_rows = max(1, -(-len(mistakes.misread) // TILES_PER_ROW))
+    sheet = np.zeros((n_rows * height, TILES_PER_ROW * width, 3 if channels == 3 else 1), dtype=np.uint8)
+    for place, one in enumerate(mistakes.misread):
+        row, column = divmod(place, TILES_PER_ROW)
+        tile = images[one.index, : sheet.shape[2]].permute(1, 2, 0).numpy()
+        sheet[row * height : (row + 1) * height, column * width : (column + 1) * width] = tile
+    return _png(Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet))
+
+
+def tiles(sheet: bytes, n: int, height: int, width: int) -> list[bytes]:
+    """The first `n` images of a sprite, as a PNG each."""
+    whole = Image.open(io.BytesIO(sheet))
+    found = []
+    for place in range(n):
+        row, column = divmod(place, TILES_PER_ROW)
+        left, top = column * width, row * height
+        found.append(_png(whole.crop((left, top, left + width, top + height))))
+    return found
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,130 @@
+"""Figures of one network, each on one pair of axes: its layers, where its parameters sit, what it gets wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from torch import Tensor
+
+from models.blocks import LayerCost
+from models.cost import compute_cost
+from models.spec import ArchSpec
+from search.mistakes import TILES_PER_ROW, Mistakes
+from search.svg import BLUE, GREY, ORANGE
+
+N_TILES = 40
+
+
+@dataclass(frozen=True)
+class Part:
+    """A block, pool or part of the head, drawn as one box. side: of its output map; rf: receptive field, in pixels."""
+
+    name: str
+    kind: str
+    channels: int
+    side: int
+    rf: int
+    n_params: int
+
+    @property
+    def shape(self) -> str:
+        """Channels and the side of the map: "16 x 26²"."""
+        return f"{self.channels}" if self.side == 1 else f"{self.channels} × {self.side}²"
+
+
+def parts(arch: ArchSpec) -> list[Part]:
+    """The layers, those of one block taken together."""
+    found = []
+    for name, group in groupby(compute_cost(arch).layers, key=lambda row: ".".join(row.name.split(".")[:2])):
+        rows = list(group)
+        last = rows[-1]
+        n_params = sum(row.n_params for row in rows)
+        found.append(Part(name, _kind(rows), last.channels, last.height, last.receptive_field, n_params))
+    return found
+
+
+def _kind(rows: Sequence[LayerCost]) -> str:
+    first = rows[0].kind
+    if len(rows) > 1:
+        return first.replace("depthwise", "separable") if first.startswith("depthwise") else "residual"
+    return first.replace("max pool", "pool").replace("global average pool", "average")
+
+
+def draw_architecture(axes: Axes, arch: ArchSpec) -> None:
+    """The network from left to right: boxes as high as their maps, around them the receptive field as it grows."""
+    image = Part("image", "image", arch.input_shape[0], arch.input_shape[1], 1, 0)
+    shown = [image, *parts(arch)]
+    half = max(max(part.rf, part.side) for part in shown) / 2
+    fields = [part.rf / 2 for part in shown]
+    columns = range(len(shown))
+    axes.fill_between(columns, [-field for field in fields], fields, color=ORANGE, alpha=0.12, linewidth=0)
+    for sign in (-1, 1):
+        axes.plot(columns, [sign * field for field in fields], color=ORANGE, linewidth=1)
+    for column, part in enumerate(shown):
+        width = 0.14 + 0.5 * min(1.0, part.channels / 48)
+        color = GREY if part.n_params == 0 else BLUE
+        axes.add_patch(Rectangle((column - width / 2, -part.side / 2), width, part.side, color=color))
+        lines = [part.kind.replace(" ", "\n", 1), part.shape, f"{part.n_params:,}" if part.n_params else ""]
+        axes.text(column, -half - 3, "\n".join(lines), ha="center", va="top", fontsize=8)
+        axes.text(column, half + 2, f"{part.rf}", ha="center", va="bottom", fontsize=8, color=ORANGE)
+    axes.text(-0.6, half + 2, "RF", ha="right", va="bottom", fontsize=8, color=ORANGE)
+    axes.set_xlim(-0.9, len(shown) - 0.4)
+    axes.set_ylim(-half - 26, half + 8)
+    axes.axis("off")
+
+
+def draw_parameters(axes: Axes, arch: ArchSpec) -> None:
+    """How many parameters each part has."""
+    shown = [part for part in parts(arch) if part.n_params]
+    bars = axes.barh([f"{part.name}: {part.kind}" for part in shown], [part.n_params for part in shown], color=BLUE)
+    axes.bar_label(bars, labels=[f"{part.n_params:,}" for part in shown], padding=3, fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlabel("parameters")
+
+
+def draw_confusion(axes: Axes, mistakes: Mistakes, classes: Sequence[str]) -> None:
+    """How often each class was taken for each other one; on the right the accuracy of each class."""
+    highest = max([count for i, row in enumerate(mistakes.confusion) for j, count in enumerate(row) if i != j] or [1])
+    for label, row in enumerate(mistakes.confusion):
+        for answer, count in enumerate(row):
+            if label == answer:
+                axes.add_patch(Rectangle((answer - 0.5, label - 0.5), 1, 1, color=GREY, alpha=0.25, linewidth=0))
+            elif count:
+                shade = 0.15 + 0.75 * count / max(highest, 1)
+                square = Rectangle((answer - 0.5, label - 0.5), 1, 1, color=ORANGE, alpha=shade, linewidth=0)
+                axes.add_patch(square)
+                axes.text(answer, label, str(count), ha="center", va="center", fontsize=9)
+        axes.text(len(classes) - 0.3, label, f"{100 * mistakes.class_accuracies[label]:.1f} %", va="center", fontsize=9)
+    axes.set_xlim(-0.5, len(classes) - 0.5)
+    axes.set_ylim(len(classes) - 0.5, -0.5)
+    axes.set_xticks(range(len(classes)), classes)
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_aspect("equal")
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("shows")
+    axes.tick_params(length=0)
+
+
+def draw_misread(axes: Axes, mistakes: Mistakes, images: Tensor, classes: Sequence[str]) -> None:
+    """The first N_TILES misread images, each over what it shows and what it was taken for.
+
+    images: (N, C, H, W) of the split, uint8.
+    """
+    shown = mistakes.misread[:N_TILES]
+    n_rows = max(1, -(-len(shown) // TILES_PER_ROW))
+    for place, one in enumerate(shown):
+        row, column = divmod(place, TILES_PER_ROW)
+        image = images[one.index].permute(1, 2, 0).numpy()
+        grey = image.shape[2] != 3
+        extent = (column + 0.05, column + 0.95, row + 0.72, row + 0.02)
+        axes.imshow(image[:, :, 0] if grey else image, cmap="gray_r" if grey else None, extent=extent)
+        words = f"{classes[one.label]} → {classes[one.answer]}"
+        axes.text(column + 0.5, row + 0.85, words, ha="center", va="center", fontsize=9)
+    axes.set_xlim(0, TILES_PER_ROW)
+    axes.set_ylim(n_rows, 0)
+    axes.set_aspect("auto")
+    axes.axis("off")

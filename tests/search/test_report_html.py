@@ -1,0 +1,161 @@
+"""report.html: whole, with nothing outside it, and safe whatever names and notices it is given."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+
+from search.data import definition
+from search.mistakes import Misread, Mistakes, sprite
+from search.report import write_report
+from search.report_html import html_report
+from search.report_parts import winner_facts
+from search.summary import StudySummary
+from tests.search.made_up_summaries import SUMMARIES
+from tests.search.made_up_trials import EVERY_OUTCOME, made_up
+
+CLASSES = definition("mnist").classes
+VOID = {"meta", "img", "br"}
+
+
+class Reader(HTMLParser):
+    """Sees that every tag is closed, and keeps tags with their attributes and the words of the page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def titles(self) -> list[str]:
+        return [attrs.get("aria-label") or "" for tag, attrs in self.tags if tag == "svg"]
+
+
+def page(summary: StudySummary, folder: Path = Path("nowhere")) -> Reader:
+    return Reader(html_report(summary, EVERY_OUTCOME, folder, CLASSES))
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_every_study_has_a_whole_page_with_nothing_outside(name: str) -> None:
+    text = html_report(SUMMARIES[name], EVERY_OUTCOME, Path("nowhere"), CLASSES)
+    found = Reader(text)
+    assert len(text) < 1_000_000
+    for tag, attrs in found.tags:
+        assert tag not in ("script", "link", "iframe", "object")
+        for attribute in ("src", "href", "xlink:href"):
+            value = attrs.get(attribute) or "#"
+            assert value.startswith(("#", "data:image/png"))
+    assert not re.findall(r"url\((?!#)", text)
+    assert "@import" not in text
+    names = re.findall(r'\bid="([^"]+)"', text)
+    assert len(names) == len(set(names))
+    assert "None" not in found.text
+    assert " nan" not in found.text.lower()
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_what_cannot_be_seen_is_told(name: str) -> None:
+    found = page(SUMMARIES[name])
+    assert all(found.titles())
+    assert all(attrs.get("alt") for tag, attrs in found.tags if tag == "img")
+    assert dict(found.tags)["html"]["lang"] == "en"
+
+
+def test_the_head_of_the_page_says_what_was_found() -> None:
+    summary = SUMMARIES["measured"]
+    words = page(summary).text
+    assert "99.41 % mean test accuracy, n = 3 fresh seeds, 95 % interval 99.32 to 99.50, selected on test" in words
+    assert f"{summary.winner.n_params:,} parameters, of at most 8,000" in words
+    assert "+0.13 points against s004_net3, the best hand-designed network, 95 % interval" in words
+
+
+def test_one_seed_is_said_to_be_one() -> None:
+    assert "99.52 % accuracy of one seed, selected on test; not confirmed" in page(SUMMARIES["every outcome"]).text
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_it_says_all_that_the_other_reports_say(name: str) -> None:
+    summary, words = SUMMARIES[name], page(SUMMARIES[name]).text
+    for fact in (*winner_facts(summary).values(), *summary.doubts, summary.notice):
+        assert " ".join(fact.split()) in words
+    for baseline in summary.baselines:
+        assert baseline.id in words
+
+
+def test_figures_of_what_there_is() -> None:
+    everything = page(replace(SUMMARIES["measured"], importances={"sgd.lr": 0.7, "head.kind": 0.3})).titles()
+    for start in ("The winner", "Where the", "Accuracy against", "Value of", "Accuracy after", "Which dimensions"):
+        assert sum(title.startswith(start) for title in everything) == 1
+    assert page(SUMMARIES["nothing yet"]).titles() == []
+
+
+def with_mistakes(folder: Path, n: int) -> StudySummary:
+    images = torch.randint(0, 256, (n + 1, 1, 28, 28), dtype=torch.uint8)
+    confusion = [[0] * 10 for _ in range(10)]
+    confusion[4][9] = n
+    misread = tuple(Misread(i, 4, 9) for i in range(n))
+    mistakes = Mistakes(tuple(map(tuple, confusion)), misread)
+    (folder / "winner").mkdir()
+    (folder / "winner" / "misread.png").write_bytes(sprite(mistakes, images))
+    return replace(SUMMARIES["measured"], mistakes=mistakes)
+
+
+def test_misread_images_are_shown_with_what_they_are(tmp_path: Path) -> None:
+    found = page(with_mistakes(tmp_path, 13), tmp_path)
+    pictures = [attrs for tag, attrs in found.tags if tag == "img"]
+    assert [one["alt"] for one in pictures] == [f"image {i}: 4, taken for 9" for i in range(13)]
+    assert len({one["src"] for one in pictures}) == 13
+    assert found.text.count("4 → 9") == 13
+    assert any(title.startswith("What the 13 misread images show") for title in found.titles())
+
+
+def test_without_the_pictures_the_counts_are_left(tmp_path: Path) -> None:
+    summary = with_mistakes(tmp_path, 3)
+    (tmp_path / "winner" / "misread.png").unlink()
+    found = page(summary, tmp_path)
+    assert not [tag for tag, _ in found.tags if tag == "img"]
+    assert any("misread" in title for title in found.titles())
+
+
+def test_names_and_notices_are_text() -> None:
+    bad = '<script>alert("1")</script>'
+    trial = made_up(0, 0.99, baseline=bad)
+    summary = replace(SUMMARIES["measured"], name=bad, notice=bad, doubts=(bad,), top=(trial,), importances={bad: 1.0})
+    found = page(summary)
+    assert "script" not in {tag for tag, _ in found.tags}
+    assert found.text.count(bad) >= 4
+
+
+def test_it_is_written_beside_the_others_and_the_same_every_time(tmp_path: Path) -> None:
+    texts = []
+    for _ in range(2):
+        write_report(SUMMARIES["measured"], EVERY_OUTCOME, tmp_path)
+        texts.append((tmp_path / "report.html").read_bytes())
+    assert texts[0] == texts[1]
+    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "report.md", "trials.csv"}
