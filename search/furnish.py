@@ -28,6 +28,7 @@ from search.mistakes import Mistakes, mistakes_of_state
 from search.network_figures import draw_confusion, draw_misread
 from search.place import Place
 from search.recorded import weights_path
+from search.report_evidence import fresh_seeds
 from search.report_markdown import markdown_report
 from search.shelf import Shelf
 from search.study import SETTINGS
@@ -95,9 +96,12 @@ def furnish(
 def _remarks(summary: StudySummary) -> dict[int, str]:
     if summary.winner is None:
         return {}
-    found = summary.confirmation
-    words = f"; {percent(found.accuracy.mean)} is the mean of {found.accuracy.n} fresh seeds" if found else ""
-    return {summary.winner.number: f"**The winner of the study**{words}."}
+    words = "**The winner of the study.**"
+    if summary.confirmation:
+        accuracy = summary.confirmation.accuracy
+        words += f" {percent(accuracy.mean)} is the mean of {fresh_seeds(accuracy)}."
+        words += " The files model.py and weights.pt are of the median one of these."
+    return {summary.winner.number: words}
 
 
 def _show_study(study: optuna.Study, summary: StudySummary, records: Sequence[TrialRecord]) -> None:

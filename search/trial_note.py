@@ -36,9 +36,9 @@ def trial_note(record: TrialRecord, config: SearchConfig, remark: str = "") -> s
     blocks = [
         _outcome(record, config),
         *([remark] if remark else []),
+        *_fact_blocks(record, config),
         *(_network_blocks(arch) if arch else []),
         *_curve_blocks(record.curve),
-        _facts(record, config),
         *(["**Recipe**", _recipe_table(record.recipe)] if record.recipe else []),
         *([f"In the network's line, {LEGEND}."] if arch else []),
     ]
@@ -120,10 +120,10 @@ def _curve_blocks(curve: Sequence[Mapping[str, Any]]) -> list[str]:
         ("on training images, %", *(f"{100 * epoch['train_accuracy']:.2f}" for epoch in shown)),
     ]
     table = markdown_table(("epoch", *(str(epoch["epoch"]) for epoch in shown)), rows, "<" + ">" * len(shown))
-    return [table]
+    return ["**Curve**", table]
 
 
-def _facts(record: TrialRecord, config: SearchConfig) -> str:
+def _fact_blocks(record: TrialRecord, config: SearchConfig) -> list[str]:
     facts: dict[str, str] = {}
     if record.n_params is not None:
         facts["parameters"] = f"{record.n_params:,}, {_against(record.n_params, config.max_params)}"
@@ -135,7 +135,7 @@ def _facts(record: TrialRecord, config: SearchConfig) -> str:
     facts |= {"adopted from": record.origin} if record.origin else {}
     facts |= {"seed": str(record.seed)} if record.seed is not None and record.recipe else {}
     facts |= {"training": f"{record.seconds:.0f} s"} if record.seconds is not None else {}
-    return _table(facts)
+    return [_table(facts)] if facts else []
 
 
 def _against(n_params: int, budget: int) -> str:
