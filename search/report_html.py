@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from search.describe import percent
@@ -51,7 +50,7 @@ _TEMPLATES = Environment(
 class Figure:
     """A drawing with its caption. wide: it may be wider than a phone, and is then scrolled."""
 
-    svg: Markup
+    svg: str
     caption: str
     wide: bool = False
 
@@ -122,7 +121,7 @@ def _figures(summary: StudySummary, records: Sequence[TrialRecord], classes: Seq
     limit = summary.config.max_params
 
     def add(name: str, title: str, size: tuple[float, float], draw: Callable[[Axes], Any], wide: bool = False) -> None:
-        found[name] = Figure(Markup(inline_svg(title, size, draw)), title, wide)
+        found[name] = Figure(inline_svg(title, size, draw), title, wide)
 
     title = f"Accuracy against parameters, within the budget of {limit:,}"
     add("accuracy", title, (5.4, 4.8), lambda axes: draw_accuracy(axes, summary, records))

@@ -181,6 +181,15 @@ ALLOWED = {
         "search.statistics",
     },
     "search.svg": set(),
+    "search.mistakes": {
+        "models.record",
+        "models.spec",
+        "models.build",
+        "search.data",
+        "search.train",
+    },
+    "search.network_figures": {"models.blocks", "models.cost", "models.spec", "search.mistakes", "search.svg"},
+    "search.study_figures": {"search.summary", "search.svg", "search.trials"},
     "search.frontier_plot": {"search.summary", "search.svg"},
     "search.reproduction_plot": {"search.reproduction", "search.svg"},
     "space": {"models.record", "models.spec", "models.baselines", "search.config", "search.dimensions"},
@@ -227,7 +236,16 @@ USERS = {
     "sklearn": {"search.data", "search.shrink"},
     "scipy": {"search.statistics"},
     "pandas": {"search.report", "search.shrink"},
-    "matplotlib": {"search.svg", "search.frontier_plot", "search.reproduction_plot"},
+    "matplotlib": {
+        "search.svg",
+        "search.frontier_plot",
+        "search.reproduction_plot",
+        "search.study_figures",
+        "search.network_figures",
+        "search.report_html",
+    },
+    "jinja2": {"search.report_html"},
+    "PIL": {"search.mistakes"},
     # The command line only names it as the type of what was parsed.
     "argparse": {"search.arguments"},
 }
