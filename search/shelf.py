@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import mimetypes
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,9 @@ import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial
+
+# Python's own table depends on the machine, where .pt may be a page table of a games console.
+_KINDS = {".png": "image/png", ".csv": "text/csv", ".html": "text/html", ".py": "text/x-python"}
 
 
 class Shelf:
@@ -44,7 +46,7 @@ class Shelf:
         artifact = self._id(trial, name, source)
         content = make()
         self._store.write(artifact, io.BytesIO(content))
-        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        kind = _KINDS.get(Path(name).suffix, "application/octet-stream")
         facts = {"artifact_id": artifact, "filename": name, "mimetype": kind, "encoding": None}
         self._note(_key(trial, artifact), facts)
         self._take_away(trial, name, kept=artifact)
