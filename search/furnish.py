@@ -15,6 +15,7 @@ from typing import Any
 import optuna
 import torch
 from optuna.trial import FrozenTrial
+from tqdm import tqdm
 
 from models.blocks import LayerCost
 from models.cost import compute_cost
@@ -43,8 +44,6 @@ ARTIFACTS = "artifacts"
 # Drawn otherwise, the pictures of older studies are made again.
 DRAWN_AS = b"1"
 CURVE, LAYERS, CONFUSION, MISREAD = "curve.png", "layers.csv", "confusion.png", "misread.png"
-# So many pictures take a while.
-WORTH_SAYING = 5
 # Of the winner, from the study's folder.
 WINNERS = {"model.py": "winner/model.py", "weights.pt": "winner/weights.pt", "report.html": "report.html"}
 
@@ -158,9 +157,8 @@ def _put_pictures(
     data = images.get() if due else None
     if data is None:
         return
-    if len(due) > WORTH_SAYING:
-        print(f"drawing what {len(due)} networks get wrong, for the dashboard", file=sys.stderr)
-    for record, arch, weights, source in due:
+    # Silent where there is no terminal.
+    for record, arch, weights, source in tqdm(due, "pictures", leave=False, ncols=80, disable=None):
         mistakes = mistakes_of_state(arch, torch.load(weights, map_location="cpu", weights_only=True), data)
         trial = trials[record.number]
         shelf.put(trial, CONFUSION, source, partial(_confusion_png, mistakes, data))

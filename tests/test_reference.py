@@ -14,6 +14,7 @@ from search.commands import config_of, existing
 from search.config import DataConfig
 from search.confirm import confirmation
 from search.data import load_dataset
+from search.mistakes import Mistakes, mistakes_of_state
 from search.place import Place
 from search.retrain import repeats_of
 from search.study import load_study, open_storage
@@ -72,7 +73,12 @@ def test_its_report_needs_no_training(reference, monkeypatch, capsys):
     written = (REFERENCE / "report.md").read_text()
     assert main(["report", "reference"]) == 0
     assert "s004_net3" in capsys.readouterr().out
-    assert (reference / "studies" / "reference" / "report.md").read_text() == written
+    folder = reference / "studies" / "reference"
+    assert (folder / "report.md").read_text() == written
+    page = (folder / "report.html").read_text()
+    card = json.loads((folder / "winner" / "card.json").read_text())
+    assert f"{card['confirmation']['accuracy']['mean']:.2%}".replace("%", " %") in page
+    assert page.count("<img ") == len(card["mistakes"]["misread"]) > 0
 
 
 @pytest.mark.skipif(not (MNIST / "MNIST").is_dir(), reason="no MNIST in ../shared/data")
@@ -86,5 +92,6 @@ def test_its_winner_scores_on_mnist_exactly_what_its_card_says():
     net = module.load()
     assert sum(parameter.numel() for parameter in net.parameters()) == card["cost"]["n_params"]
     assert module.accuracy(net, data.test.images, data.test.labels) == card["accuracy"]["file_on_test"]
-    assert ArchSpec.from_dict(card["arch"]).n_classes == 10
+    arch = ArchSpec.from_dict(card["arch"])
+    assert mistakes_of_state(arch, net.state_dict(), data) == Mistakes.from_dict(card["mistakes"])
     shutil.rmtree(winner / "__pycache__", ignore_errors=True)

@@ -10,6 +10,7 @@ from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 
 from models.build import build_model
+from search.cli import main
 from search.commands import report
 from search.config import DataConfig
 from search.data import load_dataset
@@ -149,6 +150,22 @@ def test_a_study_without_trials(tmp_path, capsys):
     made_up_study([], place.out, "empty")
     assert "# Study" in get_note(brought_up_to_date(place))
     assert capsys.readouterr().err == ""
+
+
+def test_a_search_writes_notes_as_it_goes(tmp_path, monkeypatch):
+    written = {}
+
+    def look(study, *_, **__):
+        attrs = study._storage.get_study_system_attrs(study._study_id)
+        written.update({key: value for key, value in attrs.items() if key.startswith("dashboard:")})
+        return 0
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("search.run.conclude", look)
+    search = ["--budget", "8000", "--trials", "2", "--epochs", "1", "--dataset", "digits", "--confirm", "none"]
+    assert main([*search, "--jobs", "1"]) == 0
+    assert written["dashboard:1:note_str:0"].startswith("**Finished: ")
+    assert written["dashboard:2:note_str:0"].startswith("**Finished: ")
 
 
 def test_the_reference_study(tmp_path, capsys):

@@ -1,0 +1,90 @@
+"""report.html of the reference study in a real browser: whole, readable and quiet at every width."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from search.cli import main
+from tests.browser.conftest import Watched
+
+REFERENCE = Path(__file__).resolve().parents[2] / "studies" / "reference"
+DESKTOP, PHONE = 1200, 390
+# What a figure's smallest words may shrink to on a phone, in CSS pixels.
+SMALLEST = 6.5
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a report written now."""
+    folder = tmp_path_factory.mktemp("studies") / "reference"
+    shutil.copytree(REFERENCE, folder)
+    (folder / "report.html").unlink()
+    assert main(["report", str(folder)]) == 0
+    return (folder / "report.html").as_uri()
+
+
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_missing_cut_off_or_asked_for(report: str, watched: Watched, width: int, scheme: str) -> None:
+    page = watched.page
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(report)
+    assert watched.complaints == []
+    assert watched.hosts == {""}  # the file itself
+    # Wide figures and tables are scrolled inside the page, which is as wide as the window.
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.locator("figure svg").count() == 7
+    pictures = page.locator("img")
+    assert pictures.count() > 20
+    assert pictures.evaluate_all("all => all.every(one => one.complete && one.naturalWidth == 28)")
+
+
+def test_words_in_figures_stay_readable_on_a_phone(report: str, watched: Watched) -> None:
+    watched.page.set_viewport_size({"width": PHONE, "height": 900})
+    watched.page.goto(report)
+    heights = watched.page.locator("figure svg text").evaluate_all(
+        """all => all.map(one => {
+            const to = one.getScreenCTM();
+            return parseFloat(getComputedStyle(one).fontSize) * Math.hypot(to.a, to.b);
+        })"""
+    )
+    assert min(heights) >= SMALLEST
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_stand_out_from_the_page(report: str, watched: Watched, scheme: str) -> None:
+    watched.page.emulate_media(color_scheme=scheme)
+    watched.page.goto(report)
+    for element in ("body", "figcaption", "th", "figure svg text"):
+        assert contrast(watched.page, element) >= 4.5  # WCAG 2, level AA
+
+
+def contrast(page: Page, element: str) -> float:
+    """Of the first such element's words against the page (https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio)."""
+    words = page.locator(element).first.evaluate("""one => {
+        const style = getComputedStyle(one);
+        return one instanceof SVGElement ? style.fill : style.color;
+    }""")
+    paper = page.locator("body").evaluate("one => getComputedStyle(one).backgroundColor")
+    low, high = sorted(luminance(colour) for colour in (words, paper))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of "rgb(r, g, b)"."""
+    parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_it_can_be_printed(report: str, browser: Browser) -> None:
+    page = browser.new_page()
+    page.emulate_media(color_scheme="dark", media="print")
+    page.goto(report)
+    assert page.locator("body").evaluate("one => getComputedStyle(one).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator(".scroll svg").first.evaluate("one => one.clientWidth <= document.body.clientWidth")
+    assert page.pdf(format="A4").startswith(b"%PDF")
+    page.close()
