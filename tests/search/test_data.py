@@ -348,6 +348,19 @@ class TestMnistFiles:
                 folder.chmod(0o755)
         assert all_files(tmp_path) == {f"MNIST/raw/{name}" for name in NAMES}
 
+    @pytest.mark.parametrize("missing", [None, NAMES[2]])
+    def test_whether_it_is_at_hand_is_told_without_reading_or_fetching_it(
+        self, tmp_path: Path, missing: str | None
+    ) -> None:
+        raw = write_files(tmp_path)
+        if missing:
+            (raw / missing).unlink()
+        before = all_files(tmp_path)
+        assert data.is_at_hand(DataConfig("mnist", str(tmp_path))) == (missing is None)
+        assert not data.is_at_hand(DataConfig("mnist", str(tmp_path / "nowhere")))
+        assert data.is_at_hand(DataConfig("digits", str(tmp_path / "nowhere")))
+        assert all_files(tmp_path) == before
+
     def test_home_directory_is_expanded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_files(tmp_path / "data")
         monkeypatch.setenv("HOME", str(tmp_path))
