@@ -47,8 +47,7 @@ def dashboard(place: Place, host: str, port: int, data_dir: str) -> int:
 def _bring_up_to_date(place: Place, data_dir: str) -> None:
     """Furnish a search; any other study is left as it is. One that cannot be read does not keep the others back."""
     study = existing(place)
-    settings = study.user_attrs.get(SETTINGS, {})
-    if "budget" not in settings or "kind" in settings:
+    if "budget" not in study.user_attrs.get(SETTINGS, {}):
         return
     try:
         config = config_of(study, data_dir)

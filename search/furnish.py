@@ -7,7 +7,8 @@ import hashlib
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -86,8 +87,9 @@ def furnish(
         trained = [record for record in records if record.outcome in TRAINED and record.number in trials]
         for record in trained:
             _put_tables(shelf, trials[record.number], record, config)
-        _put_pictures(shelf, trials, trained, place, _Images(study, config, data))
         _put_winner(shelf, trials, summary, place)
+        # Last, as it takes longest.
+        _put_pictures(shelf, trials, _pictured(summary, trained), place, _Images(study, config, data))
     except Exception as error:
         print(f"search.py: the dashboard's notes and figures are not complete: {error!r:.300}", file=sys.stderr)
 
@@ -143,12 +145,18 @@ def _layer_csv(arch: ArchSpec) -> bytes:
     return text.getvalue().encode()
 
 
+def _pictured(summary: StudySummary, trained: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The trials that are worth the seconds which it takes to see what one gets wrong."""
+    best = {record.number for record in (*summary.top, summary.winner) if record}
+    return [record for record in trained if record.number in best or record.baseline]
+
+
 def _put_pictures(
-    shelf: Shelf, trials: dict[int, FrozenTrial], trained: Sequence[TrialRecord], place: Place, images: _Images
+    shelf: Shelf, trials: dict[int, FrozenTrial], records: Sequence[TrialRecord], place: Place, images: _Images
 ) -> None:
-    """What the finished trials get wrong, of those whose weights are here."""
+    """What finished trials get wrong, of those whose weights are here."""
     due = []
-    for record in trained:
+    for record in records:
         weights = weights_path(place.folder / "weights", record.number)
         if record.outcome == FINISHED and record.arch and weights.is_file():
             source = DRAWN_AS + hashlib.sha256(weights.read_bytes()).digest()
@@ -157,12 +165,24 @@ def _put_pictures(
     data = images.get() if due else None
     if data is None:
         return
-    # Silent where there is no terminal.
-    for record, arch, weights, source in tqdm(due, "pictures", leave=False, ncols=80, disable=None):
-        mistakes = mistakes_of_state(arch, torch.load(weights, map_location="cpu", weights_only=True), data)
-        trial = trials[record.number]
-        shelf.put(trial, CONFUSION, source, partial(_confusion_png, mistakes, data))
-        shelf.put(trial, MISREAD, source, partial(_misread_png, mistakes, data))
+    with _one_thread():
+        # Silent where there is no terminal.
+        for record, arch, weights, source in tqdm(due, "pictures", leave=False, ncols=80, disable=None):
+            mistakes = mistakes_of_state(arch, torch.load(weights, map_location="cpu", weights_only=True), data)
+            trial = trials[record.number]
+            shelf.put(trial, CONFUSION, source, partial(_confusion_png, mistakes, data))
+            shelf.put(trial, MISREAD, source, partial(_misread_png, mistakes, data))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Beside other searches several threads that wait for one another take four times as long as one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _confusion_png(mistakes: Mistakes, data: Dataset) -> bytes:

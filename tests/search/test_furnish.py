@@ -33,10 +33,14 @@ def place(tmp_path):
     place = Place(tmp_path / "studies", "made-up")
     settings = DIGITS.settings() | {"data_checksum": load_dataset(DIGITS.data).checksum}
     made_up_study(EVERY_OUTCOME, place.out, settings=settings)
-    path = weights_path(place.folder / "weights", WEIGHTS)
-    path.parent.mkdir(parents=True)
-    torch.save(build_model(EVERY_OUTCOME[WEIGHTS].arch).state_dict(), path)
+    keep_weights(place, EVERY_OUTCOME[WEIGHTS])
     return place
+
+
+def keep_weights(place, record):
+    path = weights_path(place.folder / "weights", record.number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(build_model(record.arch).state_dict(), path)
 
 
 def study_at(place):
@@ -86,6 +90,14 @@ def test_trained_trials_have_files_and_those_with_weights_what_they_misread(plac
     pictures = {"confusion.png", "misread.png"}
     expected = {0: tables, 1: set(), 2: tables, 3: tables, 4: set(), 5: set(), WEIGHTS: tables | pictures, 9: tables}
     assert {number: files(study, number) for number in expected} == expected
+
+
+def test_only_the_best_and_the_hand_designed_are_worth_a_picture(place, monkeypatch):
+    for record in EVERY_OUTCOME[0], EVERY_OUTCOME[9]:
+        keep_weights(place, record)
+    monkeypatch.setattr("search.summary.N_TOP", 1)
+    study = brought_up_to_date(place)
+    assert {number for number in (0, WEIGHTS, 9) if "misread.png" in files(study, number)} == {0, WEIGHTS}
 
 
 def test_doing_it_again_changes_nothing(place):
