@@ -22,6 +22,8 @@ BUDGET, MAX_EPOCHS = 8000, 15
 HOLDS, ABOVE, BELOW, UNKNOWN = "holds", "above ours", "below ours", "not run"
 # Of the difference between one published run and our mean, in standard deviations: exceeded once in twenty times.
 _NOISE = 1.96
+# A network that tells fewer of the images did not learn; how far it lies from the others says nothing of them.
+_LEARNT = 0.5
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,14 @@ class Spread(Record):
 
     own, common  best less worst, each with its authors' recipe and all with one: there what remains is architecture
     gains        least and most that the common recipe adds to a network's own
+    left_out     networks that one of the recipes does not suit at all, so that they learnt next to nothing
     """
 
     n_networks: int
     own: float
     common: float
     gains: tuple[float, float]
+    left_out: tuple[str, ...] = ()
 
 
 def own_recipes(results: Sequence[RepeatResult], n_images: int) -> list[Reproduction]:
@@ -155,12 +159,14 @@ def common_recipe(results: Sequence[RepeatResult]) -> list[CommonResult]:
 
 def spread(commons: Iterable[CommonResult]) -> Spread | None:
     """Of the networks that were trained both ways; None of less than two."""
-    pairs = [(one.own.mean, one.last.mean) for one in commons if one.own and one.last]
+    trained = [(one.baseline.id, one.own.mean, one.last.mean) for one in commons if one.own and one.last]
+    left_out = tuple(name for name, *means in trained if min(means) < _LEARNT)
+    pairs = [(own, common) for name, own, common in trained if name not in left_out]
     if len(pairs) < 2:
         return None
     own, common = zip(*pairs, strict=True)
     gains = [after - before for before, after in pairs]
-    return Spread(len(pairs), max(own) - min(own), max(common) - min(common), (min(gains), max(gains)))
+    return Spread(len(pairs), max(own) - min(own), max(common) - min(common), (min(gains), max(gains)), left_out)
 
 
 def spreads(commons: Sequence[CommonResult]) -> dict[str, Spread]:

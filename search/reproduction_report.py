@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from search.describe import architecture_line, markdown_table, percent, text_table, wrapped
 from search.report_evidence import points, sd_points
-from search.reproduction import BUDGET, MAX_EPOCHS, CommonResult, Reproduction, spreads
+from search.reproduction import BUDGET, MAX_EPOCHS, CommonResult, Reproduction, Spread, spreads
 from search.statistics import Estimate
 
 RULE = (
@@ -90,9 +90,13 @@ def _spread_lines(commons: Sequence[CommonResult]) -> list[str]:
     return [
         f"The {found.n_networks} networks {which}: best and worst lie {100 * found.own:.2f} points apart by their own "
         f"recipes and {100 * found.common:.2f} under the common one; to a network it adds {points(found.gains[0])} to "
-        f"{points(found.gains[1])} points."
+        f"{points(found.gains[1])} points.{_left_out(found)}"
         for which, found in spreads(commons).items()
     ]
+
+
+def _left_out(found: Spread) -> str:
+    return f" Left out, as it did not learn: {', '.join(found.left_out)}." if found.left_out else ""
 
 
 def markdown(reproductions: Sequence[Reproduction], commons: Sequence[CommonResult], notice: str) -> str:

@@ -58,6 +58,8 @@ def test_words_in_figures_stay_readable_on_a_phone(report: str, watched: Watched
 def test_words_stand_out_from_the_page(report: str, watched: Watched, scheme: str) -> None:
     watched.page.emulate_media(color_scheme=scheme)
     watched.page.goto(report)
+    # In the dark the page is dark.
+    assert (luminance(background(watched.page)) < 0.05) == (scheme == "dark")
     for element in ("body", "figcaption", "th", "figure svg text"):
         assert contrast(watched.page, element) >= 4.5  # WCAG 2, level AA
 
@@ -68,9 +70,14 @@ def contrast(page: Page, element: str) -> float:
         const style = getComputedStyle(one);
         return one instanceof SVGElement ? style.fill : style.color;
     }""")
-    paper = page.locator("body").evaluate("one => getComputedStyle(one).backgroundColor")
-    low, high = sorted(luminance(colour) for colour in (words, paper))
+    low, high = sorted(luminance(colour) for colour in (words, background(page)))
     return (high + 0.05) / (low + 0.05)
+
+
+def background(page: Page) -> str:
+    colour = page.locator("body").evaluate("one => getComputedStyle(one).backgroundColor")
+    assert isinstance(colour, str)
+    return colour
 
 
 def luminance(colour: str) -> float:
@@ -84,7 +91,7 @@ def test_it_can_be_printed(report: str, browser: Browser) -> None:
     page = browser.new_page()
     page.emulate_media(color_scheme="dark", media="print")
     page.goto(report)
-    assert page.locator("body").evaluate("one => getComputedStyle(one).backgroundColor") == "rgb(255, 255, 255)"
+    assert background(page) == "rgb(255, 255, 255)"
     assert page.locator(".scroll svg").first.evaluate("one => one.clientWidth <= document.body.clientWidth")
     assert page.pdf(format="A4").startswith(b"%PDF")
     page.close()

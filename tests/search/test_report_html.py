@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from search.data import definition
 from search.mistakes import Misread, Mistakes, sprite
@@ -130,6 +133,8 @@ def test_misread_images_are_shown_with_what_they_are(tmp_path: Path) -> None:
     found = page(with_mistakes(tmp_path, 13), tmp_path)
     pictures = [attrs for tag, attrs in found.tags if tag == "img"]
     assert [one["alt"] for one in pictures] == [f"image {i}: 4, taken for 9" for i in range(13)]
+    sizes = [Image.open(io.BytesIO(base64.b64decode((one["src"] or "").partition(",")[2]))).size for one in pictures]
+    assert sizes == [(28, 28)] * 13
     assert len({one["src"] for one in pictures}) == 13
     assert found.text.count("4 → 9") == 13
     assert any(title.startswith("What the 13 misread images show") for title in found.titles())

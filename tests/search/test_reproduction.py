@@ -104,6 +104,20 @@ def test_how_much_is_architecture_and_how_much_is_recipe() -> None:
     assert spreads(common_recipe(results[:1])) == {}
 
 
+def test_a_network_that_did_not_learn_is_named_and_left_out() -> None:
+    results = [
+        run(name, (value,)) for name, value in {"s000_net": 0.995, "s003_iter1": 0.99, "s001_model1": 0.99}.items()
+    ]
+    common = {"s000_net": 0.995, "s003_iter1": 0.11, "s001_model1": 0.994}
+    results += [run(name, (value,), purpose=COMMON, recipe="c") for name, value in common.items()]
+    (found,) = spreads(common_recipe(results)).values()
+    assert (found.n_networks, found.left_out) == (2, ("s003_iter1",))
+    assert found.common == pytest.approx(0.001)
+    text = " ".join(terminal(own_recipes(results, N_IMAGES), common_recipe(results), "").split())
+    assert "Left out, as it did not learn: s003_iter1." in text
+    assert "s003_iter1 19,146 11.00 %" in text  # in the table it stays
+
+
 def test_of_several_common_recipes_the_last_one_tried_counts() -> None:
     results = [
         run("s004_net3", (value,), i, COMMON, name) for i, (value, name) in enumerate([(0.99, "a"), (0.98, "b")])

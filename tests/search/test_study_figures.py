@@ -9,6 +9,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from search.config import DataConfig
 from search.study_figures import N_IMPORTANCES, draw_accuracy, draw_best_so_far, draw_curves, draw_importances
 from search.summary import summarise
 from search.svg import error
@@ -47,6 +48,9 @@ def test_accuracy_against_size() -> None:
     stated = dots(on, "hand-designed, as stated")
     assert (7784, pytest.approx(0.53)) in stated  # s001_model3
     assert max(x for x, _ in stated) <= 1.3 * 8000
+    digits = axes()
+    draw_accuracy(digits, summarise("s", replace(CONFIG, data=DataConfig("digits", "data")), records), records)
+    assert dots(digits, "hand-designed, as stated") == []  # that is of MNIST
 
 
 @pytest.mark.parametrize(("told", "value"), [({}, 0.9952), (confirmed(), (0.9938 + 0.9940 + 0.9945) / 3)])
