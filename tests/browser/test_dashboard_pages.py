@@ -41,7 +41,7 @@ def address(browser, tmp_path_factory):  # noqa: ARG001 - without a browser noth
 
 def _wait_for(url):
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for _ in range(300):
+    for _ in range(900):
         with contextlib.suppress(OSError):  # not listening yet
             direct.open(url, timeout=10).close()
             return
