@@ -8,6 +8,9 @@ from typing import Any, NoReturn
 from search.config import ENGINES, PRUNERS, SAMPLERS, SCORES, SELECT_ON, ConfirmConfig
 
 DEFAULT_OUT = "studies"
+# Nobody but the users of this machine reaches it.
+LOOPBACK = "127.0.0.1"
+LAST_PORT = 65_535
 BUDGETS = (1000, 2000, 4000, 6000, 8000)
 
 
@@ -93,9 +96,13 @@ def make_parser() -> argparse.ArgumentParser:
     bench.add_argument("--data-dir", metavar="DIR", help="where MNIST lies; without it the images are made up")
 
     dashboard = commands.add_parser("dashboard", help="browse the studies with optuna-dashboard")
-    dashboard.add_argument("study", nargs="?", metavar="STUDY", help="a study with a database of its own")
+    dashboard.add_argument("study", nargs="?", metavar="STUDY", help="default: all of the storage")
     dashboard.add_argument("--storage", metavar="URL", help="default: the SQLite file under studies/")
-    dashboard.add_argument("--port", type=_positive, default=8080, metavar="N", help="default: 8080")
+    dashboard.add_argument("--port", type=_port, default=8080, metavar="N", help="default: 8080")
+    dashboard.add_argument(
+        "--host", default=LOOPBACK, metavar="ADDRESS", help=f"address to listen on (default: {LOOPBACK}, this machine)"
+    )
+    dashboard.add_argument("--data-dir", metavar="DIR", help="where data sets lie (default: $DATA_DIR, else data)")
     return parser
 
 
@@ -144,6 +151,13 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
     return value
+
+
+def _port(text: str) -> int:
+    port = _positive(text)
+    if port > LAST_PORT:
+        raise argparse.ArgumentTypeError(f"must be at most {LAST_PORT:,}, got {text!r}")
+    return port
 
 
 def _jobs(text: str) -> int:

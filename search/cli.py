@@ -136,7 +136,7 @@ def _report(args: Namespace) -> int:
         from search.baseline_runs import report_baselines
 
         return report_baselines(place)
-    return commands.report(place)
+    return commands.report(place, _data_dir(None))
 
 
 def _export(args: Namespace) -> int:
@@ -161,9 +161,9 @@ def _bench(args: Namespace) -> int:
 
 
 def _dashboard(args: Namespace) -> int:
-    from search import commands
+    from search.dashboard import dashboard
 
-    return commands.dashboard(_place(args.study, args.storage), args.port)
+    return dashboard(_place(args.study, args.storage), args.host, args.port, _data_dir(args.data_dir))
 
 
 def _place(study: str | None, storage: str | None = None) -> Place:

@@ -1,9 +1,8 @@
-"""The commands on a study that is there, or on none: report, export, confirm, null, describe, space, dashboard."""
+"""The commands on a study that is there, or on none: report, export, confirm, null, describe, space."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +16,11 @@ from models.cost import compute_cost
 from models.spec import ArchSpec
 from search import retrain
 from search.config import ConfirmConfig, FailureError, InputError, SearchConfig
-from search.data import load_dataset
+from search.data import Dataset, load_dataset
 from search.describe import describe_baseline, describe_json, layer_table
 from search.export import ModelSource, export_model, source_from_confirmation, source_from_trial
 from search.feasibility import describe_limits, feasibility_report, survey
+from search.furnish import furnish
 from search.importance import importances
 from search.place import Place, make_folder, only_one
 from search.recorded import weights_path
@@ -33,8 +33,13 @@ from search.trials import TrialRecord, finished_trial, read_trials
 NOTICE = "notice"
 
 
-def conclude(study: optuna.Study, config: SearchConfig, place: Place, *, with_export: bool) -> int:
-    """Write and print a study's report; before that, if wanted, export its winner."""
+def conclude(
+    study: optuna.Study, config: SearchConfig, place: Place, *, with_export: bool, data: Dataset | None = None
+) -> int:
+    """Write and print a study's report; before that, if wanted, export its winner; then furnish the dashboard.
+
+    data: the study's, where it is in memory already.
+    """
     records = read_trials(study.get_trials(deepcopy=False))
     summary = summary_of(study, config, place, records)
     winner = place.folder / "winner"
@@ -54,6 +59,7 @@ def conclude(study: optuna.Study, config: SearchConfig, place: Place, *, with_ex
         *(["winner/model.py"] if (winner / "card.json").is_file() else []),
     ]
     print(f"\n{terminal_report(summary)}\n\nWritten to {place.folder}: {', '.join(made)}")
+    furnish(study, config, place, summary, records, data)
     if failure:
         raise failure
     return 0
@@ -89,10 +95,10 @@ def _export_winner(summary: StudySummary, place: Place, target: Path) -> tuple[M
     return source, export_model(source, load_dataset(replace(config.data, select_on=source.scored_on)), target)
 
 
-def report(place: Place) -> int:
+def report(place: Place, data_dir: str = "data") -> int:
     """The report of a study, again, from what is on disk."""
     study = existing(place)
-    return conclude(study, config_of(study), place, with_export=False)
+    return conclude(study, config_of(study, data_dir), place, with_export=False)
 
 
 def export(place: Place, data_dir: str, number: int | None, target: Path | None) -> int:
@@ -118,22 +124,22 @@ def confirm(place: Place, data_dir: str, confirming: ConfirmConfig, engine: str,
     """Train the best trials of a study again on fresh seeds; report and export what that shows."""
     study = existing(place)
     config = config_of(study, data_dir)
-    n_scored = len(load_dataset(config.data).scored)
+    data = load_dataset(config.data)
     make_folder(place.folder)
     with only_one(place):
-        retrain.confirm(Retrainer(place, config, engine, n_workers), study, confirming, n_scored)
-        return conclude(study, config, place, with_export=True)
+        retrain.confirm(Retrainer(place, config, engine, n_workers), study, confirming, len(data.scored))
+        return conclude(study, config, place, with_export=True, data=data)
 
 
 def null(place: Place, data_dir: str, number: int | None, n: int, engine: str, n_workers: int) -> int:
     """Measure how far trainings of one configuration differ by their seed; report it."""
     study = existing(place)
     config = config_of(study, data_dir)
-    load_dataset(config.data)  # what is wrong with it is to be said here, not by a worker
+    data = load_dataset(config.data)  # what is wrong with it is to be said here, not by a worker
     make_folder(place.folder)
     with only_one(place):
         retrain.measure_noise(Retrainer(place, config, engine, n_workers), study, number, n)
-        return conclude(study, config, place, with_export=False)
+        return conclude(study, config, place, with_export=False, data=data)
 
 
 def existing(place: Place) -> optuna.Study:
@@ -191,17 +197,4 @@ def show_space(config: SearchConfig) -> int:
         print(f"{dimension.name:22}{dimension}")
     feasibility = survey(config)
     print(f"\n{len(space.DIMENSIONS)} dimensions, for {describe_limits(config)}\n{feasibility_report(feasibility)}")
-    return 0
-
-
-def dashboard(place: Place, port: int) -> int:
-    """Serve optuna-dashboard on the loopback address until interrupted."""
-    from optuna_dashboard import run_server
-
-    path = place.sqlite_path
-    if path is not None and not path.is_file():
-        raise InputError(f"there is nothing to browse yet: no database {path}")
-    storage = open_storage(place.url)
-    print(f"http://127.0.0.1:{port}/  (Ctrl-C ends it)", file=sys.stderr)
-    run_server(storage, host="127.0.0.1", port=port)
     return 0

@@ -82,12 +82,14 @@ class Definition:
     load       takes the data directory and returns (train, test)
     writers    takes the data directory and the training labels, (N,), and returns who wrote each training image, int64
                (N,), or None where that is not known
+    is_at      takes the data directory and returns whether the data is there, so that nothing would be downloaded
     """
 
     input_shape: tuple[int, int, int]
     classes: tuple[str, ...]
     load: Callable[[Path], tuple[Split, Split]]
     writers: Callable[[Path, Tensor], Tensor | None] = lambda _root, _labels: None
+    is_at: Callable[[Path], bool] = lambda _root: True
 
     @property
     def n_classes(self) -> int:
@@ -117,6 +119,11 @@ def resolve_auto(config: DataConfig) -> tuple[DataConfig, str | None]:
         notice = "THIS IS NOT MNIST but scikit-learn's 1,797 small digits; accuracies do not compare with MNIST's."
         return replace(config, dataset="digits"), f"{notice}\n{error}"
     return replace(config, dataset="mnist"), None
+
+
+def is_at_hand(config: DataConfig) -> bool:
+    """Whether load_dataset would read it without a download."""
+    return definition(config.dataset).is_at(Path(config.directory).expanduser())
 
 
 def load_dataset(config: DataConfig) -> Dataset:
@@ -207,6 +214,6 @@ _MNIST = IdxFiles(
 _DIGITS = tuple("0123456789")
 
 DATASETS: Mapping[str, Definition] = {
-    "mnist": Definition((1, 28, 28), _DIGITS, partial(_load_idx, _MNIST), read_writers),
+    "mnist": Definition((1, 28, 28), _DIGITS, partial(_load_idx, _MNIST), read_writers, _MNIST.is_at),
     "digits": Definition((1, 28, 28), _DIGITS, _load_digits),
 }

@@ -59,6 +59,10 @@ class IdxFiles:
         except OSError as error:
             raise InputError(f"cannot read {error.filename or raw}: {error.strerror}; {self._elsewhere}") from error
 
+    def is_at(self, root: Path) -> bool:
+        """Whether every file is there, right or wrong; nothing is downloaded."""
+        return all((root / self.name / "raw" / name).is_file() for name in self.files)
+
     @property
     def _elsewhere(self) -> str:
         return f"name a directory that holds {self.name}/raw with --data-dir or $DATA_DIR"

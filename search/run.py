@@ -31,6 +31,7 @@ from search.study import (
     requeue_lost,
 )
 from search.train import engine_for, training_device
+from search.trial_notes import TrialNotes
 from search.warm import warm_start
 from search.workers import Task, carry_out
 
@@ -97,7 +98,7 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
         if job.confirming and stop.is_reached(study):
             retrainer = Retrainer(place, config, job.engine, job.n_workers)
             confirm(retrainer, study, job.confirming, len(data.scored))
-        return conclude(study, config, place, with_export=True)
+        return conclude(study, config, place, with_export=True, data=data)
 
 
 def study_name(name: str | None, config: SearchConfig, notice: str | None) -> str:
@@ -171,9 +172,15 @@ def _search(
     objective: Objective, place: Place, study: optuna.Study, stop: StopRule, n_workers: int, timeout: float | None
 ) -> None:
     task = Task(place.url, str(place.name), objective, objective.config, stop, timeout)
+    notes = TrialNotes(objective.config)
     with Progress(study, stop.n_trials) as progress:
+
+        def watch(study: optuna.Study) -> None:
+            progress(study)
+            notes(study)
+
         try:
-            carry_out(task, n_workers, progress)
+            carry_out(task, n_workers, watch)
         except KeyboardInterrupt:
             done = n_trained(study.get_trials(deepcopy=False))
             print(f"\n{done} of {stop.n_trials} trials are done and kept; the same command goes on.", file=sys.stderr)

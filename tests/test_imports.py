@@ -180,6 +180,9 @@ ALLOWED = {
         "search.repeats",
         "search.statistics",
     },
+    "search.shelf": set(),
+    "search.dashboard_markdown": set(),
+    "search.dashboard_figures": {"search.describe", "search.summary", "search.svg", "search.trials"},
     "search.svg": set(),
     "search.mistakes": {
         "models.record",
@@ -231,7 +234,13 @@ USERS = {
         "search.importance",
         "search.run",
         "search.commands",
+        "search.shelf",
+        "search.trial_notes",
+        "search.furnish",
+        "search.dashboard",
     },
+    "optuna_dashboard": {"search.trial_notes", "search.furnish", "search.dashboard"},
+    "plotly": {"search.furnish"},
     "torchvision": {"search.idx"},
     "sklearn": {"search.data", "search.shrink"},
     "scipy": {"search.statistics"},
@@ -264,7 +273,7 @@ def test_training_needs_no_optuna(name: str) -> None:
 
 
 def test_the_command_line_answers_before_anything_heavy_is_imported() -> None:
-    heavy = {"torch", "optuna", "pandas", "sklearn", "scipy", "matplotlib", "numpy"}
+    heavy = {"torch", "optuna", "pandas", "sklearn", "scipy", "matplotlib", "numpy", "optuna_dashboard", "plotly"}
     code = f"import sys, search.cli; print(*sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("", "")

@@ -72,7 +72,8 @@ def tiny_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     """ "mnist" means the tiny files, for this project and for torchvision, whose mirrors refuse every connection."""
     published = {name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in FILES.items()}
     files = partial(data._load_idx, IdxFiles("MNIST", published))
-    monkeypatch.setitem(DATASETS, "mnist", replace(definition("mnist"), load=files))
+    is_at = IdxFiles("MNIST", published).is_at
+    monkeypatch.setitem(DATASETS, "mnist", replace(definition("mnist"), load=files, is_at=is_at))
     archives = [(name, hashlib.md5(content).hexdigest()) for name, content in ARCHIVES.items()]
     monkeypatch.setattr(datasets.MNIST, "resources", archives)
     monkeypatch.setattr(datasets.MNIST, "mirrors", [unused_url()])
@@ -346,6 +347,19 @@ class TestMnistFiles:
             for folder in folders:
                 folder.chmod(0o755)
         assert all_files(tmp_path) == {f"MNIST/raw/{name}" for name in NAMES}
+
+    @pytest.mark.parametrize("missing", [None, NAMES[2]])
+    def test_whether_it_is_at_hand_is_told_without_reading_or_fetching_it(
+        self, tmp_path: Path, missing: str | None
+    ) -> None:
+        raw = write_files(tmp_path)
+        if missing:
+            (raw / missing).unlink()
+        before = all_files(tmp_path)
+        assert data.is_at_hand(DataConfig("mnist", str(tmp_path))) == (missing is None)
+        assert not data.is_at_hand(DataConfig("mnist", str(tmp_path / "nowhere")))
+        assert data.is_at_hand(DataConfig("digits", str(tmp_path / "nowhere")))
+        assert all_files(tmp_path) == before
 
     def test_home_directory_is_expanded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_files(tmp_path / "data")

@@ -1,0 +1,73 @@
+"""The command that serves optuna-dashboard on a storage, after everything that it shows was brought up to date."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from dataclasses import replace
+
+import optuna
+from optuna.artifacts import FileSystemArtifactStore
+
+from models.record import RecordError
+from search.commands import config_of, existing, summary_of
+from search.config import InputError
+from search.furnish import ARTIFACTS, furnish
+from search.place import Place, make_folder
+from search.retrain import repeats_name
+from search.study import SETTINGS, open_storage
+from search.trials import read_trials
+
+
+def dashboard(place: Place, host: str, port: int, data_dir: str) -> int:
+    """Serve until interrupted. With a name only that study is brought up to date, else all of the storage."""
+    path = place.sqlite_path
+    if path is not None and not path.is_file():
+        raise InputError(f"there is nothing to browse yet: no database {path}")
+    storage = open_storage(place.url)
+    make_folder(place.out / ARTIFACTS)
+    names = [place.name] if place.name else sorted(optuna.get_all_study_names(storage))
+    # With the storage named, as a study of that name may also have a database of its own.
+    places = [replace(place, name=name, storage=place.url) for name in names]
+    repeats = set(map(repeats_name, places))
+    for one in places:
+        if one.name not in repeats:
+            _bring_up_to_date(one, data_dir)
+    if not _is_loopback(host):
+        print(
+            f"search.py: warning: on {host} the dashboard has no login: whoever reaches this port can read, change and "
+            "delete all studies",
+            file=sys.stderr,
+        )
+    print(f"http://{f'[{host}]' if ':' in host else host}:{port}/  (Ctrl-C ends it)", file=sys.stderr)
+    _serve(storage, place, host, port)
+    return 0
+
+
+def _bring_up_to_date(place: Place, data_dir: str) -> None:
+    """Furnish a search; any other study is left as it is. One that cannot be read does not keep the others back."""
+    study = existing(place)
+    if "budget" not in study.user_attrs.get(SETTINGS, {}):
+        return
+    try:
+        config = config_of(study, data_dir)
+        records = read_trials(study.get_trials(deepcopy=False))
+        furnish(study, config, place, summary_of(study, config, place, records), records)
+    except (InputError, RecordError) as error:
+        print(f"search.py: study {place.name} is shown as it is: {error}", file=sys.stderr)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _serve(storage: optuna.storages.RDBStorage, place: Place, host: str, port: int) -> None:
+    from optuna_dashboard import run_server
+
+    try:
+        run_server(storage, host=host, port=port, artifact_store=FileSystemArtifactStore(str(place.out / ARTIFACTS)))
+    except OSError as error:
+        raise InputError(f"cannot listen on {host}, port {port}: {error.strerror or error}; choose another") from error

@@ -1,0 +1,240 @@
+"""A study's figures for the dashboard, to point at and to zoom: plotly's data and layout as plain dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from math import log10
+from typing import Any
+
+from search.describe import architecture_line, percent
+from search.summary import StudySummary
+from search.svg import BLUE, GREEN, GREY, ORANGE, PURPLE, error
+from search.trials import FINISHED, REFUSED, STOPPED, TrialRecord
+
+N_IMPORTANCES = 15
+# A network far beyond the budget would leave no room for those that fit.
+WIDEST = 1.3
+# How many times the highest error of the finished trials is still shown before one zooms out.
+SPAN = 3
+LINE_LENGTH = 60
+_STEPS = (1, 1.5, 2, 3, 4, 5, 7)
+
+Figure = dict[str, Any]
+
+
+def figures(summary: StudySummary, records: Sequence[TrialRecord]) -> dict[str, Figure]:
+    """By the id under which the dashboard keeps them; only those that have something to show."""
+    finished = [record for record in records if record.outcome == FINISHED and record.value is not None]
+    if not finished:
+        return {}
+    found = {
+        "accuracy-against-parameters": _accuracy(summary, records, finished),
+        "best-so-far": _best_so_far(records, finished),
+    }
+    return found | ({"importances": _importances(summary.importances)} if summary.importances else {})
+
+
+def _accuracy(summary: StudySummary, records: Sequence[TrialRecord], finished: Sequence[TrialRecord]) -> Figure:
+    limit = summary.config.max_params
+    by_size = sorted(finished, key=lambda record: record.n_params or 0)
+    front = list(accumulate((error(record.value) for record in by_size), min))
+    baselines = [one for one in summary.baselines if one.n_params <= WIDEST * limit]
+    ours = [one for one in baselines if one.value is not None]
+    # What the authors state is of MNIST, and compares with nothing else.
+    stated = baselines if summary.config.data.dataset == "mnist" else []
+    stopped = _stopped(records)
+    data = [
+        _dots("stopped early, last accuracy", stopped, "x-thin", PURPLE),
+        _dots("finished, one seed", finished, "circle", GREY),
+        _line("best of its size", [*(record.n_params or 0 for record in by_size), limit], [*front, front[-1]], GREY),
+        _marks(
+            "hand-designed, in this study",
+            [(one.n_params, error(one.value), f"{one.id}<br>{percent(one.value)} in this study") for one in ours],
+            {"symbol": "triangle-up", "size": 11, "color": BLUE},
+        ),
+        _marks(
+            "hand-designed, as stated",
+            [
+                (one.n_params, error(one.stated_accuracy), f"{one.id}<br>{percent(one.stated_accuracy)} stated")
+                for one in stated
+            ],
+            {"symbol": "triangle-up-open", "size": 11, "color": BLUE},
+        ),
+        *_winner(summary),
+    ]
+    shapes = [_vertical(limit)]
+    within = [one for one in stated if one.n_params <= limit]
+    notes = [_note(f"budget of {limit:,}", x=limit, y=1.0, yref="paper", xanchor="right", yanchor="top")]
+    if within:
+        best = max(within, key=lambda one: one.stated_accuracy)
+        at = error(best.stated_accuracy)
+        shapes.append(_horizontal(at))
+        text = f"{best.id} as stated: {percent(best.stated_accuracy)}"
+        notes.append(_note(text, x=0.01, xref="paper", y=log10(at), xanchor="left", yanchor="bottom"))
+    errors = [error(record.value) for record in finished] + [error(one.stated_accuracy) for one in within]
+    sizes = [record.n_params or 0 for record in finished]
+    low = min(0.9 * min(sizes), 0.75 * limit)
+    layout = _layout("Accuracy against parameters", "parameters", errors)
+    layout["xaxis"] |= {"range": [low, 1.02 * limit], "tickformat": ","}
+    return {"data": data, "layout": layout | {"shapes": shapes, "annotations": notes}}
+
+
+def _winner(summary: StudySummary) -> list[Figure]:
+    winner = summary.winner
+    if winner is None:
+        return []
+    confirmed = summary.confirmation.accuracy if summary.confirmation else None
+    accuracy = confirmed.mean if confirmed else winner.value
+    words = "mean of fresh seeds" if confirmed else "one seed"
+    text = f"trial {winner.number}, the winner<br>{percent(accuracy)}, {words}"
+    marker = {"symbol": "star", "size": 16, "color": ORANGE}
+    trace = _marks(f"winner, {words}", [(winner.n_params or 0, error(accuracy), text)], marker)
+    if confirmed and confirmed.low is not None and confirmed.high is not None:
+        at = error(accuracy)
+        trace["error_y"] = {
+            "type": "data",
+            "array": [error(max(confirmed.low, 0.0)) - at],
+            "arrayminus": [at - error(min(confirmed.high, 1.0))],
+            "color": ORANGE,
+        }
+    return [trace]
+
+
+def _best_so_far(records: Sequence[TrialRecord], finished: Sequence[TrialRecord]) -> Figure:
+    by_number = sorted(finished, key=lambda record: record.number)
+    best = list(accumulate((error(record.value) for record in by_number), min))
+    last = max(record.number for record in records)
+    refused = [record for record in records if record.outcome == REFUSED]
+    errors = [error(record.value) for record in finished]
+    edge = SPAN * max(errors)
+    data = [
+        _line("best so far", [*(record.number for record in by_number), last], [*best, best[-1]], ORANGE),
+        _dots("finished", finished, "circle", GREY, by_number=True),
+        # Those that had got nowhere stand on the edge: their hover text says where they were.
+        _dots("stopped early, there or below", _stopped(records), "x-thin", BLUE, by_number=True, edge=edge),
+        _marks(
+            "refused, never trained",
+            [(record.number, edge, f"trial {record.number}, refused<br>{record.reason}") for record in refused],
+            {"symbol": "line-ns-open", "size": 9, "color": PURPLE, "line": {"width": 2}},
+        ),
+    ]
+    return {"data": data, "layout": _layout("Best so far", "trial", [*errors, edge])}
+
+
+def _importances(importances: Mapping[str, float]) -> Figure:
+    largest = sorted(importances.items(), key=lambda item: -item[1])[:N_IMPORTANCES]
+    names, shares = [name for name, _ in largest], [round(share, 4) for _, share in largest]
+    bars = {"type": "bar", "orientation": "h", "x": shares, "y": names, "marker": {"color": GREEN}}
+    bars |= {"hovertemplate": "%{y}: %{x:.3f}<extra></extra>"}
+    layout = {
+        "title": {"text": "What mattered: importance of the dimensions, all together 1"},
+        "template": "none",
+        "margin": {"l": 150, "r": 20, "t": 50, "b": 40},
+        "yaxis": {"autorange": "reversed", "type": "category"},
+        "xaxis": {"title": {"text": "importance (PED-ANOVA)"}},
+    }
+    return {"data": [bars], "layout": layout}
+
+
+def _stopped(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    return [record for record in records if record.outcome == STOPPED and record.curve]
+
+
+def _dots(
+    name: str,
+    records: Sequence[TrialRecord],
+    symbol: str,
+    color: str,
+    *,
+    by_number: bool = False,
+    edge: float = float("inf"),
+) -> Figure:
+    """Trials at their parameters or their numbers; `edge` is the highest error that is drawn where it lies."""
+    points = []
+    for record in records:
+        reached = record.value if record.value is not None else float(record.curve[-1]["accuracy"])
+        x = record.number if by_number else record.n_params or 0
+        points.append((x, min(error(reached), edge), _hover(record, reached)))
+    line = {"width": 2, "color": color} if symbol == "x-thin" else {"width": 0}
+    return _marks(name, points, {"symbol": symbol, "size": 7, "color": color, "line": line})
+
+
+def _hover(record: TrialRecord, reached: float) -> str:
+    where = "" if record.value is not None else f" after epoch {len(record.curve)}, stopped"
+    lines = [f"trial {record.number}: {percent(reached)}{where}", f"{record.n_params or 0:,} parameters"]
+    lines += [record.baseline] if record.baseline else []
+    lines += [_folded(architecture_line(record.arch))] if record.arch else []
+    return "<br>".join(lines)
+
+
+def _folded(text: str) -> str:
+    """Broken behind a "·" where it gets long."""
+    lines = [""]
+    for part in text.split(" · "):
+        if lines[-1] and len(lines[-1]) + len(part) > LINE_LENGTH:
+            lines.append("")
+        lines[-1] += f"{' · ' if lines[-1] else ''}{part}"
+    return "<br>".join(lines)
+
+
+def _marks(name: str, points: Sequence[tuple[float, float, str]], marker: Figure) -> Figure:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": name,
+        "x": [x for x, _, _ in points],
+        "y": [round(y, 4) for _, y, _ in points],
+        "text": [text for _, _, text in points],
+        "hovertemplate": "%{text}<extra></extra>",
+        "marker": marker,
+    }
+
+
+def _line(name: str, xs: Sequence[float], errors: Sequence[float], color: str) -> Figure:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": list(xs),
+        "y": [round(value, 4) for value in errors],
+        "line": {"shape": "hv", "color": color, "width": 1.5},
+        "hoverinfo": "skip",
+    }
+
+
+def _layout(title: str, x_title: str, errors: Sequence[float]) -> Figure:
+    """The error on a log scale that grows downwards and shows accuracies, which crowd towards 100 %."""
+    low, high = 0.8 * min(errors), 1.15 * max(errors)
+    ticks = [step * 10.0**power for power in range(-2, 2) for step in _STEPS]
+    return {
+        "title": {"text": title},
+        "template": "none",
+        "margin": {"l": 70, "r": 20, "t": 50, "b": 50},
+        "hovermode": "closest",
+        "legend": {"orientation": "h", "y": -0.2},
+        "xaxis": {"title": {"text": x_title}, "zeroline": False},
+        "yaxis": {
+            "type": "log",
+            "range": [log10(high), log10(low)],
+            "tickvals": ticks,
+            "ticktext": [f"{100 - tick:.4g} %" for tick in ticks],
+            "title": {"text": "accuracy"},
+            "automargin": True,
+            "zeroline": False,
+        },
+    }
+
+
+def _vertical(x: float) -> Figure:
+    line = {"color": PURPLE, "dash": "dash", "width": 1}
+    return {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "paper", "line": line}
+
+
+def _horizontal(y: float) -> Figure:
+    line = {"color": BLUE, "dash": "dot", "width": 1}
+    return {"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": y, "y1": y, "line": line}
+
+
+def _note(text: str, **where: Any) -> Figure:
+    return {"text": text, "showarrow": False, "font": {"size": 11}, **where}

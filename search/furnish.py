@@ -1,0 +1,219 @@
+"""What the dashboard shows of a study beyond Optuna's own: notes, figures, pictures and files, brought up to date."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+import torch
+from optuna.trial import FrozenTrial
+from tqdm import tqdm
+
+from models.blocks import LayerCost
+from models.cost import compute_cost
+from models.spec import ArchSpec
+from search.config import SearchConfig
+from search.dashboard_figures import figures
+from search.dashboard_markdown import fitted
+from search.data import Dataset, is_at_hand, load_dataset
+from search.describe import percent
+from search.mistakes import Mistakes, mistakes_of_state
+from search.network_figures import draw_confusion, draw_misread
+from search.place import Place
+from search.recorded import weights_path
+from search.report_evidence import fresh_seeds
+from search.report_markdown import markdown_report
+from search.shelf import Shelf
+from search.study import SETTINGS
+from search.study_figures import draw_curves
+from search.summary import StudySummary
+from search.svg import png
+from search.trial_note import network
+from search.trial_notes import TrialNotes
+from search.trials import FINISHED, TRAINED, TrialRecord
+
+ARTIFACTS = "artifacts"
+# Drawn otherwise, the pictures of older studies are made again.
+DRAWN_AS = b"1"
+CURVE, LAYERS, CONFUSION, MISREAD = "curve.png", "layers.csv", "confusion.png", "misread.png"
+# Of the winner, from the study's folder.
+WINNERS = {"model.py": "winner/model.py", "weights.pt": "winner/weights.pt", "report.html": "report.html"}
+
+
+class _Images:
+    """The study's data, read when a picture first needs it; None where it is not at hand or is other data."""
+
+    def __init__(self, study: optuna.Study, config: SearchConfig, data: Dataset | None) -> None:
+        self._checksum = study.user_attrs.get(SETTINGS, {}).get("data_checksum")
+        self._config = config.data
+        self._data = data
+        self._is_read = data is not None
+
+    def get(self) -> Dataset | None:
+        if not self._is_read:
+            self._is_read = True
+            found = load_dataset(self._config) if is_at_hand(self._config) else None
+            self._data = found if found and found.checksum == self._checksum else None
+        return self._data
+
+
+def furnish(
+    study: optuna.Study,
+    config: SearchConfig,
+    place: Place,
+    summary: StudySummary,
+    records: Sequence[TrialRecord],
+    data: Dataset | None = None,
+) -> None:
+    """Write what is missing or has changed; what stands is left alone. data: the study's, if it is in memory already.
+
+    Never raises: a report does not depend on it. What could not be done is told on stderr.
+    """
+    try:
+        ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        TrialNotes(config).write(study, ended, _remarks(summary))
+        _show_study(study, summary, records)
+        shelf = Shelf(study, place.out / ARTIFACTS)
+        trials = {trial.number: trial for trial in ended}
+        trained = [record for record in records if record.outcome in TRAINED and record.number in trials]
+        for record in trained:
+            _put_tables(shelf, trials[record.number], record, config)
+        _put_winner(shelf, trials, summary, place)
+        # Last, as it takes longest.
+        _put_pictures(shelf, trials, _pictured(summary, trained), place, _Images(study, config, data))
+    except Exception as error:
+        print(f"search.py: the dashboard's notes and figures are not complete: {error!r:.300}", file=sys.stderr)
+
+
+def _remarks(summary: StudySummary) -> dict[int, str]:
+    if summary.winner is None:
+        return {}
+    words = "**The winner of the study.**"
+    if summary.confirmation:
+        accuracy = summary.confirmation.accuracy
+        words += f" {percent(accuracy.mean)} is the mean of {fresh_seeds(accuracy)}."
+        words += " The files model.py and weights.pt are of the median one of these."
+    return {summary.winner.number: words}
+
+
+def _show_study(study: optuna.Study, summary: StudySummary, records: Sequence[TrialRecord]) -> None:
+    import plotly.graph_objects
+    from optuna_dashboard import get_note, save_note, save_plotly_graph_object
+
+    note = fitted(markdown_report(summary))
+    if get_note(study) != note:
+        save_note(study, note)
+    for name, figure in figures(summary, records).items():
+        drawn = plotly.graph_objects.Figure(figure)
+        if _saved(study, name) != drawn.to_json():
+            save_plotly_graph_object(study, drawn, graph_object_id=name)
+
+
+def _saved(study: optuna.Study, name: str) -> str:
+    """The figure as it is kept: in parts, which the library reads back through its server only."""
+    prefix = f"dashboard:plot_data:{name}:"
+    attrs = study._storage.get_study_system_attrs(study._study_id)
+    return "".join(attrs[f"{prefix}{i}"] for i in range(sum(key.startswith(prefix) for key in attrs)))
+
+
+def _put_tables(shelf: Shelf, trial: FrozenTrial, record: TrialRecord, config: SearchConfig) -> None:
+    """The curve and the layers of one trained trial."""
+    if record.curve:
+        title = f"trial {record.number}"
+        source = DRAWN_AS + json.dumps(record.curve).encode()
+        shelf.put(trial, CURVE, source, partial(png, (7, 4), partial(draw_curves, curves={title: record.curve})))
+    arch = network(record, config)
+    if arch:
+        table = _layer_csv(arch)
+        shelf.put(trial, LAYERS, table, partial(bytes, table))
+
+
+def _layer_csv(arch: ArchSpec) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(LayerCost._fields)
+    writer.writerows(compute_cost(arch).layers)
+    return text.getvalue().encode()
+
+
+def _pictured(summary: StudySummary, trained: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """The trials that are worth the seconds which it takes to see what one gets wrong."""
+    best = {record.number for record in (*summary.top, summary.winner) if record}
+    return [record for record in trained if record.number in best or record.baseline]
+
+
+def _put_pictures(
+    shelf: Shelf, trials: dict[int, FrozenTrial], records: Sequence[TrialRecord], place: Place, images: _Images
+) -> None:
+    """What finished trials get wrong, of those whose weights are here."""
+    due = []
+    for record in records:
+        weights = weights_path(place.folder / "weights", record.number)
+        if record.outcome == FINISHED and record.arch and weights.is_file():
+            source = DRAWN_AS + hashlib.sha256(weights.read_bytes()).digest()
+            if any(shelf.needs(trials[record.number], name, source) for name in (CONFUSION, MISREAD)):
+                due.append((record, record.arch, weights, source))
+    data = images.get() if due else None
+    if data is None:
+        return
+    with _one_thread():
+        # Silent where there is no terminal.
+        for record, arch, weights, source in tqdm(due, "pictures", leave=False, ncols=80, disable=None):
+            mistakes = mistakes_of_state(arch, torch.load(weights, map_location="cpu", weights_only=True), data)
+            trial = trials[record.number]
+            shelf.put(trial, CONFUSION, source, partial(_confusion_png, mistakes, data))
+            shelf.put(trial, MISREAD, source, partial(_misread_png, mistakes, data))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Beside other searches several threads that wait for one another take four times as long as one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _confusion_png(mistakes: Mistakes, data: Dataset) -> bytes:
+    return png((6, 5.4), lambda axes: draw_confusion(axes, mistakes, data.classes))
+
+
+def _misread_png(mistakes: Mistakes, data: Dataset) -> bytes:
+    n_rows = max(1, -(-min(len(mistakes.misread), 40) // 10))
+    size = (8, 0.3 + 1.1 * n_rows)
+    return png(size, lambda axes: draw_misread(axes, mistakes, data.scored.images, data.classes))
+
+
+def _put_winner(shelf: Shelf, trials: dict[int, FrozenTrial], summary: StudySummary, place: Place) -> None:
+    """The winner's files with its trial, and with no other."""
+    if summary.winner is None:
+        return
+    own = trials[summary.winner.number]
+    for name, path in WINNERS.items():
+        for trial in trials.values():
+            if trial is not own:
+                shelf.take_away(trial, name)
+        file = place.folder / path
+        if file.is_file() and (name == "report.html" or _is_of(place.folder / "winner", own)):
+            content = file.read_bytes()
+            shelf.put(own, name, content, partial(bytes, content))
+
+
+def _is_of(winner: Path, trial: FrozenTrial) -> bool:
+    """Whether the exported files are of this trial."""
+    try:
+        card: dict[str, Any] = json.loads((winner / "card.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(card.get("trial") == trial.number)

@@ -1,0 +1,154 @@
+"""One trial in Markdown, as the dashboard shows it: what became of it, its network, its recipe, its curve.
+
+The dashboard marks refused and stopped trials alike as pruned, so the first words of the note tell which it was.
+Optuna's old list of constraints, all that the dashboard reads of them, would not: it is shown of completed trials
+only, and a sampler would count each excess twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from models.cost import compute_cost
+from models.spec import ArchSpec
+from search.config import RecipeConfig, SearchConfig
+from search.dashboard_markdown import fitted
+from search.data import definition
+from search.describe import LEGEND, architecture_line, markdown_table, percent
+from search.network_figures import Part, parts
+from search.report_parts import count, recipe_facts
+from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord
+from space import assemble
+
+# A longer curve shows every so manieth epoch, and the last.
+MAX_EPOCHS_SHOWN = 15
+BAR_WIDTH = 20
+RECIPE = ("optimizer", "lr", "weight decay", "schedule", "batch size", "label smoothing", "augmentation")
+
+
+def trial_note(record: TrialRecord, config: SearchConfig, remark: str = "") -> str:
+    """The note of a trial that has ended. Its first words tell the outcome.
+
+    remark: what is to be known of this trial in particular.
+    """
+    arch = network(record, config)
+    blocks = [
+        _outcome(record, config),
+        *([remark] if remark else []),
+        *_fact_blocks(record, config),
+        *(_network_blocks(arch) if arch else []),
+        *_curve_blocks(record.curve),
+        *(["**Recipe**", _recipe_table(record.recipe)] if record.recipe else []),
+        *([f"In the network's line, {LEGEND}."] if arch else []),
+    ]
+    return fitted("\n\n".join(blocks), break_lines=True)
+
+
+def network(record: TrialRecord, config: SearchConfig) -> ArchSpec | None:
+    """The trial's network, also that of one that was refused; None of one that ended before it had all its values."""
+    if record.arch or not record.params:
+        return record.arch
+    known = definition(config.data.dataset)
+    try:
+        return assemble(record.params, known.input_shape, known.n_classes).arch
+    except KeyError:
+        return None
+
+
+def _outcome(record: TrialRecord, config: SearchConfig) -> str:
+    reason = _sentence(record.reason)
+    n_epochs = len(record.curve)
+    if record.outcome == FINISHED:
+        trained = f", trained for {n_epochs} epochs" if n_epochs else ""
+        return f"**Finished: {percent(record.value)}**{trained}, {count(record.n_params)} parameters."
+    if record.outcome == REFUSED:
+        return f"**Refused: {_limit(record, config)}.** {reason} It was counted, neither built nor trained."
+    if record.outcome == STOPPED:
+        after = f" after epoch {n_epochs} of {config.epochs}" if n_epochs else ""
+        return f"**Stopped early{after}.** {reason}"
+    if record.outcome == DIVERGED:
+        return f"**Diverged.** {reason}"
+    if record.outcome == REPEATED:
+        earlier = f"[trial {record.repeats}](?numbers={record.repeats})"
+        fate = f"has its value, {percent(record.value)}," if record.value is not None else "shares its fate"
+        return f"**Repeats {earlier}.** The same network and recipe, so it {fate} without training."
+    return "**Interrupted.** It ended before it had a result."
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def _limit(record: TrialRecord, config: SearchConfig) -> str:
+    """Which limit it is over, in two words."""
+    if record.n_params is None or record.n_params > config.max_params:
+        return "over budget"
+    return "over a limit"
+
+
+def _network_blocks(arch: ArchSpec) -> list[str]:
+    cost = compute_cost(arch)
+    shown = parts(arch)
+    largest = max(part.n_params for part in shown)
+    rows = [_part_row(part, largest) for part in shown]
+    totals = ("**in total**", "", f"**{cost.receptive_field}**", f"**{cost.n_params:,}**", "")
+    table = markdown_table(("layer", "output", "RF", "parameters", ""), [*rows, totals], "<>>><")
+    return [f"**Network** `{architecture_line(arch)}`", table]
+
+
+def _part_row(part: Part, largest: int) -> tuple[str, ...]:
+    shape = f"{part.channels} × {part.side} × {part.side}"
+    if not part.n_params:
+        return part.kind, shape, str(part.rf), "", ""
+    return (
+        part.kind,
+        shape,
+        str(part.rf),
+        f"{part.n_params:,}",
+        f"`{'█' * max(1, round(BAR_WIDTH * part.n_params / largest))}`",
+    )
+
+
+def _curve_blocks(curve: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not curve:
+        return []
+    step = -(-len(curve) // MAX_EPOCHS_SHOWN)
+    shown = [epoch for i, epoch in enumerate(curve, start=1) if i == len(curve) or i % step == 0]
+    rows = [
+        ("accuracy, %", *(f"{100 * epoch['accuracy']:.2f}" for epoch in shown)),
+        ("on training images, %", *(f"{100 * epoch['train_accuracy']:.2f}" for epoch in shown)),
+    ]
+    table = markdown_table(("epoch", *(str(epoch["epoch"]) for epoch in shown)), rows, "<" + ">" * len(shown))
+    return ["**Curve**", table]
+
+
+def _fact_blocks(record: TrialRecord, config: SearchConfig) -> list[str]:
+    facts: dict[str, str] = {}
+    if record.n_params is not None:
+        facts["parameters"] = f"{record.n_params:,}, {_against(record.n_params, config.max_params)}"
+    facts |= {"MACs": count(record.macs)} if record.macs is not None else {}
+    if record.peak_activation_bytes is not None:
+        facts["peak of activations"] = f"{record.peak_activation_bytes:,} bytes"
+    facts |= {"hand-designed": record.baseline} if record.baseline else {}
+    facts |= {"starting point": record.start} if record.start else {}
+    facts |= {"adopted from": record.origin} if record.origin else {}
+    facts |= {"seed": str(record.seed)} if record.seed is not None and record.recipe else {}
+    facts |= {"training": f"{record.seconds:.0f} s"} if record.seconds is not None else {}
+    return [_table(facts)] if facts else []
+
+
+def _against(n_params: int, budget: int) -> str:
+    what = "over" if n_params > budget else "below"
+    return f"{abs(budget - n_params):,} {what} the budget of {budget:,}"
+
+
+def _recipe_table(recipe: RecipeConfig) -> str:
+    """What the search varies, and the schedule's kind; the rest is in the trial's attribute `recipe`."""
+    facts = recipe_facts(recipe) | {"schedule": recipe.schedule.kind}
+    return _table({name: facts[name] for name in RECIPE})
+
+
+def _table(facts: Mapping[str, str]) -> str:
+    """Side by side, as a page is wider than high."""
+    return markdown_table(list(facts), [list(facts.values())], "<" * len(facts))

@@ -1,0 +1,82 @@
+"""The notes of a study's trials in the dashboard: written once, while the study runs or afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
+
+from search.config import SearchConfig
+from search.trial_note import trial_note
+from search.trials import TrialRecord
+
+# The study's attribute with a digest of every note written here, by the trial's number.
+WRITTEN = "search:notes"
+
+
+@dataclass(frozen=True)
+class _Noted:
+    """What optuna-dashboard's save_note and get_note use of a live trial: they know no finished ones."""
+
+    storage: BaseStorage
+    study: optuna.Study
+    _trial_id: int
+
+
+class TrialNotes:
+    """Writes the note of every trial that has ended. Called again and again, it looks only at what has ended since.
+
+    A note that its reader has changed in the dashboard is left as it is.
+    """
+
+    def __init__(self, config: SearchConfig) -> None:
+        self._config = config
+        self._done: set[int] = set()
+        self._has_failed = False
+
+    def __call__(self, study: optuna.Study) -> None:
+        """Write what is missing. Never raises: a study of hours does not end for a note; the first failure is told."""
+        try:
+            ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+            self.write(study, [trial for trial in ended if trial.number not in self._done])
+        except Exception as error:
+            if not self._has_failed:
+                print(f"\nsearch.py: the dashboard's notes could not be written: {error!r:.200}", file=sys.stderr)
+            self._has_failed = True
+
+    def write(
+        self, study: optuna.Study, ended: Iterable[FrozenTrial], remarks: Mapping[int, str] | None = None
+    ) -> None:
+        """Write the notes of these trials where they are missing or say something else. remarks: by number."""
+        notes = [
+            (trial, trial_note(TrialRecord.from_trial(trial), self._config, (remarks or {}).get(trial.number, "")))
+            for trial in ended
+        ]
+        if notes:
+            _save(study, notes)
+            self._done |= {trial.number for trial, _ in notes}
+
+
+def _save(study: optuna.Study, notes: Sequence[tuple[FrozenTrial, str]]) -> None:
+    from optuna_dashboard import get_note, save_note
+
+    storage = study._storage
+    written: dict[str, str] = storage.get_study_system_attrs(study._study_id).get(WRITTEN, {})
+    new = [(trial, text) for trial, text in notes if written.get(str(trial.number)) != _digest(text)]
+    for trial, text in new:
+        noted = _Noted(storage, study, trial._trial_id)
+        there = get_note(noted)
+        if not there or _digest(there) == written.get(str(trial.number)):
+            save_note(noted, text)
+        written[str(trial.number)] = _digest(text)
+    if new:
+        storage.set_study_system_attr(study._study_id, WRITTEN, written)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

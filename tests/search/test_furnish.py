@@ -1,0 +1,191 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from optuna_dashboard import get_note
+from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
+from optuna_dashboard.artifact._backend import list_trial_artifacts
+
+from models.build import build_model
+from search.cli import main
+from search.commands import report
+from search.config import DataConfig
+from search.data import load_dataset
+from search.furnish import furnish
+from search.place import Place
+from search.recorded import weights_path
+from search.study import load_study, open_storage
+from search.summary import summarise
+from search.trials import read_trials
+from tests.search.made_up_studies import made_up_study
+from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, confirmed
+
+DIGITS = replace(CONFIG, data=DataConfig("digits", "data"))
+WEIGHTS = 8
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A study on digits with the weights of trial WEIGHTS, and its folder."""
+    place = Place(tmp_path / "studies", "made-up")
+    settings = DIGITS.settings() | {"data_checksum": load_dataset(DIGITS.data).checksum}
+    made_up_study(EVERY_OUTCOME, place.out, settings=settings)
+    keep_weights(place, EVERY_OUTCOME[WEIGHTS])
+    return place
+
+
+def keep_weights(place, record):
+    path = weights_path(place.folder / "weights", record.number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(build_model(record.arch).state_dict(), path)
+
+
+def study_at(place):
+    return load_study(open_storage(place.url), str(place.name))
+
+
+def brought_up_to_date(place, config=DIGITS, **told):
+    study = study_at(place)
+    records = read_trials(study.trials)
+    furnish(study, config, place, summarise("made-up", config, records, **told), records)
+    return study_at(place)
+
+
+def files(study, number):
+    attrs = study._storage.get_study_system_attrs(study._study_id)
+    return {one["filename"] for one in list_trial_artifacts(attrs, {}, study.trials[number])}
+
+
+def export(place, number):
+    winner = place.folder / "winner"
+    winner.mkdir(parents=True, exist_ok=True)
+    (winner / "card.json").write_text(json.dumps({"trial": number}))
+    (winner / "model.py").write_text("# the model")
+    (winner / "weights.pt").write_bytes(b"weights")
+    (place.folder / "report.html").write_text("<html>")
+
+
+def everything(place):
+    study = study_at(place)
+    attrs = study._storage.get_study_system_attrs(study._study_id)
+    stored = {path.name: path.stat().st_mtime_ns for path in (place.out / "artifacts").iterdir()}
+    return attrs, stored
+
+
+def test_the_study_shows_its_report_and_its_figures(place, capsys):
+    study = brought_up_to_date(place)
+    assert "# Study made-up" in get_note(study)
+    shown = get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id))
+    assert set(shown) == {"accuracy-against-parameters", "best-so-far"}
+    assert all(json.loads(figure)["data"] for figure in shown.values())
+    assert capsys.readouterr().err == ""
+
+
+def test_trained_trials_have_files_and_those_with_weights_what_they_misread(place):
+    study = brought_up_to_date(place)
+    tables = {"curve.png", "layers.csv"}
+    pictures = {"confusion.png", "misread.png"}
+    expected = {0: tables, 1: set(), 2: tables, 3: tables, 4: set(), 5: set(), WEIGHTS: tables | pictures, 9: tables}
+    assert {number: files(study, number) for number in expected} == expected
+
+
+def test_only_the_best_and_the_hand_designed_are_worth_a_picture(place, monkeypatch):
+    for record in EVERY_OUTCOME[0], EVERY_OUTCOME[9]:
+        keep_weights(place, record)
+    monkeypatch.setattr("search.summary.N_TOP", 1)
+    study = brought_up_to_date(place)
+    assert {number for number in (0, WEIGHTS, 9) if "misread.png" in files(study, number)} == {0, WEIGHTS}
+
+
+def test_doing_it_again_changes_nothing(place):
+    export(place, WEIGHTS)
+    brought_up_to_date(place)
+    before = everything(place)
+    brought_up_to_date(place)
+    assert everything(place) == before
+
+
+def test_the_winner_has_the_files_of_the_study_and_hands_them_on(place):
+    export(place, WEIGHTS)
+    study = brought_up_to_date(place)
+    winners = {"model.py", "weights.pt", "report.html"}
+    assert files(study, WEIGHTS) >= winners
+    before = everything(place)[1]
+    export(place, 9)
+    study = brought_up_to_date(place, **confirmed(DIGITS))
+    assert files(study, 9) >= winners
+    assert not files(study, WEIGHTS) & winners
+    assert len(everything(place)[1]) == len(before)
+
+
+def test_an_export_of_another_trial_is_not_the_winners(place):
+    export(place, 0)
+    assert files(brought_up_to_date(place), WEIGHTS) & {"model.py", "weights.pt", "report.html"} == {"report.html"}
+
+
+@pytest.mark.parametrize("reason", ["absent", "other"])
+def test_without_its_own_data_there_are_no_pictures_and_no_download(place, monkeypatch, capsys, tmp_path, reason):
+    config = DIGITS
+    if reason == "absent":
+        config = replace(DIGITS, data=DataConfig("mnist", str(tmp_path / "nothing")))
+        monkeypatch.setattr("search.furnish.load_dataset", lambda _: pytest.fail("would be downloaded"))
+    else:
+        study_at(place).set_user_attr("settings", DIGITS.settings() | {"data_checksum": "of other data"})
+    study = brought_up_to_date(place, config)
+    assert files(study, WEIGHTS) == {"curve.png", "layers.csv"}
+    assert capsys.readouterr().err == ""
+
+
+def test_data_in_memory_is_not_read_again_and_none_is_read_for_nothing(place, monkeypatch):
+    data = load_dataset(DIGITS.data)
+    monkeypatch.setattr("search.furnish.load_dataset", lambda _: pytest.fail("read again"))
+    study = study_at(place)
+    records = read_trials(study.trials)
+    furnish(study, DIGITS, place, summarise("made-up", DIGITS, records), records, data)
+    assert "misread.png" in files(study, WEIGHTS)
+    brought_up_to_date(place)
+
+
+def test_a_failure_is_one_line_and_no_exception(place, capsys):
+    (place.out / "artifacts").write_text("a file where the folder should be")
+    brought_up_to_date(place)
+    err = capsys.readouterr().err
+    assert "the dashboard's notes and figures are not complete" in err
+    assert err.count("\n") == 1
+
+
+def test_a_study_without_trials(tmp_path, capsys):
+    place = Place(tmp_path, "empty")
+    made_up_study([], place.out, "empty")
+    assert "# Study" in get_note(brought_up_to_date(place))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_search_writes_notes_as_it_goes(tmp_path, monkeypatch):
+    written = {}
+
+    def look(study, *_, **__):
+        attrs = study._storage.get_study_system_attrs(study._study_id)
+        written.update({key: value for key, value in attrs.items() if key.startswith("dashboard:")})
+        return 0
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("search.run.conclude", look)
+    search = ["--budget", "8000", "--trials", "2", "--epochs", "1", "--dataset", "digits", "--confirm", "none"]
+    assert main([*search, "--jobs", "1"]) == 0
+    assert written["dashboard:1:note_str:0"].startswith("**Finished: ")
+    assert written["dashboard:2:note_str:0"].startswith("**Finished: ")
+
+
+def test_the_reference_study(tmp_path, capsys):
+    source = Path(__file__).resolve().parents[2] / "studies" / "reference"
+    shutil.copytree(source, tmp_path / "reference")
+    place = Place(tmp_path, "reference")
+    assert report(place, str(tmp_path / "no data")) == 0
+    assert capsys.readouterr().err == ""
+    study = study_at(place)
+    card = json.loads((source / "winner" / "card.json").read_text())
+    assert files(study, card["trial"]) >= {"curve.png", "layers.csv", "model.py", "weights.pt", "report.html"}
