@@ -8,15 +8,12 @@ from math import log10
 from typing import Any
 
 from search.describe import architecture_line, percent
+from search.study_figures import SPAN, WIDEST
 from search.summary import StudySummary
 from search.svg import BLUE, GREEN, GREY, ORANGE, PURPLE, error
 from search.trials import FINISHED, REFUSED, STOPPED, TrialRecord
 
 N_IMPORTANCES = 15
-# A network far beyond the budget would leave no room for those that fit.
-WIDEST = 1.3
-# How many times the highest error of the finished trials is still shown before one zooms out.
-SPAN = 3
 LINE_LENGTH = 60
 _STEPS = (1, 1.5, 2, 3, 4, 5, 7)
 

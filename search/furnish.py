@@ -28,6 +28,7 @@ from search.data import Dataset, is_at_hand, load_dataset
 from search.describe import percent
 from search.mistakes import Mistakes, mistakes_of_state
 from search.network_figures import draw_confusion, draw_misread
+from search.note_writer import NoteWriter
 from search.place import Place
 from search.recorded import weights_path
 from search.report_evidence import fresh_seeds
@@ -38,7 +39,6 @@ from search.study_figures import draw_curves
 from search.summary import StudySummary
 from search.svg import png
 from search.trial_note import network
-from search.trial_notes import TrialNotes
 from search.trials import FINISHED, TRAINED, TrialRecord
 
 ARTIFACTS = "artifacts"
@@ -80,7 +80,7 @@ def furnish(
     """
     try:
         ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-        TrialNotes(config).write(study, ended, _remarks(summary))
+        NoteWriter(config).write(study, ended, _remarks(summary))
         _show_study(study, summary, records)
         shelf = Shelf(study, place.out / ARTIFACTS)
         trials = {trial.number: trial for trial in ended}

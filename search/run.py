@@ -17,6 +17,7 @@ from search.commands import NOTICE, conclude, existing
 from search.config import ConfirmConfig, SearchConfig
 from search.data import Dataset, load_dataset, resolve_auto
 from search.feasibility import Feasibility, describe_limits, feasibility_report, survey
+from search.note_writer import NoteWriter
 from search.place import Place, make_folder, only_one
 from search.progress import Progress
 from search.retrain import Retrainer, confirm
@@ -31,7 +32,6 @@ from search.study import (
     requeue_lost,
 )
 from search.train import engine_for, training_device
-from search.trial_notes import TrialNotes
 from search.warm import warm_start
 from search.workers import Task, carry_out
 
@@ -172,7 +172,7 @@ def _search(
     objective: Objective, place: Place, study: optuna.Study, stop: StopRule, n_workers: int, timeout: float | None
 ) -> None:
     task = Task(place.url, str(place.name), objective, objective.config, stop, timeout)
-    notes = TrialNotes(objective.config)
+    notes = NoteWriter(objective.config)
     with Progress(study, stop.n_trials) as progress:
 
         def watch(study: optuna.Study) -> None:

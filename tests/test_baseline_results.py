@@ -1,4 +1,4 @@
-"""The hand-designed networks trained again, as they come with the repository: complete, and readable without training."""
+"""The hand-designed networks trained again, as they come with the repository: complete, readable without training."""
 
 import json
 import shutil

@@ -136,7 +136,13 @@ def test_a_study_ends_with_report_and_winner(finished):
     assert (done.returncode, done.stderr) == (0, "")
     study = folder / "studies" / "digits-8000"
     assert {path.name for path in study.iterdir()} >= {"config.json", "report.md", "trials.csv", "winner", "weights"}
-    assert {path.name for path in (study / "winner").iterdir()} == {"model.py", "weights.pt", "card.json", "README.md"}
+    assert {path.name for path in (study / "winner").iterdir()} == {
+        "model.py",
+        "weights.pt",
+        "card.json",
+        "README.md",
+        "misread.png",
+    }
     for text in (done.stdout, (study / "report.md").read_text()):
         assert all(name in text for name in BASELINES)
         assert "elected on test" in text

@@ -1,7 +1,7 @@
 import pytest
 from optuna_dashboard import get_note, save_note
 
-from search.trial_notes import TrialNotes, _Noted
+from search.note_writer import NoteWriter, _Noted
 from search.trials import STOPPED
 from tests.search.made_up_studies import as_trial, made_up_study
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, made_up
@@ -26,7 +26,7 @@ def versions(study):
 
 
 def test_every_trial_that_has_ended_gets_its_note_and_no_other(study):
-    TrialNotes(CONFIG)(study)
+    NoteWriter(CONFIG)(study)
     written = notes(study)
     assert [bool(note) for note in written] == [True] * 6 + [False] * 2 + [True] * 2
     assert written[1].startswith("**Refused")
@@ -34,7 +34,7 @@ def test_every_trial_that_has_ended_gets_its_note_and_no_other(study):
 
 
 def test_it_looks_only_at_what_has_ended_since(study, monkeypatch):
-    watch = TrialNotes(CONFIG)
+    watch = NoteWriter(CONFIG)
     watch(study)
     looked_at = []
     original = watch.write
@@ -48,11 +48,11 @@ def test_it_looks_only_at_what_has_ended_since(study, monkeypatch):
 
 
 def test_another_look_writes_nothing_again_and_a_remark_only_its_own(study):
-    TrialNotes(CONFIG)(study)
+    NoteWriter(CONFIG)(study)
     before = versions(study)
-    TrialNotes(CONFIG)(study)
+    NoteWriter(CONFIG)(study)
     assert versions(study) == before
-    TrialNotes(CONFIG).write(study, study.trials, {9: "**A remark.**"})
+    NoteWriter(CONFIG).write(study, study.trials, {9: "**A remark.**"})
     changed = {key for key, version in versions(study).items() if version != before.get(key)}
     assert "**A remark.**" in notes(study)[9]
     assert changed >= {f"dashboard:{noted(study, 9)._trial_id}:note_ver"}
@@ -62,21 +62,21 @@ def test_another_look_writes_nothing_again_and_a_remark_only_its_own(study):
 @pytest.mark.parametrize("already", [True, False])
 def test_what_its_reader_wrote_is_left(study, already):
     if already:
-        TrialNotes(CONFIG)(study)
+        NoteWriter(CONFIG)(study)
     save_note(noted(study, 9), "my own words")
-    TrialNotes(CONFIG).write(study, [study.trials[9]], {9: "**A remark.**"})
-    TrialNotes(CONFIG).write(study, [study.trials[9]])
+    NoteWriter(CONFIG).write(study, [study.trials[9]], {9: "**A remark.**"})
+    NoteWriter(CONFIG).write(study, [study.trials[9]])
     assert notes(study)[9] == "my own words"
 
 
 def test_an_error_is_told_once_and_what_failed_is_tried_again(study, monkeypatch, capsys):
-    watch = TrialNotes(CONFIG)
+    watch = NoteWriter(CONFIG)
 
     def refuse(*_):
         raise OSError("database is locked")
 
     with monkeypatch.context() as broken:
-        broken.setattr("search.trial_notes._save", refuse)
+        broken.setattr("search.note_writer._save", refuse)
         watch(study)
         watch(study)
     assert capsys.readouterr().err.count("database is locked") == 1

@@ -28,7 +28,7 @@ class _Noted:
     _trial_id: int
 
 
-class TrialNotes:
+class NoteWriter:
     """Writes the note of every trial that has ended. Called again and again, it looks only at what has ended since.
 
     A note that its reader has changed in the dashboard is left as it is.
