@@ -7,11 +7,11 @@ from pathlib import Path
 
 import optuna
 from optuna.trial import TrialState
-from torch import Tensor
 
 from models.cost import Cost, compute_cost
 from search.config import SearchConfig
 from search.data import definition
+from search.mistakes import mistakes_of
 from search.recorded import RecordedTraining, note
 from search.train import EpochMetrics, TrainResult
 from search.trials import FINISHED, REFUSED, REPEATED, STOPPED
@@ -79,8 +79,12 @@ class Objective:
             peak_activation_bytes=cost.peak_activation_bytes,
         )
         result = self._train(trial, candidate)
-        self.training.keep_weights(trial.number, self._scored_state(result))
-        note(trial, outcome=FINISHED, seconds=result.seconds)
+        is_best = self.config.score == "best"
+        self.training.keep_weights(trial.number, result.best_state if is_best else result.last_state)
+        data = self.training.data(self.config.data)
+        answers = result.best_answers if is_best else result.last_answers
+        mistakes = mistakes_of(answers, data.scored.labels, data.n_classes)
+        note(trial, outcome=FINISHED, seconds=result.seconds, mistakes=mistakes.to_dict())
         return score(result.curve, self.config.score)
 
     def _refuse_over_limit(self, trial: optuna.Trial, cost: Cost) -> None:
@@ -115,9 +119,6 @@ class Objective:
         seed = trial.user_attrs.get("seed", self.config.seed)
         keep_best = self.config.score == "best"
         return self.training.train(trial, candidate.arch, candidate.recipe, data, seed, on_epoch, keep_best=keep_best)
-
-    def _scored_state(self, result: TrainResult) -> dict[str, Tensor]:
-        return result.best_state if self.config.score == "best" else result.last_state
 
 
 def _take_over(trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> float:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
-import torch
 from optuna.trial import FrozenTrial
 from tqdm import tqdm
 
@@ -24,13 +21,12 @@ from models.spec import ArchSpec
 from search.config import SearchConfig
 from search.dashboard_figures import figures
 from search.dashboard_markdown import fitted
-from search.data import Dataset, is_at_hand, load_dataset
+from search.data import Dataset, definition, is_at_hand, load_dataset
 from search.describe import percent
-from search.mistakes import Mistakes, mistakes_of_state
+from search.mistakes import Mistakes
 from search.network_figures import draw_confusion, draw_misread
 from search.note_writer import NoteWriter
 from search.place import Place
-from search.recorded import weights_path
 from search.report_evidence import fresh_seeds
 from search.report_markdown import markdown_report
 from search.shelf import Shelf
@@ -39,7 +35,7 @@ from search.study_figures import draw_curves
 from search.summary import StudySummary
 from search.svg import png
 from search.trial_note import network
-from search.trials import FINISHED, TRAINED, TrialRecord
+from search.trials import TRAINED, TrialRecord
 
 ARTIFACTS = "artifacts"
 # Drawn otherwise, the pictures of older studies are made again.
@@ -89,7 +85,8 @@ def furnish(
             _put_tables(shelf, trials[record.number], record, config)
         _put_winner(shelf, trials, summary, place)
         # Last, as it takes longest.
-        _put_pictures(shelf, trials, _pictured(summary, trained), place, _Images(study, config, data))
+        classes = definition(config.data.dataset).classes
+        _put_pictures(shelf, trials, _mistakes(summary, trained), classes, _Images(study, config, data))
     except Exception as error:
         print(f"search.py: the dashboard's notes and figures are not complete: {error!r:.300}", file=sys.stderr)
 
@@ -145,48 +142,26 @@ def _layer_csv(arch: ArchSpec) -> bytes:
     return text.getvalue().encode()
 
 
-def _pictured(summary: StudySummary, trained: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The trials that are worth the seconds which it takes to see what one gets wrong."""
-    best = {record.number for record in (*summary.top, summary.winner) if record}
-    return [record for record in trained if record.number in best or record.baseline]
-
-
 def _put_pictures(
-    shelf: Shelf, trials: dict[int, FrozenTrial], records: Sequence[TrialRecord], place: Place, images: _Images
+    shelf: Shelf, trials: dict[int, FrozenTrial], found: dict[int, Mistakes], classes: Sequence[str], images: _Images
 ) -> None:
-    """What finished trials get wrong, of those whose weights are here."""
-    due = []
-    for record in records:
-        weights = weights_path(place.folder / "weights", record.number)
-        if record.outcome == FINISHED and record.arch and weights.is_file():
-            source = DRAWN_AS + hashlib.sha256(weights.read_bytes()).digest()
-            if any(shelf.needs(trials[record.number], name, source) for name in (CONFUSION, MISREAD)):
-                due.append((record, record.arch, weights, source))
-    data = images.get() if due else None
-    if data is None:
-        return
-    with _one_thread():
-        # Silent where there is no terminal.
-        for record, arch, weights, source in tqdm(due, "pictures", leave=False, ncols=80, disable=None):
-            mistakes = mistakes_of_state(arch, torch.load(weights, map_location="cpu", weights_only=True), data)
-            trial = trials[record.number]
-            shelf.put(trial, CONFUSION, source, partial(_confusion_png, mistakes, data))
+    """What finished trials get wrong; the images themselves where the data is at hand."""
+    # Silent where there is no terminal.
+    for number, mistakes in tqdm(found.items(), "pictures", leave=False, ncols=80, disable=None):
+        trial, source = trials[number], DRAWN_AS + mistakes.key().encode()
+        shelf.put(trial, CONFUSION, source, partial(_confusion_png, mistakes, classes))
+        if shelf.needs(trial, MISREAD, source) and (data := images.get()):
             shelf.put(trial, MISREAD, source, partial(_misread_png, mistakes, data))
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Beside other searches several threads that wait for one another take four times as long as one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _mistakes(summary: StudySummary, trained: Sequence[TrialRecord]) -> dict[int, Mistakes]:
+    """Of the finished trials by number, as far as they are known; of the winner those of the network handed on."""
+    found = {record.number: Mistakes.from_dict(record.mistakes) for record in trained if record.mistakes}
+    return found | ({summary.winner.number: summary.mistakes} if summary.winner and summary.mistakes else {})
 
 
-def _confusion_png(mistakes: Mistakes, data: Dataset) -> bytes:
-    return png((6, 5.4), lambda axes: draw_confusion(axes, mistakes, data.classes))
+def _confusion_png(mistakes: Mistakes, classes: Sequence[str]) -> bytes:
+    return png((6, 5.4), lambda axes: draw_confusion(axes, mistakes, classes))
 
 
 def _misread_png(mistakes: Mistakes, data: Dataset) -> bytes:

@@ -6,22 +6,18 @@ is. What a training is of lies in its trial's user attribute "repeat".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-from torch import Tensor
 
-from models.build import build_model
 from models.cost import compute_cost
 from models.record import Record
 from models.spec import ArchSpec
 from search.config import DataConfig, RecipeConfig
-from search.data import Dataset
 from search.recorded import RecordedTraining, note
-from search.train import predict, training_device
 from search.trials import FINISHED, REFUSED
 
 REPEAT = "repeat"
@@ -94,16 +90,9 @@ class Retraining:
         data = self.training.data(replace(self.data, select_on=repeat.select_on))
         result = self.training.train(trial, repeat.arch, repeat.recipe, data, repeat.seed, every_epoch=self.every_epoch)
         self.training.keep_weights(trial.number, result.last_state)
-        note(trial, outcome=FINISHED, seconds=result.seconds, misread=_misread(repeat.arch, result.last_state, data))
+        misread = [int(index) for index in (result.last_answers != data.scored.labels).nonzero()]
+        note(trial, outcome=FINISHED, seconds=result.seconds, misread=misread)
         return result.curve[-1].accuracy
-
-
-def _misread(arch: ArchSpec, state: Mapping[str, Tensor], data: Dataset) -> list[int]:
-    """The indices of the scored images that the network gets wrong."""
-    model = build_model(arch).to(training_device())
-    model.load_state_dict(state)
-    answers = predict(model, data.scored, data).argmax(1).cpu()
-    return [int(index) for index in (answers != data.scored.labels).nonzero()]
 
 
 @dataclass(frozen=True)

@@ -55,12 +55,15 @@ class EpochMetrics(Record):
 class TrainResult:
     """A finished training: its scored epochs, and the weights after the last and the best one (the earliest of equals).
 
-    best_state is empty unless it was to be kept. engine: what it ran on, "native" or "torch".
+    best_state is empty unless it was to be kept. answers: of these weights, (N,) classes of the scored images. engine:
+    what it ran on, "native" or "torch".
     """
 
     curve: tuple[EpochMetrics, ...]
     last_state: dict[str, Tensor]
     best_state: dict[str, Tensor]
+    last_answers: Tensor = field(compare=False, repr=False)
+    best_answers: Tensor = field(compare=False, repr=False)
     seconds: float = field(compare=False)
     engine: str = "torch"
 
@@ -103,7 +106,7 @@ def predict(model: nn.Module, split: Split, data: Dataset) -> Tensor:
 
 def evaluate(model: nn.Module, split: Split, data: Dataset) -> float:
     """Accuracy in [0, 1] on a split."""
-    return _accuracy(predict(model, split, data), split)
+    return _accuracy(_answers(predict(model, split, data)), split)
 
 
 def _logits(network: Network, split: Split, data: Dataset, device: torch.device) -> Tensor:
@@ -111,8 +114,12 @@ def _logits(network: Network, split: Split, data: Dataset, device: torch.device)
     return torch.cat([network(normalise(images.to(device).float().div(255), data)) for images in batches])
 
 
-def _accuracy(logits: Tensor, split: Split) -> float:
-    return (logits.argmax(1).cpu() == split.labels).sum().item() / len(split)
+def _answers(logits: Tensor) -> Tensor:
+    return logits.argmax(1).cpu()
+
+
+def _accuracy(answers: Tensor, split: Split) -> float:
+    return (answers == split.labels).sum().item() / len(split)
 
 
 def training_device() -> torch.device:
@@ -157,6 +164,7 @@ def train(
     trainer = _Trainer(model, data, recipe, seed, engine)
     curve: list[EpochMetrics] = []
     best_state: dict[str, Tensor] = {}
+    answers = best_answers = torch.empty(0, dtype=torch.int64)
     for epoch in range(1, recipe.epochs + 1):
         epoch_started = time.perf_counter()
         lr = trainer.lr
@@ -165,15 +173,17 @@ def train(
             raise TrainingDivergedError(f"the training loss became {train_loss} in epoch {epoch}")
         if not every_epoch and epoch < recipe.epochs:
             continue
-        accuracy = trainer.accuracy(exact=keep_best or epoch == recipe.epochs)
+        answers = trainer.answers(exact=keep_best or epoch == recipe.epochs)
+        accuracy = _accuracy(answers, data.scored)
         if keep_best and accuracy > max((earlier.accuracy for earlier in curve), default=-1.0):
-            best_state = _copy_state(trainer.scored)
+            best_state, best_answers = _copy_state(trainer.scored), answers
         seconds = time.perf_counter() - epoch_started
         curve.append(EpochMetrics(epoch, train_loss, train_accuracy, accuracy, lr, seconds))
         if on_epoch:
             on_epoch(epoch, curve[-1])
     last_state = _copy_state(trainer.scored)
-    return TrainResult(tuple(curve), last_state, best_state, time.perf_counter() - started, trainer.engine)
+    seconds = time.perf_counter() - started
+    return TrainResult(tuple(curve), last_state, best_state, answers, best_answers, seconds, trainer.engine)
 
 
 class _Trainer:
@@ -253,16 +263,16 @@ class _Trainer:
             self.average.update()
         return loss.detach() * len(labels), (logits.detach().argmax(1) == labels).sum()
 
-    def accuracy(self, *, exact: bool) -> float:
-        """Accuracy in [0, 1] on the scored split, of the weights that count: the averaged ones if there are any."""
+    def answers(self, *, exact: bool) -> Tensor:
+        """(N,) classes of the scored images, by the weights that count: the averaged ones if there are any."""
         if not self.average:
             self.scored.load_state_dict(self.model.state_dict())
         if exact or self.engine == "torch":
-            return evaluate(self.scored, self.data.scored, self.data)
+            return _answers(predict(self.scored, self.data.scored, self.data))
         self.scored.eval()
         with torch.inference_mode():
             logits = _logits(self._scored_network, self.data.scored, self.data, self.device)
-        return _accuracy(logits, self.data.scored)
+        return _answers(logits)
 
 
 def _batches(n_images: int, batch_size: int) -> Iterator[slice]:

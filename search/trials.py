@@ -36,6 +36,7 @@ class TrialRecord:
     curve      one dict an epoch, the fields of search.train.EpochMetrics
     start      name of the space's own starting point, where the trial is one
     origin     "study/number" of the trial that this one was adopted from
+    mistakes   what it gets wrong, the fields of search.mistakes.Mistakes; trials of older versions have none
     baseline   id of the hand-designed network, where the trial is one
     repeats    number of the trial whose value this one took over
     index      place in the study's sequence of proposals: as `number`, but a trial run again keeps its first index
@@ -61,6 +62,7 @@ class TrialRecord:
     baseline: str | None = None
     start: str | None = None
     origin: str | None = None
+    mistakes: dict[str, Any] | None = None
     repeats: int | None = None
 
     @classmethod

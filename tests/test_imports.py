@@ -155,12 +155,9 @@ ALLOWED = {
     "search.repeats": {
         "models.record",
         "models.spec",
-        "models.build",
         "models.cost",
         "search.config",
-        "search.data",
         "search.recorded",
-        "search.train",
         "search.trials",
     },
     "search.confirm": {
@@ -182,7 +179,13 @@ ALLOWED = {
     },
     "search.shelf": set(),
     "search.dashboard_markdown": set(),
-    "search.dashboard_figures": {"search.describe", "search.summary", "search.svg", "search.trials"},
+    "search.dashboard_figures": {
+        "search.describe",
+        "search.study_figures",
+        "search.summary",
+        "search.svg",
+        "search.trials",
+    },
     "search.svg": set(),
     "search.mistakes": {
         "models.record",

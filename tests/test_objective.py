@@ -2,6 +2,7 @@ import math
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -15,6 +16,7 @@ from objective import Objective, refusal, score
 from search import recorded
 from search.config import DataConfig, SearchConfig
 from search.data import DATASETS, load_dataset
+from search.mistakes import Mistakes, mistakes_of_state
 from search.recorded import weights_path
 from search.samplers import make_sampler
 from search.study import derived_seed, make_pruner
@@ -34,6 +36,11 @@ def curve(*accuracies: float) -> tuple[EpochMetrics, ...]:
     return tuple(EpochMetrics(i, 0.1, 0.9, accuracy, 0.1, 1.0) for i, accuracy in enumerate(accuracies, start=1))
 
 
+# Four images of which the last is a 3.
+DATA = SimpleNamespace(scored=SimpleNamespace(labels=torch.tensor([0, 1, 2, 3])), n_classes=10)
+ANSWERS = torch.tensor([0, 1, 2, 2])
+
+
 @pytest.fixture
 def fake_train(monkeypatch):
     """Stands in for the training: reports the accuracies that the test asks for, trial by trial, and counts them."""
@@ -47,10 +54,10 @@ def fake_train(monkeypatch):
             if math.isnan(one.accuracy):
                 raise TrainingDivergedError(f"the training loss became nan in epoch {one.epoch}")
             on_epoch(one.epoch, one)
-        return TrainResult(metrics, model.state_dict(), model.state_dict(), 1.0)
+        return TrainResult(metrics, model.state_dict(), model.state_dict(), ANSWERS, ANSWERS, 1.0)
 
     monkeypatch.setattr(recorded, "train", train)
-    monkeypatch.setattr(recorded, "load_dataset", lambda _config: None)
+    monkeypatch.setattr(recorded, "load_dataset", lambda _config: DATA)
     return asked, calls
 
 
@@ -210,19 +217,23 @@ def test_the_kept_weights_score_exactly_what_the_trial_scored(tmp_path: Path, ru
     model.load_state_dict(torch.load(weights_path(tmp_path, 0), weights_only=True))
     data = load_dataset(config.data)
     assert evaluate(model, data.scored, data) == record.value
+    assert mistakes_of_state(record.arch, model.state_dict(), data) == Mistakes.from_dict(record.mistakes)
     assert record.value > 0.5
     assert [file.name for file in tmp_path.iterdir()] == ["trial-00000.pt"]
 
 
 @pytest.mark.usefixtures("fake_train")
 @pytest.mark.parametrize(("rule", "kept"), [("last", 1.0), ("last3", 1.0), ("best", 2.0)])
-def test_the_score_rule_decides_which_weights_are_kept(monkeypatch, tmp_path, rule, kept):
+def test_the_score_rule_decides_which_weights_and_answers_are_kept(monkeypatch, tmp_path, rule, kept):
     states = {"last_state": {"w": torch.tensor(1.0)}, "best_state": {"w": torch.tensor(2.0)}}
-    result = TrainResult(curve(0.6, 0.9, 0.8), **states, seconds=1.0)
+    answers = {"last_answers": torch.tensor([0, 1, 1, 1]), "best_answers": torch.tensor([0, 1, 2, 1])}
+    result = TrainResult(curve(0.6, 0.9, 0.8), **states, **answers, seconds=1.0)
     monkeypatch.setattr(recorded, "train", lambda *_args, **_kwargs: result)
     searched = study()
     searched.optimize(Objective(replace(CONFIG, max_params=100_000, score=rule), tmp_path), n_trials=1)
     assert torch.load(weights_path(tmp_path, 0), weights_only=True)["w"] == kept
+    found = Mistakes.from_dict(TrialRecord.from_trial(searched.trials[0]).mistakes)
+    assert found.n_wrong == {1.0: 2, 2.0: 1}[kept]  # of the same weights
 
 
 @pytest.mark.parametrize("dataset", DATASETS)

@@ -48,7 +48,7 @@ def fake_train(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             on_epoch(epoch, metrics(epoch))
         if given["diverges_after"] < recipe.epochs:
             raise TrainingDivergedError("the training loss became nan")
-        return TrainResult(tuple(map(metrics, (1, 2, 3))), model.state_dict(), {}, 3.0)
+        return TrainResult(tuple(map(metrics, (1, 2, 3))), model.state_dict(), {}, torch.empty(0), torch.empty(0), 3.0)
 
     monkeypatch.setattr(recorded, "train", train)
     return given

@@ -139,13 +139,18 @@ def test_pytorch_scores_the_epochs_whose_weights_are_kept(
 ) -> None:
     scored: list[float] = []
 
-    def counted(*arguments: Any) -> float:
-        scored.append(evaluate(*arguments))
-        return scored[-1]
+    def counted(model: torch.nn.Module, split: Split, of: Dataset) -> Tensor:
+        logits = predict(model, split, of)
+        scored.append((logits.argmax(1) == split.labels).sum().item() / len(split))
+        return logits
 
-    monkeypatch.setattr("search.train.evaluate", counted)
-    curve = train(network(), data, RECIPE, engine="native", keep_best=keep_best).curve
-    assert scored == [metrics.accuracy for metrics in curve[-n_exact:]]
+    monkeypatch.setattr("search.train.predict", counted)
+    result = train(network(), data, RECIPE, engine="native", keep_best=keep_best)
+    assert scored == [metrics.accuracy for metrics in result.curve[-n_exact:]]
+    labels = data.scored.labels
+    assert (result.last_answers == labels).sum().item() / len(labels) == scored[-1]
+    if keep_best:
+        assert (result.best_answers == labels).sum().item() / len(labels) == max(scored)
 
 
 def test_label_smoothing_raises_the_floor_of_the_loss(data: Dataset) -> None:
