@@ -21,7 +21,7 @@ from models.spec import ArchSpec
 from search.config import SearchConfig
 from search.dashboard_figures import figures
 from search.dashboard_markdown import fitted
-from search.data import Dataset, definition, is_at_hand, load_dataset
+from search.data import Dataset, Split, definition, is_at_hand, load_dataset
 from search.describe import percent
 from search.mistakes import Mistakes
 from search.network_figures import draw_confusion, draw_misread
@@ -85,8 +85,7 @@ def furnish(
             _put_tables(shelf, trials[record.number], record, config)
         _put_winner(shelf, trials, summary, place)
         # Last, as it takes longest.
-        classes = definition(config.data.dataset).classes
-        _put_pictures(shelf, trials, _mistakes(summary, trained), classes, _Images(study, config, data))
+        _put_pictures(shelf, trials, summary, trained, _Images(study, config, data))
     except Exception as error:
         print(f"search.py: the dashboard's notes and figures are not complete: {error!r:.300}", file=sys.stderr)
 
@@ -143,31 +142,32 @@ def _layer_csv(arch: ArchSpec) -> bytes:
 
 
 def _put_pictures(
-    shelf: Shelf, trials: dict[int, FrozenTrial], found: dict[int, Mistakes], classes: Sequence[str], images: _Images
+    shelf: Shelf, trials: dict[int, FrozenTrial], summary: StudySummary, trained: Sequence[TrialRecord], images: _Images
 ) -> None:
-    """What finished trials get wrong; the images themselves where the data is at hand."""
+    """What finished trials get wrong, as far as it is known; the images themselves where the data is at hand."""
+    found = {record.number: Mistakes.from_dict(record.mistakes) for record in trained if record.mistakes}
+    # Of the winner: what the network that is handed on gets wrong, which if confirmed was scored on test.
+    handed_on = summary.winner.number if summary.winner and summary.mistakes else None
+    if handed_on is not None and summary.mistakes:
+        found[handed_on] = summary.mistakes
+    classes = definition(summary.config.data.dataset).classes
     # Silent where there is no terminal.
     for number, mistakes in tqdm(found.items(), "pictures", leave=False, ncols=80, disable=None):
         trial, source = trials[number], DRAWN_AS + mistakes.key().encode()
         shelf.put(trial, CONFUSION, source, partial(_confusion_png, mistakes, classes))
         if shelf.needs(trial, MISREAD, source) and (data := images.get()):
-            shelf.put(trial, MISREAD, source, partial(_misread_png, mistakes, data))
-
-
-def _mistakes(summary: StudySummary, trained: Sequence[TrialRecord]) -> dict[int, Mistakes]:
-    """Of the finished trials by number, as far as they are known; of the winner those of the network handed on."""
-    found = {record.number: Mistakes.from_dict(record.mistakes) for record in trained if record.mistakes}
-    return found | ({summary.winner.number: summary.mistakes} if summary.winner and summary.mistakes else {})
+            split = data.test if number == handed_on and summary.confirmation else data.scored
+            shelf.put(trial, MISREAD, source, partial(_misread_png, mistakes, split, classes))
 
 
 def _confusion_png(mistakes: Mistakes, classes: Sequence[str]) -> bytes:
     return png((6, 5.4), lambda axes: draw_confusion(axes, mistakes, classes))
 
 
-def _misread_png(mistakes: Mistakes, data: Dataset) -> bytes:
+def _misread_png(mistakes: Mistakes, split: Split, classes: Sequence[str]) -> bytes:
     n_rows = max(1, -(-min(len(mistakes.misread), 40) // 10))
     size = (8, 0.3 + 1.1 * n_rows)
-    return png(size, lambda axes: draw_misread(axes, mistakes, data.scored.images, data.classes))
+    return png(size, lambda axes: draw_misread(axes, mistakes, split.images, classes))
 
 
 def _put_winner(shelf: Shelf, trials: dict[int, FrozenTrial], summary: StudySummary, place: Place) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from optuna_dashboard import get_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from optuna_dashboard.artifact._backend import list_trial_artifacts
@@ -22,6 +23,7 @@ from tests.search.made_up_studies import made_up_study
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, confirmed
 
 DIGITS = replace(CONFIG, data=DataConfig("digits", "data"))
+VAL = replace(DIGITS, data=DataConfig("digits", "data", select_on="val"))
 # The trial of which it is known what it gets wrong: older versions did not note it.
 KNOWN = 8
 MISTAKES = Mistakes(tuple((30,) * 10 for _ in range(10)), (Misread(5, 1, 7), Misread(9, 4, 9)))
@@ -95,6 +97,17 @@ def test_of_the_winner_it_is_the_network_handed_on_that_is_pictured(place):
     after = everything(place)[1]
     assert len(before) == len(after)
     assert len(before.keys() - after.keys()) == 2  # both pictures were made again
+
+
+@pytest.mark.parametrize(("number", "told", "split"), [(KNOWN, {}, "val"), (9, confirmed(VAL), "test")])
+def test_the_images_are_of_the_split_that_was_scored(place, monkeypatch, number, told, split):
+    drawn = []
+    monkeypatch.setattr("search.furnish._misread_png", lambda _, images, __: drawn.append(images.images) or b"png")
+    card = {"trial": number, "accuracy": {"file_on_test": 0.9}, "mistakes": MISTAKES.to_dict()}
+    brought_up_to_date(place, VAL, winner_card=card, **told)
+    expected = getattr(load_dataset(VAL.data), split).images
+    assert any(torch.equal(images, expected) for images in drawn)
+    assert len(drawn) == len({KNOWN, number})
 
 
 def test_doing_it_again_changes_nothing(place):

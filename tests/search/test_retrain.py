@@ -375,7 +375,7 @@ def test_searched_on_held_out_images_the_confirmed_winner_is_trained_on_all(
 ) -> None:
     search = ("--budget", 8000, "--trials", 2, *DIGITS, "--select-on", "val", "--confirm", "2:1", "--out", tmp_path)
     assert run(*search) == 0
-    assert "mean of 1 fresh seeds" in " ".join(capsys.readouterr().out.split())
+    assert "mean of 1 fresh seed " in " ".join(capsys.readouterr().out.split())
     results, plan = repeats_of(Place(tmp_path, STUDY))
     assert isinstance(plan, ConfirmPlan)
     assert [(result.repeat.purpose, result.repeat.select_on) for result in results] == [
