@@ -115,6 +115,9 @@ def test_figures_of_what_there_is() -> None:
     everything = page(replace(SUMMARIES["measured"], importances={"sgd.lr": 0.7, "head.kind": 0.3})).titles()
     for start in ("The winner", "Where the", "Accuracy against", "Value of", "Accuracy after", "Which dimensions"):
         assert sum(title.startswith(start) for title in everything) == 1
+    n_best = len(SUMMARIES["measured"].top)
+    assert 1 < n_best <= 5
+    assert f"Accuracy after every epoch of the {n_best} best trials" in everything
     assert page(SUMMARIES["nothing yet"]).titles() == []
 
 
