@@ -147,16 +147,15 @@ def _put_pictures(
     """What finished trials get wrong, as far as it is known; the images themselves where the data is at hand."""
     found = {record.number: Mistakes.from_dict(record.mistakes) for record in trained if record.mistakes}
     # Of the winner: what the network that is handed on gets wrong, which if confirmed was scored on test.
-    handed_on = summary.winner.number if summary.winner and summary.mistakes else None
-    if handed_on is not None and summary.mistakes:
-        found[handed_on] = summary.mistakes
+    if summary.winner and summary.mistakes:
+        found[summary.winner.number] = summary.mistakes
     classes = definition(summary.config.data.dataset).classes
     # Silent where there is no terminal.
     for number, mistakes in tqdm(found.items(), "pictures", leave=False, ncols=80, disable=None):
         trial, source = trials[number], DRAWN_AS + mistakes.key().encode()
         shelf.put(trial, CONFUSION, source, partial(_confusion_png, mistakes, classes))
         if shelf.needs(trial, MISREAD, source) and (data := images.get()):
-            split = data.test if number == handed_on and summary.confirmation else data.scored
+            split = data.test if mistakes is summary.mistakes and summary.confirmation else data.scored
             shelf.put(trial, MISREAD, source, partial(_misread_png, mistakes, split, classes))
 
 

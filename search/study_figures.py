@@ -36,10 +36,11 @@ def draw_accuracy(axes: Axes, summary: StudySummary, records: Sequence[TrialReco
         if one.value is not None:
             axes.plot([one.n_params] * 2, [error(one.stated_accuracy), error(one.value)], color=BLUE, linewidth=0.7)
     look: Any = {"s": 34, "marker": "^", "edgecolor": BLUE}
-    ours = [one for one in baselines if one.value is not None]
-    for label, shown, face in (("in this study", ours, BLUE), ("as stated", stated, "none")):
-        errors = [error(one.value if face == BLUE else one.stated_accuracy) for one in shown]
-        axes.scatter([one.n_params for one in shown], errors, label=f"hand-designed, {label}", facecolor=face, **look)
+    ours = [(one.n_params, error(one.value)) for one in baselines if one.value is not None]
+    theirs = [(one.n_params, error(one.stated_accuracy)) for one in stated]
+    for label, points, face in (("in this study", ours, BLUE), ("as stated", theirs, "none")):
+        at = [x for x, _ in points], [y for _, y in points]
+        axes.scatter(*at, label=f"hand-designed, {label}", facecolor=face, **look)
     axes.axvline(limit, color=PURPLE, linestyle="--", linewidth=1, label=f"budget of {limit:,}")
     _draw_winner(axes, summary)
     accuracy_scale(axes)
