@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-from search.config import ENGINES, PRUNERS, SAMPLERS, SCORES, SELECT_ON, ConfirmConfig
+from search.config import ENGINES, FORMATS, PRUNERS, SAMPLERS, SCORES, SELECT_ON, ConfirmConfig
 
 DEFAULT_OUT = "studies"
 # Nobody but the users of this machine reaches it.
@@ -68,9 +68,21 @@ def make_parser() -> argparse.ArgumentParser:
     describe.add_argument("--json", action="store_true", help="for programs")
 
     report = commands.add_parser("report", help="a study's report again, from disk")
-    export = commands.add_parser("export", help="a study's winner, or another finished trial, as a stand-alone file")
-    export.add_argument("--trial", type=int, metavar="N", help="a finished trial instead of the winner")
+    export = commands.add_parser("export", help="a trained network as files that stand alone")
+    which = export.add_mutually_exclusive_group()
+    which.add_argument("--trial", type=int, metavar="N", help="a finished trial instead of the winner")
+    which.add_argument("--budget", type=_positive, metavar="N", help="the best with at most N parameters")
+    which.add_argument("--network", metavar="ID", help="a hand-designed network that the study trained")
     export.add_argument("--out", metavar="DIR", help="folder to write (default: winner/ or trial-N/ beside the report)")
+    export.add_argument(
+        "--format",
+        type=_formats,
+        action="extend",
+        default=[],
+        metavar="F,F,...",
+        help=f"beside model.py and weights.pt: {', '.join(FORMATS[1:])}, or all",
+    )
+    export.add_argument("--force", action="store_true", help="replace an earlier export in that folder")
     export.add_argument("--data-dir", metavar="DIR", help="where data sets lie (default: $DATA_DIR, else data)")
     confirm = commands.add_parser("confirm", help="the best trials of a study again, on fresh seeds")
     _add_confirm_option(confirm)
@@ -166,6 +178,14 @@ def _jobs(text: str) -> int:
 
 def _budgets(text: str) -> tuple[int, ...]:
     return tuple(sorted({_positive(part) for part in text.split(",")}))
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    names = tuple(FORMATS) if text == "all" else tuple(text.split(","))
+    for name in names:
+        if name not in FORMATS:
+            raise argparse.ArgumentTypeError(f"must be {', '.join(FORMATS)} or all; got {name!r}")
+    return names
 
 
 def _confirming(text: str) -> ConfirmConfig | None:

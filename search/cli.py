@@ -141,9 +141,11 @@ def _report(args: Namespace) -> int:
 
 def _export(args: Namespace) -> int:
     from search import commands
+    from search.export_command import Wanted
 
     target = Path(args.out) if args.out else None
-    return commands.export(_place(args.study, args.storage), _data_dir(args.data_dir), args.trial, target)
+    wanted = Wanted(args.trial, args.budget, args.network, args.format, args.force, target)
+    return commands.export(_place(args.study, args.storage), _data_dir(args.data_dir), wanted)
 
 
 def _space(args: Namespace) -> int:

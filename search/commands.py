@@ -6,7 +6,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 
@@ -15,20 +14,21 @@ from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.spec import ArchSpec
 from search import retrain
-from search.config import ConfirmConfig, FailureError, InputError, SearchConfig
+from search.config import ConfirmConfig, DataConfig, FailureError, InputError, SearchConfig
 from search.data import Dataset, load_dataset
 from search.describe import describe_baseline, describe_json, layer_table
-from search.export import ModelSource, export_model, source_from_confirmation, source_from_trial
+from search.export_command import Wanted, export_baseline, export_wanted, exported_line, winner_source, write_export
 from search.feasibility import describe_limits, feasibility_report, survey
+from search.formats import possible
 from search.furnish import furnish
 from search.importance import importances
 from search.place import Place, make_folder, only_one
-from search.recorded import weights_path
+from search.repeats import read_results
 from search.report import StudySummary, summarise, terminal_report, write_report
 from search.retrain import Retrainer, repeats_of
 from search.study import SETTINGS, load_study, open_storage
 from search.summary import card_facts
-from search.trials import TrialRecord, finished_trial, read_trials
+from search.trials import TrialRecord, read_trials
 
 NOTICE = "notice"
 
@@ -47,7 +47,8 @@ def conclude(
     # The weights of an adopted trial lie with the study that it was trained in.
     if with_export and summary.winner and (summary.confirmation or summary.winner.origin is None):
         try:
-            card = _export_winner(summary, place, winner)[1]
+            source = winner_source(summary, place)
+            card = write_export(source, config.data, place, winner, _earlier_formats(winner), force=True)
             summary = replace(summary, **card_facts(card))
         except (InputError, FailureError) as error:
             failure = error  # the report of hours of work does not depend on it
@@ -63,6 +64,12 @@ def conclude(
     if failure:
         raise failure
     return 0
+
+
+def _earlier_formats(winner: Path) -> list[str]:
+    """Those of the winner's present export that can still be written, so that a new winner comes in the same."""
+    card = winner / "card.json"
+    return possible(json.loads(card.read_text()).get("formats", ())) if card.is_file() else []
 
 
 def summary_of(study: optuna.Study, config: SearchConfig, place: Place, records: Sequence[TrialRecord]) -> StudySummary:
@@ -81,43 +88,36 @@ def summary_of(study: optuna.Study, config: SearchConfig, place: Place, records:
     )
 
 
-def _export_winner(summary: StudySummary, place: Place, target: Path) -> tuple[ModelSource, dict[str, Any]]:
-    """Export the confirmed network, or, where nothing was confirmed, the best trial's; it and its card."""
-    config, found = summary.config, summary.confirmation
-    if found:
-        weights = weights_path(place.folder / "repeats", found.network.number)
-        source = source_from_confirmation(found, config, summary.name, weights)
-    elif summary.winner:
-        weights = weights_path(place.folder / "weights", summary.winner.number)
-        source = source_from_trial(summary.winner, config, summary.name, weights)
-    else:
-        raise InputError("this study has no finished trial yet")
-    return source, export_model(source, load_dataset(replace(config.data, select_on=source.scored_on)), target)
-
-
 def report(place: Place, data_dir: str = "data") -> int:
     """The report of a study, again, from what is on disk."""
     study = existing(place)
     return conclude(study, config_of(study, data_dir), place, with_export=False)
 
 
-def export(place: Place, data_dir: str, number: int | None, target: Path | None) -> int:
-    """Write the winner, or finished trial `number`, as a stand-alone model."""
+def export(place: Place, data_dir: str, wanted: Wanted) -> int:
+    """Write a network of a study as a folder that stands alone."""
+    if wanted.budget is not None and not is_there(place):
+        place = replace(place, name=f"{place.name}-{wanted.budget}")  # as a frontier names its studies
     study = existing(place)
-    config = config_of(study, data_dir)
-    records = read_trials(study.get_trials(deepcopy=False))
-    if number is None:
-        target = target or place.folder / "winner"
-        source, _ = _export_winner(summary_of(study, config, place, records), place, target)
+    if kind_of(place) == "baselines":
+        results = read_results(study.get_trials(deepcopy=False))
+        data = DataConfig(study.user_attrs[SETTINGS]["dataset"], data_dir)
+        source, target = export_baseline(wanted, results, data, place)
     else:
-        record = finished_trial(records, number)
-        target = target or place.folder / f"trial-{number}"
-        weights = weights_path(place.folder / "weights", record.number)
-        source = source_from_trial(record, config, str(place.name), weights)
-        export_model(source, load_dataset(config.data), target)
-    n_params = compute_cost(source.arch).n_params
-    print(f"trial {source.trial}, {n_params:,} parameters, {source.result}: {target}")
+        config = config_of(study, data_dir)
+        records = read_trials(study.get_trials(deepcopy=False))
+        source, target = export_wanted(wanted, summary_of(study, config, place, records), records, place)
+    print(exported_line(source, target))
     return 0
+
+
+def is_there(place: Place) -> bool:
+    """Whether there is a study at `place`."""
+    try:
+        existing(place)
+    except InputError:
+        return False
+    return True
 
 
 def confirm(place: Place, data_dir: str, confirming: ConfirmConfig, engine: str, n_workers: int) -> int:

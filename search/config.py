@@ -16,6 +16,7 @@ SELECT_ON = ("test", "val")
 SAMPLERS = ("tpe", "random", "evolve")
 ENGINES = ("auto", "native", "torch")
 PRUNERS = ("median", "none")
+FORMATS = ("torch", "safetensors", "pt2", "onnx", "onnx-int8")
 
 
 class InputError(Exception):

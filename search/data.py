@@ -46,6 +46,7 @@ class Dataset:
     mean, std   per channel, of `train.images` scaled to [0, 1]
     checksum    SHA-256 of all images and labels, whatever is held out
     held_out    how the validation images were chosen, STRATIFIED or WRITER_DISJOINT; empty where there are none
+    test_files  as in Definition, as is terms
     """
 
     name: str
@@ -57,6 +58,8 @@ class Dataset:
     std: tuple[float, ...]
     checksum: str
     held_out: str = ""
+    test_files: tuple[str, ...] = ()
+    terms: str = ""
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -83,6 +86,8 @@ class Definition:
     writers    takes the data directory and the training labels, (N,), and returns who wrote each training image, int64
                (N,), or None where that is not known
     is_at      takes the data directory and returns whether the data is there, so that nothing would be downloaded
+    test_files files below the data directory with the test images and labels; none where they are not IDX files
+    terms      where the images come from and on what terms, for those who publish a network trained on them
     """
 
     input_shape: tuple[int, int, int]
@@ -90,6 +95,8 @@ class Definition:
     load: Callable[[Path], tuple[Split, Split]]
     writers: Callable[[Path, Tensor], Tensor | None] = lambda _root, _labels: None
     is_at: Callable[[Path], bool] = lambda _root: True
+    test_files: tuple[str, ...] = ()
+    terms: str = ""
 
     @property
     def n_classes(self) -> int:
@@ -142,7 +149,8 @@ def load_dataset(config: DataConfig) -> Dataset:
         held_out = STRATIFIED if writers is None else WRITER_DISJOINT
         train, val = _hold_out(train, VAL_PARTS, writers)
     mean, std = _channel_statistics(train.images)
-    return Dataset(config.dataset, known.classes, train, val, test, mean, std, checksum, held_out)
+    facts = (known.test_files, known.terms)
+    return Dataset(config.dataset, known.classes, train, val, test, mean, std, checksum, held_out, *facts)
 
 
 def _hold_out(split: Split, n_parts: int, writers: Tensor | None = None) -> tuple[Split, Split]:
@@ -213,7 +221,25 @@ _MNIST = IdxFiles(
 )
 _DIGITS = tuple("0123456789")
 
+# As the packages that hand them out state it: keras.io/api/datasets/mnist, archive.ics.uci.edu/dataset/80.
+_MNIST_TERMS = (
+    "MNIST by Yann LeCun, Corinna Cortes and Christopher J. C. Burges (http://yann.lecun.com/exdb/mnist), derived from "
+    "NIST's special databases 1 and 3; made available under CC BY-SA 3.0."
+)
+_DIGITS_TERMS = (
+    "The test set of Optical Recognition of Handwritten Digits by E. Alpaydin and C. Kaynak, UCI Machine Learning "
+    "Repository, CC BY 4.0, as scikit-learn embeds it."
+)
+
 DATASETS: Mapping[str, Definition] = {
-    "mnist": Definition((1, 28, 28), _DIGITS, partial(_load_idx, _MNIST), read_writers, _MNIST.is_at),
-    "digits": Definition((1, 28, 28), _DIGITS, _load_digits),
+    "mnist": Definition(
+        (1, 28, 28),
+        _DIGITS,
+        partial(_load_idx, _MNIST),
+        read_writers,
+        _MNIST.is_at,
+        test_files=_MNIST.paths[2:],
+        terms=_MNIST_TERMS,
+    ),
+    "digits": Definition((1, 28, 28), _DIGITS, _load_digits, terms=_DIGITS_TERMS),
 }

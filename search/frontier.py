@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.commands import config_of, existing, summary_of
+from search.commands import config_of, existing, is_there, summary_of
 from search.config import InputError, SearchConfig
 from search.data import resolve_auto
 from search.describe import architecture_line, markdown_table, percent, text_table
@@ -60,7 +60,7 @@ def search_frontier(config: SearchConfig, frontier: Frontier, out: Path, storage
     places = frontier.places(out, storage)
     status = 0
     for budget in sorted(places, reverse=True):
-        others = [place for other, place in places.items() if other != budget and _is_there(place)]
+        others = [place for other, place in places.items() if other != budget and is_there(place)]
         warm = (*frontier.sources, *others)
         status = max(status, run(replace(config, max_params=budget), places[budget], replace(job, warm=warm)))
     write_frontier(frontier, out, storage)
@@ -70,7 +70,7 @@ def search_frontier(config: SearchConfig, frontier: Frontier, out: Path, storage
 def write_frontier(frontier: Frontier, out: Path, storage: str | None) -> None:
     """Write frontier.md, .csv and .svg of the studies that are there, and print the table."""
     places = [*frontier.sources, *frontier.places(out, storage).values()]
-    summaries = [_summary(place) for place in places if _is_there(place)]
+    summaries = [_summary(place) for place in places if is_there(place)]
     found = sorted((summary for summary in summaries if summary.winner), key=lambda summary: summary.config.max_params)
     if not found:
         raise InputError(f"there is no study of the frontier {frontier.prefix!r} with a result yet")
@@ -87,17 +87,6 @@ def write_frontier(frontier: Frontier, out: Path, storage: str | None) -> None:
 def _summary(place: Place) -> StudySummary:
     study = existing(place)
     return summary_of(study, config_of(study), place, read_trials(study.get_trials(deepcopy=False)))
-
-
-def _is_there(place: Place) -> bool:
-    path = place.sqlite_path
-    if path is not None and not path.is_file():
-        return False
-    try:
-        existing(place)
-    except InputError:
-        return False
-    return True
 
 
 def _row(summary: StudySummary) -> tuple[str, ...]:

@@ -59,6 +59,11 @@ class IdxFiles:
         except OSError as error:
             raise InputError(f"cannot read {error.filename or raw}: {error.strerror}; {self._elsewhere}") from error
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Of the files, below the data directory."""
+        return tuple(f"{self.name}/raw/{name}" for name in self.files)
+
     def is_at(self, root: Path) -> bool:
         """Whether every file is there, right or wrong; nothing is downloaded."""
         return all((root / self.name / "raw" / name).is_file() for name in self.files)

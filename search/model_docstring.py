@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import textwrap
 
+from models.baselines import BASELINES
 from models.blocks import LayerCost
 from models.cost import Cost, compute_cost
 from search.data import Dataset
 from search.trained_model import SPLIT_NAMES, ModelSource
 
-# Of the exported file.
-LINE_LENGTH = 100
+# Text is read more easily in shorter lines than code.
+TEXT_WIDTH = 100
 
 
 def model_docstring(source: ModelSource, data: Dataset) -> str:
     """The literal, quotes included, that heads the file."""
     cost = compute_cost(source.arch)
     sections = {
-        "Target": f"At most {source.max_params:,} parameters; training on {data.name} for at most {source.epochs} "
-        f"epoch{'s' if source.epochs > 1 else ''}; the search maximised accuracy on {SPLIT_NAMES[source.select_on]}.",
+        "Target": _target(source, data),
         "Result": " ".join(
             filter(None, (f"{cost.n_params:,} parameters; {source.result}.", source.evidence, source.selection_note))
         ),
@@ -31,11 +31,22 @@ def model_docstring(source: ModelSource, data: Dataset) -> str:
     return '"""' + text.replace("\\", "\\\\").replace('"', '\\"') + '\n"""'
 
 
+def _target(source: ModelSource, data: Dataset) -> str:
+    epochs = f"{source.epochs} epoch{'s' if source.epochs > 1 else ''}"
+    if source.network:
+        baseline = BASELINES[source.network]
+        return f"{baseline.title} ({baseline.id}), designed by hand; trained on {data.name} for {epochs}."
+    return (
+        f"At most {source.max_params:,} parameters; training on {data.name} for at most {epochs}; "
+        f"the search maximised accuracy on {SPLIT_NAMES[source.select_on]}."
+    )
+
+
 def _wrapped(text: str) -> str:
     indent = "    "
     return textwrap.fill(
         text,
-        LINE_LENGTH,
+        TEXT_WIDTH,
         initial_indent=indent,
         subsequent_indent=indent,
         break_long_words=False,

@@ -17,8 +17,13 @@ from models.blocks import Residual
 from models.build import build_model
 from models.spec import ArchSpec
 from search.data import Dataset
-from search.model_docstring import LINE_LENGTH, model_docstring
+from search.framing import framing_of
+from search.model_docstring import model_docstring
+from search.model_runtime import EXPORTED, MOST_PIXELS
 from search.trained_model import ModelSource
+
+# Of the exported file.
+LINE_LENGTH = 120
 
 # Layers whose arguments can be read off attributes of the same names.
 _LAYERS = (
@@ -52,61 +57,45 @@ def model_source(source: ModelSource, data: Dataset) -> str:
     kinds = {type(module) for module in model.modules()}
     header = "\n\n".join([model_docstring(source, data), _IMPORTS, _constants(data)])
     copies = [inspect.getsource(kind).strip() for kind in _COPIED if kind in kinds]
-    return "\n\n\n".join([header, *copies, _net(model, source.arch), _FUNCTIONS])
+    functions = [inspect.getsource(function).strip() for function in EXPORTED]
+    return "\n\n\n".join([header, *copies, _net(model, source.arch), *functions, _LAST])
 
 
 _IMPORTS = """\
+import argparse
+import gzip
+import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn"""
 
-_FUNCTIONS = '''\
-def preprocess(images: Tensor) -> Tensor:
-    """Turn uint8 images (N, C, H, W) into what the network was trained on: normalised float32."""
-    if images.dtype != torch.uint8 or images.shape[1:] != INPUT_SHAPE:
-        found = f"{images.dtype} of shape {tuple(images.shape)}"
-        raise ValueError(f"images must be torch.uint8 of shape (N, *{INPUT_SHAPE}), got {found}")
-    mean = torch.tensor(MEAN, device=images.device).view(-1, 1, 1)
-    std = torch.tensor(STD, device=images.device).view(-1, 1, 1)
-    return (images.float().div(255) - mean) / std
-
-
-def load(path: str | Path = WEIGHTS) -> Net:
-    """Return the trained network on the CPU, in evaluation mode."""
-    net = Net()
-    net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    return net.eval()
-
-
-@torch.inference_mode()
-def accuracy(net: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 1000) -> float:
-    """Share of right answers on uint8 images (N, C, H, W) with labels (N,), in [0, 1]."""
-    n_correct = 0
-    for batch, answers in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        n_correct += (net(preprocess(batch)).argmax(1) == answers).sum().item()
-    return n_correct / len(labels)
-
-
-def main() -> None:
-    """Say what this file is good for."""
-    n_params = sum(parameter.numel() for parameter in Net().parameters())
-    print(f"{n_params:,} parameters, {len(CLASSES)} classes")
-    print("import model; logits = model.load()(model.preprocess(images))  # uint8 (N, C, H, W)")
-
-
+_LAST = """\
 if __name__ == "__main__":
-    main()
-'''
+    sys.exit(main())
+"""
 
 
 def _constants(data: Dataset) -> str:
+    framing = framing_of(data.train.images)
     lines = [
+        f"DATASET = {_literal(data.name)}",
         _tuple_constant("CLASSES", data.classes),
         f"INPUT_SHAPE = {data.input_shape}  # channels, height, width",
         "# Per channel, of the training images scaled to [0, 1].",
         _tuple_constant("MEAN", data.mean),
         _tuple_constant("STD", data.std),
+        "# How they are framed: grey level around the object (None: no plain background), its longer side in pixels,",
+        "# and where it is centred (row, column), by its mass or by the middle of its box.",
+        f"BACKGROUND = {framing.background}",
+        f"EXTENT = {framing.extent}",
+        f"CENTRE = {framing.centre}",
+        f"BY_MASS = {framing.by_mass}",
+        "# Larger pictures are scaled down before they are looked at.",
+        f"MOST_PIXELS = {MOST_PIXELS}",
+        "# Test images and labels below a folder that is laid out as torchvision does.",
+        _tuple_constant("TEST_FILES", data.test_files),
         'WEIGHTS = Path(__file__).with_name("weights.pt")',
     ]
     return "\n".join(lines)

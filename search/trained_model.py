@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from models.build import build_model
+from models.cost import compute_cost
 from models.record import check_choice
 from models.spec import ArchSpec
 from search.config import SCORES, SELECT_ON, InputError, RecipeConfig, SearchConfig
 from search.confirm import Confirmation
+from search.repeats import RepeatResult
 from search.report_evidence import fresh_seeds, interval
 from search.trials import FINISHED, TrialRecord
 
@@ -34,6 +36,8 @@ class ModelSource:
     max_params    with `epochs` the limits of the search
     precision     of the training: float32
     confirmation  what training on fresh seeds showed, where there was any
+    network       id of a hand-designed network that was trained outside any search
+    n_trainings   then: of how many that differ by their seed, this being the one with the median accuracy
 
     Raises RecordError for an unknown score, scored_on or select_on.
     """
@@ -53,6 +57,8 @@ class ModelSource:
     epochs: int
     precision: str | None = None
     confirmation: Confirmation | None = None
+    network: str = ""
+    n_trainings: int = 0
 
     def __post_init__(self) -> None:
         check_choice("score", self.score, SCORES)
@@ -83,6 +89,9 @@ class ModelSource:
     @property
     def selection_note(self) -> str:
         """How far the accuracy may be trusted."""
+        if self.network:
+            median = f"of {self.n_trainings} trainings that differ by their seed the one with the median accuracy"
+            return f"Designed by hand, not searched; {median if self.n_trainings > 1 else 'the only training'}."
         if self.select_on == "test":
             return "Selected on test: the search chose by these same images, so expect a little less on new ones."
         if self.scored_on == "val":
@@ -155,6 +164,29 @@ def source_from_confirmation(found: Confirmation, config: SearchConfig, study: s
         epochs=config.epochs,
         precision=network.precision,
         confirmation=found,
+    )
+
+
+def source_from_repeat(result: RepeatResult, n_trainings: int, study: str, weights: Path) -> ModelSource:
+    """A training of a hand-designed network, one of `n_trainings` that differ by their seed. Raises InputError."""
+    repeat = result.repeat
+    return ModelSource(
+        study=study,
+        trial=None,
+        arch=repeat.arch,
+        recipe=repeat.recipe,
+        state=_read_weights(weights, repeat.arch),
+        seed=repeat.seed,
+        score="last",
+        scored_on=repeat.select_on,
+        select_on=repeat.select_on,
+        accuracy=result.value,
+        curve=result.curve,
+        max_params=compute_cost(repeat.arch).n_params,
+        epochs=repeat.recipe.epochs,
+        precision=result.precision,
+        network=repeat.network,
+        n_trainings=n_trainings,
     )
 
 

@@ -194,6 +194,19 @@ ALLOWED = {
         "search.data",
         "search.train",
     },
+    # Part of every exported file: it knows nothing of this project.
+    "search.model_runtime": set(),
+    "search.framing": set(),
+    "search.onnx_format": set(),
+    "search.export_folder": {"search.config"},
+    "search.latency": {"search.config", "search.place", "search.provenance"},
+    "search.formats": {
+        "search.config",
+        "search.data",
+        "search.latency",
+        "search.onnx_format",
+        "search.trained_model",
+    },
     "search.network_figures": {"models.blocks", "models.cost", "models.spec", "search.mistakes", "search.svg"},
     "search.study_figures": {"search.summary", "search.svg", "search.trials"},
     "search.frontier_plot": {"search.summary", "search.svg"},
@@ -256,10 +269,13 @@ USERS = {
         "search.network_figures",
         "search.report_html",
     },
-    "jinja2": {"search.report_html"},
-    "PIL": {"search.mistakes"},
-    # The command line only names it as the type of what was parsed.
-    "argparse": {"search.arguments"},
+    "jinja2": {"search.report_html", "search.model_card"},
+    "PIL": {"search.mistakes", "search.model_runtime"},
+    "onnx": {"search.onnx_format"},
+    "onnxruntime": {"search.onnx_format"},
+    "safetensors": {"search.formats", "search.model_runtime"},
+    # The runtime is copied into exported files, which have a command line of their own.
+    "argparse": {"search.arguments", "search.model_runtime"},
 }
 
 

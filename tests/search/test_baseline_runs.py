@@ -99,3 +99,22 @@ def test_what_cannot_be_trained_is_said_in_one_line(
     error_line = capsys.readouterr().err
     assert (status, error_line.count("\n")) == (2, 1)
     assert message in error_line
+
+
+def test_a_trained_one_is_exported(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(trained)
+    assert main(["export", "baselines", "--network", NAME, "--out", str(tmp_path / "it")]) == 0
+    card = json.loads((tmp_path / "it" / "card.json").read_text())
+    assert card["accuracy"]["recorded"] == max(values(trained).values())
+    assert card["arch"] == json.loads(json.dumps(card["arch"])) != {}
+    assert "designed by hand" in (tmp_path / "it" / "model.py").read_text()
+    for arguments, message in (
+        (["--network", "s000_net"], "name one that was trained with --network (s004_net3), got 's000_net'"),
+        ([], "name one that was trained with --network (s004_net3), got None"),
+    ):
+        capsys.readouterr()
+        assert main(["export", "baselines", *arguments]) == 2
+        err = capsys.readouterr().err
+        assert (message in err, err.count("\n")) == (True, 1)

@@ -21,6 +21,7 @@ from search.config import DataConfig, InputError, RecipeConfig
 from search.confirm import Confirmation, Contender
 from search.data import Dataset, load_dataset
 from search.export import ExportMismatchError, ModelSource, export_model
+from search.latency import Latencies
 from search.repeats import REPORT, Repeat, RepeatResult
 from search.statistics import estimate
 from search.train import TrainResult, evaluate, train
@@ -103,6 +104,10 @@ def run_isolated(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def python_examples(readme: Path) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", readme.read_text(), flags=re.DOTALL)
+
+
 @pytest.mark.parametrize("score", ["last", "best", "last3"])
 def test_written_files_repeat_the_training(score: str, trained: TrainResult, data: Dataset, tmp_path: Path) -> None:
     source = source_of(trained, score)
@@ -152,6 +157,8 @@ def test_card(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
     assert card["accuracy"]["last_epoch_scored"] == last["accuracy"]
     assert card["data"] == {
         "name": "digits",
+        "terms": data.terms,
+        "framing": {"background": 0, "extent": 20, "by_mass": False, "centre": [14, 14]},
         "checksum": data.checksum,
         "mean": list(data.mean),
         "std": list(data.std),
@@ -229,11 +236,11 @@ def test_every_text_says_selected_on_test(name: str, source: ModelSource, data: 
 
 def test_files_run_without_this_project(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
     export_model(source, data, tmp_path / "winner")
-    assert run_isolated(tmp_path / "winner", "model.py").startswith(f"{compute_cost(SPEC).n_params:,} parameters, 10 ")
+    assert "Tells 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 apart." in run_isolated(tmp_path / "winner", "model.py")
     (tmp_path / "elsewhere").mkdir()
     for name in ("model.py", "weights.pt"):
         shutil.copy(tmp_path / "winner" / name, tmp_path / "elsewhere")
-    example = (tmp_path / "winner" / "README.md").read_text().split("```")[1].removeprefix("python")
+    example = python_examples(tmp_path / "winner" / "README.md")[0]
     torch.save((data.test.images, data.test.labels), tmp_path / "digits.pt")
     code = (
         f"{example}\nimages, labels = torch.load('../digits.pt')\n"
@@ -252,7 +259,10 @@ def test_earlier_export_is_replaced(
     usual_mode = (tmp_path / "winner").stat().st_mode
     export_model(source, data, tmp_path / "winner")
     (tmp_path / "winner" / "left over").touch()
-    card = export_model(replace(source, trial=None), data, tmp_path / "winner")
+    with pytest.raises(InputError, match="winner exists; replace it with --force, or name another folder with --out"):
+        export_model(replace(source, trial=None), data, tmp_path / "winner")
+    assert (tmp_path / "winner" / "left over").exists()
+    card = export_model(replace(source, trial=None), data, tmp_path / "winner", force=True)
     assert card["trial"] is None
     assert set(contents(tmp_path / "winner")) == FILES
     assert [path.name for path in tmp_path.iterdir()] == ["winner"]
@@ -301,7 +311,7 @@ def test_failed_export_leaves_everything_as_it_was(
         export_model(source, data, tmp_path / "winner")
     before = contents(tmp_path)
     with pytest.raises(error):
-        export_model(replace(fail(source, monkeypatch), trial=13), data, tmp_path / "winner")
+        export_model(replace(fail(source, monkeypatch), trial=13), data, tmp_path / "winner", force=True)
     assert contents(tmp_path) == before
 
 
@@ -328,7 +338,7 @@ def test_what_is_not_an_export_is_not_replaced(name: str, source: ModelSource, d
     path.parent.mkdir(exist_ok=True)
     path.write_text("weeks of work")
     with pytest.raises(InputError, match="exists and is not an exported model"):
-        export_model(source, data, tmp_path / Path(name).parts[0])
+        export_model(source, data, tmp_path / Path(name).parts[0], force=True)
     assert path.read_text() == "weeks of work"
 
 
@@ -347,3 +357,67 @@ def test_data_of_another_network_or_split_is_refused(source: ModelSource, data: 
     other = replace(SPEC, n_classes=4)
     with pytest.raises(InputError, match=r"\(1, 28, 28\) and tells 4 classes apart, but digits has .* and 10"):
         export_model(replace(source, arch=other), data, tmp_path / "winner")
+
+
+def test_what_it_gets_wrong_is_on_the_card(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+    card = export_model(source, data, tmp_path / "winner")
+    confusion = torch.tensor(card["mistakes"]["confusion"])
+    right = confusion.diag()
+    assert sum(right.tolist()) / len(data.test) == card["accuracy"]["file_on_test"]
+    assert list(card["class_accuracies"].values()) == pytest.approx((right / confusion.sum(1)).tolist())
+    first = card["confusions"][0]
+    wrong = confusion - torch.diag(right)
+    assert (first["n"], int(wrong[int(first["shown"]), int(first["taken_for"])])) == (int(wrong.max()),) * 2
+    readme = (tmp_path / "winner" / "README.md").read_text()
+    assert f"| 3 | {card['class_accuracies']['3']:.2%} |" in readme
+    assert f"{first['shown']} for {first['taken_for']} ({first['n']})" in readme
+    assert data.terms in readme
+
+
+def test_a_class_without_images_is_no_number(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+    kept = data.test.labels != 3
+    fewer = replace(data, test=data.test.take(kept.nonzero().flatten()))
+    model = build_model(SPEC)
+    model.load_state_dict(source.state)
+    accuracy = evaluate(model, fewer.test, fewer)
+    curve = (*source.curve[:-1], {**source.curve[-1], "accuracy": accuracy})
+    card = export_model(replace(source, accuracy=accuracy, curve=curve), fewer, tmp_path / "winner")
+    assert card["class_accuracies"]["3"] is None
+    assert "| 3 | no image |" in (tmp_path / "winner" / "README.md").read_text()
+
+
+def test_training_is_repeated_from_the_card(data: Dataset, tmp_path: Path) -> None:
+    """By the readme's own words, from this project's folder."""
+    source = replace(source_of(train_network(data)), confirmation=None)
+    card = export_model(source, data, tmp_path / "winner")
+    example = python_examples(tmp_path / "winner" / "README.md")[-1]
+    root = Path(__file__).parents[2]
+    command = [
+        sys.executable,
+        "-c",
+        f"import sys; sys.path.insert(0, '')\n{example}",
+        tmp_path / "winner" / "card.json",
+    ]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert (done.stderr, done.stdout) == ("", f"{card['accuracy']['recorded']!r}\n")
+
+
+def test_exported_twice_the_texts_are_the_same(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+    latencies = Latencies(tmp_path / "latencies.json")
+    for name in ("first", "second"):
+        export_model(source, data, tmp_path / name, latencies=latencies)
+    assert contents(tmp_path / "first") == contents(tmp_path / "second")
+
+
+def test_a_hand_designed_network_is_not_said_to_be_searched(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+    own = replace(source, trial=None, network="s004_net3", n_trainings=3, confirmation=None)
+    export_model(own, data, tmp_path / "it")
+    for name in ("README.md", "model.py", "card.json"):
+        text = " ".join((tmp_path / "it" / name).read_text().split())
+        assert (
+            "Designed by hand, not searched; of 3 trainings that differ by their seed the one with the median" in text
+        )
+        assert "selected on test" not in text.lower()
+    assert (
+        "(s004_net3), designed by hand; trained on digits for 3 epochs." in (tmp_path / "it" / "model.py").read_text()
+    )
