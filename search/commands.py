@@ -19,9 +19,10 @@ from search.config import ConfirmConfig, FailureError, InputError, SearchConfig
 from search.data import Dataset, load_dataset
 from search.describe import describe_baseline, describe_json, layer_table
 from search.export import ModelSource, export_model, source_from_confirmation, source_from_trial
-from search.feasibility import describe_limits, feasibility_report, survey
+from search.feasibility import feasibility_report, survey
 from search.furnish import furnish
 from search.importance import importances
+from search.limits import describe_limits
 from search.place import Place, make_folder, only_one
 from search.recorded import weights_path
 from search.report import StudySummary, summarise, terminal_report, write_report
