@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from models.cost import Cost, compute_cost
 from search.config import SearchConfig
 from search.data import definition
+from search.limits import standings
 from search.mistakes import mistakes_of
 from search.recorded import RecordedTraining, note
 from search.train import EpochMetrics, TrainResult
@@ -21,21 +22,11 @@ from space import Candidate, suggest
 def refusal(cost: Cost, config: SearchConfig) -> tuple[dict[str, float], str]:
     """(constraints, reason): Optuna's constraints (above 0: infeasible), and why the network is refused ("": it fits).
 
-    A constraint is the excess as a share of its limit, so that limits of any size weigh the same.
+    Constraints are excesses as shares of their limits.
     """
-    limits = (
-        ("parameters", "budget", cost.n_params, config.max_params),
-        ("multiply-adds", "limit", cost.macs, config.max_macs),
-        ("bytes of activations", "limit", cost.peak_activation_bytes, config.max_memory),
-    )
-    constraints, reasons = {}, []
-    for what, limit_name, value, limit in limits:
-        if limit is None:
-            continue
-        constraints[what] = value / limit - 1
-        if value > limit:
-            reasons.append(f"{value:,} {what}, {value - limit:,} over the {limit_name} of {limit:,}")
-    return constraints, "; ".join(reasons)
+    found = standings(cost, config)
+    constraints = {standing.limit.what: standing.excess for standing in found}
+    return constraints, "; ".join(standing.reason for standing in found if standing.slack < 0)
 
 
 def score(curve: tuple[EpochMetrics, ...], rule: str) -> float:

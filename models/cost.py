@@ -30,6 +30,11 @@ class Cost:
     feature_receptive_field: int
     layers: tuple[LayerCost, ...]
 
+    @property
+    def peak_activation_values(self) -> int:
+        """The same peak as a number of values, of whatever size."""
+        return self.peak_activation_bytes // FLOAT32_BYTES
+
 
 def trace_features(spec: ArchSpec) -> list[LayerCost]:
     """The rows of all stages, headed by a row for the input itself."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-from search.config import ENGINES, FORMATS, PRUNERS, SAMPLERS, SCORES, SELECT_ON, ConfirmConfig
+from search.amounts import BYTES, COUNT, Unit, whole_amount
+from search.config import ENGINES, FORMATS, NUMBER_BYTES, PRUNERS, SAMPLERS, SCORES, SELECT_ON, ConfirmConfig
+from search.limits import LIMITS
 
 DEFAULT_OUT = "studies"
 # Nobody but the users of this machine reaches it.
@@ -36,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
 
     run = commands.add_parser("run", help="search (the default: `search.py --budget 8000 --trials 100`)")
-    run.add_argument("--budget", type=_positive, required=True, metavar="N", help="largest number of parameters")
+    run.add_argument("--budget", type=_count, required=True, metavar="N", help=LIMITS[0].help)
     run.add_argument("--study", metavar="NAME", help="default: data set and budget; the same name goes on with it")
     run.add_argument("--warm", action="append", default=[], metavar="STUDY", help="start with its trials that fit")
     _add_search_options(run)
@@ -96,7 +98,8 @@ def make_parser() -> argparse.ArgumentParser:
         command.add_argument("--storage", metavar="URL", help="the storage it was run with, if not the default")
 
     space = commands.add_parser("space", help="the searched dimensions, and how much of the space fits a budget")
-    space.add_argument("--budget", type=_positive, default=8000, metavar="N", help="parameters (default: 8000)")
+    space.add_argument("--budget", type=_count, default=8000, metavar="N", help="parameters (default: 8000)")
+    _add_limit_options(space)
 
     bench = commands.add_parser("bench", help="the engine against the usual training loop, side by side")
     bench.add_argument("--json", action="store_true", help="for programs")
@@ -128,13 +131,22 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="same seed and one job: same trials, same values (default: 0)")
     add("--select-on", choices=SELECT_ON, default="test", help="images the search is scored on (default: test)")
     add("--score", choices=SCORES, default="last", help="a trial's value: accuracy of which epochs (default: last)")
-    add("--max-macs", type=_positive, metavar="N", help="largest number of multiply-adds")
-    add("--max-memory", type=_positive, metavar="BYTES", help="largest peak of activations, in float32")
+    _add_limit_options(parser)
     add("--timeout", type=_positive, metavar="SECONDS", help="start no further trial after this time")
     add("--sampler", choices=SAMPLERS, default="tpe", help="evolve: explores, then changes the best (default: tpe)")
     add("--pruner", choices=PRUNERS, default="median", help="default: median")
     _add_confirm_option(parser)
     _add_training_options(parser)
+
+
+def _add_limit_options(parser: argparse.ArgumentParser) -> None:
+    """Every limit but the budget, under the names of SearchConfig."""
+    for limit in LIMITS[1:]:
+        read = _bytes if limit.unit is BYTES else _count
+        parser.add_argument(limit.flag, dest=limit.name, type=read, metavar=limit.unit.metavar, help=limit.help)
+    parser.add_argument(
+        "--bytes-in", choices=tuple(NUMBER_BYTES), default="float32", help="numbers that bytes are counted in (float32)"
+    )
 
 
 def _add_training_options(parser: argparse.ArgumentParser) -> None:
@@ -165,6 +177,21 @@ def _positive(text: str) -> int:
     return value
 
 
+def _count(text: str) -> int:
+    return _amount(text, COUNT)
+
+
+def _bytes(text: str) -> int:
+    return _amount(text, BYTES)
+
+
+def _amount(text: str, unit: Unit) -> int:
+    try:
+        return whole_amount(text, unit)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _port(text: str) -> int:
     port = _positive(text)
     if port > LAST_PORT:
@@ -177,7 +204,7 @@ def _jobs(text: str) -> int:
 
 
 def _budgets(text: str) -> tuple[int, ...]:
-    return tuple(sorted({_positive(part) for part in text.split(",")}))
+    return tuple(sorted({_count(part) for part in text.split(",")}))
 
 
 def _formats(text: str) -> tuple[str, ...]:

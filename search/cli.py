@@ -9,11 +9,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from models.record import RecordError
 from search.arguments import DEFAULT_OUT, make_parser
 from search.config import DataConfig, FailureError, InputError, SearchConfig
+from search.limits import LIMITS
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -56,14 +57,18 @@ def _search_config(args: Namespace, budget: int) -> SearchConfig:
     return SearchConfig(
         data=DataConfig(args.dataset, _data_dir(args.data_dir), args.select_on),
         max_params=budget,
-        max_macs=args.max_macs,
-        max_memory=args.max_memory,
+        **_limits(args),
         epochs=args.epochs,
         score=args.score,
         seed=args.seed,
         sampler=args.sampler,
         pruner=args.pruner,
     )
+
+
+def _limits(args: Namespace) -> dict[str, Any]:
+    """The limits but the budget, by their fields of SearchConfig."""
+    return {limit.name: getattr(args, limit.name) for limit in LIMITS[1:]} | {"bytes_in": args.bytes_in}
 
 
 def _job(args: Namespace) -> Job:
@@ -152,7 +157,7 @@ def _space(args: Namespace) -> int:
     from search import commands
 
     data = DataConfig("mnist", _data_dir(None))
-    return commands.show_space(SearchConfig(data, max_params=args.budget))
+    return commands.show_space(SearchConfig(data, max_params=args.budget, **_limits(args)))
 
 
 def _bench(args: Namespace) -> int:

@@ -18,10 +18,11 @@ from search.config import ConfirmConfig, DataConfig, FailureError, InputError, S
 from search.data import Dataset, load_dataset
 from search.describe import describe_baseline, describe_json, layer_table
 from search.export_command import Wanted, export_baseline, export_wanted, exported_line, winner_source, write_export
-from search.feasibility import describe_limits, feasibility_report, survey
+from search.feasibility import feasibility_report, survey
 from search.formats import possible
 from search.furnish import furnish
 from search.importance import importances
+from search.limits import describe_limits
 from search.place import Place, make_folder, only_one
 from search.repeats import read_results
 from search.report import StudySummary, summarise, terminal_report, write_report

@@ -17,6 +17,8 @@ SAMPLERS = ("tpe", "random", "evolve")
 ENGINES = ("auto", "native", "torch")
 PRUNERS = ("median", "none")
 FORMATS = ("torch", "safetensors", "pt2", "onnx", "onnx-int8")
+# Bytes of one number, where a limit counts bytes.
+NUMBER_BYTES = {"float32": 4, "int8": 1}
 
 
 class InputError(Exception):
@@ -174,14 +176,25 @@ class ConfirmConfig(Record):
         check_range("seeds to confirm with", self.seeds, 1)
 
 
+# A study that was made before there was such a setting has none, so that one at its default is left out of all.
+_ADDED_LATER = ("max_weights_bytes", "min_rf", "bytes_in")
+
+
 @dataclass(frozen=True)
 class SearchConfig(Record):
-    """Everything that decides which trials a study makes and what they are worth. Two runs of one study must agree."""
+    """Everything that decides which trials a study makes and what they are worth. Two runs of one study must agree.
+
+    max_params ... min_rf   the limits, None: no such limit; what each bounds stands in search.limits
+    bytes_in                the kind of number that limits in bytes count: float32, 4 bytes, or int8, 1 byte
+    """
 
     data: DataConfig
     max_params: int
     max_macs: int | None = None
     max_memory: int | None = None
+    max_weights_bytes: int | None = None
+    min_rf: int | None = None
+    bytes_in: str = "float32"
     epochs: int = 15
     score: str = "last"
     seed: int = 0
@@ -191,9 +204,12 @@ class SearchConfig(Record):
     def __post_init__(self) -> None:
         check_types(self)
         check_range("budget", self.max_params, 1)
-        for name in ("max_macs", "max_memory"):
+        for name in ("max_macs", "max_memory", "max_weights_bytes", "min_rf"):
             if getattr(self, name) is not None:
                 check_range(name.replace("_", "-"), getattr(self, name), 1)
+        check_choice("bytes-in", self.bytes_in, tuple(NUMBER_BYTES))
+        if self.bytes_in != "float32" and self.max_memory is None and self.max_weights_bytes is None:
+            raise RecordError(f"bytes-in {self.bytes_in} counts for max-memory and max-weights-bytes; give one of them")
         check_range("epochs", self.epochs, 1, 10_000)
         check_choice("score", self.score, SCORES)
         check_range("seed", self.seed, 0, 2**32 - 1)
@@ -203,7 +219,10 @@ class SearchConfig(Record):
     def settings(self) -> dict[str, Any]:
         """The same, flat, under the names of the command line; where the data lies is left out."""
         own = {
-            field.name: getattr(self, field.name) for field in fields(self) if field.name not in ("data", "max_params")
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in ("data", "max_params")
+            and not (field.name in _ADDED_LATER and getattr(self, field.name) == field.default)
         }
         return {"budget": self.max_params, "dataset": self.data.dataset, "select_on": self.data.select_on, **own}
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from models.baselines import Baseline, StatedResult
 from models.blocks import LayerCost
-from models.cost import FLOAT32_BYTES, Cost, compute_cost, trace_features
+from models.cost import Cost, compute_cost, trace_features
 from models.spec import ArchSpec, Block
 
 LEGEND = (
@@ -96,15 +96,12 @@ def _layer_cells(row: LayerCost) -> tuple[str, ...]:
 
 
 def _totals(cost: Cost) -> str:
+    in_float32, in_int8 = cost.peak_activation_bytes, cost.peak_activation_values
     return (
         f"total: {cost.n_params:,} parameters, {cost.macs:,} MACs\n"
         f"receptive field (RF): {cost.receptive_field} at the logits, {cost.feature_receptive_field} before the head\n"
-        f"peak activation memory: {cost.peak_activation_bytes:,} bytes in float32, {_int8_bytes(cost):,} in int8"
+        f"peak activation memory: {in_float32:,} bytes in float32, {in_int8:,} in int8"
     )
-
-
-def _int8_bytes(cost: Cost) -> int:
-    return cost.peak_activation_bytes // FLOAT32_BYTES
 
 
 def describe_json(spec: ArchSpec, cost: Cost) -> dict[str, Any]:
@@ -117,7 +114,7 @@ def describe_json(spec: ArchSpec, cost: Cost) -> dict[str, Any]:
         "receptive_field": cost.receptive_field,
         "feature_receptive_field": cost.feature_receptive_field,
         "peak_activation_bytes": cost.peak_activation_bytes,
-        "peak_activation_bytes_int8": _int8_bytes(cost),
+        "peak_activation_bytes_int8": cost.peak_activation_values,
         "arch": spec.to_dict(),
         "layers": [row._asdict() for row in cost.layers],
     }

@@ -87,14 +87,6 @@ def _descend(count: Callable[[Params], int], start: Params) -> int:
     return smallest
 
 
-def describe_limits(config: SearchConfig) -> str:
-    """The limits of a search in words."""
-    limits = [f"the budget of {config.max_params:,} parameters"]
-    limits += [f"{config.max_macs:,} multiply-adds"] if config.max_macs else []
-    limits += [f"{config.max_memory:,} bytes of activations"] if config.max_memory else []
-    return ", ".join(limits)
-
-
 def feasibility_report(feasibility: Feasibility) -> str:
     """How much fits, how small it gets, what costs most: three lines."""
     costly = ", ".join(f"{name} (up to {n:,})" for name, n in feasibility.costliest)

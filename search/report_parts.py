@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 
+from models.cost import compute_cost
+from search.amounts import BYTES
 from search.config import RecipeConfig, SearchConfig
 from search.describe import architecture_line, percent
 from search.doubts import SELECTED_ON
+from search.limits import listed_limits, standings
 from search.report_evidence import winner_evidence
 from search.summary import BaselineResult, StudySummary
 from search.trials import TrialRecord
@@ -38,11 +41,8 @@ _EPOCH_RULES = {
 def headline(summary: StudySummary) -> list[str]:
     """What was searched for, on which images, and what its figures mean: a line each."""
     config = summary.config
-    limits = [f"at most {config.max_params:,} parameters"]
-    limits += [f"{config.max_macs:,} MACs"] if config.max_macs else []
-    limits += [f"{config.max_memory:,} bytes of activations"] if config.max_memory else []
     return [
-        f"{config.data.dataset}, {', '.join(limits)}",
+        f"{config.data.dataset}, at most {listed_limits(config)}",
         f"Selected on {SELECTED_ON[config.data.select_on]}",
         f"Value of a trial: {epoch_rule(config)}",
     ]
@@ -65,11 +65,19 @@ def winner_facts(summary: StudySummary) -> dict[str, str]:
         facts |= winner_evidence(summary.confirmation, SELECTED_ON[config.data.select_on])
     elif summary.test_accuracy is not None and config.data.select_on != "test":
         facts["on test"] = f"{percent(summary.test_accuracy)}, on images that the search never saw"
-    if winner.n_params is not None:
-        slack = config.max_params - winner.n_params
-        facts["parameters"] = f"{winner.n_params:,} ({slack:,} below the budget of {config.max_params:,})"
-    facts |= {"MACs": count(winner.macs), "receptive field": count(winner.receptive_field)}
+    facts |= _cost_facts(winner, config)
     facts |= {"architecture": architecture_line(winner.arch)} if winner.arch else {}
+    return facts
+
+
+def _cost_facts(record: TrialRecord, config: SearchConfig) -> dict[str, str]:
+    """What the network costs, with the slack of every limit."""
+    facts = {"parameters": count(record.n_params), "MACs": count(record.macs)}
+    facts["receptive field"] = count(record.receptive_field)
+    for standing in standings(compute_cost(record.arch), config) if record.arch else []:
+        limit = standing.limit
+        of = f" bytes in {config.bytes_in}" if limit.unit is BYTES else ""
+        facts[limit.fact] = f"{standing.value:,}{of} ({standing.distance})"
     return facts
 
 

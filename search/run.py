@@ -16,7 +16,8 @@ from search import kernels, provenance
 from search.commands import NOTICE, conclude, existing
 from search.config import ConfirmConfig, SearchConfig
 from search.data import Dataset, load_dataset, resolve_auto
-from search.feasibility import Feasibility, describe_limits, feasibility_report, survey
+from search.feasibility import Feasibility, feasibility_report, survey
+from search.limits import describe_limits
 from search.note_writer import NoteWriter
 from search.place import Place, make_folder, only_one
 from search.progress import Progress

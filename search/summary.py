@@ -14,6 +14,7 @@ from search.confirm import Confirmation, ConfirmPlan, NoiseFloor, confirmation, 
 from search.data import definition
 from search.doubts import doubts
 from search.importance import rank_correlations
+from search.limits import standings
 from search.mistakes import Mistakes
 from search.repeats import RepeatResult
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked
@@ -225,12 +226,7 @@ def _baseline_result(
 
 def _excess(cost: Cost, config: SearchConfig) -> str:
     """Which limit the network is over, or nothing."""
-    limits = (
-        ("over budget", cost.n_params, config.max_params),
-        ("over the limit of MACs", cost.macs, config.max_macs),
-        ("over the memory limit", cost.peak_activation_bytes, config.max_memory),
-    )
-    return next((what for what, value, limit in limits if limit is not None and value > limit), "")
+    return next((standing.limit.over for standing in standings(cost, config) if standing.slack < 0), "")
 
 
 def _best_stated(baseline: Baseline) -> tuple[float, int, bool]:

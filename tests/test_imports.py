@@ -115,7 +115,10 @@ ALLOWED = {
     "models.baseline_recipes": {"search.config"},
     "models.baselines": {"models.spec", "models.baseline_networks", "models.baseline_recipes", "search.config"},
     "search.config": {"models.record"},
-    "search.arguments": {"search.config"},
+    "search.amounts": set(),
+    # Said by the command line too, so without what counts a network.
+    "search.limits": {"search.amounts", "search.config"},
+    "search.arguments": {"search.amounts", "search.config", "search.limits"},
     "search.dimensions": set(),
     "search.provenance": set(),
     "search.augment": {"search.config"},

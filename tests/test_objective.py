@@ -68,7 +68,10 @@ def fake_train(monkeypatch):
         ({"max_params": 7495}, "7,496 parameters, 1 over the budget of 7,495"),
         ({"max_params": 8000, "max_macs": 1_031_808}, ""),
         ({"max_params": 8000, "max_macs": 1_000_000}, "1,031,808 multiply-adds, 31,808 over the limit of 1,000,000"),
-        ({"max_params": 8000, "max_memory": 58_495}, "58,496 bytes of activations, 1 over the limit of 58,495"),
+        (
+            {"max_params": 8000, "max_memory": 58_495},
+            "58,496 bytes of activations in float32, 1 over the limit of 58,495",
+        ),
         (
             {"max_params": 7000, "max_macs": 1},
             "7,496 parameters, 496 over the budget of 7,000; 1,031,808 multiply-adds",

@@ -71,6 +71,8 @@ RANGES: list[tuple[Callable[..., Record], str, float, float, str]] = [
     (search, "max_params", 1, math.inf, "budget"),
     (search, "max_macs", 1, math.inf, "max-macs"),
     (search, "max_memory", 1, math.inf, "max-memory"),
+    (search, "max_weights_bytes", 1, math.inf, "max-weights-bytes"),
+    (search, "min_rf", 1, math.inf, "min-rf"),
     (search, "epochs", 1, 10_000, "epochs"),
     (search, "seed", 0, 2**32 - 1, "seed"),
 ]
@@ -211,6 +213,9 @@ CONFIG = SearchConfig(
     max_params=5000,
     max_macs=10**6,
     max_memory=10**5,
+    max_weights_bytes=10**4,
+    min_rf=12,
+    bytes_in="int8",
     epochs=3,
     score="best",
     seed=7,
@@ -234,6 +239,9 @@ def test_settings_have_the_names_of_the_command_line() -> None:
         "select_on": "val",
         "max_macs": 10**6,
         "max_memory": 10**5,
+        "max_weights_bytes": 10**4,
+        "min_rf": 12,
+        "bytes_in": "int8",
         "epochs": 3,
         "score": "best",
         "seed": 7,
@@ -249,8 +257,19 @@ def test_the_data_directory_is_no_setting_and_everything_else_is() -> None:
     assert search(data=replace(DATA, select_on="val")).settings() != plain.settings()
     for field in fields(SearchConfig):
         if field.name != "data":
-            changed = replace(plain, **{field.name: getattr(CONFIG, field.name)})
-            assert changed.settings() != plain.settings(), field.name
+            limited = replace(plain, max_memory=1)  # without a limit in bytes their kind decides nothing
+            changed = replace(limited, **{field.name: getattr(CONFIG, field.name)})
+            assert changed.settings() != limited.settings(), field.name
+
+
+def test_a_setting_that_older_studies_lack_is_left_out_at_its_default() -> None:
+    added = {"max_weights_bytes", "min_rf", "bytes_in"}
+    assert search().settings().keys() == CONFIG.settings().keys() - added
+
+
+def test_bytes_of_nothing_are_refused() -> None:
+    with pytest.raises(RecordError, match="bytes-in int8 counts for max-memory and max-weights-bytes; give one of"):
+        search(bytes_in="int8")
 
 
 def test_further_facts_beside_the_settings_are_left_alone() -> None:

@@ -12,7 +12,7 @@ from models.cost import Cost, compute_cost
 from search import feasibility
 from search.config import DataConfig, SearchConfig
 from search.dimensions import Choice, Dimension, IntRange
-from search.feasibility import Feasibility, describe_limits, feasibility_report, survey
+from search.feasibility import Feasibility, feasibility_report, survey
 
 CONFIG = SearchConfig(DataConfig("mnist", "data"), max_params=8000)
 DRAWN = [space.sample(rng) for rng in [random.Random(5)] for _ in range(200)]
@@ -118,22 +118,6 @@ def test_the_costliest_dimensions_come_first_and_inactive_ones_last(monkeypatch:
 
 
 # --- in words -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("limits", "words"),
-    [
-        ({}, "the budget of 8,000 parameters"),
-        ({"max_macs": 1_000_000}, "the budget of 8,000 parameters, 1,000,000 multiply-adds"),
-        ({"max_memory": 65_536}, "the budget of 8,000 parameters, 65,536 bytes of activations"),
-        (
-            {"max_macs": 10, "max_memory": 20},
-            "the budget of 8,000 parameters, 10 multiply-adds, 20 bytes of activations",
-        ),
-    ],
-)
-def test_limits_in_words(limits: dict[str, Any], words: str) -> None:
-    assert describe_limits(replace(CONFIG, **limits)) == words
 
 
 def test_report() -> None:

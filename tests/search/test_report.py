@@ -72,6 +72,24 @@ def test_winner() -> None:
         ]
 
 
+def test_the_winner_has_the_slack_of_every_limit() -> None:
+    limits = {"max_macs": 10**6, "max_memory": 20_000, "max_weights_bytes": 4474, "bytes_in": "int8", "min_rf": 12}
+    summary = summarise("s", replace(CONFIG, **limits), EVERY_OUTCOME)
+    for text in (terminal_report(summary), markdown_report(summary)):
+        rows = winner_rows(text)
+        assert rows["parameters"] == "4,474 (3,526 below the budget of 8,000)"
+        assert rows["MACs"] == "968,088 (31,912 below the limit of 1,000,000)"
+        assert rows["receptive field"] == "28"
+        assert rows["activations"] == "14,624 bytes in int8 (5,376 below the limit of 20,000)"
+        assert rows["weights"] == "4,474 bytes in int8 (0 below the limit of 4,474)"
+        assert rows["RF before the head"] == "14 (2 above the floor of 12)"
+        headline = " ".join(text.split())
+        assert (
+            "1,000,000 multiply-adds, 20,000 bytes of activations in int8, 4,474 bytes of weights in int8" in headline
+        )
+        assert "at least 12 pixels of receptive field before the head" in headline
+
+
 def test_a_hand_designed_winner_is_named() -> None:
     for text in reports("baseline wins"):
         assert ["hand-designed", "s000_net"] in section(text, "Winner")

@@ -233,6 +233,7 @@ def test_the_same_command_has_nothing_left_to_do(finished, inside):
         ("--select-on", "val", "select_on test there, val now"),
         ("--sampler", "random", "sampler tpe there, random now"),
         ("--max-macs", 5, "max_macs None there, 5 now"),
+        ("--min-rf", 5, "min_rf None there, 5 now"),
         ("--budget", 50, "budget 8000 there, 50 now"),
     ],
 )

@@ -1,0 +1,127 @@
+"""The limits of a search: THE table of what may be bounded, by arithmetic, before anything is built.
+
+A limit is a row of LIMITS and a field of SearchConfig with the row's name. Its option, the refusal, the slack in the
+reports and the words for it follow from the row. A network that meets a limit exactly is within it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from search.amounts import BYTES, COUNT, Unit
+from search.config import NUMBER_BYTES, SearchConfig
+
+if TYPE_CHECKING:
+    # Its module imports torch, and the command line is to answer before that.
+    from models.cost import Cost
+
+
+@dataclass(frozen=True)
+class Limit:
+    """One row.
+
+    name      field of SearchConfig, where None is no limit
+    flag      its option, with `help`; unit: of the option's value
+    fact      what is limited, as a row of the report is called; what: the same behind a number
+    over      a network beyond the limit, in a few words
+    read      off a Cost; of a limit in bytes how many numbers there are, each of SearchConfig.bytes_in
+    is_floor  it bounds from below
+    """
+
+    name: str
+    flag: str
+    unit: Unit
+    fact: str
+    what: str
+    over: str
+    help: str
+    read: Callable[[Cost], int]
+    is_floor: bool = False
+
+    @property
+    def bound_name(self) -> str:
+        """What the bound is called."""
+        return "budget" if self.flag == "--budget" else "floor" if self.is_floor else "limit"
+
+    def counted(self, bytes_in: str) -> str:
+        """What is counted; of bytes, in which kind of number."""
+        return f"{self.what} in {bytes_in}" if self.unit is BYTES else self.what
+
+
+# fmt: off
+LIMITS = (
+    Limit("max_params", "--budget", COUNT, "parameters", "parameters", "over budget",
+          "largest number of parameters: 8000, 8k", lambda cost: cost.n_params),
+    Limit("max_macs", "--max-macs", COUNT, "MACs", "multiply-adds", "over the limit of MACs",
+          "largest number of multiply-adds: 800k, 1.5M", lambda cost: cost.macs),
+    Limit("max_memory", "--max-memory", BYTES, "activations", "bytes of activations", "over the memory limit",
+          "largest peak of activations: 64KiB; see --bytes-in", lambda cost: cost.peak_activation_values),
+    Limit("max_weights_bytes", "--max-weights-bytes", BYTES, "weights", "bytes of weights", "over the weights limit",
+          "largest size of all parameters: 32KiB; see --bytes-in", lambda cost: cost.n_params),
+    Limit("min_rf", "--min-rf", COUNT, "RF before the head", "pixels of receptive field before the head",
+          "receptive field too small", "smallest receptive field of the last map before the head, in pixels",
+          lambda cost: cost.feature_receptive_field, is_floor=True),
+)
+# fmt: on
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a network stands against one limit of a search. value, bound: in the limit's unit."""
+
+    limit: Limit
+    value: int
+    bound: int
+    bytes_in: str
+
+    @property
+    def slack(self) -> int:
+        """How far the network is within the limit; below 0: how far beyond."""
+        return self.value - self.bound if self.limit.is_floor else self.bound - self.value
+
+    @property
+    def excess(self) -> float:
+        """How far it is beyond, as a share of the limit: limits of any size weigh the same. Within: 0 or less."""
+        above = self.value / self.bound - 1
+        return -above if self.limit.is_floor else above
+
+    @property
+    def reason(self) -> str:
+        """Why it is refused, or why not: "9,000 parameters, 1,000 over the budget of 8,000"."""
+        return f"{self.value:,} {self.limit.counted(self.bytes_in)}, {self.distance}"
+
+    @property
+    def distance(self) -> str:
+        """The slack in words: "435 below the budget of 8,000"."""
+        within, beyond = ("above", "below") if self.limit.is_floor else ("below", "over")
+        side = within if self.slack >= 0 else beyond
+        return f"{abs(self.slack):,} {side} the {self.limit.bound_name} of {self.bound:,}"
+
+
+def bounds(config: SearchConfig) -> list[tuple[Limit, int]]:
+    """The limits that a search has, in the order of the table."""
+    found = [(limit, getattr(config, limit.name)) for limit in LIMITS]
+    return [(limit, bound) for limit, bound in found if bound is not None]
+
+
+def standings(cost: Cost, config: SearchConfig) -> list[Standing]:
+    """Where a network stands against every limit of a search."""
+    size = NUMBER_BYTES[config.bytes_in]
+    return [
+        Standing(limit, limit.read(cost) * (size if limit.unit is BYTES else 1), bound, config.bytes_in)
+        for limit, bound in bounds(config)
+    ]
+
+
+def describe_limits(config: SearchConfig) -> str:
+    """The limits of a search in words: "the budget of 8,000 parameters, 200,000 multiply-adds"."""
+    return f"the budget of {listed_limits(config)}"
+
+
+def listed_limits(config: SearchConfig) -> str:
+    """The same behind other words, the budget first: "8,000 parameters, 200,000 multiply-adds"."""
+    return ", ".join(
+        f"{'at least ' * limit.is_floor}{bound:,} {limit.counted(config.bytes_in)}" for limit, bound in bounds(config)
+    )
