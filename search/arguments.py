@@ -73,7 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="a trained network as files that stand alone")
     which = export.add_mutually_exclusive_group()
     which.add_argument("--trial", type=int, metavar="N", help="a finished trial instead of the winner")
-    which.add_argument("--budget", type=_positive, metavar="N", help="the best with at most N parameters")
+    which.add_argument("--budget", type=_count, metavar="N", help="the best with at most N parameters")
     which.add_argument("--network", metavar="ID", help="a hand-designed network that the study trained")
     export.add_argument("--out", metavar="DIR", help="folder to write (default: winner/ or trial-N/ beside the report)")
     export.add_argument(
