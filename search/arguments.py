@@ -163,7 +163,8 @@ def _add_confirm_option(parser: argparse.ArgumentParser) -> None:
         type=_confirming,
         default=ConfirmConfig(),
         metavar="K:SEEDS",
-        help="train the K best trials again, SEEDS fresh seeds each, then the winner (default: 5:5); or none",
+        help="train the K best trials again, SEEDS fresh seeds each, then the winner on as many further ones, or on so "
+        "many: K:SEEDS:FURTHER (default: 5:5); or none",
     )
 
 
@@ -218,9 +219,11 @@ def _formats(text: str) -> tuple[str, ...]:
 def _confirming(text: str) -> ConfirmConfig | None:
     if text == "none":
         return None
-    top, _, seeds = text.partition(":")
+    parts = text.split(":")
     try:
-        return ConfirmConfig(int(top), int(seeds))
+        if len(parts) not in (2, 3) or (len(parts) == 3 and int(parts[2]) < 1):
+            raise ValueError
+        return ConfirmConfig(*map(int, parts))
     except ValueError:
-        message = f"must be K:SEEDS, two whole numbers of at least 1, or none; got {text!r}"
+        message = f"must be K:SEEDS or K:SEEDS:FURTHER, whole numbers of at least 1, or none; got {text!r}"
         raise argparse.ArgumentTypeError(message) from None

@@ -165,15 +165,20 @@ class DataConfig(Record):
 
 @dataclass(frozen=True)
 class ConfirmConfig(Record):
-    """How the winner is confirmed: the `top` best trials from `seeds` fresh seeds each, then the best of them again."""
+    """How the winner is confirmed: the `top` best trials from `seeds` fresh seeds each, then the best of them again.
+
+    further: seeds of that second round, the one that is reported; 0: as many as in the first.
+    """
 
     top: int = 5
     seeds: int = 5
+    further: int = 0
 
     def __post_init__(self) -> None:
         check_types(self)
         check_range("trials to confirm", self.top, 1)
         check_range("seeds to confirm with", self.seeds, 1)
+        check_range("seeds to report on", self.further, 0)
 
 
 # A study that was made before there was such a setting has none, so that one at its default is left out of all.

@@ -25,12 +25,21 @@ from search.trials import TrialRecord
 
 @dataclass(frozen=True)
 class ConfirmPlan(Record):
-    """What is trained again: trials by number, their shrunken estimates, the hand-designed one compared with them."""
+    """What is trained again: trials by number, their shrunken estimates, the hand-designed one compared with them.
+
+    n_seeds  of the first round; n_further: of the second, 0 for as many
+    """
 
     candidates: tuple[int, ...]
     estimates: tuple[float, ...]
     baseline: int | None
     n_seeds: int
+    n_further: int = 0
+
+    @property
+    def n_reported(self) -> int:
+        """Seeds of the second round."""
+        return self.n_further or self.n_seeds
 
 
 @dataclass(frozen=True)
@@ -126,7 +135,7 @@ def make_plan(finished: Sequence[TrialRecord], confirm: ConfirmConfig, sd: float
     baselines = [record.number for record in finished if record.baseline]
     best_baseline = max(baselines, key=lambda number: estimates[number], default=None)
     top = tuple(numbers[: confirm.top])
-    return ConfirmPlan(top, tuple(estimates[number] for number in top), best_baseline, confirm.seeds)
+    return ConfirmPlan(top, tuple(estimates[number] for number in top), best_baseline, confirm.seeds, confirm.further)
 
 
 def choosing(plan: ConfirmPlan, records: Sequence[TrialRecord], config: SearchConfig) -> list[Repeat]:
@@ -139,7 +148,7 @@ def choosing(plan: ConfirmPlan, records: Sequence[TrialRecord], config: SearchCo
 def reporting(plan: ConfirmPlan, chosen: int, records: Sequence[TrialRecord], config: SearchConfig) -> list[Repeat]:
     """The trainings of the second round."""
     compared = {chosen: None} | ({} if plan.baseline is None else {plan.baseline: None})
-    return _repeats(REPORT, compared, records, config, plan.n_seeds, "test")
+    return _repeats(REPORT, compared, records, config, plan.n_reported, "test")
 
 
 def measuring(trial: int, n: int, records: Sequence[TrialRecord], config: SearchConfig) -> list[Repeat]:
@@ -202,8 +211,8 @@ def confirmation(
 ) -> Confirmation | None:
     """What the two rounds showed; None as long as they are not complete."""
     chosen = choose(plan, records, results, config)
-    found = [] if chosen is None else _with_seeds(results, REPORT, chosen, config, plan.n_seeds, "test")
-    if chosen is None or len(found) < plan.n_seeds:
+    found = [] if chosen is None else _with_seeds(results, REPORT, chosen, config, plan.n_reported, "test")
+    if chosen is None or len(found) < plan.n_reported:
         return None
     values = {record.number: record.value or 0.0 for record in records}
     contenders = []
@@ -225,7 +234,7 @@ def _comparison(
 ) -> Comparison | None:
     if plan.baseline is None or plan.baseline == chosen:
         return None
-    others = _with_seeds(results, REPORT, plan.baseline, config, plan.n_seeds, "test")
+    others = _with_seeds(results, REPORT, plan.baseline, config, plan.n_reported, "test")
     if len(others) < len(found):
         return None
     record = next(record for record in records if record.number == plan.baseline)

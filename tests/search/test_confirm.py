@@ -262,6 +262,31 @@ def test_of_an_even_number_the_lower_median() -> None:
     assert found.network.value == 0.9952
 
 
+def test_the_second_round_may_have_another_number_of_seeds() -> None:
+    plan = replace(PLAN, n_further=5)
+    first = {2: (0.994,) * 3, 4: (0.995,) * 3, 1: (0.9,) * 3}
+    second = {4: (0.995, 0.996, 0.997, 0.998, 0.999), 1: (0.99, 0.991, 0.992, 0.993, 0.994)}
+    found = confirmation(plan, RECORDS, both_rounds(first, second, plan), CONFIG)
+    assert found
+    assert found.comparison
+    assert (found.trial, found.accuracy, found.comparison.accuracy) == (4, estimate(second[4]), estimate(second[1]))
+    assert {one.choice.n for one in found.contenders if one.choice} == {3}
+    # The seeds that it has in common with fewer are the same: what was trained for those counts.
+    few, many = reporting(PLAN, 4, RECORDS, CONFIG), reporting(plan, 4, RECORDS, CONFIG)
+    assert many[: len(few)] == few
+    assert len(many) == 10
+    short = {4: second[4], 1: second[1][:4]}
+    shorter = confirmation(plan, RECORDS, both_rounds(first, {4: second[4][:4], 1: second[1]}, plan), CONFIG)
+    assert shorter is None
+    assert confirmation(plan, RECORDS, both_rounds(first, short, plan), CONFIG) is not None
+
+
+def test_a_plan_of_an_older_version_has_as_many_seeds_in_both_rounds() -> None:
+    older = {name: value for name, value in PLAN.to_dict().items() if name != "n_further"}
+    assert ConfirmPlan.from_dict(older) == PLAN
+    assert PLAN.n_reported == PLAN.n_seeds == 3
+
+
 def test_the_comparison_is_paired_by_seed() -> None:
     comparison = confirmed().comparison
     assert comparison
