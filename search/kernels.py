@@ -16,6 +16,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from search.compiler import NoCompilerError, find_compiler, run_compiler
+
 SOURCES = Path(__file__).with_name("native")
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-w")
@@ -73,7 +75,7 @@ def problem() -> str:
 def _attempt() -> tuple[ctypes.CDLL | None, str]:
     try:
         library = ctypes.CDLL(str(_compiled()))
-    except (OSError, subprocess.SubprocessError, _NoCompilerError) as error:
+    except (OSError, subprocess.SubprocessError, NoCompilerError) as error:
         return None, " ".join(str(error).split())[:300]
     for name, arguments in _SIGNATURES.items():
         function = getattr(library, name)
@@ -82,18 +84,12 @@ def _attempt() -> tuple[ctypes.CDLL | None, str]:
     return library, ""
 
 
-class _NoCompilerError(RuntimeError):
-    """No C++ compiler was found, or none could compile the kernels."""
-
-
 def _compiled() -> Path:
     """The shared library for these sources, this compiler and this processor; made if it is not there yet."""
-    compiler = os.environ.get("CXX") or next(filter(shutil.which, COMPILERS), None)
-    if compiler is None:
-        raise _NoCompilerError(f"no C++ compiler found (looked for {', '.join(COMPILERS)})")
+    compiler = find_compiler("C++", "CXX", COMPILERS)
     sources = sorted(SOURCES.glob("*.cpp"))
     # What the compiler defines for -march=native names it and the processor: a home folder may be shared by machines.
-    defined = _run([compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull])
+    defined = run_compiler([compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull], COMPILE_SECONDS)
     digest = hashlib.sha256(f"{FLAGS}{OPTIONAL_FLAGS}{defined}".encode())
     for path in sorted(SOURCES.glob("*.?pp")):
         digest.update(path.read_bytes())
@@ -112,20 +108,10 @@ def _compiled() -> Path:
         partial = Path(made) / name
         command = [compiler, *FLAGS, *map(str, sources), "-o", str(partial)]
         try:
-            _run([*command, *OPTIONAL_FLAGS])
-        except _NoCompilerError:
-            _run(command)
+            run_compiler([*command, *OPTIONAL_FLAGS], COMPILE_SECONDS)
+        except NoCompilerError:
+            run_compiler(command, COMPILE_SECONDS)
         # Renamed when whole: another worker may be looking for it.
         return partial.replace(folder / name)
     finally:
         shutil.rmtree(made, ignore_errors=True)
-
-
-def _run(command: list[str]) -> str:
-    """Standard output of a compiler."""
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=COMPILE_SECONDS, check=False, stdin=subprocess.DEVNULL
-    )
-    if done.returncode:
-        raise _NoCompilerError(f"{command[0]} failed: {done.stderr.strip() or done.returncode}")
-    return done.stdout

@@ -1,0 +1,59 @@
+"""Networks with random weights and a past: batch norm has seen something. And images with more in them than noise."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+
+from models.build import build_model
+from models.spec import ArchSpec
+from search.int8_network import Int8Network
+from search.quantise import quantise
+
+MEAN, STD = (0.13, 0.4, 0.5), (0.31, 0.2, 0.25)
+
+
+def made_up_model(spec: ArchSpec, seed: int = 0) -> nn.Sequential:
+    """In evaluation mode. Batch norm's factors are of both signs and now and then zero."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = build_model(spec).eval()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            n = module.num_features
+            module.weight.data = torch.rand(n, generator=generator) * 2 - 0.5
+            module.weight.data[torch.rand(n, generator=generator) < 0.1] = 0
+            module.bias.data = torch.randn(n, generator=generator) * 0.3
+            module.running_mean = torch.randn(n, generator=generator) * 0.2
+            module.running_var = torch.rand(n, generator=generator) * 0.3 + 0.05
+    return model
+
+
+def made_up_images(shape: tuple[int, int, int], n_images: int, seed: int = 0) -> Tensor:
+    """uint8 (N, C, H, W): soft spots of every brightness, black around them."""
+    generator = torch.Generator().manual_seed(seed)
+    channels, height, width = shape
+    coarse = torch.rand(n_images, channels, 3, 3, generator=generator)
+    contrast = torch.rand(n_images, 1, 1, 1, generator=generator) * 2
+    soft = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bilinear")
+    fine = torch.rand(n_images, channels, height, width, generator=generator) * 0.3
+    return (((soft + fine - 0.5) * contrast * 255).clip(0, 255)).to(torch.uint8)
+
+
+def float_logits(model: nn.Module, images: Tensor) -> Tensor:
+    """(N, classes) in floating point."""
+    n = images.shape[1]
+    mean, std = torch.tensor(MEAN[:n]).view(-1, 1, 1), torch.tensor(STD[:n]).view(-1, 1, 1)
+    with torch.inference_mode():
+        return model((images.float() / 255 - mean) / std)
+
+
+@cache
+def quantised(spec: ArchSpec, seed: int = 0, n_images: int = 64) -> Int8Network:
+    """The int8 form of made_up_model(spec, seed)."""
+    images = made_up_images(spec.input_shape, n_images, seed=1)
+    n = spec.input_shape[0]
+    return quantise(spec, made_up_model(spec, seed).state_dict(), images, MEAN[:n], STD[:n])
