@@ -9,23 +9,22 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterator
-from copy import copy
-from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from models.blocks import Residual
 from search import kernels
-from search.kernels import Layer
+from search.kernels import Kernel, Layer
 from search.native_ops import (
     BATCH_NORM,
     NO_NORM,
     RUNNING_NORM,
     Blocks,
+    Norm,
     convolve,
-    dropout,
     from_blocks,
-    max_pool,
+    settled,
     to_blocks,
 )
 
@@ -33,8 +32,6 @@ Step = Callable[[Blocks], Blocks]
 
 # enum Activation of native/activations.hpp.
 ACTIVATIONS: dict[type[nn.Module], int] = {nn.ReLU: 1, nn.LeakyReLU: 2, nn.SiLU: 3, nn.Hardswish: 4}
-# May run on values in any layout.
-_ELEMENTWISE = (*ACTIVATIONS, nn.GELU)
 
 
 class BlockedNetwork:
@@ -51,6 +48,7 @@ class BlockedNetwork:
         modules = _flatten(model)
         # From the layer that flattens the maps on, the rest is small and left to PyTorch.
         end = next((i for i, module in enumerate(modules) if isinstance(module, nn.Flatten)), len(modules))
+        self._library = library
         self._steps = list(_steps(modules[:end], library))
         self._rest = nn.Sequential(*modules[end:])
 
@@ -59,7 +57,7 @@ class BlockedNetwork:
         blocks = to_blocks(x, self._lanes)
         for step in self._steps:
             blocks = step(blocks)
-        out: Tensor = self._rest(from_blocks(blocks))
+        out: Tensor = self._rest(from_blocks(blocks, self._library))
         return out
 
 
@@ -75,19 +73,21 @@ def _steps(modules: list[nn.Module], library: ctypes.CDLL) -> Iterator[Step]:
     while rest:
         module = rest.pop(0)
         if isinstance(module, nn.Conv2d) and _has_kernel(module):
-            yield _ConvolutionStep(module, *_take_norm_and_activation(rest), library)
+            yield _ConvolutionStep(*_take_pointwise(module, rest), *_take_norm(rest), library)
         elif isinstance(module, nn.MaxPool2d) and _has_windows_side_by_side(module):
             yield _max_pool(module, library)
         elif isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1)):
-            yield lambda x: x.with_values(x.values.mean((2, 3), keepdim=True))
+            yield lambda x: x.with_values(settled(x, library).values.mean((2, 3), keepdim=True))
         elif isinstance(module, nn.Dropout):
             yield _dropout(module, library)
         elif isinstance(module, Residual):
             yield _residual(module, library)
-        elif isinstance(module, _ELEMENTWISE):
-            yield _elementwise(module)
+        elif type(module) in ACTIVATIONS:
+            yield _activation(module, library)
+        elif isinstance(module, nn.GELU):
+            yield _gelu(module, library)
         else:
-            yield _unblocked(module)
+            yield _unblocked(module, library)
 
 
 def _has_kernel(conv: nn.Conv2d) -> bool:
@@ -100,48 +100,59 @@ def _has_kernel(conv: nn.Conv2d) -> bool:
     )
 
 
-def _take_norm_and_activation(rest: list[nn.Module]) -> tuple[nn.BatchNorm2d | None, nn.Module | None, bool]:
-    """The batch norm and the activation that come next, taken from `rest`, and whether the activation comes first."""
-    norm: nn.BatchNorm2d | None = None
-    activation: nn.Module | None = None
-    activation_first = False
-    while rest and (norm is None or activation is None):
-        if norm is None and isinstance(rest[0], nn.BatchNorm2d) and _is_plain(rest[0]):
-            norm, activation_first = rest[0], activation is not None
-        elif activation is None and type(rest[0]) in ACTIVATIONS:
-            activation = rest[0]
-        else:
-            break
-        rest.pop(0)
-    return norm, activation, activation_first
+def _take_pointwise(conv: nn.Conv2d, rest: list[nn.Module]) -> tuple[nn.Conv2d | None, nn.Conv2d]:
+    """(depthwise, 1x1), the latter taken from `rest`, where the two run as one; else (None, conv)."""
+    pointwise = rest[0] if rest else None
+    if (
+        conv.bias is None
+        and conv.groups == conv.in_channels == conv.out_channels
+        and isinstance(pointwise, nn.Conv2d)
+        and _has_kernel(pointwise)
+        and (pointwise.kernel_size, pointwise.groups) == ((1, 1), 1)
+    ):
+        del rest[0]
+        return conv, pointwise
+    return None, conv
+
+
+def _take_norm(rest: list[nn.Module]) -> tuple[nn.Module | None, nn.BatchNorm2d | None]:
+    """The batch norm that comes next, and the activation before it if there is one, taken from `rest`."""
+    place = 1 if rest and type(rest[0]) in ACTIVATIONS else 0
+    norm = rest[place] if place < len(rest) else None
+    if not isinstance(norm, nn.BatchNorm2d) or not _is_plain(norm):
+        return None, None
+    activation = rest[0] if place else None
+    del rest[: place + 1]
+    return activation, norm
 
 
 def _is_plain(norm: nn.BatchNorm2d) -> bool:
     return norm.affine and norm.track_running_stats and norm.momentum is not None
 
 
+def _slope(activation: nn.Module | None) -> float:
+    return float(getattr(activation, "negative_slope", 0.0))
+
+
 class _ConvolutionStep:
-    """A convolution with the batch norm and the activation that follow it."""
+    """A convolution, perhaps a depthwise one before it, and the statistics of the batch norm that follows it."""
 
     def __init__(
         self,
+        depthwise: nn.Conv2d | None,
         conv: nn.Conv2d,
-        norm: nn.BatchNorm2d | None,
         activation: nn.Module | None,
-        activation_first: bool,
+        norm: nn.BatchNorm2d | None,
         library: ctypes.CDLL,
     ) -> None:
-        self._conv, self._norm, self._library = conv, norm, library
+        self._depthwise, self._conv, self._norm, self._library = depthwise, conv, norm, library
         self._layer = Layer(
-            in_channels=conv.in_channels,
             out_channels=conv.out_channels,
             groups=conv.groups,
-            kernel_height=conv.kernel_size[0],
-            kernel_width=conv.kernel_size[1],
-            padding=int(conv.padding[0]),
+            depthwise=_kernel(depthwise) if depthwise else Kernel(),
+            kernel=_kernel(conv),
             activation=ACTIVATIONS[type(activation)] if activation else 0,
-            activation_first=activation_first,
-            slope=getattr(activation, "negative_slope", 0.0),
+            slope=_slope(activation),
             epsilon=norm.eps if norm else 0.0,
             momentum=(norm.momentum or 0.0) if norm else 0.0,
         )
@@ -150,11 +161,17 @@ class _ConvolutionStep:
         norm = self._norm
         # A copy, because the backward pass may come after another forward pass.
         layer = Layer.from_buffer_copy(self._layer)
-        layer.images, (layer.in_height, layer.in_width) = x.images, x.values.shape[2:4]
         layer.batch_norm = NO_NORM if norm is None else BATCH_NORM if norm.training else RUNNING_NORM
         if norm is not None and norm.training and norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)
-        return x.with_values(convolve(x.values, layer, self._conv, norm, self._library))
+        values, statistics = convolve(x, layer, self._depthwise, self._conv, norm, self._library)
+        if norm is None or statistics is None:
+            return x.with_values(values)
+        return x.with_values(values).then(norm=Norm(statistics, norm.weight, norm.bias))
+
+
+def _kernel(conv: nn.Conv2d) -> Kernel:
+    return Kernel(*conv.kernel_size, int(conv.padding[0]))
 
 
 def _has_windows_side_by_side(pool: nn.MaxPool2d) -> bool:
@@ -165,17 +182,30 @@ def _has_windows_side_by_side(pool: nn.MaxPool2d) -> bool:
     )
 
 
-def _max_pool(pool: nn.MaxPool2d, library: ctypes.CDLL) -> Step:
-    assert isinstance(pool.kernel_size, int)
-    size = pool.kernel_size
-    return lambda x: x.with_values(max_pool(x.values, size, library))
+def _activation(module: nn.Module, library: ctypes.CDLL) -> Step:
+    changes = {"activation": ACTIVATIONS[type(module)], "slope": _slope(module)}
+
+    def step(x: Blocks) -> Blocks:
+        is_next = not (x.pending.activation or x.pending.drops() or x.pending.pools())
+        return (x if is_next else settled(x, library)).then(**changes)
+
+    return step
 
 
 def _dropout(module: nn.Dropout, library: ctypes.CDLL) -> Step:
     def step(x: Blocks) -> Blocks:
-        return x.with_values(dropout(x.values, module.p, library)) if module.training and module.p else x
+        if not (module.training and module.p):
+            return x
+        # From the generator that PyTorch's own dropout draws from.
+        seed = int(torch.randint(1 << 62, ()))
+        is_next = not (x.pending.drops() or x.pending.pools())
+        return (x if is_next else settled(x, library)).then(drop=module.p, seed=seed)
 
     return step
+
+
+def _max_pool(pool: nn.MaxPool2d, library: ctypes.CDLL) -> Step:
+    return lambda x: (settled(x, library) if x.pending.pools() else x).then(pool=pool.kernel_size)
 
 
 def _residual(module: Residual, library: ctypes.CDLL) -> Step:
@@ -183,24 +213,20 @@ def _residual(module: Residual, library: ctypes.CDLL) -> Step:
     shortcut_steps = list(_steps(_flatten(module.shortcut), library))
 
     def step(x: Blocks) -> Blocks:
-        main = shortcut = x
+        main = shortcut = x if shortcut_steps else settled(x, library)
         for inner in main_steps:
             main = inner(main)
         for inner in shortcut_steps:
             shortcut = inner(shortcut)
-        return x.with_values(main.values + shortcut.values)
+        return x.with_values(settled(main, library).values + settled(shortcut, library).values)
 
     return step
 
 
-def _elementwise(module: nn.Module) -> Step:
-    # Never in place: the backward pass of the layer before may need what it put out.
-    own: Any = copy(module)
-    if hasattr(own, "inplace"):
-        own.inplace = False
-    return lambda x: x.with_values(own(x.values))
+def _gelu(module: nn.GELU, library: ctypes.CDLL) -> Step:
+    return lambda x: x.with_values(module(settled(x, library).values))
 
 
-def _unblocked(module: nn.Module) -> Step:
+def _unblocked(module: nn.Module, library: ctypes.CDLL) -> Step:
     """A module that only PyTorch knows, on maps in the usual layout."""
-    return lambda x: to_blocks(module(from_blocks(x)), x.values.shape[4])
+    return lambda x: to_blocks(module(from_blocks(x, library)), x.values.shape[4])

@@ -26,38 +26,42 @@ OPTIONAL_FLAGS = ("-fopenmp",)
 COMPILE_SECONDS = 120
 
 
-class Layer(ctypes.Structure):
-    """One convolution of stride 1 with what follows it; `struct Layer` of native/layer.hpp."""
+_POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int32, ctypes.c_float
+
+
+class Reading(ctypes.Structure):
+    """How values are read; `struct Reading` of native/reading.hpp."""
 
     _fields_ = (
-        *(
-            (name, ctypes.c_int32)
-            for name in (
-                "images",
-                "in_channels",
-                "out_channels",
-                "groups",
-                "kernel_height",
-                "kernel_width",
-                "padding",
-                "in_height",
-                "in_width",
-                "activation",
-                "activation_first",
-                "batch_norm",
-            )
-        ),
-        *((name, ctypes.c_float) for name in ("slope", "epsilon", "momentum")),
+        *((name, _INT) for name in ("images", "channels", "height", "width", "norm", "activation", "pool")),
+        *((name, _FLOAT) for name in ("slope", "drop")),
+        ("seed", ctypes.c_uint64),
     )
 
 
-_POINTER, _INT = ctypes.c_void_p, ctypes.c_int32
+class Kernel(ctypes.Structure):
+    """The kernel of a convolution; `struct Kernel` of native/layer.hpp."""
+
+    _fields_ = tuple((name, _INT) for name in ("height", "width", "padding"))
+
+
+class Layer(ctypes.Structure):
+    """One convolution, how it reads its input and the statistics it finds; `struct Layer` of native/layer.hpp."""
+
+    _fields_ = (
+        ("input", Reading),
+        *((name, _INT) for name in ("out_channels", "groups")),
+        *((name, Kernel) for name in ("depthwise", "kernel")),
+        *((name, _INT) for name in ("activation", "batch_norm")),
+        *((name, _FLOAT) for name in ("slope", "epsilon", "momentum")),
+    )
+
+
 _SIGNATURES = {
-    "layer_forward": (*(_POINTER,) * 11, _INT),
-    "layer_backward": (*(_POINTER,) * 13, _INT),
-    "max_pool_forward": (*(_POINTER,) * 2, *(_INT,) * 5),
-    "max_pool_backward": (*(_POINTER,) * 4, *(_INT,) * 5),
-    "dropout": (*(_POINTER,) * 2, ctypes.c_int64, ctypes.c_float, ctypes.c_uint64, _INT),
+    "read_forward": (*(_POINTER,) * 6, _INT),
+    "read_backward": (*(_POINTER,) * 10, _INT),
+    "layer_forward": (*(_POINTER,) * 13, _INT),
+    "layer_backward": (*(_POINTER,) * 19, _INT),
 }
 
 

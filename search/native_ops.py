@@ -1,31 +1,72 @@
 """The kernels as differentiable operators on blocked activations: (blocks, channels, height, width, images of a block).
 
 How activations are laid out and why: native/vectors.hpp. All tensors are contiguous float32 on the CPU.
+
+Batch norm, activation, dropout and pooling are not run where they stand in a network. A layer leaves its plain result
+and the statistics of it, and `Blocks` says what is still to be done; the layer that comes next does it as it reads.
 """
 
 from __future__ import annotations
 
 import ctypes
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from search.kernels import Layer
+from search.kernels import Layer, Reading
 
 # enum BatchNorm of native/layer.hpp.
 NO_NORM, BATCH_NORM, RUNNING_NORM = 0, 1, 2
 
 
-class Blocks(NamedTuple):
+class Norm(NamedTuple):
+    """A batch norm still to be applied: mean and 1 / standard deviation (2, C), and its weights (C,)."""
+
+    statistics: Tensor
+    gamma: Tensor
+    beta: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Pending:
+    """What is still to be done to values, in this order; by default nothing."""
+
+    norm: Norm | None = None
+    activation: int = 0  # enum Activation of native/activations.hpp
+    slope: float = 0.0
+    drop: float = 0.0
+    seed: int = 0
+    pool: int = 1
+
+    def drops(self) -> bool:
+        """Whether there is dropout."""
+        return self.drop > 0
+
+    def pools(self) -> bool:
+        """Whether there is pooling."""
+        return self.pool > 1
+
+    def __bool__(self) -> bool:
+        return self.norm is not None or self.activation > 0 or self.drops() or self.pools()
+
+
+@dataclass(frozen=True, eq=False)
+class Blocks:
     """Activations of `images` images: (blocks, C, H, W, lanes). The last block may have idle lanes."""
 
     values: Tensor
     images: int
+    pending: Pending = field(default_factory=Pending)
 
     def with_values(self, values: Tensor) -> Blocks:
-        """Other activations of the same images."""
+        """Other activations of the same images, to which nothing is still to be done."""
         return Blocks(values, self.images)
+
+    def then(self, **changes: Any) -> Blocks:
+        """With more to be done: fields of Pending."""
+        return replace(self, pending=replace(self.pending, **changes))
 
 
 def to_blocks(x: Tensor, lanes: int) -> Blocks:
@@ -37,117 +78,110 @@ def to_blocks(x: Tensor, lanes: int) -> Blocks:
     return Blocks(x.reshape(-1, lanes, channels, height, width).permute(0, 2, 3, 4, 1).contiguous(), n)
 
 
-def from_blocks(x: Blocks) -> Tensor:
+def from_blocks(x: Blocks, library: ctypes.CDLL) -> Tensor:
     """To (N, C, H, W)."""
-    return x.values.permute(0, 4, 1, 2, 3).flatten(0, 1)[: x.images]
+    return settled(x, library).values.permute(0, 4, 1, 2, 3).flatten(0, 1)[: x.images]
 
 
-def convolve(x: Tensor, layer: Layer, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, library: ctypes.CDLL) -> Tensor:
-    """What `layer` describes, with the weights of `conv` and `norm`; moves the running statistics in training."""
-    of_norm = (None,) * 4 if norm is None else (norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    return _apply(_Convolution, x, conv.weight, conv.bias, *of_norm, layer, library)
+def settled(x: Blocks, library: ctypes.CDLL) -> Blocks:
+    """With nothing left to be done."""
+    if not x.pending:
+        return x
+    return x.with_values(_Read.apply(x.values, *_norm(x.pending), _reading(x), library))
 
 
-def max_pool(x: Tensor, size: int, library: ctypes.CDLL) -> Tensor:
-    """Maximum over windows of size x size that lie side by side; rows and columns that fill none are left out."""
-    return _apply(_MaxPool, x, size, library)
+def convolve(
+    x: Blocks, layer: Layer, depthwise: nn.Conv2d | None, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, library: Any
+) -> tuple[Tensor, Tensor | None]:
+    """What `layer` describes of the values of `x` and its statistics, if there is a norm.
 
-
-def dropout(x: Tensor, p: float, library: ctypes.CDLL) -> Tensor:
-    """Every value becomes 0 with probability p (to 1 / 65536) or is divided by 1 - p."""
-    return _apply(_Dropout, x, p, library)
-
-
-def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
-    out: Tensor = function.apply(*arguments)
+    Moves the running statistics of `norm` in training.
+    """
+    layer.input = _reading(x)
+    running = (None, None) if norm is None else (norm.running_mean, norm.running_var)
+    weights = (None if depthwise is None else depthwise.weight, conv.weight, conv.bias)
+    out: tuple[Tensor, Tensor | None] = _Convolution.apply(
+        x.values, *_norm(x.pending), *weights, *running, layer, library
+    )
     return out
 
 
-def _address(tensor: Tensor | None) -> int | None:
-    return None if tensor is None else tensor.data_ptr()
+def _norm(pending: Pending) -> Norm | tuple[None, None, None]:
+    return (None, None, None) if pending.norm is None else pending.norm
 
 
-class _Convolution(torch.autograd.Function):
+def _reading(x: Blocks) -> Reading:
+    todo = x.pending
+    shape = x.values.shape[1:4]
+    return Reading(
+        x.images, *shape, todo.norm is not None, todo.activation, todo.pool, todo.slope, todo.drop, todo.seed
+    )
+
+
+def _addresses(*tensors: Tensor | None) -> list[int | None]:
+    return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
+
+
+def _like(*tensors: Tensor | None) -> list[Tensor | None]:
+    return [None if tensor is None else torch.empty_like(tensor) for tensor in tensors]
+
+
+class _Read(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        gamma: Tensor | None,
-        beta: Tensor | None,
-        running_mean: Tensor | None,
-        running_var: Tensor | None,
-        layer: Layer,
-        library: ctypes.CDLL,
-    ) -> Tensor:
-        rows = layer.in_height + 2 * layer.padding - layer.kernel_height + 1
-        columns = layer.in_width + 2 * layer.padding - layer.kernel_width + 1
-        y = x.new_empty(len(x), layer.out_channels, rows, columns, x.shape[4])
-        z = torch.empty_like(y) if layer.batch_norm or layer.activation else y
-        statistics = x.new_empty(2, layer.out_channels) if layer.batch_norm else None
-        library.layer_forward(
-            ctypes.byref(layer),
-            *map(_address, (x, weight, bias, gamma, beta, running_mean, running_var, y, z, statistics)),
-            torch.get_num_threads(),
-        )
-        ctx.layer, ctx.kernels = layer, library
-        ctx.save_for_backward(x, weight, bias, gamma, beta, y, statistics)
+    def forward(ctx: Any, x: Tensor, *arguments: Any) -> Tensor:
+        *norm, reading, library = arguments
+        blocks, channels, height, width, lanes = x.shape
+        z = x.new_empty(blocks, channels, height // reading.pool, width // reading.pool, lanes)
+        library.read_forward(ctypes.byref(reading), *_addresses(x, *norm, z), torch.get_num_threads())
+        ctx.reading, ctx.kernels = reading, library
+        ctx.save_for_backward(x, *norm)
         return z
 
     @staticmethod
     def backward(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, gamma, beta, y, statistics = ctx.saved_tensors
+        saved = ctx.saved_tensors
+        dz = dz.contiguous()
+        gradients = _like(*saved)
+        dx, *of_norm = gradients
+        ctx.kernels.read_backward(
+            ctypes.byref(ctx.reading), *_addresses(*saved, dz, dx, *of_norm), torch.get_num_threads()
+        )
+        return *gradients, None, None
+
+
+class _Convolution(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *arguments: Any) -> tuple[Tensor, Tensor | None]:
+        *inputs, running_mean, running_var, layer, library = arguments
+        first = layer.depthwise if layer.depthwise.height else layer.kernel
+        rows, columns = (
+            side // layer.input.pool + 2 * first.padding - kernel + 1
+            for side, kernel in ((x.shape[2], first.height), (x.shape[3], first.width))
+        )
+        y = x.new_empty(len(x), layer.out_channels, rows, columns, x.shape[4])
+        z = torch.empty_like(y) if layer.activation else y
+        statistics = x.new_empty(2, layer.out_channels) if layer.batch_norm else None
+        library.layer_forward(
+            ctypes.byref(layer),
+            *_addresses(x, *inputs, running_mean, running_var, y, z, statistics),
+            torch.get_num_threads(),
+        )
+        ctx.layer, ctx.kernels = layer, library
+        ctx.save_for_backward(x, *inputs, y, z, statistics)
+        return z, statistics
+
+    @staticmethod
+    def backward(ctx: Any, dz: Tensor, dstatistics: Tensor | None) -> tuple[Tensor | None, ...]:
+        x, *in_norm, depthwise_weight, weight, bias, y, z, statistics = ctx.saved_tensors
         layer = ctx.layer
         if layer.batch_norm == RUNNING_NORM:
             raise RuntimeError("the kernels have no gradient in evaluation mode")
         dz = dz.contiguous()
         dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        gradients = [
-            None if parameter is None else torch.empty_like(parameter) for parameter in (weight, bias, gamma, beta)
-        ]
+        gradients = _like(*in_norm, depthwise_weight, weight, bias)
         ctx.kernels.layer_backward(
             ctypes.byref(layer),
-            *map(_address, (x, weight, gamma, beta, y, statistics, dz, dx, *gradients)),
+            *_addresses(x, *in_norm, depthwise_weight, weight, y, z, statistics, dz, dstatistics, dx, *gradients),
             torch.get_num_threads(),
         )
         return dx, *gradients, None, None, None, None
-
-
-class _MaxPool(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, size: int, library: ctypes.CDLL) -> Tensor:
-        blocks, channels, height, width, lanes = x.shape
-        z = x.new_empty(blocks, channels, height // size, width // size, lanes)
-        ctx.shape, ctx.kernels = (blocks * channels, height, width, size), library
-        library.max_pool_forward(x.data_ptr(), z.data_ptr(), *ctx.shape, torch.get_num_threads())
-        ctx.save_for_backward(x, z)
-        return z
-
-    @staticmethod
-    def backward(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
-        x, z = ctx.saved_tensors
-        dz = dz.contiguous()
-        dx = torch.empty_like(x)
-        ctx.kernels.max_pool_backward(*map(_address, (x, z, dz, dx)), *ctx.shape, torch.get_num_threads())
-        return dx, None, None
-
-
-class _Dropout(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, p: float, library: ctypes.CDLL) -> Tensor:
-        # From the generator that PyTorch's own dropout draws from.
-        seed = int(torch.randint(1 << 62, ()))
-        ctx.settings, ctx.kernels = (x.numel() // x.shape[-1], p, seed), library
-        return _drop(ctx, x)
-
-    @staticmethod
-    def backward(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
-        return _drop(ctx, dz), None, None
-
-
-def _drop(ctx: Any, x: Tensor) -> Tensor:
-    x = x.contiguous()
-    z = torch.empty_like(x)
-    ctx.kernels.dropout(x.data_ptr(), z.data_ptr(), *ctx.settings, torch.get_num_threads())
-    return z

@@ -1,6 +1,5 @@
 // A layer's backward pass. Called from search/native_ops.py.
 
-#include "convolution.hpp"
 #include "layer.hpp"
 
 #ifdef _OPENMP
@@ -17,184 +16,233 @@ int thread_number() {
 #endif
 }
 
-// What batch norm did to one channel: value * scale + shift, from its mean and 1 / standard deviation.
-struct Norm {
-    float mean = 0, inverse = 1, scale = 1, shift = 0;
+// The gradient of the convolution's results from that of the layer's, by way of the batch norm's statistics, which
+// depend on all results, and of the activation before it.
+class Results {
+   public:
+    Results(const Layer& layer, const float* y, const float* z, const float* statistics, const float* dz,
+            const float* dstatistics)
+        : layer(layer), y((const Vec*)y), z((const Vec*)z), dz((const Vec*)dz), statistics(statistics),
+          dstatistics(dstatistics) {}
 
-    Norm(const Layer& layer, const float* statistics, const float* gamma, const float* beta, int channel) {
-        if (layer.batch_norm == NONE) return;
-        mean = statistics[channel];
-        inverse = statistics[layer.out_channels + channel];
-        scale = gamma[channel] * inverse;
-        shift = beta[channel] - mean * scale;
-    }
-};
-
-// Sums over a batch, per channel: of the gradient after batch norm, and of it times the normalised value.
-struct NormGradients {
-    std::vector<double> sum, product;
-};
-
-NormGradients norm_gradients(const Layer& layer, const float* y, const float* dz, const float* statistics,
-                             const float* gamma, const float* beta, int threads) {
-    (void)threads;  // unused without OpenMP
-    const int channels = layer.out_channels, pixels = layer.out_pixels(), planes = layer.blocks() * channels;
-    NormGradients all{std::vector<double>(channels), std::vector<double>(channels)};
-    if (layer.batch_norm == NONE) return all;
-    std::vector<float> sums(planes), products(planes);
-    with_activation(layer, [&](auto activation, auto first) {
-        constexpr int A = decltype(activation)::value;
-        constexpr bool FIRST = decltype(first)::value;
-#pragma omp parallel for schedule(static) num_threads(threads)
-        for (int plane = 0; plane < planes; ++plane) {
-            const Norm norm(layer, statistics, gamma, beta, plane % channels);
-            const Vec* value = (const Vec*)y + (size_t)plane * pixels;
-            const Vec* gradient = (const Vec*)dz + (size_t)plane * pixels;
-            Vec sum{}, product{};
-            for (int i = 0; i < pixels; ++i) {
-                const Vec v = FIRST ? activate<A>(value[i], layer.slope) : value[i];
-                const Vec g = FIRST ? gradient[i] : gradient[i] * slope_at<A>(v * norm.scale + norm.shift, layer.slope);
-                sum += g;
-                product += g * (v - norm.mean);
-            }
-            sums[plane] = sum_lanes(sum);
-            products[plane] = sum_lanes(product) * norm.inverse;
+    // Of `height` rows of `width` results from `first` on of one map, to rows `pitch` apart. Returns their sum.
+    Vec gradient(int block, int channel, int first, int height, int width, Vec* to, int pitch) const {
+        // Copies, which the compiler can keep in registers: what is written through `to` might be anything else.
+        const size_t from = ((size_t)block * layer.out_channels + channel) * layer.out_pixels() + first;
+        const Vec *y = this->y + from, *z = this->z + from, *dz = this->dz + from;
+        const float slope = layer.slope;
+        const Vec used = used_lanes(layer.input.images, block);
+        float mean = 0, of_mean = 0, of_distance = 0;
+        if (layer.batch_norm != NONE) {
+            const double count = (double)layer.input.images * layer.out_pixels();
+            const double inverse = statistics[layer.out_channels + channel];
+            mean = statistics[channel];
+            of_mean = (float)(dstatistics[channel] / count);
+            of_distance = (float)(dstatistics[layer.out_channels + channel] * inverse * inverse * inverse / count);
         }
-    });
-    for (int plane = 0; plane < planes; ++plane) {
-        all.sum[plane % channels] += sums[plane];
-        all.product[plane % channels] += products[plane];
-    }
-    return all;
-}
-
-// Gradients of the results of one block and group of the convolution, with an edge of zeros around every map. A group
-// at a time, because those of a depthwise convolution then stay in the first cache.
-struct EdgedMaps {
-    int height, width, rows, columns;
-
-    int pitch() const { return width + 2 * columns; }
-    size_t plane() const { return (size_t)(height + 2 * rows) * pitch(); }
-    size_t inner(int channel, int row) const { return channel * plane() + (size_t)(row + rows) * pitch() + columns; }
-};
-
-// From the gradient of the layer's results in one group of channels, back through activation and batch norm. y, dz and
-// totals, which gets the sum per channel, are of all channels.
-template <int A, bool FIRST>
-void through_norm(const Layer& layer, const EdgedMaps& maps, int group, const Vec* y, const Vec* dz, Vec used,
-                  const float* statistics, const float* gamma, const float* beta, const NormGradients& sums, Vec* dy,
-                  Vec* totals) {
-    const double count = (double)layer.images * layer.out_pixels();
-    for (int own = 0; own < layer.out_group(); ++own) {
-        const int c = group * layer.out_group() + own;
-        const Norm norm(layer, statistics, gamma, beta, c);
-        const float mean_gradient = (float)(sums.sum[c] / count);
-        const float mean_product = (float)(sums.product[c] / count) * norm.inverse;
         Vec total{};
-        for (int row = 0; row < maps.height; ++row) {
-            const size_t from = ((size_t)c * maps.height + row) * maps.width;
-            Vec* to = dy + maps.inner(own, row);
-            for (int i = 0; i < maps.width; ++i) {
-                const Vec value = y[from + i];
-                const Vec v = FIRST ? activate<A>(value, layer.slope) : value;
-                const Vec g =
-                    FIRST ? dz[from + i] : dz[from + i] * slope_at<A>(v * norm.scale + norm.shift, layer.slope);
-                Vec d = (g - mean_gradient - (v - norm.mean) * mean_product) * norm.scale * used;
-                if (FIRST) d *= slope_at<A>(value, layer.slope);
-                to[i] = d;
-                total += d;
-            }
-        }
-        totals[c] += total;
+        with_activation(layer.activation, [=, &total](auto activation) {
+            constexpr int A = decltype(activation)::value;
+            Vec sum{};
+            for (int row = 0; row < height; ++row)
+                for (int i = 0; i < width; ++i) {
+                    const size_t at = (size_t)row * width + i;
+                    Vec d = (dz[at] + of_mean - (z[at] - mean) * of_distance) * used;
+                    if (A != IDENTITY) d *= slope_at<A>(y[at], slope);
+                    to[(ptrdiff_t)row * pitch + i] = d;
+                    sum += d;
+                }
+            total = sum;
+        });
+        return total;
     }
+
+   private:
+    const Layer& layer;
+    const Vec *y, *z, *dz;
+    const float *statistics, *dstatistics;
+};
+
+// As many zeros around gradients as the convolution with the turned kernel reaches.
+EdgedMaps gradient_maps(const Layer& layer) {
+    const Kernel& kernel = layer.first();
+    return {layer.out_height(), layer.out_width(), kernel.height - 1 - kernel.padding,
+            kernel.width - 1 - kernel.padding};
 }
 
-// The convolution that takes gradients back to the input: channels exchanged, kernels turned by half.
-std::vector<Convolution> turned_convolutions(const Layer& layer, const float* weight, const EdgedMaps& maps) {
+// The dense convolutions that take gradients back, one for each group: channels exchanged, kernels turned by half.
+std::vector<Convolution> turned_convolutions(const Layer& layer, const float* weight, ptrdiff_t channel, int pitch) {
+    const Kernel& kernel = layer.kernel;
     std::vector<Convolution> groups;
     for (int g = 0; g < layer.groups; ++g)
-        groups.emplace_back(
-            layer.out_group(), layer.in_group(), layer.kernel_height, layer.kernel_width, maps.plane(), maps.pitch(),
-            [&](int i, int o, int row, int column) {
-                return weight[layer.weight_index(g * layer.out_group() + o, i, layer.kernel_height - 1 - row,
-                                                 layer.kernel_width - 1 - column)];
-            });
+        groups.emplace_back(layer.out_group(), layer.in_group(), kernel.height, kernel.width, channel, pitch,
+                            [&](int i, int o, int row, int column) {
+                                return weight[layer.weight_index(g * layer.out_group() + o, i, kernel.height - 1 - row,
+                                                                 kernel.width - 1 - column)];
+                            });
     return groups;
 }
 
-// Adds one block's gradients of a group's weights to `sums`, lane by lane. All arguments are those of the group.
-void add_weight_gradients(const Layer& layer, const EdgedMaps& maps, const std::vector<int32_t>& offsets, const Vec* x,
-                          const Vec* dy, Vec* sums) {
-    const int taps = layer.taps();
-    const Pieces channel_tiles(layer.out_group(), TILE_CHANNELS);
-    for (int i = 0; i < channel_tiles.count; ++i) {
-        const int channel = channel_tiles.begin(i), channels = channel_tiles.size(i);
-        const Pieces tap_tiles(taps, tile_pixels(channels));
-        for (int j = 0; j < tap_tiles.count; ++j) {
-            const int tap = tap_tiles.begin(j);
-            WEIGHT_GRADIENT[tile_index(channels, tap_tiles.size(j))](
-                x, offsets.data() + tap, layer.padded_width(), dy + maps.inner(channel, 0), maps.pitch(), maps.plane(),
-                maps.height, maps.width, sums + (size_t)channel * taps + tap, taps);
+// Sums of gradients, lane by lane, of all blocks that one thread works on.
+struct ParameterSums {
+    Vec *depthwise, *weight, *bias;
+
+    static size_t size(const Layer& layer) {
+        return (size_t)layer.input.channels * layer.depthwise.taps() + (size_t)layer.out_channels * (layer.taps() + 1);
+    }
+    ParameterSums(const Layer& layer, Vec* memory)
+        : depthwise(memory),
+          weight(memory + layer.input.channels * layer.depthwise.taps()),
+          bias(weight + (size_t)layer.out_channels * layer.taps()) {}
+};
+
+// Takes the gradients of one block of images after the other back to the input.
+class Backward {
+   public:
+    Backward(const Layer& layer, const float* depthwise_weight, const float* weight)
+        : layer(layer), padded(input_maps(layer)), edged(gradient_maps(layer)) {
+        if (layer.separable()) {
+            depthwise = depthwise_convolutions(layer, depthwise_weight, padded, false);
+            turned_depthwise = depthwise_convolutions(layer, depthwise_weight, edged, true);
+            turned = turned_convolutions(layer, weight, STRIP_PITCH, 0);
+            first_offsets = tap_offsets(1, layer.depthwise.height, layer.depthwise.width, 0, padded.pitch());
+            strip_offsets = tap_offsets(layer.input.channels, 1, 1, layer.out_pixels(), 0);
+        } else {
+            turned = turned_convolutions(layer, weight, edged.plane(), edged.pitch());
+            first_offsets = tap_offsets(layer.in_group(), layer.kernel.height, layer.kernel.width, padded.plane(),
+                                        padded.pitch());
         }
     }
-}
+
+    // maps, gradients: scratch memory for edged maps. dx and of_maps, the sums over each of its maps, may be null.
+    void run(const Source& source, const Results& results, int block, Vec* maps, Vec* gradients, ParameterSums sums,
+             Vec* dx, GradientSums* of_maps) const {
+        const Vec* in = maps;
+        if (layer.input.changes_nothing() && !layer.first().padding)
+            in = source.map(block, 0);
+        else
+            for (int c = 0; c < layer.input.channels; ++c)
+                source.read(block, c, maps + padded.inner(c), padded.pitch(), slopes(dx, c));
+        if (layer.separable())
+            run_separable(source, results, block, in, gradients, sums, dx, of_maps);
+        else
+            run_dense(source, results, block, in, gradients, sums, dx, of_maps);
+    }
+
+    int gradients_at_once() const { return layer.separable() ? 1 : layer.out_group(); }
+
+    const Layer& layer;
+    const EdgedMaps padded, edged;
+
+   private:
+    void run_dense(const Source& source, const Results& results, int block, const Vec* in, Vec* gradients,
+                   ParameterSums sums, Vec* dx, GradientSums* of_maps) const {
+        // A group at a time, because those of a depthwise convolution then stay in the first cache.
+        for (int g = 0; g < layer.groups; ++g) {
+            for (int o = 0; o < layer.out_group(); ++o) {
+                const int c = g * layer.out_group() + o;
+                sums.bias[c] += results.gradient(block, c, 0, layer.out_height(), layer.out_width(),
+                                                 gradients + edged.inner(o), edged.pitch());
+            }
+            add_weight_gradients(in + g * layer.in_group() * padded.plane(), first_offsets, padded.pitch(),
+                                 gradients + edged.inner(0), edged.pitch(), edged.plane(), layer.out_group(),
+                                 layer.out_height(), layer.out_width(),
+                                 sums.weight + (size_t)g * layer.out_group() * layer.taps());
+            if (dx) to_input(source, turned[g], gradients, block, g * layer.in_group(), layer.in_group(), dx, of_maps);
+        }
+    }
+
+    void run_separable(const Source& source, const Results& results, int block, const Vec* in, Vec* gradients,
+                       ParameterSums sums, Vec* dx, GradientSums* of_maps) const {
+        const int channels = layer.input.channels, pixels = layer.out_pixels();
+        const int height = layer.out_height(), width = layer.out_width();
+        Vec* between = scratch(BETWEEN, (size_t)channels * pixels);
+        for (int c = 0; c < channels; ++c)
+            depthwise[c].run(in + c * padded.plane(), nullptr, between + (size_t)c * pixels, height, width, width,
+                             pixels);
+        // Through the 1x1 convolution, strip by strip; gradients take the place of the values between the two.
+        Vec* strip = scratch(STRIPS, (size_t)layer.out_channels * STRIP_PITCH);
+        for (int at = 0; at < pixels; at += STRIP) {
+            const int count = std::min(STRIP, pixels - at);
+            for (int c = 0; c < layer.out_channels; ++c)
+                sums.bias[c] += results.gradient(block, c, at, 1, count, strip + c * STRIP_PITCH, 0);
+            add_weight_gradients(between + at, strip_offsets, 0, strip, 0, STRIP_PITCH, layer.out_channels, 1, count,
+                                 sums.weight);
+            turned[0].run_row(strip, nullptr, between + at, count, pixels);
+        }
+        for (int c = 0; c < channels; ++c) {
+            for (int row = 0; row < height; ++row)
+                std::memcpy((void*)(gradients + edged.inner(0) + (ptrdiff_t)row * edged.pitch()),
+                            between + (size_t)c * pixels + (ptrdiff_t)row * width, sizeof(Vec) * width);
+            add_weight_gradients(in + c * padded.plane(), first_offsets, padded.pitch(), gradients + edged.inner(0),
+                                 edged.pitch(), 0, 1, height, width, sums.depthwise + c * layer.depthwise.taps());
+            if (dx) to_input(source, turned_depthwise[c], gradients, block, c, 1, dx, of_maps);
+        }
+    }
+
+    // Through the first convolution to `count` maps of the input, and from what was read of them to their values.
+    void to_input(const Source& source, const Convolution& turned, const Vec* gradients, int block, int first,
+                  int count, Vec* dx, GradientSums* of_maps) const {
+        const int height = layer.in_height(), width = layer.in_width(), pixels = height * width;
+        const bool direct = layer.input.changes_nothing();
+        Vec* read = direct ? dx + (size_t)first * pixels : scratch(TURNED, (size_t)count * pixels);
+        turned.run(gradients, nullptr, read, height, width, width, pixels);
+        for (int c = first; !direct && c < first + count; ++c)
+            of_maps[c] = source.to_values(block, c, read + (size_t)(c - first) * pixels,
+                                          dx + (size_t)c * layer.input.pixels());
+    }
+
+    // Where the slopes of one map of the input go until its gradients take their place.
+    Vec* slopes(Vec* dx, int channel) const {
+        return dx && layer.input.has_slopes() ? dx + (size_t)channel * layer.input.pixels() : nullptr;
+    }
+
+    std::vector<Convolution> depthwise, turned_depthwise, turned;
+    std::vector<int32_t> first_offsets, strip_offsets;
+};
 
 }  // namespace
 
 extern "C" {
 
-// From dz, the gradient of the layer's result, those of its input and of its parameters. dx, dbias, dgamma and dbeta
-// may be null. y and statistics are what the forward pass left.
-void layer_backward(const Layer* l, const float* x, const float* weight, const float* gamma, const float* beta,
-                    const float* y, const float* statistics, const float* dz, float* dx, float* dweight, float* dbias,
-                    float* dgamma, float* dbeta, int32_t threads) {
+// From dz and dstatistics, the gradients of the layer's result and of its statistics, those of its input and of its
+// parameters. x to statistics as in layer_forward. dx and dbias may be null; where there is no dx, the input has no norm.
+void layer_backward(const Layer* l, const float* x, const float* in_statistics, const float* in_gamma,
+                    const float* in_beta, const float* depthwise_weight, const float* weight, const float* y,
+                    const float* z, const float* statistics, const float* dz, const float* dstatistics, float* dx,
+                    float* din_statistics, float* din_gamma, float* din_beta, float* ddepthwise_weight, float* dweight,
+                    float* dbias, int32_t threads) {
     const Layer& layer = *l;
-    const int channels = layer.out_channels, taps = layer.taps();
-    const NormGradients norm_sums = norm_gradients(layer, y, dz, statistics, gamma, beta, threads);
-    // As many zeros around dy as the convolution with the turned kernel reaches.
-    const EdgedMaps maps{layer.out_height(), layer.out_width(), dx ? layer.kernel_height - 1 - layer.padding : 0,
-                         dx ? layer.kernel_width - 1 - layer.padding : 0};
-    const std::vector<Convolution> to_input = turned_convolutions(layer, weight, maps);
-    const std::vector<int32_t> offsets = tap_offsets(layer.in_group(), layer.kernel_height, layer.kernel_width,
-                                                     layer.padded_plane(), layer.padded_width());
-    // Every thread sums its blocks, of every weight and then of every bias; at the end the threads are added in order.
-    const size_t n_sums = (size_t)channels * (taps + 1);
+    const Source source(layer.input, x, in_statistics, in_gamma, in_beta);
+    const Results results(layer, y, z, statistics, dz, dstatistics);
+    const Backward backward(layer, depthwise_weight, weight);
+    const int in_channels = layer.input.channels;
+    std::vector<GradientSums> of_maps((size_t)layer.blocks() * in_channels);
+    // Every thread sums its blocks; at the end the threads are added in order.
+    const size_t n_sums = ParameterSums::size(layer);
     std::vector<Vec> sums(n_sums * threads);
 #pragma omp parallel num_threads(threads)
     {
-        Vec *weight_sums = sums.data() + n_sums * thread_number(), *bias_sums = weight_sums + (size_t)channels * taps;
+        Vec *maps = backward.padded.make(READ, in_channels),
+            *gradients = backward.edged.make(GRADIENTS, backward.gradients_at_once());
 #pragma omp for schedule(static)
-        for (int block = 0; block < layer.blocks(); ++block) {
-            const Vec* in = padded_input(layer, (const Vec*)x + block * layer.in_block());
-            const size_t in_plane = (size_t)layer.in_height * layer.in_width;
-            Vec* dy = scratch(1, layer.out_group() * maps.plane());
-            for (int g = 0; g < layer.groups; ++g) {
-                std::memset((void*)dy, 0, sizeof(Vec) * layer.out_group() * maps.plane());
-                with_activation(layer, [&](auto activation, auto first) {
-                    through_norm<decltype(activation)::value, decltype(first)::value>(
-                        layer, maps, g, (const Vec*)y + block * layer.out_block(),
-                        (const Vec*)dz + block * layer.out_block(), used_lanes(layer.images, block), statistics, gamma,
-                        beta, norm_sums, dy, bias_sums);
-                });
-                add_weight_gradients(layer, maps, offsets, in + g * layer.in_group() * layer.padded_plane(), dy,
-                                     weight_sums + (size_t)g * layer.out_group() * taps);
-                if (dx)
-                    to_input[g].run(dy, nullptr, (Vec*)dx + block * layer.in_block() + g * layer.in_group() * in_plane,
-                                    layer.in_height, layer.in_width);
-            }
+        for (int block = 0; block < layer.blocks(); ++block)
+            backward.run(source, results, block, maps, gradients,
+                         ParameterSums(layer, sums.data() + n_sums * thread_number()),
+                         dx ? (Vec*)dx + (size_t)block * in_channels * layer.input.pixels() : nullptr,
+                         of_maps.data() + (size_t)block * in_channels);
+    }
+    if (layer.input.norm) source.to_norm(of_maps.data(), din_statistics, din_gamma, din_beta);
+    const auto add_up = [&](Vec* ParameterSums::*which, float* to, int count) {
+        for (int i = 0; i < count; ++i) to[i] = 0;
+        for (int thread = 0; thread < threads; ++thread) {
+            const ParameterSums own(layer, sums.data() + n_sums * thread);
+            for (int i = 0; i < count; ++i) to[i] += sum_lanes((own.*which)[i]);
         }
-    }
-    for (int c = 0; c < channels; ++c) {
-        if (dgamma) dgamma[c] = (float)norm_sums.product[c];
-        if (dbeta) dbeta[c] = (float)norm_sums.sum[c];
-        if (dbias) dbias[c] = 0;
-    }
-    std::memset(dweight, 0, sizeof(float) * channels * taps);
-    for (int thread = 0; thread < threads; ++thread) {
-        const Vec *weight_sums = sums.data() + n_sums * thread, *bias_sums = weight_sums + (size_t)channels * taps;
-        for (int i = 0; i < channels * taps; ++i) dweight[i] += sum_lanes(weight_sums[i]);
-        for (int c = 0; dbias && c < channels; ++c) dbias[c] += sum_lanes(bias_sums[c]);
-    }
+    };
+    add_up(&ParameterSums::depthwise, ddepthwise_weight, in_channels * layer.depthwise.taps());
+    add_up(&ParameterSums::weight, dweight, layer.out_channels * layer.taps());
+    if (dbias) add_up(&ParameterSums::bias, dbias, layer.out_channels);
 }
 
 }  // extern "C"

@@ -135,31 +135,43 @@ struct Convolution {
                             packed.push_back(weight_at(o, i, r, c));
     }
 
-    void run(const Vec* x, const float* bias, Vec* y, int height, int width) const {
+    // y: `height` rows of `width` results, `pitch` apart, and `out_channel` from one channel to the next.
+    void run(const Vec* x, const float* bias, Vec* y, int height, int width, int pitch, ptrdiff_t out_channel) const {
+        for (int row = 0; row < height; ++row)
+            run_row(x + (ptrdiff_t)row * in_pitch, bias, y + (ptrdiff_t)row * pitch, width, out_channel);
+    }
+
+    void run_row(const Vec* x, const float* bias, Vec* y, int width, ptrdiff_t out_channel) const {
         const Pieces channel_tiles(out_channels, TILE_CHANNELS);
         const int taps = (int)offset.size();
-        const ptrdiff_t out_channel = (ptrdiff_t)height * width;
-        for (int row = 0; row < height; ++row)
-            for (int i = 0; i < channel_tiles.count; ++i) {
-                const int channel = channel_tiles.begin(i), channels = channel_tiles.size(i);
-                const Pieces pixel_tiles(width, tile_pixels(channels));
-                for (int j = 0; j < pixel_tiles.count; ++j) {
-                    const int column = pixel_tiles.begin(j);
-                    CONVOLVE[tile_index(channels, pixel_tiles.size(j))](
-                        x + (ptrdiff_t)row * in_pitch + column, offset.data(), taps,
-                        packed.data() + (size_t)channel * taps, bias ? bias + channel : nullptr,
-                        y + channel * out_channel + (ptrdiff_t)row * width + column, out_channel);
-                }
+        for (int i = 0; i < channel_tiles.count; ++i) {
+            const int channel = channel_tiles.begin(i), channels = channel_tiles.size(i);
+            const Pieces pixel_tiles(width, tile_pixels(channels));
+            for (int j = 0; j < pixel_tiles.count; ++j) {
+                const int column = pixel_tiles.begin(j);
+                CONVOLVE[tile_index(channels, pixel_tiles.size(j))](
+                    x + column, offset.data(), taps, packed.data() + (size_t)channel * taps,
+                    bias ? bias + channel : nullptr, y + channel * out_channel + column, out_channel);
             }
+        }
     }
 };
 
-// Copies maps into the middle of larger ones whose edge is 0.
-inline void pad(const Vec* from, int channels, int height, int width, int rows, int columns, Vec* to) {
-    const int pitch = width + 2 * columns;
-    std::memset((void*)to, 0, sizeof(Vec) * channels * (height + 2 * rows) * pitch);
-    for (int c = 0; c < channels; ++c)
-        for (int row = 0; row < height; ++row)
-            std::memcpy((void*)(to + ((ptrdiff_t)c * (height + 2 * rows) + row + rows) * pitch + columns),
-                        from + ((ptrdiff_t)c * height + row) * width, sizeof(Vec) * width);
+// Gradients of the weights from the inputs at `offsets` to every output channel, added to `sums` lane by lane:
+// [output channel][tap].
+inline void add_weight_gradients(const Vec* x, const std::vector<int32_t>& offsets, int x_pitch, const Vec* dy,
+                                 int dy_pitch, ptrdiff_t dy_channel, int out_channels, int height, int width,
+                                 Vec* sums) {
+    const int taps = (int)offsets.size();
+    const Pieces channel_tiles(out_channels, TILE_CHANNELS);
+    for (int i = 0; i < channel_tiles.count; ++i) {
+        const int channel = channel_tiles.begin(i), channels = channel_tiles.size(i);
+        const Pieces tap_tiles(taps, tile_pixels(channels));
+        for (int j = 0; j < tap_tiles.count; ++j) {
+            const int tap = tap_tiles.begin(j);
+            WEIGHT_GRADIENT[tile_index(channels, tap_tiles.size(j))](
+                x, offsets.data() + tap, x_pitch, dy + channel * dy_channel, dy_pitch, dy_channel, height, width,
+                sums + (size_t)channel * taps + tap, taps);
+        }
+    }
 }

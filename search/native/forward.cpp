@@ -1,33 +1,8 @@
 // A layer's forward pass. Called from search/native_ops.py.
 
 #include <cmath>
-#include <cstdlib>
 
-#include "convolution.hpp"
 #include "layer.hpp"
-
-Vec* scratch(int slot, size_t vectors) {
-    struct Buffer {
-        void* memory = nullptr;
-        size_t bytes = 0;
-        ~Buffer() { std::free(memory); }
-    };
-    thread_local Buffer buffers[2];
-    Buffer& buffer = buffers[slot];
-    if (buffer.bytes < vectors * sizeof(Vec)) {
-        std::free(buffer.memory);
-        buffer.bytes = (vectors * sizeof(Vec) + 63) / 64 * 64;
-        buffer.memory = std::aligned_alloc(64, buffer.bytes);
-    }
-    return (Vec*)buffer.memory;
-}
-
-const Vec* padded_input(const Layer& layer, const Vec* x) {
-    if (!layer.padding) return x;
-    Vec* padded = scratch(0, layer.in_channels * layer.padded_plane());
-    pad(x, layer.in_channels, layer.in_height, layer.in_width, layer.padding, layer.padding, padded);
-    return padded;
-}
 
 namespace {
 
@@ -44,74 +19,86 @@ struct Moments {
 };
 
 // Of one map in the used lanes, in two passes: the map is still in the cache.
-template <class At>
-Moments moments_of(const Vec* map, int pixels, Vec used, int lanes, At at) {
+Moments moments_of(const Vec* map, int pixels, Vec used, int lanes) {
     const double count = (double)pixels * lanes;
     Vec sum{};
-    for (int i = 0; i < pixels; ++i) sum += at(map[i]) * used;
+    for (int i = 0; i < pixels; ++i) sum += map[i] * used;
     const double mean = sum_lanes(sum) / count;
     Vec squares{};
     for (int i = 0; i < pixels; ++i) {
-        const Vec distance = (at(map[i]) - (float)mean) * used;
+        const Vec distance = (map[i] - (float)mean) * used;
         squares += distance * distance;
     }
     return {mean, sum_lanes(squares), count};
 }
 
-std::vector<Convolution> convolutions_of(const Layer& layer, const float* weight) {
+// The dense convolutions, one for each group, over maps with the pitch of `maps`.
+std::vector<Convolution> convolutions(const Layer& layer, const float* weight, const EdgedMaps& maps) {
     std::vector<Convolution> groups;
     for (int g = 0; g < layer.groups; ++g)
-        groups.emplace_back(layer.in_group(), layer.out_group(), layer.kernel_height, layer.kernel_width,
-                            layer.padded_plane(), layer.padded_width(), [&](int o, int i, int row, int column) {
+        groups.emplace_back(layer.in_group(), layer.out_group(), layer.kernel.height, layer.kernel.width, maps.plane(),
+                            maps.pitch(), [&](int o, int i, int row, int column) {
                                 return weight[layer.weight_index(g * layer.out_group() + o, i, row, column)];
                             });
     return groups;
 }
 
-// The convolution, and the moments of every block and channel where batch norm asks for them.
-std::vector<Moments> convolve(const Layer& layer, const float* x, const float* weight, const float* bias, float* y,
-                              int threads) {
-    (void)threads;  // unused without OpenMP
-    const int channels = layer.out_channels, pixels = layer.out_pixels(), out_group = layer.out_group();
-    const std::vector<Convolution> groups = convolutions_of(layer, weight);
-    std::vector<Moments> moments(layer.batch_norm == BATCH ? (size_t)layer.blocks() * channels : 0);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int block = 0; block < layer.blocks(); ++block) {
-        const Vec* in = padded_input(layer, (const Vec*)x + block * layer.in_block());
-        Vec* out = (Vec*)y + block * layer.out_block();
+// Convolves one block of images after the other.
+class Forward {
+   public:
+    Forward(const Layer& layer, const float* depthwise_weight, const float* weight, const float* bias)
+        : layer(layer),
+          bias(bias),
+          padded(input_maps(layer)),
+          between{layer.out_height(), layer.out_width(), 0, 0},
+          depthwise(layer.separable() ? depthwise_convolutions(layer, depthwise_weight, padded, false)
+                                      : std::vector<Convolution>{}),
+          groups(convolutions(layer, weight, layer.separable() ? between : padded)) {}
+
+    // maps: scratch memory for the edged maps of the input.
+    void run(const Source& source, int block, Vec* maps, Vec* y) const {
+        if (layer.separable()) return run_separable(source, block, maps, y);
+        const Vec* in = maps;
+        if (layer.input.changes_nothing() && !layer.kernel.padding)
+            in = source.map(block, 0);
+        else
+            for (int c = 0; c < layer.input.channels; ++c)
+                source.read(block, c, maps + padded.inner(c), padded.pitch(), nullptr);
         for (int g = 0; g < layer.groups; ++g)
-            groups[g].run(in + g * layer.in_group() * layer.padded_plane(), bias ? bias + g * out_group : nullptr,
-                          out + (size_t)g * out_group * pixels, layer.out_height(), layer.out_width());
-        if (layer.batch_norm != BATCH) continue;
-        with_activation(layer, [&](auto activation, auto first) {
-            constexpr int A = decltype(first)::value ? decltype(activation)::value : IDENTITY;
-            for (int c = 0; c < channels; ++c)
-                moments[(size_t)block * channels + c] =
-                    moments_of(out + (size_t)c * pixels, pixels, used_lanes(layer.images, block),
-                               lanes_in(layer.images, block), [&](Vec v) { return activate<A>(v, layer.slope); });
-        });
+            groups[g].run(in + g * layer.in_group() * padded.plane(), bias ? bias + g * layer.out_group() : nullptr,
+                          y + (size_t)g * layer.out_group() * layer.out_pixels(), layer.out_height(),
+                          layer.out_width(), layer.out_width(), layer.out_pixels());
     }
-    return moments;
-}
 
-}  // namespace
+    // How many edged maps are needed at once.
+    int maps_at_once() const { return layer.separable() ? 1 : layer.input.channels; }
 
-extern "C" {
+    const EdgedMaps& input() const { return padded; }
 
-int32_t lanes() { return LANES; }
+   private:
+    void run_separable(const Source& source, int block, Vec* map, Vec* y) const {
+        const int pixels = layer.out_pixels();
+        Vec* results = scratch(BETWEEN, (size_t)layer.input.channels * pixels);
+        for (int c = 0; c < layer.input.channels; ++c) {
+            source.read(block, c, map + padded.inner(0), padded.pitch(), nullptr);
+            depthwise[c].run(map, nullptr, results + (size_t)c * pixels, layer.out_height(), layer.out_width(),
+                             layer.out_width(), pixels);
+        }
+        for (int at = 0; at < pixels; at += STRIP)
+            groups[0].run_row(results + at, bias, y + at, std::min(STRIP, pixels - at), pixels);
+    }
 
-// y: the convolution's result; z: the layer's. Without batch norm and activation y and z are the same memory.
-// statistics: mean and 1 / standard deviation of every channel, kept for the backward pass.
-void layer_forward(const Layer* l, const float* x, const float* weight, const float* bias, const float* gamma,
-                   const float* beta, float* running_mean, float* running_var, float* y, float* z, float* statistics,
-                   int32_t threads) {
-    const Layer& layer = *l;
-    const int channels = layer.out_channels, pixels = layer.out_pixels();
-    const std::vector<Moments> moments = convolve(layer, x, weight, bias, y, threads);
-    if (layer.batch_norm == NONE && layer.activation == IDENTITY) return;
+    const Layer& layer;
+    const float* bias;
+    const EdgedMaps padded, between;
+    const std::vector<Convolution> depthwise, groups;
+};
 
-    std::vector<float> scale(channels, 1.0f), shift(channels, 0.0f);
-    for (int c = 0; c < channels && layer.batch_norm != NONE; ++c) {
+// The batch's mean and 1 / standard deviation per channel, from the moments of its blocks; moves the running ones.
+void find_statistics(const Layer& layer, const std::vector<Moments>& moments, float* running_mean, float* running_var,
+                     float* statistics) {
+    const int channels = layer.out_channels;
+    for (int c = 0; c < channels; ++c) {
         double mean = running_mean[c], variance = running_var[c];
         if (layer.batch_norm == BATCH) {
             Moments all_blocks;
@@ -121,24 +108,51 @@ void layer_forward(const Layer* l, const float* x, const float* weight, const fl
             running_mean[c] += layer.momentum * ((float)mean - running_mean[c]);
             running_var[c] += layer.momentum * ((float)(all_blocks.squares / (all_blocks.count - 1)) - running_var[c]);
         }
-        const double inverse = 1 / std::sqrt(variance + layer.epsilon);
         statistics[c] = (float)mean;
-        statistics[channels + c] = (float)inverse;
-        scale[c] = (float)(gamma[c] * inverse);
-        shift[c] = (float)(beta[c] - mean * gamma[c] * inverse);
+        statistics[channels + c] = (float)(1 / std::sqrt(variance + layer.epsilon));
     }
-    with_activation(layer, [&](auto activation, auto first) {
-        constexpr int A = decltype(activation)::value;
-        constexpr bool FIRST = decltype(first)::value;
-#pragma omp parallel for schedule(static) num_threads(threads)
-        for (int plane = 0; plane < layer.blocks() * channels; ++plane) {
-            const Vec* from = (const Vec*)y + (size_t)plane * pixels;
-            Vec* to = (Vec*)z + (size_t)plane * pixels;
-            const float s = scale[plane % channels], t = shift[plane % channels];
-            for (int i = 0; i < pixels; ++i)
-                to[i] = FIRST ? activate<A>(from[i], layer.slope) * s + t : activate<A>(from[i] * s + t, layer.slope);
+}
+
+}  // namespace
+
+extern "C" {
+
+int32_t lanes() { return LANES; }
+
+// From x, as layer.input reads it, y: the convolution's result, z: after the activation, if there is one, and
+// statistics: mean and 1 / standard deviation of every channel of z, if there is batch norm.
+void layer_forward(const Layer* l, const float* x, const float* in_statistics, const float* in_gamma,
+                   const float* in_beta, const float* depthwise_weight, const float* weight, const float* bias,
+                   float* running_mean, float* running_var, float* y, float* z, float* statistics, int32_t threads) {
+    (void)threads;  // unused without OpenMP
+    const Layer& layer = *l;
+    const Source source(layer.input, x, in_statistics, in_gamma, in_beta);
+    const Forward forward(layer, depthwise_weight, weight, bias);
+    const int channels = layer.out_channels, pixels = layer.out_pixels();
+    std::vector<Moments> moments(layer.batch_norm == BATCH ? (size_t)layer.blocks() * channels : 0);
+#pragma omp parallel num_threads(threads)
+    {
+        Vec* maps = forward.input().make(READ, forward.maps_at_once());
+#pragma omp for schedule(static)
+        for (int block = 0; block < layer.blocks(); ++block) {
+            Vec* out = (Vec*)y + block * layer.out_block();
+            forward.run(source, block, maps, out);
+            if (layer.activation != IDENTITY) {
+                Vec* activated = (Vec*)z + block * layer.out_block();
+                with_activation(layer.activation, [&](auto activation) {
+                    for (size_t i = 0; i < layer.out_block(); ++i)
+                        activated[i] = activate<decltype(activation)::value>(out[i], layer.slope);
+                });
+                out = activated;
+            }
+            if (layer.batch_norm == BATCH)
+                for (int c = 0; c < channels; ++c)
+                    moments[(size_t)block * channels + c] =
+                        moments_of(out + (size_t)c * pixels, pixels, used_lanes(layer.input.images, block),
+                                   lanes_in(layer.input.images, block));
         }
-    });
+    }
+    if (layer.batch_norm != NONE) find_statistics(layer, moments, running_mean, running_var, statistics);
 }
 
 }  // extern "C"

@@ -1,58 +1,86 @@
-// One convolution of stride 1 with the batch norm and the activation that follow it.
+// One convolution of stride 1: how it reads its input, a depthwise convolution before it if there is one, and the batch
+// norm after it, whose statistics it finds and which the next layer applies.
 
 #pragma once
 
-#include <type_traits>
-
-#include "activations.hpp"
+#include "convolution.hpp"
+#include "reading.hpp"
+#include "scratch.hpp"
 
 enum BatchNorm : int32_t { NONE, BATCH, RUNNING };  // normalise by the batch's own statistics or by the running ones
 
-// Mirrored field by field in search/kernels.py.
+// A kernel and the zeros around what it is moved over. Mirrored in search/kernels.py, as the next.
+struct Kernel {
+    int32_t height, width, padding;
+
+    int taps() const { return height * width; }
+    int out_height(int in_height) const { return in_height + 2 * padding - height + 1; }
+    int out_width(int in_width) const { return in_width + 2 * padding - width + 1; }
+};
+
 struct Layer {
-    int32_t images, in_channels, out_channels, groups, kernel_height, kernel_width, padding, in_height, in_width;
-    int32_t activation, activation_first, batch_norm;
+    Reading input;
+    int32_t out_channels, groups;
+    Kernel depthwise;  // of height 0 if there is none; else `kernel` is 1x1, in one group
+    Kernel kernel;
+    int32_t activation, batch_norm;  // the activation between convolution and batch norm, if there is one
     float slope, epsilon, momentum;
 
-    int blocks() const { return (images + LANES - 1) / LANES; }
-    int out_height() const { return in_height + 2 * padding - kernel_height + 1; }
-    int out_width() const { return in_width + 2 * padding - kernel_width + 1; }
+    bool separable() const { return depthwise.height > 0; }
+    // The kernel that is moved over the input.
+    const Kernel& first() const { return separable() ? depthwise : kernel; }
+    int blocks() const { return input.blocks(); }
+    int in_height() const { return input.out_height(); }
+    int in_width() const { return input.out_width(); }
+    int out_height() const { return first().out_height(in_height()); }
+    int out_width() const { return first().out_width(in_width()); }
     int out_pixels() const { return out_height() * out_width(); }
-    int padded_height() const { return in_height + 2 * padding; }
-    int padded_width() const { return in_width + 2 * padding; }
-    int in_group() const { return in_channels / groups; }
+    int in_group() const { return input.channels / groups; }
     int out_group() const { return out_channels / groups; }
-    int taps() const { return in_group() * kernel_height * kernel_width; }
-    // In vectors: one map, and all maps of one block of images.
-    size_t padded_plane() const { return (size_t)padded_height() * padded_width(); }
-    size_t in_block() const { return (size_t)in_channels * in_height * in_width; }
+    int taps() const { return in_group() * kernel.taps(); }
     size_t out_block() const { return (size_t)out_channels * out_pixels(); }
     // Where the weight from input channel i of a group to output channel o (of all) at a place of the kernel is.
     size_t weight_index(int o, int i, int row, int column) const {
-        return (((size_t)o * in_group() + i) * kernel_height + row) * kernel_width + column;
+        return (((size_t)o * in_group() + i) * kernel.height + row) * kernel.width + column;
     }
 };
 
-// Calls f with the layer's activation, and whether it comes first, as compile-time constants.
-template <class F>
-void with_activation(const Layer& layer, F f) {
-    auto with_order = [&](auto activation) {
-        if (layer.activation_first)
-            f(activation, std::true_type{});
-        else
-            f(activation, std::false_type{});
-    };
-    switch (layer.activation) {
-        case RELU: return with_order(std::integral_constant<int, RELU>{});
-        case LEAKY_RELU: return with_order(std::integral_constant<int, LEAKY_RELU>{});
-        case SILU: return with_order(std::integral_constant<int, SILU>{});
-        case HARDSWISH: return with_order(std::integral_constant<int, HARDSWISH>{});
-        default: return with_order(std::integral_constant<int, IDENTITY>{});
+// Maps of a known size in scratch memory with an edge of zeros around each.
+struct EdgedMaps {
+    int height, width, rows, columns;
+
+    int pitch() const { return width + 2 * columns; }
+    size_t plane() const { return (size_t)(height + 2 * rows) * pitch(); }
+    size_t inner(int map) const { return map * plane() + (size_t)rows * pitch() + columns; }
+    // `count` of them, with zeros all over: who fills them leaves the edges alone.
+    Vec* make(Scratch slot, int count) const {
+        Vec* maps = scratch(slot, count * plane());
+        if (rows || columns) std::memset((void*)maps, 0, sizeof(Vec) * count * plane());
+        return maps;
     }
+};
+
+// The layer's input, map by map.
+inline EdgedMaps input_maps(const Layer& layer) {
+    return {layer.in_height(), layer.in_width(), layer.first().padding, layer.first().padding};
 }
 
-// Memory that a thread keeps between calls: `slot` 0 for padded inputs, 1 for padded gradients.
-Vec* scratch(int slot, size_t vectors);
+// 1x1 convolutions of separable layers take this many pixels at a time: those of all channels stay in the caches near
+// the core.
+// Strips lie a little further apart in memory: at a distance of a page they would fight for the same places of a cache.
+constexpr int STRIP = 64, STRIP_PITCH = STRIP + 3;
 
-// The block's input with its padding around it: `x` itself where there is none, else a copy in scratch memory.
-const Vec* padded_input(const Layer& layer, const Vec* x);
+// The depthwise convolutions of a separable layer over maps with the pitch of `maps`; turned: those that take gradients
+// back, kernels turned by half.
+inline std::vector<Convolution> depthwise_convolutions(const Layer& layer, const float* weight, const EdgedMaps& maps,
+                                                       bool turned) {
+    const Kernel& kernel = layer.depthwise;
+    std::vector<Convolution> channels;
+    for (int c = 0; c < layer.input.channels; ++c)
+        channels.emplace_back(1, 1, kernel.height, kernel.width, maps.plane(), maps.pitch(),
+                              [&](int, int, int row, int column) {
+                                  const int at = row * kernel.width + column;
+                                  return weight[c * kernel.taps() + (turned ? kernel.taps() - 1 - at : at)];
+                              });
+    return channels;
+}

@@ -12,6 +12,10 @@
 #include <cstdint>
 
 #if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
 constexpr int LANES = 16, REGISTERS = 32;
 #elif defined(__AVX__)
 constexpr int LANES = 8, REGISTERS = 16;
@@ -56,3 +60,21 @@ inline Vec used_lanes(int images, int block) {
 }
 
 inline Vec select(IntVec condition, Vec yes, Vec no) { return condition ? yes : no; }
+
+// Of two values. Where x is NaN, it is NaN.
+#if defined(__AVX512F__)
+inline Vec smallest(Vec limit, Vec x) { return (Vec)_mm512_min_ps((__m512)limit, (__m512)x); }
+inline Vec largest(Vec limit, Vec x) { return (Vec)_mm512_max_ps((__m512)limit, (__m512)x); }
+#else
+inline Vec smallest(Vec limit, Vec x) { return select(x > limit, limit, x); }
+inline Vec largest(Vec limit, Vec x) { return select(x < limit, limit, x); }
+#endif
+
+// x * 2^n for whole numbers n.
+inline Vec times_power_of_two(Vec x, Vec n) {
+#if defined(__AVX512F__)
+    return (Vec)_mm512_scalef_ps((__m512)x, (__m512)n);
+#else
+    return (Vec)((IntVec)x + (__builtin_convertvector(n, IntVec) << 23));
+#endif
+}

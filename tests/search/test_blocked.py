@@ -1,6 +1,7 @@
 """Whole networks on the kernels against the same networks on PyTorch."""
 
 import random
+from collections import Counter
 from copy import deepcopy
 
 import pytest
@@ -9,9 +10,11 @@ from torch import Tensor, nn
 
 import space
 from models.baselines import BASELINES
+from models.blocks import BLOCKS
 from models.build import build_model
+from models.spec import Block
 from search import kernels
-from search.blocked import BlockedNetwork, _ConvolutionStep
+from search.blocked import BlockedNetwork
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -87,18 +90,43 @@ def test_networks_of_the_space(spec) -> None:
         pytest.param([nn.Conv2d(3, 3, 1), nn.MaxPool2d(2, ceil_mode=True), nn.AvgPool2d(2)], id="other pools"),
         pytest.param([nn.AdaptiveAvgPool2d(2), nn.Identity(), nn.Flatten(), nn.Linear(12, 5)], id="head"),
         pytest.param([nn.Conv2d(3, 4, 3), nn.Sequential(nn.Dropout2d(0.0), nn.Sequential())], id="nested"),
+        pytest.param([nn.Conv2d(3, 3, 3, groups=3), nn.Conv2d(3, 4, 1)], id="depthwise with bias"),
+        pytest.param([nn.Conv2d(3, 6, 3, groups=3, bias=False), nn.Conv2d(6, 4, 1)], id="two maps a channel"),
+        pytest.param([nn.Conv2d(4, 4, 3, groups=4, bias=False), nn.Conv2d(4, 6, 1, groups=2)], id="1x1 in groups"),
+        pytest.param(
+            [nn.Conv2d(3, 4, 1), nn.MaxPool2d(2), nn.SiLU(), nn.MaxPool2d(2), nn.MaxPool2d(2)], id="pools first"
+        ),
     ],
 )
 def test_what_has_no_kernel_runs_on_pytorch(layers: list[nn.Module]) -> None:
     torch.manual_seed(0)
-    check(nn.Sequential(*layers), torch.randn(5, 3, 11, 11))
+    channels = next((layer.in_channels for layer in layers if isinstance(layer, nn.Conv2d)), 3)
+    check(nn.Sequential(*layers), torch.randn(5, channels, 11, 11))
 
 
-def test_batch_norm_and_activation_are_part_of_the_convolution() -> None:
+def operators(node: torch.autograd.graph.Node | None) -> Counter[str]:
+    """How often each operator took part in a result."""
+    found: set[torch.autograd.graph.Node] = set()
+    waiting = [node]
+    while waiting:
+        if (one := waiting.pop()) is not None and one not in found:
+            found.add(one)
+            waiting += [following for following, _ in one.next_functions]
+    return Counter(one.name() for one in found)
+
+
+def test_what_stands_between_convolutions_is_done_as_they_read() -> None:
     network = BlockedNetwork(build_model(BASELINES["s001_model3"].spec))
-    n_convolutions = sum(isinstance(step, _ConvolutionStep) for step in network._steps)
-    # Seven convolutions, two pools and the global pool: all else is inside.
-    assert (n_convolutions, len(network._steps)) == (7, 10)
+    found = operators(network(torch.rand(3, 1, 28, 28)).grad_fn)
+    # Seven convolutions, two pools, batch norms and activations, and at the end the global pool, which is PyTorch's.
+    assert (found["_ConvolutionBackward"], found["_ReadBackward"]) == (7, 1)
+
+
+def test_a_separable_block_is_one_operator() -> None:
+    block = Block(6, kind="separable", padding="same")
+    network = BlockedNetwork(nn.Sequential(*BLOCKS["separable"].modules(block, 4)))
+    found = operators(network(torch.rand(3, 4, 7, 7)).grad_fn)
+    assert (found["_ConvolutionBackward"], found["_ReadBackward"]) == (1, 1)
 
 
 def test_a_second_forward_pass_does_not_disturb_the_gradient_of_the_first() -> None:

@@ -128,7 +128,10 @@ def test_processors_with_narrower_registers(
     assert library is not None
     assert library.lanes() == lanes
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Conv2d(3, 7, 3, padding=1), torch.nn.BatchNorm2d(7), torch.nn.SiLU())
+    model = torch.nn.Sequential(
+        *(torch.nn.Conv2d(3, 7, 3, padding=1), torch.nn.BatchNorm2d(7), torch.nn.SiLU(), torch.nn.MaxPool2d(2)),
+        *(torch.nn.Conv2d(7, 7, 3, padding=1, groups=7, bias=False), torch.nn.Conv2d(7, 5, 1)),
+    )
     x = torch.randn(21, 3, 9, 10)
     gradients = []
     for network in (model, BlockedNetwork(model)):

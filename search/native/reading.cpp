@@ -1,0 +1,174 @@
+// Reading values and the gradient of it; also on its own, where what comes next is none of our layers.
+
+#include "reading.hpp"
+
+#include <cstring>
+#include <vector>
+
+#include "scratch.hpp"
+
+namespace {
+
+// Normalised and activated, and the derivatives of the activation.
+template <int A>
+void activate_all(const Vec* x, int count, float scale, float shift, float slope, Vec* z, Vec* slopes) {
+    if (slopes)
+        for (int i = 0; i < count; ++i) {
+            const Activated at = activate_with_slope<A>(x[i] * scale + shift, slope);
+            z[i] = at.value;
+            slopes[i] = at.slope;
+        }
+    else
+        for (int i = 0; i < count; ++i) z[i] = activate<A>(x[i] * scale + shift, slope);
+}
+
+// Every value is set to 0 with probability p, the others are divided by 1 - p, and so are their slopes. What is dropped
+// follows from the seed and the place, so that nothing needs to be stored. Probabilities are rounded to 1 / 65536.
+void drop(Vec* z, Vec* slopes, int count, float p, uint64_t seed, uint32_t place) {
+    const uint32_t limit = (uint32_t)(p * 65536.0f + 0.5f);
+    const float scale = p < 1 ? 1 / (1 - p) : 0;
+    UIntVec lane;
+    for (int i = 0; i < LANES; ++i) lane[i] = (uint32_t)i;
+    for (int i = 0; i < count; i += 2, ++place) {
+        // The 32-bit finalizer of MurmurHash3 (Appleby 2011) of a counter; each half of the bits decides over one
+        // value.
+        UIntVec bits = (lane + place * LANES) * 0x9e3779b1u + (uint32_t)seed;
+        bits ^= bits >> 16;
+        bits *= 0x85ebca6bu;
+        bits ^= bits >> 13;
+        bits *= 0xc2b2ae35u;
+        bits ^= bits >> 16;
+        bits ^= (uint32_t)(seed >> 32);
+        for (int half = 0; half < 2 && i + half < count; ++half) {
+            const Vec factor = select((IntVec)((half ? bits >> 16 : bits & 0xffff) >= limit), all(scale), Vec{});
+            z[i + half] *= factor;
+            if (slopes) slopes[i + half] *= factor;
+        }
+    }
+}
+
+// Maximum over each window of `size` rows of `width` values; the slope of all but the first of equal largest values
+// becomes 0. SIZE is `size`, or 0 for any.
+template <int SIZE>
+void pool_rows(const Vec* z, int width, int size, Vec* to, Vec* slopes) {
+    const int side = SIZE ? SIZE : size, windows = width / side;
+    for (int window = 0; window < windows; ++window) {
+        const int corner = window * side;
+        Vec best = z[corner];
+        for (int i = 0; i < side; ++i)
+            for (int j = 0; j < side; ++j) {
+                const Vec value = z[i * width + corner + j];
+                best = select(value > best, value, best);
+            }
+        to[window] = best;
+        if (!slopes) continue;
+        IntVec left = best == best;
+        for (int i = 0; i < side; ++i)
+            for (int j = 0; j < side; ++j) {
+                const int at = i * width + corner + j;
+                const IntVec is_best = (z[at] == best) & left;
+                slopes[at] = select(is_best, slopes[at], Vec{});
+                left &= ~is_best;
+            }
+    }
+    // What fills no window.
+    if (slopes)
+        for (int i = 0; i < side; ++i)
+            for (int column = windows * side; column < width; ++column) slopes[i * width + column] = Vec{};
+}
+
+}  // namespace
+
+void Source::read(int block, int channel, Vec* to, int pitch, Vec* slopes) const {
+    const int size = reading.pool, width = reading.width, count = size * width, rows = reading.out_height();
+    const Vec* x = map(block, channel);
+    const float scale = this->scale(channel), shift = this->shift(channel);
+    const uint32_t row_places = (width + 1) / 2, first_place = (block * reading.channels + channel) * reading.height;
+    Vec* unpooled = size > 1 ? scratch(UNPOOLED, count) : nullptr;
+    with_activation(reading.activation, [&](auto activation) {
+        // As many rows at a time as the windows have: they stay in the first cache until they are pooled.
+        for (int row = 0; row < rows; ++row) {
+            Vec *z = unpooled ? unpooled : to + (ptrdiff_t)row * pitch, *own = slopes ? slopes + row * count : nullptr;
+            activate_all<decltype(activation)::value>(x + row * count, count, scale, shift, reading.slope, z, own);
+            for (int i = 0; reading.drop > 0 && i < size; ++i)
+                drop(z + i * width, own ? own + i * width : nullptr, width, reading.drop, reading.seed,
+                     (first_place + row * size + i) * row_places);
+            if (size == 2)
+                pool_rows<2>(z, width, size, to + (ptrdiff_t)row * pitch, own);
+            else if (size > 1)
+                pool_rows<0>(z, width, size, to + (ptrdiff_t)row * pitch, own);
+        }
+    });
+    if (slopes)
+        std::memset((void*)(slopes + rows * count), 0, sizeof(Vec) * (reading.height - rows * size) * width);
+}
+
+GradientSums Source::to_values(int block, int channel, const Vec* dz, Vec* gradient) const {
+    const int size = reading.pool, width = reading.width, used = reading.out_width() * size;
+    const Vec* x = map(block, channel);
+    const float mean = this->mean(channel), scale = this->scale(channel);
+    const bool slopes = reading.has_slopes();
+    Vec sum{}, product{};
+    const auto add = [&](Vec g, int at) {
+        sum += g;
+        product += g * (x[at] - mean);
+        gradient[at] = g * scale;
+    };
+    if (size == 1) {
+        for (int i = 0; i < reading.pixels(); ++i) add(slopes ? dz[i] * gradient[i] : dz[i], i);
+    } else {
+        // Elsewhere the slopes are 0, and so are the gradients.
+        for (int row = 0; row < reading.out_height() * size; ++row) {
+            const Vec* of_row = dz + row / size * reading.out_width();
+            for (int column = 0, window = 0; column < used; column += size, ++window)
+                for (int i = 0; i < size; ++i)
+                    add(of_row[window] * gradient[row * width + column + i], row * width + column + i);
+        }
+    }
+    return {sum_lanes(sum), sum_lanes(product)};
+}
+
+void Source::to_norm(const GradientSums* maps, float* dstatistics, float* dgamma, float* dbeta) const {
+    for (int c = 0; c < reading.channels; ++c) {
+        double gradients = 0, products = 0;
+        for (int block = 0; block < reading.blocks(); ++block) {
+            gradients += maps[(size_t)block * reading.channels + c].gradients;
+            products += maps[(size_t)block * reading.channels + c].products;
+        }
+        dbeta[c] = (float)gradients;
+        dgamma[c] = (float)(products * inverse(c));
+        dstatistics[c] = (float)(-gradients * scale(c));
+        dstatistics[reading.channels + c] = (float)(products * gamma[c]);
+    }
+}
+
+extern "C" {
+
+// z: what is read of x.
+void read_forward(const Reading* r, const float* x, const float* statistics, const float* gamma, const float* beta,
+                  float* z, int32_t threads) {
+    (void)threads;  // unused without OpenMP
+    const Source source(*r, x, statistics, gamma, beta);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int map = 0; map < r->blocks() * r->channels; ++map)
+        source.read(map / r->channels, map % r->channels, (Vec*)z + (size_t)map * r->out_pixels(), r->out_width(),
+                    nullptr);
+}
+
+void read_backward(const Reading* r, const float* x, const float* statistics, const float* gamma, const float* beta,
+                   const float* dz, float* dx, float* dstatistics, float* dgamma, float* dbeta, int32_t threads) {
+    (void)threads;  // unused without OpenMP
+    const Source source(*r, x, statistics, gamma, beta);
+    std::vector<GradientSums> sums((size_t)r->blocks() * r->channels);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int map = 0; map < r->blocks() * r->channels; ++map) {
+        const int block = map / r->channels, channel = map % r->channels;
+        Vec* gradient = (Vec*)dx + (size_t)map * r->pixels();
+        if (r->has_slopes())
+            source.read(block, channel, scratch(READ, r->out_pixels()), r->out_width(), gradient);
+        sums[map] = source.to_values(block, channel, (const Vec*)dz + (size_t)map * r->out_pixels(), gradient);
+    }
+    if (r->norm) source.to_norm(sums.data(), dstatistics, dgamma, dbeta);
+}
+
+}  // extern "C"
