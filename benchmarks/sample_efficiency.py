@@ -11,8 +11,8 @@ one thread and are kept in --out: stopped and started again, they go on.
 The best of many noisy values is inflated by luck. So the trials that lead after a third, two thirds and all of the
 trials are trained again with three fresh seeds and scored on the test set, which no search has seen: their merit.
 
-Arms of one study seed share the random points that a study begins with, and `evolve` proposes as `tpe` does up to its
-16th trained trial: up to there the two are the same study.
+Arms of one study seed share the random points that a study begins with, where these fit, and `evolve` proposes as `tpe`
+does up to its 16th trained trial: up to there the two are the same study.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from models.build import build_model
 from objective import Objective
 from search.config import SAMPLERS, DataConfig, InputError, SearchConfig
 from search.data import Dataset, load_dataset
+from search.feasible_start import FeasibleStart
 from search.place import Place, make_folder, only_one
 from search.recorded import RecordedTraining
 from search.run import fitting_starts
@@ -143,7 +144,7 @@ def _search(plan: StudyPlan, study: optuna.Study, objective: SubsetObjective) ->
     requeue_lost(study, running_are_lost=True)
     if plan.starts:
         enqueue(study, fitting_starts(config, objective.data), "baseline")
-    study.sampler = make_sampler(config.sampler, config.seed)
+    study.sampler = make_sampler(config.sampler, config.seed, FeasibleStart(config))
     study.pruner = make_pruner(config.pruner, config.epochs)
     run_trials(study, objective, config.seed, StopRule(plan.n_trials))
 

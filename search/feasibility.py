@@ -9,11 +9,11 @@ from operator import itemgetter
 from typing import Any
 
 from models.cost import Cost, compute_cost
-from objective import refusal
-from search.config import SearchConfig
+from search.config import InputError, SearchConfig
 from search.data import definition
 from search.dimensions import Choice, Dimension
-from space import DIMENSIONS, assemble
+from search.limits import describe_limits, standings, worst_excess
+from space import DIMENSIONS, assemble, sample
 
 Params = Mapping[str, Any]
 
@@ -36,22 +36,32 @@ class Feasibility:
         return self.n_fitting / self.n_drawn
 
 
+class NothingFitsError(InputError):
+    """No point of the space was found within the limits."""
+
+
+def check_something_fits(config: SearchConfig) -> None:
+    """Raise NothingFitsError, which names the nearest network, where no point of the space was found that fits."""
+    cost = _cost(nearest_point(config), config)
+    reasons = [standing.reason for standing in standings(cost, config) if standing.slack < 0]
+    if reasons:
+        raise NothingFitsError(
+            f"nothing in the space fits {describe_limits(config)}: the nearest network found has {'; '.join(reasons)}; "
+            "raise the limit or widen the space"
+        )
+
+
 def survey(config: SearchConfig, *, n_draws: int = 2000, seed: int = 0) -> Feasibility:
     """Draw candidates as a random search would and count what they cost; nothing is built."""
-    known = definition(config.data.dataset)
-
-    def cost(params: Params) -> Cost:
-        return compute_cost(assemble(params, known.input_shape, known.n_classes).arch)
-
     rng = random.Random(seed)
     draws = [{dimension.name: dimension.sample(rng) for dimension in DIMENSIONS} for _ in range(n_draws)]
-    costs = [cost(params) for params in draws]
+    costs = [_cost(params, config) for params in draws]
     counts = [one.n_params for one in costs]
     effects = {dimension.name: _effect(dimension, draws, counts) for dimension in DIMENSIONS}
     return Feasibility(
         n_drawn=n_draws,
-        n_fitting=sum(not refusal(one, config)[1] for one in costs),
-        smallest=_descend(lambda params: cost(params).n_params, draws[counts.index(min(counts))]),
+        n_fitting=sum(worst_excess(one, config) <= 0 for one in costs),
+        smallest=round(_descend(lambda params: _cost(params, config).n_params, draws[counts.index(min(counts))])[1]),
         costliest=tuple(sorted(effects.items(), key=lambda item: -item[1])[:3]),
     )
 
@@ -72,9 +82,51 @@ def _effect(dimension: Dimension, draws: Sequence[Params], counts: Sequence[int]
     return round(max(means) - min(means))
 
 
-def _descend(count: Callable[[Params], int], start: Params) -> int:
-    """The smallest count reached from `start` by changing one dimension at a time to an end or another choice."""
-    best, smallest = dict(start), count(start)
+def nearest_point(config: SearchConfig, *, n_climbs: int = 2, n_steps: int = 4000, seed: int = 0) -> dict[str, Any]:
+    """A point that is well within the limits, or, where none was found, the one least beyond them.
+
+    Changes one to three dimensions of a random point at a time and keeps what is no further beyond the limits, all of
+    them together: limits may pull against each other, as few parameters against a wide receptive field.
+    """
+
+    def beyond(params: Params) -> float:
+        return sum(max(0.0, standing.excess) for standing in standings(_cost(params, config), config))
+
+    def worst(params: Params) -> float:
+        return worst_excess(_cost(params, config), config)
+
+    rng = random.Random(seed)
+    found: dict[str, Any] = {}
+    for _ in range(n_climbs):
+        climbed = _climb(beyond, sample(rng), rng, n_steps)
+        found = min(found or climbed, climbed, key=beyond)
+        if beyond(found) == 0:
+            break
+    return _descend(worst if beyond(found) == 0 else beyond, found)[0]
+
+
+def _climb(beyond: Callable[[Params], float], start: dict[str, Any], rng: random.Random, n: int) -> dict[str, Any]:
+    best, lowest = start, beyond(start)
+    for _ in range(n):
+        if lowest == 0:
+            break
+        changed = best | {
+            dimension.name: dimension.sample(rng) for dimension in rng.sample(DIMENSIONS, rng.randint(1, 3))
+        }
+        if (found := beyond(changed)) <= lowest:
+            best, lowest = changed, found
+    return best
+
+
+def _cost(params: Params, config: SearchConfig) -> Cost:
+    known = definition(config.data.dataset)
+    return compute_cost(assemble(params, known.input_shape, known.n_classes).arch)
+
+
+def _descend(measure: Callable[[Params], float], start: Params) -> tuple[dict[str, Any], float]:
+    """The point with the lowest measure reached from `start` by changing one dimension at a time to an end or another
+    choice, and that measure."""
+    best, lowest = dict(start), measure(start)
     improved = True
     while improved:
         improved = False
@@ -82,9 +134,9 @@ def _descend(count: Callable[[Params], int], start: Params) -> int:
             ends = dimension.choices if isinstance(dimension, Choice) else (dimension.low, dimension.high)
             for value in ends:
                 changed = best | {dimension.name: value}
-                if (n := count(changed)) < smallest:
-                    best, smallest, improved = changed, n, True
-    return smallest
+                if (found := measure(changed)) < lowest:
+                    best, lowest, improved = changed, found, True
+    return best, lowest
 
 
 def feasibility_report(feasibility: Feasibility) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from search.commands import config_of, existing, is_there, summary_of
 from search.config import InputError, SearchConfig
 from search.data import resolve_auto
 from search.describe import architecture_line, markdown_table, percent, text_table
+from search.feasibility import NothingFitsError
 from search.frontier_plot import frontier_plot
 from search.place import Place, make_folder, write_whole
 from search.report_evidence import interval, sd_points
@@ -62,7 +64,11 @@ def search_frontier(config: SearchConfig, frontier: Frontier, out: Path, storage
     for budget in sorted(places, reverse=True):
         others = [place for other, place in places.items() if other != budget and is_there(place)]
         warm = (*frontier.sources, *others)
-        status = max(status, run(replace(config, max_params=budget), places[budget], replace(job, warm=warm)))
+        try:
+            status = max(status, run(replace(config, max_params=budget), places[budget], replace(job, warm=warm)))
+        except NothingFitsError as error:
+            print(f"search.py: {error}", file=sys.stderr)
+            status = max(status, 2)
     write_frontier(frontier, out, storage)
     return status
 

@@ -115,6 +115,11 @@ def standings(cost: Cost, config: SearchConfig) -> list[Standing]:
     ]
 
 
+def worst_excess(cost: Cost, config: SearchConfig) -> float:
+    """How far a network is beyond the limit that it meets worst, as a share of it; 0 or less: it fits."""
+    return max(standing.excess for standing in standings(cost, config))
+
+
 def describe_limits(config: SearchConfig) -> str:
     """The limits of a search in words: "the budget of 8,000 parameters, 200,000 multiply-adds"."""
     return f"the budget of {listed_limits(config)}"

@@ -16,7 +16,8 @@ from search import kernels, provenance
 from search.commands import NOTICE, conclude, existing
 from search.config import ConfirmConfig, SearchConfig
 from search.data import Dataset, load_dataset, resolve_auto
-from search.feasibility import Feasibility, feasibility_report, survey
+from search.feasibility import Feasibility, check_something_fits, feasibility_report, survey
+from search.feasible_start import FeasibleStart
 from search.limits import describe_limits
 from search.note_writer import NoteWriter
 from search.place import Place, make_folder, only_one
@@ -67,6 +68,9 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
     data = load_dataset(config.data)
     for other in job.warm:
         existing(other)  # one that is not there is to be named before anything is made
+    feasibility = survey(config)
+    if not feasibility.n_fitting:
+        check_something_fits(config)
     make_folder(place.folder)
     shown_url = place.shown_url
     with only_one(place):
@@ -80,7 +84,6 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
         starts = fitting_starts(config, data)
         enqueue(study, starts, "baseline")
         enqueue(study, own_starts(config, data), "start")
-        feasibility = survey(config)
         n_workers = min(job.n_workers, job.n_trials)
         workers = f"{runs_on}; {n_workers} side by side, one thread each"
         print(
@@ -153,11 +156,16 @@ def _plan(
             f"study    {where}",
             f"data     {data.name}: {len(data.train):,} training images; selected on {scored}",
             f"device   {workers}",
-            f"space    {len(space.DIMENSIONS)} dimensions; {feasibility.share:.0%} fit {describe_limits(config)}",
+            f"space    {len(space.DIMENSIONS)} dimensions; {_share(feasibility)} fit {describe_limits(config)}",
             f"trials   {n_trials} of at most {config.epochs} epochs, {done} done; {n_starts} hand-designed ones first",
             "time     shown once the first trials are done",
         )
     )
+
+
+def _share(found: Feasibility) -> str:
+    """5 %, or, where that would be none or all but none, of how many."""
+    return f"{found.share:.0%}" if found.share >= 0.01 else f"{found.n_fitting} of {found.n_drawn:,} random points"
 
 
 def _engine(asked: str) -> str:
@@ -172,7 +180,8 @@ def _engine(asked: str) -> str:
 def _search(
     objective: Objective, place: Place, study: optuna.Study, stop: StopRule, n_workers: int, timeout: float | None
 ) -> None:
-    task = Task(place.url, str(place.name), objective, objective.config, stop, timeout)
+    start = FeasibleStart(objective.config)
+    task = Task(place.url, str(place.name), objective, objective.config, stop, timeout, start)
     notes = NoteWriter(objective.config)
     with Progress(study, stop.n_trials) as progress:
 

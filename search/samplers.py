@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
+from search.dimensions import SuggestsValues
 from search.study import Places, derived_seed, n_trained
-from search.trials import FINISHED
+from search.trials import FINISHED, REFUSED
 
 # Standard deviation of a step, as a share of the range (of its logarithm, on a log scale). A width from 3 to 32 moves
 # by about an eighth; a whole number always by 1 at least.
 FLOAT_STEP = 0.125
 INT_STEP = 0.05
+# So many trials are drawn before TPE takes them for a pattern.
+N_START = 10
 # Mutations to try before the space counts as used up.
 MAX_DRAWS = 100
 
@@ -53,6 +56,79 @@ class SeededSampler(BaseSampler):
     ) -> Any:
         """See BaseSampler."""
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+
+class Start(Protocol):
+    """Where a search begins; it knows what fits its limits."""
+
+    def ask(self, trial: SuggestsValues) -> None:
+        """Ask `trial` for every dimension."""
+
+    def point(self, first: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+        """A point that fits: `first` if it does, else another one drawn with `rng`."""
+
+
+class StartSampler(BaseSampler):
+    """Proposes points that fit until N_START trials did, then what `sampler` proposes. For one proposal.
+
+    The first draw is the one that RandomSampler makes with the same seed, so where everything fits the two begin alike.
+    """
+
+    def __init__(self, seed: int, sampler: BaseSampler, start: Start) -> None:
+        self._seed = seed
+        self._sampler = sampler
+        self._start = start
+        self._is_starting = False
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """All dimensions at once, at the start; else see BaseSampler."""
+        self._is_starting = n_within(study.get_trials(deepcopy=False)) < N_START
+        if not self._is_starting or trial.system_attrs.get("fixed_params"):
+            return self._sampler.infer_relative_search_space(study, trial)
+        asked = _Distributions()
+        self._start.ask(asked)
+        return asked.found
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """See BaseSampler."""
+        if not self._is_starting or trial.system_attrs.get("fixed_params"):
+            return self._sampler.sample_relative(study, trial, search_space)
+        drawn = RandomSampler(seed=self._seed)
+        first = {name: drawn.sample_independent(study, trial, name, one) for name, one in search_space.items()}
+        return self._start.point(first, random.Random(derived_seed(self._seed, "start")))
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """See BaseSampler."""
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+
+class _Distributions:
+    """Stands in for a trial, and takes down what it is asked for. It answers with the lowest value, or first choice."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, BaseDistribution] = {}
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        self.found[name] = IntDistribution(low, high, log=log)
+        return low
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        self.found[name] = FloatDistribution(low, high, log=log)
+        return low
+
+    def suggest_categorical(self, name: str, choices: tuple[Any, ...]) -> Any:
+        self.found[name] = CategoricalDistribution(choices)
+        return choices[0]
+
+
+def n_within(trials: Sequence[FrozenTrial]) -> int:
+    """How many decided trials were within the limits."""
+    decided = (TrialState.COMPLETE, TrialState.PRUNED)
+    return sum(trial.state in decided and trial.user_attrs.get("outcome") != REFUSED for trial in trials)
 
 
 class EvolveSampler(BaseSampler):
@@ -153,8 +229,13 @@ _KINDS: dict[str, Callable[[int], BaseSampler]] = {
     "random": lambda seed: RandomSampler(seed=seed),
     "evolve": EvolveSampler,
 }
+# The control draws from the whole space from first to last, and is refused what does not fit.
+_WITHOUT_START = ("random",)
 
 
-def make_sampler(name: str, seed: int) -> BaseSampler:
-    """The sampler of that name, one of search.config.SAMPLERS."""
-    return SeededSampler(seed, _KINDS[name])
+def make_sampler(name: str, seed: int, start: Start | None = None) -> BaseSampler:
+    """The sampler of that name, one of search.config.SAMPLERS; None: it begins without knowing what fits."""
+    kind = _KINDS[name]
+    if start is None or name in _WITHOUT_START:
+        return SeededSampler(seed, kind)
+    return SeededSampler(seed, lambda seed: StartSampler(seed, kind(seed), start))

@@ -16,7 +16,7 @@ import optuna
 from optuna.trial import TrialState
 
 from search.config import FailureError, InputError, SearchConfig
-from search.samplers import make_sampler
+from search.samplers import Start, make_sampler
 from search.study import (
     Objective,
     Stop,
@@ -36,7 +36,7 @@ Watch = Callable[[optuna.Study], None]
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker needs to join a study; travels to its process."""
+    """What a worker needs to join a study; travels to its process. start: as in make_sampler."""
 
     storage_url: str
     study_name: str
@@ -44,11 +44,12 @@ class Task:
     config: SearchConfig
     stop: Stop
     timeout: float | None = None
+    start: Start | None = None
 
     def join_study(self) -> optuna.Study:
         """Open the study with its sampler and pruner."""
         study = load_study(open_storage(self.storage_url), self.study_name)
-        study.sampler = make_sampler(self.config.sampler, self.config.seed)
+        study.sampler = make_sampler(self.config.sampler, self.config.seed, self.start)
         study.pruner = make_pruner(self.config.pruner, self.config.epochs)
         return study
 

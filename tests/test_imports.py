@@ -143,7 +143,7 @@ ALLOWED = {
     "search.trials": {"models.spec", "search.config"},
     # Whatever is searched, the study only sees an objective.
     "search.study": {"search.config", "search.trials"},
-    "search.samplers": {"search.study", "search.trials"},
+    "search.samplers": {"search.dimensions", "search.study", "search.trials"},
     "search.recorded": {
         "models.spec",
         "models.build",

@@ -12,7 +12,15 @@ from models.cost import Cost, compute_cost
 from search import feasibility
 from search.config import DataConfig, SearchConfig
 from search.dimensions import Choice, Dimension, IntRange
-from search.feasibility import Feasibility, feasibility_report, survey
+from search.feasibility import (
+    Feasibility,
+    NothingFitsError,
+    check_something_fits,
+    feasibility_report,
+    nearest_point,
+    survey,
+)
+from search.limits import worst_excess
 
 CONFIG = SearchConfig(DataConfig("mnist", "data"), max_params=8000)
 DRAWN = [space.sample(rng) for rng in [random.Random(5)] for _ in range(200)]
@@ -74,6 +82,44 @@ def test_the_smallest_network_by_hand() -> None:
 def test_a_survey_repeats_itself() -> None:
     assert survey(CONFIG, n_draws=50, seed=1) == survey(CONFIG, n_draws=50, seed=1)
     assert survey(CONFIG, n_draws=50, seed=1) != survey(CONFIG, n_draws=50, seed=2)
+
+
+# --- the nearest point ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limits", "fits"),
+    [
+        ({"max_params": 105}, True),
+        ({"max_params": 104}, False),
+        ({"max_params": 8000, "max_macs": 40_000, "min_rf": 60}, True),
+        # A field of 24 pixels takes 3 convolutions of 5x5 behind the pool.
+        ({"max_params": 350, "max_macs": 35_000, "min_rf": 25}, True),
+        # The image itself and the smallest map after it are 10,048 bytes.
+        ({"max_params": 8000, "max_memory": 10_048}, True),
+        ({"max_params": 8000, "max_memory": 10_047}, False),
+    ],
+    ids=str,
+)
+def test_the_nearest_point_fits_where_one_does(limits: dict[str, Any], fits: bool) -> None:
+    config = replace(CONFIG, **limits)
+    nearest = nearest_point(config, n_climbs=2 if fits else 1)
+    assert (worst_excess(cost(nearest), config) <= 0) == fits
+    assert all(dimension.holds(nearest[dimension.name]) for dimension in space.DIMENSIONS)
+
+
+def test_the_nearest_point_lies_well_within_the_limit() -> None:
+    assert worst_excess(cost(nearest_point(CONFIG)), CONFIG) < -0.9
+
+
+def test_where_nothing_fits_the_nearest_network_is_named() -> None:
+    with pytest.raises(NothingFitsError) as caught:
+        check_something_fits(replace(CONFIG, max_params=104))
+    assert str(caught.value) == (
+        "nothing in the space fits the budget of 104 parameters: the nearest network found has 105 parameters, "
+        "1 over the budget of 104; raise the limit or widen the space"
+    )
+    check_something_fits(replace(CONFIG, max_params=105))
 
 
 # --- what costs most ------------------------------------------------------------------------------------------------

@@ -232,9 +232,9 @@ def test_the_same_command_has_nothing_left_to_do(finished, inside):
         ("--score", "best", "score last there, best now"),
         ("--select-on", "val", "select_on test there, val now"),
         ("--sampler", "random", "sampler tpe there, random now"),
-        ("--max-macs", 5, "max_macs None there, 5 now"),
+        ("--max-macs", "500k", "max_macs None there, 500000 now"),
         ("--min-rf", 5, "min_rf None there, 5 now"),
-        ("--budget", 50, "budget 8000 there, 50 now"),
+        ("--budget", "5k", "budget 8000 there, 5000 now"),
     ],
 )
 def test_other_settings_are_refused_by_name_and_nothing_is_lost(finished, inside, option, value, words):
@@ -312,12 +312,39 @@ def test_one_study_is_run_by_one_process_at_a_time(tmp_path):
     assert "is being run by another process" in done.stderr
 
 
-def test_a_budget_that_nothing_fits_ends_with_a_feasibility_report(tmp_path, inside, monkeypatch):
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (
+            ("--budget", 50),
+            "fits the budget of 50 parameters: the nearest network found has 105 parameters, 55 over the",
+        ),
+        # Each can be met, but a field of 40 pixels takes more than two of the smallest convolutions.
+        (("--budget", 110, "--min-rf", 40), "at least 40 pixels of receptive field before the head: the nearest"),
+    ],
+    ids=str,
+)
+def test_limits_that_nothing_fits_are_one_line_and_leave_nothing(tmp_path, inside, limits, words):
+    status, out, err = inside(tmp_path, *limits, "--trials", 5, "--jobs", 1, *DIGITS)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert words in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_budget_that_hardly_anything_fits_is_searched_at_once(tmp_path, inside):
+    status, out, err = inside(tmp_path, "--budget", 300, "--trials", 2, "--jobs", 1, *DIGITS)
+    assert (status, err) == (0, "")
+    assert "of 2,000 random points fit the budget of 300 parameters" in out
+    assert "feasible / proposed: 2 / 2 (100.0 %)" in out
+
+
+def test_a_random_search_that_meets_nothing_that_fits_ends_with_a_feasibility_report(tmp_path, inside, monkeypatch):
     monkeypatch.setattr("search.study.MAX_REFUSED_IN_A_ROW", 50)
-    status, _, err = inside(tmp_path, "--budget", 50, "--trials", 5, "--jobs", 1, *DIGITS)
+    arguments = ("--budget", 110, "--trials", 5, "--jobs", 1, "--sampler", "random", "--study", "digits-50")
+    status, _, err = inside(tmp_path, *arguments, *DIGITS)
     assert status == 2
     for words in (
-        "No proposal fits the budget of 50 parameters",
+        "No proposal fits the budget of 110 parameters",
         "share of the space",
         "smallest network",
         "cost most",

@@ -9,6 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.config import SAMPLERS
+from search.dimensions import SuggestsValues
 from search.samplers import EvolveSampler, best_finished, make_sampler, moved
 from search.study import StopRule, n_trained, requeue_lost, run_trials
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED
@@ -85,11 +86,26 @@ def seen(study: optuna.Study) -> dict[int, tuple]:
     }
 
 
+class SmallStart:
+    """Of the points that `test_study.objective` asks for, those of which `n` is at most 5 fit."""
+
+    def ask(self, trial: SuggestsValues) -> None:
+        trial.suggest_float("x", 0, 1)
+        trial.suggest_int("n", 1, 100, log=True)
+
+    def point(self, first: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+        return first if first["n"] <= 5 else {"x": rng.random(), "n": rng.randint(1, 5)}
+
+
+STARTS = [pytest.param(None, id="no start"), pytest.param(SmallStart(), id="start")]
+
+
+@pytest.mark.parametrize("start", STARTS)
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_an_interrupted_study_goes_on_as_if_it_had_not_been(sampler):
-    whole = memory_study(sampler)
+def test_an_interrupted_study_goes_on_as_if_it_had_not_been(sampler, start):
+    whole = memory_study(sampler, start=start)
     run_trials(whole, objective, 0, StopRule(40))
-    broken = memory_study(sampler)
+    broken = memory_study(sampler, start=start)
     interrupt_at = iter([3, 4, 11, 25, 34, 38])
     next_interrupt = next(interrupt_at)
 
@@ -107,7 +123,7 @@ def test_an_interrupted_study_goes_on_as_if_it_had_not_been(sampler):
         requeue_lost(broken, running_are_lost=True)
         try:
             # A new sampler each time, as a new process would have.
-            broken.sampler = make_sampler(sampler, 0)
+            broken.sampler = make_sampler(sampler, 0, start)
             run_trials(broken, interrupted, 0, StopRule(40))
         except KeyboardInterrupt:
             continue
@@ -130,6 +146,43 @@ def test_proposals_and_seeds_do_not_repeat():
     run_trials(study, objective, 0, StopRule(40))
     assert len({trial.params["x"] for trial in study.trials}) == len(study.trials)
     assert len({trial.user_attrs["seed"] for trial in study.trials}) == len(study.trials)
+
+
+# --- the start ------------------------------------------------------------------------------------------------------
+
+
+def points_of(study: optuna.Study, n: int) -> list[dict[str, Any]]:
+    return [trial.params for trial in study.trials[:n]]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "evolve"])
+def test_the_first_proposals_fit_until_ten_trials_did(sampler):
+    study = memory_study(sampler, start=SmallStart())
+    # What is queued is not touched, and counts where it fits.
+    queued = [30, *range(60, 69)]
+    for n in queued:
+        study.enqueue_trial({"x": 0.5, "n": n})
+    run_trials(study, objective, 0, StopRule(40))
+    assert [trial.params["n"] for trial in study.trials[:10]] == queued
+    assert [trial.user_attrs["outcome"] for trial in study.trials[:10]] == [FINISHED, *[REFUSED] * 9]
+    assert all(trial.params["n"] <= 5 for trial in study.trials[10:19])
+    assert any(trial.params["n"] > 5 for trial in study.trials[19:])
+
+
+def test_a_start_takes_the_draws_of_random_search_where_they_fit():
+    by_random, started = memory_study("random"), memory_study(start=SmallStart())
+    for study in (by_random, started):
+        run_trials(study, objective, 0, StopRule(10))
+    pairs = list(zip(points_of(by_random, 10), points_of(started, 10), strict=True))
+    assert [theirs == ours for theirs, ours in pairs] == [theirs["n"] <= 5 for theirs, _ in pairs]
+    assert 0 < sum(theirs == ours for theirs, ours in pairs) < 10
+
+
+def test_the_control_knows_nothing_of_what_fits():
+    studies = [memory_study("random", start=start) for start in (None, SmallStart())]
+    for study in studies:
+        run_trials(study, objective, 0, StopRule(20))
+    assert seen(studies[0]) == seen(studies[1])
 
 
 # --- evolve ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from search.config import InputError
-from search.samplers import make_sampler
+from search.samplers import Start, make_sampler
 from search.study import (
     MAX_REFUSED_IN_A_ROW,
     MAX_RETRIES,
@@ -29,8 +29,9 @@ from search.trials import DIVERGED, FINISHED, REFUSED, STOPPED, TrialFailedError
 SETTINGS = {"budget": 8000, "dataset": "mnist", "epochs": 15}
 
 
-def memory_study(sampler: str = "tpe", seed: int = 0) -> optuna.Study:
-    return optuna.create_study(direction="maximize", sampler=make_sampler(sampler, seed), pruner=make_pruner("none", 1))
+def memory_study(sampler: str = "tpe", seed: int = 0, start: Start | None = None) -> optuna.Study:
+    found = make_sampler(sampler, seed, start)
+    return optuna.create_study(direction="maximize", sampler=found, pruner=make_pruner("none", 1))
 
 
 def objective(trial: optuna.Trial) -> float:

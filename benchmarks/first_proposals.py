@@ -1,0 +1,94 @@
+"""How soon does a search come to networks that fit? python -m benchmarks.first_proposals [--seeds 5] [--sampler tpe]
+
+For each budget, with and without the feasible start: at which proposal the first network fits, and how many of the
+first 16 proposals do. Studies in memory without queued starting points; nothing is built or trained: a network that
+fits is given a value that grows with its multiply-adds, so that the sampler is drawn to the limit as by accuracy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass
+from statistics import median
+
+import optuna
+
+from models.cost import compute_cost
+from objective import refusal
+from search.config import SAMPLERS, DataConfig, SearchConfig
+from search.feasible_start import FeasibleStart
+from search.samplers import make_sampler
+from search.study import run_trials
+from search.trials import FINISHED, REFUSED
+from space import suggest
+
+BUDGETS = (300, 700, 1500, 8000, 100_000)
+N_FIRST = 16
+# Without a start the first network that fits may be far; a search gives up after a thousand.
+MAX_PROPOSALS = 200
+
+
+@dataclass(frozen=True)
+class Begin:
+    """How a study began. first: number of the first proposal that fits, from 1, or None; n_fitting: of the first 16."""
+
+    first: int | None
+    n_fitting: int
+
+
+@dataclass
+class Begun:
+    """Stops a study when its first 16 proposals are made and one fits, or too many were made."""
+
+    def is_reached(self, study: optuna.Study) -> bool:
+        """See search.study.Stop."""
+        outcomes = [trial.user_attrs.get("outcome") for trial in study.get_trials(deepcopy=False)]
+        return len(outcomes) >= MAX_PROPOSALS or (len(outcomes) >= N_FIRST and FINISHED in outcomes)
+
+
+def begin(budget: int, sampler: str, seed: int, *, with_start: bool) -> Begin:
+    """Begin one study."""
+    config = SearchConfig(DataConfig("mnist", "unused"), max_params=budget, sampler=sampler, seed=seed)
+
+    def objective(trial: optuna.Trial) -> float:
+        cost = compute_cost(suggest(trial).arch)
+        constraints, reason = refusal(cost, config)
+        for name, value in constraints.items():
+            trial.set_constraint(name, value)
+        trial.set_user_attr("outcome", REFUSED if reason else FINISHED)
+        if reason:
+            raise optuna.TrialPruned(reason)
+        return math.log10(cost.macs) / 10
+
+    start = FeasibleStart(config) if with_start else None
+    study = optuna.create_study(direction="maximize", sampler=make_sampler(sampler, seed, start))
+    run_trials(study, objective, seed, Begun())
+    fits = [trial.user_attrs["outcome"] == FINISHED for trial in study.trials]
+    first = fits.index(True) + 1 if True in fits else None
+    return Begin(first, sum(fits[:N_FIRST]))
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--sampler", choices=SAMPLERS, default="tpe")
+    args = parser.parse_args()
+    print(f"{'budget':>7}  {'start':7}  first that fits: median, worst of {args.seeds}  of the first {N_FIRST} fit")
+    for budget in BUDGETS:
+        for with_start in (False, True):
+            found = [begin(budget, args.sampler, seed, with_start=with_start) for seed in range(args.seeds)]
+            firsts = [MAX_PROPOSALS + 1 if one.first is None else one.first for one in found]
+            share = sum(one.n_fitting for one in found) / (N_FIRST * len(found))
+            shown = [
+                f"> {MAX_PROPOSALS}" if first > MAX_PROPOSALS else str(first) for first in (median(firsts), max(firsts))
+            ]
+            print(
+                f"{budget:7,}  {'with' if with_start else 'without':7}  {shown[0]:>10}, {shown[1]:>5}  {share:26.0%}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
