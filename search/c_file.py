@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -40,17 +41,26 @@ def check_c(network: Int8Network, source: str, header: str, images: UInt8Array) 
 
 
 def run_c(source: str, header: str, images: UInt8Array, n_classes: int) -> Int32Array:
-    """The logits (N, classes) of the compiled file for images (N, C, H, W).
+    """The logits (N, classes) of the compiled file for images (N, C, H, W). Raises NoCompilerError as `open_c` does."""
+    return open_c(source, header, n_classes)(images)
+
+
+def open_c(source: str, header: str, n_classes: int) -> Callable[[UInt8Array], Int32Array]:
+    """The compiled file as a function: images (N, C, H, W) to logits (N, classes).
 
     Raises NoCompilerError, with one line to show, where nothing could be compiled.
     """
-    logits = np.empty((len(images), n_classes), np.int32)
     with tempfile.TemporaryDirectory(prefix="model-", ignore_cleanup_errors=True) as folder:
         function = _compiled(Path(folder), source, header).model_logits
-        function.restype = None
+    function.restype = None
+
+    def logits_of(images: UInt8Array) -> Int32Array:
+        logits = np.empty((len(images), n_classes), np.int32)
         for image, row in zip(np.ascontiguousarray(images), logits, strict=True):
             function(ctypes.c_void_p(image.ctypes.data), ctypes.c_void_p(row.ctypes.data))
-    return logits
+        return logits
+
+    return logits_of
 
 
 def _compiled(folder: Path, source: str, header: str) -> ctypes.CDLL:

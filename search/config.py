@@ -16,7 +16,7 @@ SELECT_ON = ("test", "val")
 SAMPLERS = ("tpe", "random", "evolve")
 ENGINES = ("auto", "native", "torch")
 PRUNERS = ("median", "none")
-FORMATS = ("torch", "safetensors", "pt2", "onnx", "onnx-int8")
+FORMATS = ("torch", "safetensors", "pt2", "onnx", "onnx-int8", "c")
 # Bytes of one number, where a limit counts bytes.
 NUMBER_BYTES = {"float32": 4, "int8": 1}
 
