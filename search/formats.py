@@ -26,7 +26,7 @@ from search.c_source import c_header, c_source, flash_bytes
 from search.compiler import NoCompilerError
 from search.config import InputError
 from search.data import Dataset
-from search.folding import QuantisationError
+from search.int8_network import QuantisationError
 from search.latency import Answer
 from search.quantise import quantise
 from search.trained_model import ModelSource
