@@ -75,6 +75,12 @@ def test_a_map_that_never_changes(freedom: Freedom, constant: float) -> None:
     np.testing.assert_allclose(grid.real(grid.quantised(values)), values, rtol=1e-6, atol=1e-12)
 
 
+@pytest.mark.parametrize("freedom", [SCALES_ONLY, FULL_FREEDOM])
+def test_a_channel_that_never_changes_beside_one_that_does(freedom: Freedom) -> None:
+    grid = fitted_grid(np.stack([np.zeros(100), np.linspace(0, 4, 100)]), freedom)
+    assert grid.scale[0] == grid.scale[1] / 1024
+
+
 @given(real=st.lists(reals, min_size=1, max_size=5), total=st.integers(-(2**31) + 1, INT32_MAX))
 @settings(deadline=None)
 def test_wide_factors(real: list[float], total: int) -> None:

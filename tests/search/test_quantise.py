@@ -15,7 +15,17 @@ from models.spec import ArchSpec, Block, Head, Stage
 from search import quantise as module
 from search.fixed_point import NO_FREEDOM, Freedom
 from search.folding import Layer, freedom_before, layers_of
-from search.int8_network import Affine, Classify, Convolution, Int8Network, Mean, QuantisationError, ReadImage, Table
+from search.int8_network import (
+    Add,
+    Affine,
+    Classify,
+    Convolution,
+    Int8Network,
+    Mean,
+    QuantisationError,
+    ReadImage,
+    Table,
+)
 from search.int8_reference import run
 from search.quantise import CALIBRATION_IMAGES, quantise
 from tests.search.made_up_networks import (
@@ -142,6 +152,29 @@ def test_batch_norm_after_an_activation_is_a_step_only_before_padding() -> None:
     assert steps_of(after, after) == [ReadImage, Convolution, Convolution]
     assert steps_of(after, replace(after, padding="same")) == [ReadImage, Convolution, Affine, Convolution]
     assert Affine in steps_of(after, Block(4, kind="residual", padding="same"))
+    # Its factors have both signs, and the largest value times a negative factor is not the largest.
+    assert Affine in steps_of(after, pool=2)
+    assert Affine not in steps_of(after, head="gap_linear")
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_no_map_is_off_on_the_whole(activation: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounding down instead of to nearest would shift a map by half a level."""
+    append, seen = module._Walk._append, []
+
+    def noting(self: object, step: object, *rest: object) -> object:
+        signal = append(self, step, *rest)  # type: ignore[arg-type]
+        seen.append((step, signal))
+        return signal
+
+    monkeypatch.setattr(module._Walk, "_append", noting)
+    quantised.__wrapped__(SPECS[f"residual conv-act-bn {activation}"])
+    quantised.__wrapped__(SPECS[f"residual conv-bn-act {activation}"])
+    assert {type(step) for step, _ in seen} >= {ReadImage, Convolution, Add}
+    for step, signal in seen:
+        rows = signal.levels.swapaxes(0, 1).reshape(len(signal.grid.scale), -1)
+        off = signal.grid.real(rows) - signal.true.transpose(0, 1).flatten(1).numpy()
+        assert abs((off.mean(1) / signal.grid.scale).mean()) < 0.25, step
 
 
 def test_the_mean_before_the_last_layer_is_no_step() -> None:
