@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,18 +40,20 @@ def check_c(network: Int8Network, source: str, header: str, images: UInt8Array) 
     return found
 
 
-def run_c(source: str, header: str, images: UInt8Array, n_classes: int) -> Int32Array:
+def run_c(source: str, header: str, images: UInt8Array, n_classes: int, flags: Sequence[str] = FLAGS) -> Int32Array:
     """The logits (N, classes) of the compiled file for images (N, C, H, W). Raises NoCompilerError as `open_c` does."""
-    return open_c(source, header, n_classes)(images)
+    return open_c(source, header, n_classes, flags)(images)
 
 
-def open_c(source: str, header: str, n_classes: int) -> Callable[[UInt8Array], Int32Array]:
+def open_c(
+    source: str, header: str, n_classes: int, flags: Sequence[str] = FLAGS
+) -> Callable[[UInt8Array], Int32Array]:
     """The compiled file as a function: images (N, C, H, W) to logits (N, classes).
 
     Raises NoCompilerError, with one line to show, where nothing could be compiled.
     """
     with tempfile.TemporaryDirectory(prefix="model-", ignore_cleanup_errors=True) as folder:
-        function = _compiled(Path(folder), source, header).model_logits
+        function = _compiled(Path(folder), source, header, flags).model_logits
     function.restype = None
 
     def logits_of(images: UInt8Array) -> Int32Array:
@@ -63,14 +65,14 @@ def open_c(source: str, header: str, n_classes: int) -> Callable[[UInt8Array], I
     return logits_of
 
 
-def _compiled(folder: Path, source: str, header: str) -> ctypes.CDLL:
+def _compiled(folder: Path, source: str, header: str, flags: Sequence[str]) -> ctypes.CDLL:
     (folder / "model.h").write_text(header, encoding="utf-8")
     (folder / "model.c").write_text(source, encoding="utf-8")
     library = folder / "model.so"
     try:
         # "-x c": a name in $CC may be that of a compiler that takes a file for C++.
         compiler = find_compiler("C", "CC", COMPILERS)
-        command = [compiler, "-x", "c", *FLAGS, "-shared", "-fPIC", str(folder / "model.c"), "-o", str(library)]
+        command = [compiler, "-x", "c", *flags, "-shared", "-fPIC", str(folder / "model.c"), "-o", str(library)]
         run_compiler(command, COMPILE_SECONDS)
         return ctypes.CDLL(str(library))
     except (OSError, subprocess.SubprocessError, NoCompilerError) as error:

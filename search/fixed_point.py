@@ -100,14 +100,16 @@ def _grid(low: FloatArray, high: FloatArray, freedom: Freedom) -> Grid:
     """The grid from `low` to `high`, (C,). Without free centres 0 is a level, the same one in all channels."""
     if freedom.centres:
         return Grid(_positive((high - low) / STEPS), INT8_MIN, low)
-    widest = int((high - low).argmax())
-    span = float(high[widest] - low[widest])
-    zero = INT8_MIN + (int(np.floor(-low[widest] / span * STEPS + 0.5)) if span else 0)
     if len(low) == 1:
-        scale = (high - low) / STEPS
-    else:
-        scale = np.maximum(high / max(INT8_MAX - zero, 1), -low / max(zero - INT8_MIN, 1))
-    return Grid(_positive(scale), zero, np.zeros_like(low))
+        span = float(high[0] - low[0])
+        zero = INT8_MIN + (int(np.floor(-low[0] / span * STEPS + 0.5)) if span else 0)
+        return Grid(_positive((high - low) / STEPS), zero, np.zeros_like(low))
+    # The zero that lets the scales be smallest: channels may lie on either side of it.
+    zeros = np.arange(INT8_MIN, INT8_MAX + 1)
+    above, below = (INT8_MAX - zeros).clip(min=1e-3), (zeros - INT8_MIN).clip(min=1e-3)
+    scales = np.maximum(high / above[:, None], -low / below[:, None])
+    best = int((scales**2).sum(1).argmin())
+    return Grid(_positive(scales[best]), int(zeros[best]), np.zeros_like(low))
 
 
 def _positive(scale: FloatArray) -> FloatArray:

@@ -181,6 +181,28 @@ ALLOWED = {
         "search.repeats",
         "search.statistics",
     },
+    # From a network to its C file: what runs there knows nothing of what made it.
+    "search.int8_network": set(),
+    "search.int8_reference": {"search.int8_network"},
+    "search.fixed_point": {"search.int8_network"},
+    "search.int8_filters": {"search.int8_network"},
+    "search.folding": {"models.blocks", "search.fixed_point", "search.int8_network"},
+    "search.quantise": {
+        "models.blocks",
+        "models.build",
+        "models.cost",
+        "models.spec",
+        "search.fixed_point",
+        "search.folding",
+        "search.int8_filters",
+        "search.int8_network",
+        "search.int8_reference",
+    },
+    "search.arena": {"search.int8_network"},
+    "search.c_layers": set(),
+    "search.c_calls": {"search.arena", "search.int8_network"},
+    "search.c_source": {"search.arena", "search.c_calls", "search.c_layers", "search.int8_network"},
+    "search.c_file": {"search.compiler", "search.config", "search.int8_network", "search.int8_reference"},
     "search.shelf": set(),
     "search.dashboard_markdown": set(),
     "search.dashboard_figures": {
@@ -288,6 +310,11 @@ def test_libraries_stay_in_their_modules(library: str) -> None:
     users = {name for name in FILES if any(module.split(".")[0] == library for module in used(name))}
     assert users <= USERS[library]
     assert users, "the rule is about nothing any more"
+
+
+@pytest.mark.parametrize("name", ["search.c_source", "search.int8_reference"])
+def test_an_integer_network_needs_no_torch(name: str) -> None:
+    assert "torch" not in {module.split(".")[0] for part in below(name) for module in used(part)}
 
 
 @pytest.mark.parametrize("name", ["search.train", "models.build", "models.baselines", "space"])

@@ -2,17 +2,57 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from functools import cache
+from itertools import cycle, product
 
 import torch
 from torch import Tensor, nn
 
 from models.build import build_model
-from models.spec import ArchSpec
+from models.cost import compute_cost
+from models.spec import ACTIVATIONS, BLOCK_KINDS, HEAD_KINDS, ORDERS, ArchSpec, Block, Head, Stage
 from search.int8_network import Int8Network
 from search.quantise import quantise
+from tests.models.random_specs import random_spec
 
 MEAN, STD = (0.13, 0.4, 0.5), (0.31, 0.2, 0.25)
+
+
+def systematic_specs() -> dict[str, ArchSpec]:
+    """Every kind of block with every activation in either order; heads, paddings, shapes and options in turn."""
+    shapes, n_classes, options = cycle([(1, 14, 14), (2, 15, 13), (3, 12, 16)]), cycle([10, 3]), cycle(range(8))
+    heads = cycle([*(Head(kind) for kind in HEAD_KINDS), Head("gap_linear", bias=True), Head("conv_gap", bias=True)])
+    specs = {}
+    for kind, order, activation in product(BLOCK_KINDS, ORDERS, (*ACTIVATIONS, None)):
+        option = next(options)
+        settings = {
+            "activation": activation,
+            "order": order,
+            "bias": bool(option & 1),
+            "batch_norm": option != 5 or order == "conv-act-bn",
+        }
+        padding = "same" if kind == "residual" or option & 2 else "valid"
+        first = Block(6, 3, "conv", "valid" if option & 4 else "same", **settings)
+        ours = Block(6 if option & 1 else 8, 3, kind, padding, dropout=0.1, **settings)
+        head = next(heads)
+        if head.kind in ("gap_conv", "conv") and option & 1:
+            head = replace(head, hidden=(Block(7, 1, **settings),))
+        stages = (Stage((first, ours), pool=2), Stage((ours,)))
+        name = f"{kind} {order} {activation}"
+        specs[name] = ArchSpec(next(shapes), next(n_classes), stages, head)
+    return specs
+
+
+def small_random_specs(n: int) -> dict[str, ArchSpec]:
+    """The first `n` of the random networks that are quickly run."""
+    drawn = ((seed, random_spec(random.Random(seed))) for seed in range(1000))
+    quick = ((f"random {seed}", spec) for seed, spec in drawn if compute_cost(spec).macs < 300_000)
+    return dict(next(quick) for _ in range(n))
+
+
+SPECS = systematic_specs() | small_random_specs(24)
 
 
 def made_up_model(spec: ArchSpec, seed: int = 0) -> nn.Sequential:
@@ -52,7 +92,7 @@ def float_logits(model: nn.Module, images: Tensor) -> Tensor:
 
 
 @cache
-def quantised(spec: ArchSpec, seed: int = 0, n_images: int = 64) -> Int8Network:
+def quantised(spec: ArchSpec, seed: int = 0, n_images: int = 200) -> Int8Network:
     """The int8 form of made_up_model(spec, seed)."""
     images = made_up_images(spec.input_shape, n_images, seed=1)
     n = spec.input_shape[0]
