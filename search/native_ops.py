@@ -9,7 +9,6 @@ and the statistics of it, and `Blocks` says what is still to be done; the layer 
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -29,8 +28,7 @@ class Norm(NamedTuple):
     beta: Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class Pending:
+class Pending(NamedTuple):
     """What is still to be done to values, in this order; by default nothing."""
 
     norm: Norm | None = None
@@ -48,17 +46,17 @@ class Pending:
         """Whether there is pooling."""
         return self.pool > 1
 
-    def __bool__(self) -> bool:
+    def changes(self) -> bool:
+        """Whether there is anything to be done."""
         return self.norm is not None or self.activation > 0 or self.drops() or self.pools()
 
 
-@dataclass(frozen=True, eq=False)
-class Blocks:
+class Blocks(NamedTuple):
     """Activations of `images` images: (blocks, C, H, W, lanes). The last block may have idle lanes."""
 
     values: Tensor
     images: int
-    pending: Pending = field(default_factory=Pending)
+    pending: Pending = Pending()
 
     def with_values(self, values: Tensor) -> Blocks:
         """Other activations of the same images, to which nothing is still to be done."""
@@ -66,7 +64,7 @@ class Blocks:
 
     def then(self, **changes: Any) -> Blocks:
         """With more to be done: fields of Pending."""
-        return replace(self, pending=replace(self.pending, **changes))
+        return self._replace(pending=self.pending._replace(**changes))
 
 
 def to_blocks(x: Tensor, lanes: int) -> Blocks:
@@ -85,7 +83,7 @@ def from_blocks(x: Blocks, library: ctypes.CDLL) -> Tensor:
 
 def settled(x: Blocks, library: ctypes.CDLL) -> Blocks:
     """With nothing left to be done."""
-    if not x.pending:
+    if not x.pending.changes():
         return x
     return x.with_values(_Read.apply(x.values, *_norm(x.pending), _reading(x), library))
 

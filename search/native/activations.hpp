@@ -11,8 +11,7 @@ enum Activation : int32_t { IDENTITY, RELU, LEAKY_RELU, SILU, HARDSWISH };
 // exp to about 2 units in the last place: 2^n times a Taylor polynomial of degree 6 on |r| <= ln(2) / 2.
 inline Vec exponential(Vec x) {
     x = largest(all(-87.0f), smallest(all(88.0f), x));
-    const Vec magic = all(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
-    const Vec n = (x * 1.44269504f + magic) - magic;
+    const Vec n = nearest(x * 1.44269504f);
     const Vec r = (x - n * 0.693359375f) + n * 2.12194440e-4f;  // ln(2) in two parts
     Vec p = r * (1.0f / 720) + 1.0f / 120;
     p = p * r + 1.0f / 24;

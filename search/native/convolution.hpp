@@ -35,6 +35,30 @@ void convolve_tile(const Vec* x, const int32_t* offset, int taps, const float* w
     for (int p = 0; p < P; ++p) y[c * channel_stride + p] = sum[c][p];
 }
 
+// Of one channel alone: sums[p] over rows and columns of a kernel of width W. A pixel takes part in W neighbouring sums
+// and is loaded once for all of them: with so few sums loads would take longer than sums.
+template <int W, int P>
+void convolve_single(const Vec* x, int pitch, int kernel_height, const float* weight, float bias, Vec* y) {
+    Vec sum[P];
+    UNROLL
+    for (int p = 0; p < P; ++p) sum[p] = all(bias);
+    for (int row = 0; row < kernel_height; ++row, weight += W, x += pitch) {
+        Vec w[W];
+        UNROLL
+        for (int column = 0; column < W; ++column) w[column] = all(weight[column]);
+        UNROLL
+        for (int i = 0; i < P + W - 1; ++i) {
+            Vec pixel = x[i];
+            IN_REGISTER(pixel);
+            UNROLL
+            for (int column = 0; column < W; ++column)
+                if (i >= column && i - column < P) sum[i - column] += w[column] * pixel;
+        }
+    }
+    UNROLL
+    for (int p = 0; p < P; ++p) y[p] = sum[p];
+}
+
 // sums[c][t] += over pixels of dy[c] * x[offset[t]]: gradients of the weights of C channels and T taps, lane by lane.
 template <int C, int T>
 void weight_gradient_tile(const Vec* x, const int32_t* offset, int x_pitch, const Vec* dy, int dy_pitch,
@@ -74,6 +98,7 @@ constexpr int tile_pixels(int channels) { return std::min(MOST_PIXELS, REGISTERS
 constexpr int tile_index(int channels, int pixels) { return (channels - 1) * MOST_PIXELS + pixels - 1; }
 
 typedef decltype(&convolve_tile<1, 1>) ConvolveTile;
+typedef decltype(&convolve_single<3, 1>) ConvolveSingle;
 typedef decltype(&weight_gradient_tile<1, 1>) WeightGradientTile;
 typedef std::make_index_sequence<TILE_CHANNELS * MOST_PIXELS> TileSizes;
 
@@ -91,7 +116,13 @@ template <size_t... I>
 constexpr std::array<WeightGradientTile, sizeof...(I)> weight_gradient_tiles(std::index_sequence<I...>) {
     return {weight_gradient_tile<CHANNELS<I>, PIXELS<I>>...};
 }
+template <int W, size_t... I>
+constexpr std::array<ConvolveSingle, sizeof...(I)> single_tiles(std::index_sequence<I...>) {
+    return {convolve_single<W, 1 + I>...};
+}
 constexpr auto CONVOLVE = convolve_tiles(TileSizes{});
+constexpr auto CONVOLVE_3_WIDE = single_tiles<3>(std::make_index_sequence<MOST_PIXELS>{});
+constexpr auto CONVOLVE_5_WIDE = single_tiles<5>(std::make_index_sequence<MOST_PIXELS>{});
 constexpr auto WEIGHT_GRADIENT = weight_gradient_tiles(TileSizes{});
 
 // `total` cut into pieces of at most `most` that differ by at most one: 10 by 4 gives 4 3 3, not 4 4 2.
@@ -114,7 +145,8 @@ inline std::vector<int32_t> tap_offsets(int channels, int height, int width, siz
 
 // A dense convolution of a block that needs no padding any more: maps with their row pitch and weights in tile order.
 struct Convolution {
-    int out_channels, in_pitch;
+    int out_channels, in_pitch, kernel_height;
+    const ConvolveSingle* single;  // by the number of pixels less 1, where there is one channel and a kernel for it
     std::vector<int32_t> offset;
     std::vector<float> packed;
 
@@ -125,6 +157,11 @@ struct Convolution {
                 WeightAt weight_at)
         : out_channels(out_channels),
           in_pitch(in_pitch),
+          kernel_height(kernel_height),
+          single(in_channels * out_channels > 1 ? nullptr
+                 : kernel_width == 3            ? CONVOLVE_3_WIDE.data()
+                 : kernel_width == 5            ? CONVOLVE_5_WIDE.data()
+                                                : nullptr),
           offset(tap_offsets(in_channels, kernel_height, kernel_width, in_channel, in_pitch)) {
         const Pieces tiles(out_channels, TILE_CHANNELS);
         for (int tile = 0; tile < tiles.count; ++tile)
@@ -142,6 +179,13 @@ struct Convolution {
     }
 
     void run_row(const Vec* x, const float* bias, Vec* y, int width, ptrdiff_t out_channel) const {
+        if (single) {
+            const Pieces tiles(width, MOST_PIXELS);
+            for (int i = 0; i < tiles.count; ++i)
+                single[tiles.size(i) - 1](x + tiles.begin(i), in_pitch, kernel_height, packed.data(), bias ? *bias : 0,
+                                          y + tiles.begin(i));
+            return;
+        }
         const Pieces channel_tiles(out_channels, TILE_CHANNELS);
         const int taps = (int)offset.size();
         for (int i = 0; i < channel_tiles.count; ++i) {

@@ -39,7 +39,7 @@ typedef uint32_t UIntVec __attribute__((vector_size(LANES * sizeof(uint32_t))));
 #if defined(__clang__)
 #define UNROLL _Pragma("unroll")
 #else
-#define UNROLL _Pragma("GCC unroll 16")
+#define UNROLL _Pragma("GCC unroll 32")
 #endif
 
 inline Vec all(float value) { return value - Vec{}; }
@@ -69,6 +69,16 @@ inline Vec largest(Vec limit, Vec x) { return (Vec)_mm512_max_ps((__m512)limit, 
 inline Vec smallest(Vec limit, Vec x) { return select(x > limit, limit, x); }
 inline Vec largest(Vec limit, Vec x) { return select(x < limit, limit, x); }
 #endif
+
+// The nearest whole number, of values within 2^22.
+inline Vec nearest(Vec x) {
+#if defined(__AVX512F__)
+    return (Vec)_mm512_roundscale_ps((__m512)x, 0);
+#else
+    const Vec magic = all(12582912.0f);  // 1.5 * 2^23, where neighbouring numbers are 1 apart
+    return (x + magic) - magic;
+#endif
+}
 
 // x * 2^n for whole numbers n.
 inline Vec times_power_of_two(Vec x, Vec n) {
