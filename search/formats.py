@@ -6,7 +6,6 @@ A format is one entry of FORMATS. Every one is opened as its user would and held
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,16 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from search import onnx_format
-from search.arena import plan_arena
-from search.c_file import check_c, open_c
-from search.c_source import c_header, c_source, flash_bytes
-from search.compiler import NoCompilerError
+from search import c_format, onnx_format
 from search.config import InputError
 from search.data import Dataset
-from search.int8_network import QuantisationError
 from search.latency import Answer
-from search.quantise import quantise
 from search.trained_model import ModelSource
 
 REQUIREMENTS = "requirements-export.txt"
@@ -172,35 +165,13 @@ def _open_onnx(name: str) -> Callable[[Exporting], Answer]:
 
 
 def _write_c(exporting: Exporting) -> Mapping[str, Any]:
-    """The compiled file repeats the reference to the last bit, on the whole test set, or is not handed over."""
     source, data = exporting.source, exporting.data
-    try:
-        network = quantise(source.arch, source.state, exporting.calibration, data.mean, data.std)
-        text, header = c_source(network, data.classes), c_header(network, data.classes)
-        check_c(network, text, header, data.test.images.numpy())
-    except QuantisationError as error:
-        raise InputError(f"there is no int8 form of this network: {error}") from error
-    except NoCompilerError as error:
-        raise InputError(f"format c is checked with a C compiler ({error}); install one, or name it in $CC") from error
-    (exporting.folder / "model.c").write_text(text, encoding="utf-8")
-    (exporting.folder / "model.h").write_text(header, encoding="utf-8")
-    flash = flash_bytes(network, data.classes)
-    return {
-        "flash_bytes": sum(flash.values()),
-        "flash_bytes_by_kind": flash,
-        "ram_bytes": plan_arena(network).n_bytes,
-        "logit_scale": network.logit_scale,
-        "quantised": network.method,
-    }
+    network = c_format.int8_network(source.arch, source.state, exporting.calibration, data.mean, data.std)
+    return c_format.write_c(network, data.classes, exporting.folder, data.test.images)
 
 
 def _open_c(exporting: Exporting) -> Answer:
-    text, header = ((exporting.folder / name).read_text(encoding="utf-8") for name in ("model.c", "model.h"))
-    logits_of = open_c(text, header, exporting.source.arch.n_classes)
-    found = re.search(r"MODEL_LOGIT_SCALE\s+(\S+)", header)
-    assert found  # the header was written here
-    scale = float(found[1].rstrip("f"))
-    return lambda images: torch.from_numpy(logits_of(images.numpy())).double() * scale
+    return c_format.open_folder(exporting.folder, exporting.source.arch.n_classes)
 
 
 TORCH = "torch"

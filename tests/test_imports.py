@@ -227,6 +227,7 @@ ALLOWED = {
     "search.export_folder": {"search.config"},
     "search.latency": {"search.config", "search.place", "search.provenance"},
     "search.formats": {
+        "search.c_format",
         "search.config",
         "search.data",
         "search.latency",
