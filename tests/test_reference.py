@@ -5,6 +5,7 @@ import json
 import shutil
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,8 @@ from search.commands import config_of, existing
 from search.config import DataConfig
 from search.confirm import confirmation
 from search.data import load_dataset
+from search.export import _load_module
+from search.formats import FORMATS, Exporting
 from search.mistakes import Mistakes, mistakes_of_state
 from search.place import Place
 from search.retrain import repeats_of
@@ -58,9 +61,10 @@ def test_its_winner_is_the_one_that_fresh_seeds_confirmed(reference):
     card = json.loads((place.folder / "winner" / "card.json").read_text())
     assert card["confirmation"] == json.loads(json.dumps(found.facts()))
     assert (card["trial"], card["seed"]) == (found.trial, found.network.repeat.seed)
-    assert (found.trial in plan.candidates, len(plan.candidates)) == (True, 5)
+    assert found.trial in plan.candidates
     accuracy = card["confirmation"]["accuracy"]
-    assert (accuracy["n"], accuracy["scored_on"]) == (5, "test")
+    assert accuracy["n"] == plan.n_reported >= 5
+    assert accuracy["scored_on"] == "test"
     assert accuracy["mean"] >= 0.994
     # Of five trainings the file is the one in the middle.
     assert card["accuracy"]["file_on_test"] == card["accuracy"]["recorded"] == found.network.value
@@ -95,3 +99,26 @@ def test_its_winner_scores_on_mnist_exactly_what_its_card_says():
     arch = ArchSpec.from_dict(card["arch"])
     assert mistakes_of_state(arch, net.state_dict(), data) == Mistakes.from_dict(card["mistakes"])
     shutil.rmtree(winner / "__pycache__", ignore_errors=True)
+
+
+# Images of 10,000 that other instructions of another processor may answer otherwise: int8 sums in floating point round.
+MAY_DIFFER = {"torch": 0, "safetensors": 0, "pt2": 1, "onnx": 1, "onnx-int8": 5, "c": 0}
+
+
+@pytest.mark.skipif(not (MNIST / "MNIST").is_dir(), reason="no MNIST in ../shared/data")
+def test_its_winner_scores_the_same_in_every_format():
+    winner = REFERENCE / "winner"
+    card = json.loads((winner / "card.json").read_text())
+    assert list(card["formats"]) == list(FORMATS)
+    data = load_dataset(DataConfig("mnist", str(MNIST)))
+    module = _load_module(winner / "model.py")
+    source = SimpleNamespace(arch=ArchSpec.from_dict(card["arch"]))
+    for name, form in card["formats"].items():
+        answer = FORMATS[name].open(Exporting(source, data, module, winner))
+        n_right = sum(
+            int((answer(data.test.images[i : i + 500]).argmax(1) == data.test.labels[i : i + 500]).sum())
+            for i in range(0, 10_000, 500)
+        )
+        assert abs(n_right - round(10_000 * form["test_accuracy"])) <= MAY_DIFFER[name], name
+        assert form["test_accuracy"] >= card["accuracy"]["file_on_test"] - 0.001
+        assert form["bytes"] == sum((winner / file).stat().st_size for file in form["files"])
