@@ -9,14 +9,17 @@ import optuna
 from optuna.trial import TrialState
 
 from models.cost import Cost, compute_cost
+from models.spec import ArchSpec
 from search.config import SearchConfig
 from search.data import definition
 from search.limits import standings
 from search.mistakes import mistakes_of
 from search.recorded import RecordedTraining, note
+from search.space_file import space_of
+from search.study import GIVEN
 from search.train import EpochMetrics, TrainResult
 from search.trials import FINISHED, REFUSED, REPEATED, STOPPED
-from space import Candidate, suggest
+from space import Candidate, assemble, suggest
 
 
 def refusal(cost: Cost, config: SearchConfig) -> tuple[dict[str, float], str]:
@@ -54,7 +57,7 @@ class Objective:
         Raises TrialPruned for one that is over a limit or hopeless, TrialFailedError for one that diverged.
         """
         known = definition(self.config.data.dataset)
-        candidate = suggest(trial, known.input_shape, known.n_classes)
+        candidate = self._given(trial) or suggest(trial, known.input_shape, known.n_classes, space_of(self.config))
         candidate = replace(candidate, recipe=replace(candidate.recipe, epochs=self.config.epochs))
         cost = compute_cost(candidate.arch)
         self._refuse_over_limit(trial, cost)
@@ -77,6 +80,12 @@ class Objective:
         mistakes = mistakes_of(answers, data.scored.labels, data.n_classes)
         note(trial, outcome=FINISHED, seconds=result.seconds, mistakes=mistakes.to_dict())
         return score(result.curve, self.config.score)
+
+    def _given(self, trial: optuna.Trial) -> Candidate | None:
+        """A queued network that is no point of the space, with the recipe of the other hand-designed ones."""
+        given = trial.user_attrs.get(GIVEN)
+        recipe = assemble(space_of(self.config).defaults).recipe
+        return None if given is None else Candidate(ArchSpec.from_dict(given), recipe)
 
     def _refuse_over_limit(self, trial: optuna.Trial, cost: Cost) -> None:
         constraints, reason = refusal(cost, self.config)

@@ -10,20 +10,17 @@ import hashlib
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from models.baselines import BASELINES
-from models.record import Record, RecordError
-from models.spec import ArchSpec, Block, Head, Stage
-from search.config import Augmentation, RecipeConfig, Schedule
+from models.record import RecordError
+from models.spec import ArchSpec
+from search.config import RecipeConfig
 from search.dimensions import Choice, Dimension, FloatRange, IntRange, SuggestsValues
+from search.points import MAX_DEPTH, MAX_STAGES, Candidate, Params, assemble, params_of
 
-Params = dict[str, Any]
-
-MAX_STAGES = 3
-MAX_DEPTH = 6
-# A convolution without padding is given padding where it would leave a map smaller than this.
-MIN_SIDE = 3
+__all__ = ["DEFAULTS", "DIMENSIONS", "WHOLE", "Candidate", "Params", "Space", "assemble", "sample", "suggest"]
 
 
 class NotInSpaceError(ValueError):
@@ -69,7 +66,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
     Choice("order", ("conv-bn-act", "conv-act-bn"), "conv-bn-act"),
     Choice("activation", ("relu", "silu"), "relu"),
     FloatRange("dropout", 0.0, 0.25, 0.0),
-    # The recipe; the rest of it is fixed in _recipe below.
+    # The recipe; the rest of it is fixed in search.points.
     Choice("optimizer", ("sgd", "adamw"), "sgd"),
     FloatRange("sgd.lr", 0.02, 1.0, 0.3, log=True),
     FloatRange("sgd.weight_decay", 0.0, 5e-4, 0.0),
@@ -84,176 +81,60 @@ DIMENSIONS: tuple[Dimension, ...] = (
 )
 # Search settings of another space are another study.
 SPACE_KEY = hashlib.sha256(repr(DIMENSIONS).encode()).hexdigest()[:16]
-DEFAULTS: Params = {dimension.name: dimension.default for dimension in DIMENSIONS}
 
 
 @dataclass(frozen=True)
-class Candidate(Record):
-    """One point of the space: a network and how to train it."""
+class Space:
+    """DIMENSIONS, or the same with other ranges: what search.space_file makes of a --space file."""
 
-    arch: ArchSpec
-    recipe: RecipeConfig
+    dimensions: tuple[Dimension, ...]
+
+    @cached_property
+    def defaults(self) -> Params:
+        """The point that inactive dimensions, and all that nobody chose, are taken from."""
+        return {dimension.name: dimension.default for dimension in self.dimensions}
+
+    def suggest(self, trial: SuggestsValues) -> Params:
+        """Ask `trial` for every dimension."""
+        return {dimension.name: dimension.suggest(trial) for dimension in self.dimensions}
+
+    def sample(self, rng: random.Random) -> Params:
+        """One point drawn as a random search would."""
+        return {dimension.name: dimension.sample(rng) for dimension in self.dimensions}
+
+    def holds(self, params: Mapping[str, Any]) -> bool:
+        """Whether all values of a point are within their ranges."""
+        return all(dimension.holds(params[dimension.name]) for dimension in self.dimensions)
+
+    def to_params(self, arch: ArchSpec, recipe: RecipeConfig | None = None) -> Params:
+        """The inverse of `assemble`: the point that stands for a network and a recipe (None: that of the defaults).
+
+        Inactive dimensions get their defaults. Raises NotInSpaceError if no point stands for exactly that.
+        """
+        params = params_of(arch, recipe, self.defaults)
+        try:
+            found = assemble(params, arch.input_shape, arch.n_classes)
+        except (KeyError, RecordError) as error:
+            raise NotInSpaceError(f"the space has no such network: {error}") from error
+        if found.arch != arch or (recipe is not None and found.recipe != recipe) or not self.holds(params):
+            raise NotInSpaceError("the space has no such network or recipe")
+        return params
 
 
-def suggest(trial: SuggestsValues, input_shape: tuple[int, int, int] = (1, 28, 28), n_classes: int = 10) -> Candidate:
-    """Ask `trial` for every dimension and assemble the candidate. Always a valid network; nothing is built."""
-    return assemble({dimension.name: dimension.suggest(trial) for dimension in DIMENSIONS}, input_shape, n_classes)
+WHOLE = Space(DIMENSIONS)
+DEFAULTS = WHOLE.defaults
+sample = WHOLE.sample
+to_params = WHOLE.to_params
 
 
-def sample(rng: random.Random) -> Params:
-    """One point drawn as a random search would."""
-    return {dimension.name: dimension.sample(rng) for dimension in DIMENSIONS}
-
-
-def assemble(
-    params: Mapping[str, Any], input_shape: tuple[int, int, int] = (1, 28, 28), n_classes: int = 10
+def suggest(
+    trial: SuggestsValues,
+    input_shape: tuple[int, int, int] = (1, 28, 28),
+    n_classes: int = 10,
+    space: Space = WHOLE,
 ) -> Candidate:
-    """The candidate that `params` (a value for every dimension) stand for."""
-    side = min(input_shape[1:])
-    stages = []
-    for i in range(1, params["stages"] + 1):
-        blocks = _transition(params, i - 1, "after") if i > 1 else []
-        convs, side = _stage_blocks(params, i, side)
-        blocks += convs
-        last = i == params["stages"]
-        blocks += [] if last else _transition(params, i, "before")
-        pool = 0 if last or side < 2 else 2
-        side = side // 2 if pool else side
-        stages.append(Stage(tuple(blocks), pool))
-    return Candidate(ArchSpec(input_shape, n_classes, tuple(stages), _head(params)), _recipe(params))
-
-
-def _stage_blocks(params: Mapping[str, Any], stage: int, side: int) -> tuple[list[Block], int]:
-    """The convolutions of a stage whose map has `side` rows, and the side after them."""
-    at = f"stages.{stage}"
-    depth, kernel, dropout = params[f"{at}.depth"], params[f"{at}.kernel"], params[f"{at}.dropout"]
-    kind = params[f"{at}.kind"]
-    blocks = []
-    conv = 1
-    while conv <= depth:
-        block_kind = kind
-        if kind == "residual":
-            paired = (depth - conv) % 2 == 1
-            block_kind = "residual" if paired else "conv"
-            conv += paired  # a residual block has the width of its second convolution
-        elif kind == "separable" and stage == conv == 1:
-            block_kind = "conv"
-        shrink = kernel - 1
-        padded = kind == "residual" or conv > depth - params[f"{at}.padded"] or side - shrink < MIN_SIDE
-        side -= 0 if padded else shrink
-        blocks.append(
-            Block(
-                params[f"{at}.width.{conv}"],
-                kernel,
-                kind=block_kind,
-                padding="same" if padded else "valid",
-                activation=params["activation"],
-                order=params["order"],
-                dropout=params["dropout"] if dropout in ("all", str(conv)) else 0.0,
-            )
-        )
-        conv += 1
-    return blocks, side
-
-
-def _transition(params: Mapping[str, Any], pool: int, place: str) -> list[Block]:
-    """The 1x1 block that stands at `place` of a pool, if there is one."""
-    at = f"transitions.{pool}"
-    if params[f"{at}.place"] != place:
-        return []
-    if params[f"{at}.bare"]:
-        return [Block(params[f"{at}.width"], 1, batch_norm=False, activation=None)]
-    return [Block(params[f"{at}.width"], 1, activation=params["activation"], order=params["order"])]
-
-
-def _head(params: Mapping[str, Any]) -> Head:
-    kind = params["head.kind"]
-    p = params["dropout"] if params["head.dropout"] else 0.0
-    if kind in ("gap_conv", "conv") and params["head.hidden"]:
-        width, activation, order = params["head.hidden_width"], params["activation"], params["order"]
-        return Head(kind, hidden=(Block(width, 1, activation=activation, order=order, dropout=p),))
-    return Head(kind, bias=kind == "gap_linear", dropout=p)
-
-
-def _recipe(params: Mapping[str, Any]) -> RecipeConfig:
-    optimizer = params["optimizer"]
-    return RecipeConfig(
-        batch_size=params["batch_size"],
-        optimizer=optimizer,
-        lr=params[f"{optimizer}.lr"],
-        nesterov=optimizer == "sgd",
-        weight_decay=params[f"{optimizer}.weight_decay"],
-        label_smoothing=params["label_smoothing"],
-        ema_decay=0.995,
-        schedule=Schedule(pct_start=0.2, div_factor=10.0, final_div_factor=100.0),
-        augmentation=Augmentation(
-            rotation=params["rotation"], shift=params["shift"], scale=params["scale"], shear=params["shear"]
-        ),
-    )
-
-
-def to_params(arch: ArchSpec, recipe: RecipeConfig | None = None) -> Params:
-    """The inverse of `assemble`: the point that stands for a network and a recipe (None: the default recipe).
-
-    Inactive dimensions get their defaults. Raises NotInSpaceError if no point stands for exactly that.
-    """
-    params = dict(DEFAULTS)
-    blocks = [block for stage in arch.stages for block in stage.blocks]
-    shaped = [block for block in blocks if block.activation and block.batch_norm]
-    if shaped:
-        params |= {"activation": shaped[0].activation, "order": shaped[0].order}
-    params["dropout"] = max([block.dropout for block in [*blocks, *arch.head.hidden]] + [arch.head.dropout])
-    params["stages"] = len(arch.stages)
-    for i, stage in enumerate(arch.stages, start=1):
-        params |= _stage_params(stage, i, last=i == len(arch.stages))
-    params |= _head_params(arch.head)
-    params |= {} if recipe is None else _recipe_params(recipe)
-    try:
-        found = assemble(params, arch.input_shape, arch.n_classes)
-    except (KeyError, RecordError) as error:
-        raise NotInSpaceError(f"the space has no such network: {error}") from error
-    within = all(dimension.holds(params[dimension.name]) for dimension in DIMENSIONS)
-    if found.arch != arch or (recipe is not None and found.recipe != recipe) or not within:
-        raise NotInSpaceError("the space has no such network or recipe")
-    return params
-
-
-def _stage_params(stage: Stage, number: int, *, last: bool) -> Params:
-    at = f"stages.{number}"
-    params: Params = {}
-    blocks = list(stage.blocks)
-    for pool, place, index in ((number - 1, "after", 0), (number, "before", -1)):
-        exists = number > 1 if place == "after" else not last
-        if exists and blocks and blocks[index].kernel_size == 1:
-            block = blocks.pop(index)
-            params[f"transitions.{pool}.place"] = place
-            params[f"transitions.{pool}.width"] = block.out_channels
-            params[f"transitions.{pool}.bare"] = not block.batch_norm
-    kinds = [block.kind for block in blocks]
-    widths = [block.out_channels for block in blocks for _ in range(1 + (block.kind == "residual"))]
-    params[f"{at}.depth"] = len(widths)
-    params |= {f"{at}.width.{j}": width for j, width in enumerate(widths, start=1)}
-    params[f"{at}.kernel"] = max((block.kernel_size for block in blocks), default=3)
-    params[f"{at}.kind"] = max(kinds, key=("conv", "separable", "residual").index, default="conv")
-    if "residual" not in kinds:
-        params[f"{at}.padded"] = sum(block.padding == "same" for block in blocks)
-    ends = [sum(1 + (block.kind == "residual") for block in blocks[: j + 1]) for j in range(len(blocks))]
-    dropped = [str(end) for end, block in zip(ends, blocks, strict=True) if block.dropout]
-    params[f"{at}.dropout"] = "none" if not dropped else dropped[0] if len(dropped) == 1 < len(blocks) else "all"
-    return params
-
-
-def _head_params(head: Head) -> Params:
-    params: Params = {"head.kind": head.kind, "head.hidden": bool(head.hidden)}
-    params["head.dropout"] = bool(head.dropout or any(block.dropout for block in head.hidden))
-    return params | ({"head.hidden_width": head.hidden[0].out_channels} if head.hidden else {})
-
-
-def _recipe_params(recipe: RecipeConfig) -> Params:
-    augmentation = recipe.augmentation
-    own = {name: getattr(recipe, name) for name in ("optimizer", "batch_size", "label_smoothing")}
-    own |= {f"{recipe.optimizer}.{name}": getattr(recipe, name) for name in ("lr", "weight_decay")}
-    return own | {name: getattr(augmentation, name) for name in ("rotation", "shift", "scale", "shear")}
+    """Ask `trial` for every dimension and assemble the candidate. Always a valid network; nothing is built."""
+    return assemble(space.suggest(trial), input_shape, n_classes)
 
 
 # What was found before (studies/README.md), by stage: separable convolutions, padded, behind a plain one. The narrower
@@ -267,8 +148,11 @@ _START_WIDTHS = (
 )
 
 
-def starting_points() -> list[tuple[str, Params]]:
-    """Points of our own to try first, by name, the largest first: one family of networks, each with two recipes."""
+def starting_points(space: Space = WHOLE) -> list[tuple[str, Params]]:
+    """Points of our own to try first, by name, the largest first: one family of networks, each with two recipes.
+
+    A space may have room for some of them only.
+    """
     found = []
     for widths in _START_WIDTHS:
         network: Params = {"stages": len(widths), "rotation": 9.0, "shift": 0.06, "scale": 0.06}
@@ -278,12 +162,13 @@ def starting_points() -> list[tuple[str, Params]]:
             padded = len(stage) - (i == 1)
             network |= {f"{at}.depth": len(stage), f"{at}.padded": padded, f"{at}.kind": "separable"}
         found += [
-            (f"separable-{optimizer}", DEFAULTS | network | {"optimizer": optimizer}) for optimizer in ("sgd", "adamw")
+            (f"separable-{optimizer}", space.defaults | network | {"optimizer": optimizer})
+            for optimizer in ("sgd", "adamw")
         ]
-    return found
+    return [(name, params) for name, params in found if space.holds(params)]
 
 
-def baseline_params(input_shape: tuple[int, int, int], n_classes: int) -> dict[str, Params]:
+def baseline_params(input_shape: tuple[int, int, int], n_classes: int, space: Space = WHOLE) -> dict[str, Params]:
     """The hand-designed networks that are points of this space, by id, each with the default recipe.
 
     The write-ups' own recipes differ in optimiser and schedule; with one recipe for all, a study compares networks.
@@ -293,7 +178,7 @@ def baseline_params(input_shape: tuple[int, int, int], n_classes: int) -> dict[s
         if (baseline.spec.input_shape, baseline.spec.n_classes) != (input_shape, n_classes):
             continue
         try:
-            found[name] = to_params(baseline.spec)
+            found[name] = space.to_params(baseline.spec)
         except NotInSpaceError:
             continue
     return found

@@ -65,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     describe = commands.add_parser("describe", help="layer table of a hand-designed network or a spec file")
     describe.add_argument(
-        "network", metavar="ID|FILE", help="id of a hand-designed network, or a JSON file with a spec"
+        "network", metavar="ID|FILE", help="id of a hand-designed network, or a spec in a JSON or TOML file"
     )
     describe.add_argument("--json", action="store_true", help="for programs")
 
@@ -99,6 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     space = commands.add_parser("space", help="the searched dimensions, and how much of the space fits a budget")
     space.add_argument("--budget", type=_count, default=8000, metavar="N", help="parameters (default: 8000)")
+    space.add_argument("--space", metavar="FILE", help="TOML file that narrows, widens or fixes dimensions")
     _add_limit_options(space)
 
     bench = commands.add_parser("bench", help="the engine against the usual training loop, side by side")
@@ -132,6 +133,14 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
     add("--select-on", choices=SELECT_ON, default="test", help="images the search is scored on (default: test)")
     add("--score", choices=SCORES, default="last", help="a trial's value: accuracy of which epochs (default: last)")
     _add_limit_options(parser)
+    add("--space", metavar="FILE", help="TOML file that narrows, widens or fixes searched dimensions")
+    add(
+        "--baseline",
+        action="append",
+        default=[],
+        metavar="ID|FILE",
+        help="train this network as well: a hand-designed one, or a spec in a JSON or TOML file; repeatable",
+    )
     add("--timeout", type=_positive, metavar="SECONDS", help="start no further trial after this time")
     add("--sampler", choices=SAMPLERS, default="tpe", help="evolve: explores, then changes the best (default: tpe)")
     add("--pruner", choices=PRUNERS, default="median", help="default: median")

@@ -19,6 +19,7 @@ from search.limits import LIMITS
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from models.spec import ArchSpec
     from search.place import Place
     from search.run import Job
 
@@ -58,6 +59,7 @@ def _search_config(args: Namespace, budget: int) -> SearchConfig:
         data=DataConfig(args.dataset, _data_dir(args.data_dir), args.select_on),
         max_params=budget,
         **_limits(args),
+        dimensions=_dimensions(args.space),
         epochs=args.epochs,
         score=args.score,
         seed=args.seed,
@@ -71,11 +73,36 @@ def _limits(args: Namespace) -> dict[str, Any]:
     return {limit.name: getattr(args, limit.name) for limit in LIMITS[1:]} | {"bytes_in": args.bytes_in}
 
 
+def _dimensions(path: str | None) -> tuple[str, ...]:
+    """What a --space file changes."""
+    from search.space_file import read_changes
+
+    return read_changes(Path(path)) if path else ()
+
+
+def _baselines_given(names: Sequence[str]) -> dict[str, ArchSpec]:
+    from search.spec_files import read_network
+
+    found: dict[str, ArchSpec] = {}
+    for name, spec in map(read_network, names):
+        if found.setdefault(name, spec) != spec:
+            raise InputError(f"two networks are named {name}; rename one of the files")
+    return found
+
+
 def _job(args: Namespace) -> Job:
     from search.run import Job
 
     warm = tuple(_place(name) for name in args.warm)
-    return Job(args.trials, args.jobs or _n_cores(), args.timeout, args.engine, args.confirm, warm)
+    return Job(
+        args.trials,
+        args.jobs or _n_cores(),
+        args.timeout,
+        args.engine,
+        args.confirm,
+        warm,
+        _baselines_given(args.baseline),
+    )
 
 
 def _n_cores() -> int:
@@ -157,7 +184,8 @@ def _space(args: Namespace) -> int:
     from search import commands
 
     data = DataConfig("mnist", _data_dir(None))
-    return commands.show_space(SearchConfig(data, max_params=args.budget, **_limits(args)))
+    config = SearchConfig(data, args.budget, **_limits(args), dimensions=_dimensions(args.space))
+    return commands.show_space(config)
 
 
 def _bench(args: Namespace) -> int:

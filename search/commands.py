@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,6 @@ import optuna
 import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
-from models.spec import ArchSpec
 from search import retrain
 from search.config import ConfirmConfig, DataConfig, FailureError, InputError, SearchConfig
 from search.data import Dataset, load_dataset
@@ -27,6 +27,8 @@ from search.place import Place, make_folder, only_one
 from search.repeats import read_results
 from search.report import StudySummary, summarise, terminal_report, write_report
 from search.retrain import Retrainer, repeats_of
+from search.space_file import space_of
+from search.spec_files import read_network
 from search.study import SETTINGS, load_study, open_storage
 from search.summary import card_facts
 from search.trials import TrialRecord, read_trials
@@ -165,9 +167,9 @@ def config_of(study: optuna.Study, data_dir: str = "data") -> SearchConfig:
 
 
 def describe(network: str, *, as_json: bool) -> int:
-    """The layer table of a hand-designed network, or of the spec in a JSON file."""
-    baseline = BASELINES.get(network)
-    spec = baseline.spec if baseline else _read_spec(Path(network))
+    """The layer table of a hand-designed network, or of the network in a file."""
+    name, spec = read_network(network)
+    baseline = BASELINES.get(name) if name == network else None
     cost = compute_cost(spec)
     if as_json:
         print(json.dumps(describe_json(spec, cost), indent=2))
@@ -178,24 +180,16 @@ def describe(network: str, *, as_json: bool) -> int:
     return 0
 
 
-def _read_spec(path: Path) -> ArchSpec:
-    try:
-        data = json.loads(path.read_text())
-    except OSError as error:
-        known = ", ".join(BASELINES)
-        raise InputError(
-            f"no hand-designed network or readable file {str(path)!r}; the networks are {known}"
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{path} is not a JSON file: {error}") from error
-    # A card.json of an exported model holds the spec under "arch".
-    return ArchSpec.from_dict(data["arch"] if isinstance(data, dict) and "arch" in data else data)
-
-
 def show_space(config: SearchConfig) -> int:
-    """The dimensions with their ranges, and how much of the space fits."""
-    for dimension in space.DIMENSIONS:
-        print(f"{dimension.name:22}{dimension}")
-    feasibility = survey(config)
-    print(f"\n{len(space.DIMENSIONS)} dimensions, for {describe_limits(config)}\n{feasibility_report(feasibility)}")
+    """The dimensions with their ranges, how many points they make, and how much of the space fits."""
+    searched = space_of(config)
+    for one, usual in zip(searched.dimensions, space.DIMENSIONS, strict=True):
+        print(f"{one.name:22}{one}" + (f"   instead of {usual}" if one != usual else ""))
+    counts = [one.n_values for one in searched.dimensions if one.n_values]
+    size = f"10^{math.log10(math.prod(counts)):.0f} points of whole numbers and choices"
+    n_real = sum(one.n_values is None for one in searched.dimensions)
+    print(
+        f"\n{len(searched.dimensions)} dimensions: {size}, and {n_real} of real numbers; for {describe_limits(config)}"
+    )
+    print(feasibility_report(survey(config)))
     return 0

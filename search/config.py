@@ -182,7 +182,7 @@ class ConfirmConfig(Record):
 
 
 # A study that was made before there was such a setting has none, so that one at its default is left out of all.
-_ADDED_LATER = ("max_weights_bytes", "min_rf", "bytes_in")
+_ADDED_LATER = ("max_weights_bytes", "min_rf", "bytes_in", "dimensions")
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,7 @@ class SearchConfig(Record):
 
     max_params ... min_rf   the limits, None: no such limit; what each bounds stands in search.limits
     bytes_in                the kind of number that limits in bytes count: float32, 4 bytes, or int8, 1 byte
+    dimensions              what a --space file changes of the space, as search.space_file keeps it
     """
 
     data: DataConfig
@@ -205,6 +206,7 @@ class SearchConfig(Record):
     seed: int = 0
     sampler: str = "tpe"
     pruner: str = "median"
+    dimensions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -229,6 +231,7 @@ class SearchConfig(Record):
             if field.name not in ("data", "max_params")
             and not (field.name in _ADDED_LATER and getattr(self, field.name) == field.default)
         }
+        own |= {"dimensions": dict(line.split(" = ", 1) for line in self.dimensions)} if self.dimensions else {}
         return {"budget": self.max_params, "dataset": self.data.dataset, "select_on": self.data.select_on, **own}
 
     @classmethod
@@ -236,5 +239,6 @@ class SearchConfig(Record):
         """The inverse of `settings`; `directory` is where data sets lie. Raises RecordError."""
         own = {field.name: settings[field.name] for field in fields(cls) if field.name in settings}
         own |= {"max_params": settings["budget"]} if "budget" in settings else {}
+        own |= {"dimensions": [f"{name} = {value}" for name, value in settings.get("dimensions", {}).items()]}
         data = {name: settings[name] for name in ("dataset", "select_on") if name in settings}
         return cls.from_dict({**own, "data": {**data, "directory": directory}})

@@ -39,7 +39,7 @@ def _accuracy(summary: StudySummary, records: Sequence[TrialRecord], finished: S
     baselines = [one for one in summary.baselines if one.n_params <= WIDEST * limit]
     ours = [one for one in baselines if one.value is not None]
     # What the authors state is of MNIST, and compares with nothing else.
-    stated = baselines if summary.config.data.dataset == "mnist" else []
+    stated = [one for one in baselines if one.stated_accuracy] if summary.config.data.dataset == "mnist" else []
     stopped = _stopped(records)
     data = [
         _dots("stopped early, last accuracy", stopped, "x-thin", PURPLE),
@@ -64,7 +64,7 @@ def _accuracy(summary: StudySummary, records: Sequence[TrialRecord], finished: S
     within = [one for one in stated if one.n_params <= limit]
     notes = [_note(f"budget of {limit:,}", x=limit, y=1.0, yref="paper", xanchor="right", yanchor="top")]
     if within:
-        best = max(within, key=lambda one: one.stated_accuracy)
+        best = max(within, key=lambda one: one.stated_accuracy or 0.0)
         at = error(best.stated_accuracy)
         shapes.append(_horizontal(at))
         text = f"{best.id} as stated: {percent(best.stated_accuracy)}"

@@ -31,7 +31,12 @@ class IntRange:
     log: bool = False
 
     def __str__(self) -> str:
-        return f"{self.low} to {self.high}{', log scale' if self.log else ''}"
+        return _range(self.low, self.high, log=self.log)
+
+    @property
+    def n_values(self) -> int | None:
+        """How many values it can take."""
+        return self.high - self.low + 1
 
     def holds(self, value: Any) -> bool:
         """Whether it can take that value."""
@@ -61,7 +66,12 @@ class FloatRange:
     log: bool = False
 
     def __str__(self) -> str:
-        return f"{self.low:g} to {self.high:g}{', log scale' if self.log else ''}"
+        return _range(self.low, self.high, log=self.log)
+
+    @property
+    def n_values(self) -> int | None:
+        """None: a real number."""
+        return 1 if self.low == self.high else None
 
     def holds(self, value: Any) -> bool:
         """Whether it can take that value."""
@@ -89,6 +99,11 @@ class Choice:
     def __str__(self) -> str:
         return " | ".join(map(str, self.choices))
 
+    @property
+    def n_values(self) -> int | None:
+        """How many choices there are."""
+        return len(self.choices)
+
     def holds(self, value: Any) -> bool:
         """Whether it can take that value."""
         return value in self.choices
@@ -100,6 +115,10 @@ class Choice:
     def sample(self, rng: random.Random) -> Any:
         """Draw a value as a random search would."""
         return rng.choice(self.choices)
+
+
+def _range(low: float, high: float, *, log: bool) -> str:
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}{', log scale' if log else ''}"
 
 
 Dimension = IntRange | FloatRange | Choice

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from search.config import SearchConfig
 from search.confirm import NoiseFloor
 from search.dimensions import Choice, FloatRange, IntRange
+from search.space_file import space_of
 from search.statistics import expected_maximum
 from search.trials import TrialRecord
-from space import DIMENSIONS, assemble
+from space import assemble
 
 # What `select_on` chooses, in words.
 SELECTED_ON = {"test": "test", "val": "validation images"}
@@ -32,12 +33,13 @@ def doubts(
 
     noise: as measured; None: as expected of an accuracy like the best one.
     """
-    ends = ", ".join(_values_on_range_ends(winner))
+    n_dimensions = len(space_of(config).dimensions)
+    ends = ", ".join(_values_on_range_ends(winner, config))
     return (
         _selection_doubt(config, len(finished), noise),
         _noise_doubt(config, [record.value or 0.0 for record in finished], noise),
         *([f"Winning values on the end of their range, so that better ones may lie outside: {ends}."] if ends else []),
-        f"Finished trials: {len(finished)}, in a space of {len(DIMENSIONS)} dimensions; the best value was last "
+        f"Finished trials: {len(finished)}, in a space of {n_dimensions} dimensions; the best value was last "
         f"improved by trial {last_improved}.",
     )
 
@@ -79,15 +81,16 @@ def _noise_doubt(config: SearchConfig, values: Sequence[float], noise: NoiseFloo
     )
 
 
-def _values_on_range_ends(record: TrialRecord) -> list[str]:
+def _values_on_range_ends(record: TrialRecord, config: SearchConfig) -> list[str]:
     """The searched values of a trial that lie on an end of their range, and matter: a step inside changes the trial."""
-    if record.arch is None or any(dimension.name not in record.params for dimension in DIMENSIONS):
-        return []  # a study of an older space
+    dimensions = space_of(config).dimensions
+    if record.arch is None or any(dimension.name not in record.params for dimension in dimensions):
+        return []  # a study of an older space, or a network that is no point of it
     shape = (record.arch.input_shape, record.arch.n_classes)
     candidate = assemble(record.params, *shape)
     found = []
-    for dimension in DIMENSIONS:
-        if isinstance(dimension, Choice):
+    for dimension in dimensions:
+        if isinstance(dimension, Choice) or dimension.low == dimension.high:
             continue
         value = record.params[dimension.name]
         inside = _step_inside(dimension, value)

@@ -13,7 +13,8 @@ from search.config import InputError, SearchConfig
 from search.data import definition
 from search.dimensions import Choice, Dimension
 from search.limits import describe_limits, standings, worst_excess
-from space import DIMENSIONS, assemble, sample
+from search.space_file import space_of
+from space import Space, assemble
 
 Params = Mapping[str, Any]
 
@@ -54,14 +55,17 @@ def check_something_fits(config: SearchConfig) -> None:
 def survey(config: SearchConfig, *, n_draws: int = 2000, seed: int = 0) -> Feasibility:
     """Draw candidates as a random search would and count what they cost; nothing is built."""
     rng = random.Random(seed)
-    draws = [{dimension.name: dimension.sample(rng) for dimension in DIMENSIONS} for _ in range(n_draws)]
+    space = space_of(config)
+    draws = [space.sample(rng) for _ in range(n_draws)]
     costs = [_cost(params, config) for params in draws]
     counts = [one.n_params for one in costs]
-    effects = {dimension.name: _effect(dimension, draws, counts) for dimension in DIMENSIONS}
+    effects = {dimension.name: _effect(dimension, draws, counts) for dimension in space.dimensions}
     return Feasibility(
         n_drawn=n_draws,
         n_fitting=sum(worst_excess(one, config) <= 0 for one in costs),
-        smallest=round(_descend(lambda params: _cost(params, config).n_params, draws[counts.index(min(counts))])[1]),
+        smallest=round(
+            _descend(space, lambda params: _cost(params, config).n_params, draws[counts.index(min(counts))])[1]
+        ),
         costliest=tuple(sorted(effects.items(), key=lambda item: -item[1])[:3]),
     )
 
@@ -95,24 +99,24 @@ def nearest_point(config: SearchConfig, *, n_climbs: int = 2, n_steps: int = 400
     def worst(params: Params) -> float:
         return worst_excess(_cost(params, config), config)
 
-    rng = random.Random(seed)
+    rng, space = random.Random(seed), space_of(config)
     found: dict[str, Any] = {}
     for _ in range(n_climbs):
-        climbed = _climb(beyond, sample(rng), rng, n_steps)
+        climbed = _climb(space, beyond, rng, n_steps)
         found = min(found or climbed, climbed, key=beyond)
         if beyond(found) == 0:
             break
-    return _descend(worst if beyond(found) == 0 else beyond, found)[0]
+    return _descend(space, worst if beyond(found) == 0 else beyond, found)[0]
 
 
-def _climb(beyond: Callable[[Params], float], start: dict[str, Any], rng: random.Random, n: int) -> dict[str, Any]:
-    best, lowest = start, beyond(start)
+def _climb(space: Space, beyond: Callable[[Params], float], rng: random.Random, n: int) -> dict[str, Any]:
+    best = space.sample(rng)
+    lowest = beyond(best)
     for _ in range(n):
         if lowest == 0:
             break
-        changed = best | {
-            dimension.name: dimension.sample(rng) for dimension in rng.sample(DIMENSIONS, rng.randint(1, 3))
-        }
+        moved = rng.sample(space.dimensions, min(rng.randint(1, 3), len(space.dimensions)))
+        changed = best | {dimension.name: dimension.sample(rng) for dimension in moved}
         if (found := beyond(changed)) <= lowest:
             best, lowest = changed, found
     return best
@@ -123,14 +127,14 @@ def _cost(params: Params, config: SearchConfig) -> Cost:
     return compute_cost(assemble(params, known.input_shape, known.n_classes).arch)
 
 
-def _descend(measure: Callable[[Params], float], start: Params) -> tuple[dict[str, Any], float]:
+def _descend(space: Space, measure: Callable[[Params], float], start: Params) -> tuple[dict[str, Any], float]:
     """The point with the lowest measure reached from `start` by changing one dimension at a time to an end or another
     choice, and that measure."""
     best, lowest = dict(start), measure(start)
     improved = True
     while improved:
         improved = False
-        for dimension in DIMENSIONS:
+        for dimension in space.dimensions:
             ends = dimension.choices if isinstance(dimension, Choice) else (dimension.low, dimension.high)
             for value in ends:
                 changed = best | {dimension.name: value}

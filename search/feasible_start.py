@@ -20,7 +20,8 @@ from search.data import definition
 from search.dimensions import Choice, IntRange, SuggestsValues
 from search.feasibility import nearest_point
 from search.limits import worst_excess
-from space import DIMENSIONS, assemble, sample
+from search.space_file import space_of
+from space import assemble
 
 Params = dict[str, Any]
 
@@ -34,11 +35,11 @@ class FeasibleStart:
 
     def __init__(self, config: SearchConfig) -> None:
         self._config = config
+        self._space = space_of(config)
 
     def ask(self, trial: SuggestsValues) -> None:
         """Ask `trial` for every dimension."""
-        for dimension in DIMENSIONS:
-            dimension.suggest(trial)
+        self._space.suggest(trial)
 
     def point(self, first: Params, rng: random.Random) -> Params:
         """A point that fits: `first` if it does, else another one drawn with `rng`; `first` where none was found."""
@@ -46,7 +47,7 @@ class FeasibleStart:
         for _ in range(N_DRAWS):
             if self.fits(drawn):
                 return drawn
-            drawn = sample(rng)
+            drawn = self._space.sample(rng)
         within = self._within
         return drawn if self.fits(drawn) else first if within is None else self._pulled(drawn, within, rng)
 
@@ -64,9 +65,9 @@ class FeasibleStart:
 
     def _pulled(self, drawn: Params, within: Params, rng: random.Random) -> Params:
         """What fits of `drawn`, and for the rest values on the way to it from `within`."""
-        ranges = [dimension for dimension in DIMENSIONS if isinstance(dimension, IntRange)]
+        ranges = [dimension for dimension in self._space.dimensions if isinstance(dimension, IntRange)]
         point = drawn | {dimension.name: within[dimension.name] for dimension in ranges}
-        choices = [dimension.name for dimension in DIMENSIONS if isinstance(dimension, Choice)]
+        choices = [dimension.name for dimension in self._space.dimensions if isinstance(dimension, Choice)]
         point |= {name: within[name] for name in choices}
         for name in rng.sample(choices, len(choices)):
             if self.fits(point | {name: drawn[name]}):

@@ -22,6 +22,11 @@ def importances(study: optuna.Study) -> dict[str, float]:
     finished = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     if len(finished) < MIN_FINISHED or len({trial.value for trial in finished}) == 1:
         return {}
+    points = [trial for trial in finished if trial.params]
+    if len(points) < len(finished):
+        # Beside a network from a file, which is no point, Optuna finds no dimension that all trials share.
+        study = optuna.create_study(direction="maximize")
+        study.add_trials(points)
     return {name: float(share) for name, share in optuna.importance.get_param_importances(study).items()}
 
 

@@ -104,7 +104,8 @@ def baseline_rows(summary: StudySummary) -> list[tuple[str, ...]]:
 def _baseline_row(result: BaselineResult) -> tuple[str, ...]:
     stated = f"{'about ' * result.approximate}{percent(result.stated_accuracy)}"
     here = result.remark if result.value is None else percent(result.value)
-    return result.id, f"{result.n_params:,}", "yes" if result.fits else "no", stated, str(result.stated_epochs), here
+    fits = "yes" if result.fits else "no"
+    return result.id, f"{result.n_params:,}", fits, stated, str(result.stated_epochs or "-"), here
 
 
 def proposal_lines(summary: StudySummary) -> list[str]:
@@ -144,6 +145,7 @@ def method_lines(summary: StudySummary) -> list[str]:
         f"Value of a trial: {epoch_rule(config)}. One seed a trial, {config.epochs} epochs{precision}.",
         f"The study's seed is {config.seed}, from which each trial has a training seed of its own{seed}.",
         f"Sampler {config.sampler}, pruner {config.pruner}.",
+        *([f"Of the space {len(config.dimensions)} dimensions were changed: space.toml."] if config.dimensions else []),
     ]
 
 
@@ -163,6 +165,9 @@ def _setting(value: object) -> str:
 def command_line(summary: StudySummary) -> str:
     """The command line of the study, under a new name: its own would go on with it."""
     own = {"trials": summary.counts.feasible or None, "study": f"{summary.name}-again", "jobs": 1}
-    options = summary.config.settings() | own
+    config = summary.config
+    # The file that the study keeps beside its report.
+    changed = {"dimensions": None, "space": "space.toml"} if config.dimensions else {}
+    options = config.settings() | changed | own
     words = [f"--{name.replace('_', '-')} {value}" for name, value in options.items() if value is not None]
     return " ".join(["python search.py", *words])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import optuna
@@ -11,6 +12,7 @@ import optuna
 import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
+from models.spec import ArchSpec
 from objective import Objective, refusal
 from search import kernels, provenance
 from search.commands import NOTICE, conclude, existing
@@ -18,11 +20,13 @@ from search.config import ConfirmConfig, SearchConfig
 from search.data import Dataset, load_dataset, resolve_auto
 from search.feasibility import Feasibility, check_something_fits, feasibility_report, survey
 from search.feasible_start import FeasibleStart
+from search.given import check_networks, queue_networks
 from search.limits import describe_limits
 from search.note_writer import NoteWriter
-from search.place import Place, make_folder, only_one
+from search.place import Place, make_folder, only_one, write_whole
 from search.progress import Progress
 from search.retrain import Retrainer, confirm
+from search.space_file import as_file, space_of
 from search.study import (
     SETTINGS,
     StopRule,
@@ -47,6 +51,7 @@ class Job:
     timeout     in seconds; no trial starts after it, and an unfinished study is not confirmed
     confirming  None: the winner is not confirmed
     warm        studies whose trials are adopted where they fit, as long as this one lacks some of its own
+    baselines   further hand-made networks to train beside the others, by name
     """
 
     n_trials: int
@@ -55,6 +60,7 @@ class Job:
     engine: str = "auto"
     confirming: ConfirmConfig | None = None
     warm: tuple[Place, ...] = ()
+    baselines: Mapping[str, ArchSpec] = field(default_factory=dict)
 
 
 def run(config: SearchConfig, place: Place, job: Job) -> int:
@@ -68,6 +74,7 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
     data = load_dataset(config.data)
     for other in job.warm:
         existing(other)  # one that is not there is to be named before anything is made
+    check_networks(job.baselines, data)
     feasibility = survey(config)
     if not feasibility.n_fitting:
         check_something_fits(config)
@@ -83,14 +90,26 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
         n_adopted = 0 if stop.is_reached(study) else warm_start(study, config, job.warm)
         starts = fitting_starts(config, data)
         enqueue(study, starts, "baseline")
+        given = queue_networks(study, config, data, job.baselines)
         enqueue(study, own_starts(config, data), "start")
         n_workers = min(job.n_workers, job.n_trials)
         workers = f"{runs_on}; {n_workers} side by side, one thread each"
         print(
-            _plan(config, data, study, feasibility, len(starts), job.n_trials, workers, f"{place.name} in {shown_url}")
+            _plan(
+                config,
+                data,
+                study,
+                feasibility,
+                len(starts) + len(given),
+                job.n_trials,
+                workers,
+                f"{place.name} in {shown_url}",
+            )
         )
         if n_adopted:
             print(f"adopted  {n_adopted} finished trials of other studies")
+        if config.dimensions:
+            write_whole(place.folder / "space.toml", as_file(config))
         provenance.write_config(place.folder / "config.json", study.user_attrs[SETTINGS])
         objective = Objective(config, place.folder / "weights", job.engine)
         _search(objective, place, study, stop, n_workers, job.timeout)
@@ -121,7 +140,7 @@ def _settings(config: SearchConfig, data: Dataset) -> dict[str, Any]:
 
 def fitting_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Params]:
     """The hand-designed networks that are points of the space and within every limit."""
-    starts = space.baseline_params(data.input_shape, data.n_classes)
+    starts = space.baseline_params(data.input_shape, data.n_classes, space_of(config))
     return {
         name: params for name, params in starts.items() if not refusal(compute_cost(BASELINES[name].spec), config)[1]
     }
@@ -130,7 +149,7 @@ def fitting_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Param
 def own_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Params]:
     """Of each of the space's own starting points the largest that is within every limit."""
     found: dict[str, space.Params] = {}
-    for name, params in space.starting_points():
+    for name, params in space.starting_points(space_of(config)):
         arch = space.assemble(params, data.input_shape, data.n_classes).arch
         if name not in found and not refusal(compute_cost(arch), config)[1]:
             found[name] = params
@@ -151,12 +170,14 @@ def _plan(
     held_out = f"held-out training images ({data.held_out})"
     scored = f"{len(data.scored):,} {'test images' if data.val is None else held_out}"
     done = n_trained(study.get_trials(deepcopy=False))
+    n_dimensions = len(space.DIMENSIONS)
+    changed = f", {len(config.dimensions)} of them changed" if config.dimensions else ""
     return "\n".join(
         (
             f"study    {where}",
             f"data     {data.name}: {len(data.train):,} training images; selected on {scored}",
             f"device   {workers}",
-            f"space    {len(space.DIMENSIONS)} dimensions; {_share(feasibility)} fit {describe_limits(config)}",
+            f"space    {n_dimensions} dimensions{changed}; {_share(feasibility)} fit {describe_limits(config)}",
             f"trials   {n_trials} of at most {config.epochs} epochs, {done} done; {n_starts} hand-designed ones first",
             "time     shown once the first trials are done",
         )

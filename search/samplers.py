@@ -10,10 +10,11 @@ from typing import Any, Protocol
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
 
 from search.dimensions import SuggestsValues
-from search.study import Places, derived_seed, n_trained
+from search.study import GIVEN, Places, derived_seed, n_trained
 from search.trials import FINISHED, REFUSED
 
 # Standard deviation of a step, as a share of the range (of its logarithm, on a log scale). A width from 3 to 32 moves
@@ -41,6 +42,8 @@ class SeededSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Called first in every proposal that needs sampling."""
+        if GIVEN in trial.user_attrs:
+            return {}  # it will not be asked for any value
         index = self._places.index(trial, study.get_trials(deepcopy=False))
         self._sampler = self._make_sampler(derived_seed(self._seed, "sampler", index))
         return self._sampler.infer_relative_search_space(study, trial)
@@ -49,7 +52,7 @@ class SeededSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """See BaseSampler."""
-        return self._sampler.sample_relative(study, trial, search_space)
+        return self._sampler.sample_relative(study, trial, search_space) if search_space else {}
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -195,8 +198,9 @@ class EvolveSampler(BaseSampler):
 
 
 def best_finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials trained to the end, best first. Repeated ones are left out: their value is already there."""
+    """The points trained to the end, best first. Repeated ones are left out: their value is already there."""
     finished = [trial for trial in trials if trial.user_attrs.get("outcome") == FINISHED and trial.value is not None]
+    finished = [trial for trial in finished if GIVEN not in trial.user_attrs]
     return sorted(finished, key=lambda trial: -(trial.value or 0.0))
 
 
@@ -220,8 +224,20 @@ def moved(value: Any, distribution: BaseDistribution, rng: random.Random) -> Any
     return int(found) if isinstance(distribution, IntDistribution) else float(found)
 
 
+class _JointTPESampler(TPESampler):
+    """TPE over all dimensions at once, also beside trials that are no points: of these Optuna has it share nothing."""
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+        points = [other for other in trials if GIVEN not in other.user_attrs]
+        if len(points) == len(trials):
+            return super().infer_relative_search_space(study, trial)
+        shared = intersection_search_space(points, include_pruned=True)
+        return {name: distribution for name, distribution in shared.items() if not distribution.single()}
+
+
 def _tpe(seed: int) -> TPESampler:
-    return TPESampler(seed=seed, multivariate=True, constant_liar=True)
+    return _JointTPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
 _KINDS: dict[str, Callable[[int], BaseSampler]] = {

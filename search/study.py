@@ -40,7 +40,9 @@ SETTINGS = "settings"
 # Of a trial adopted from another study: where it was trained, "study/number".
 ORIGIN = "origin"
 # What a queued trial was given on its way; one that is run again keeps it.
-KEPT = ("baseline", "start", "repeat")
+KEPT = ("baseline", "start", "repeat", "given")
+# Of a queued network that is no point of the space: the network itself.
+GIVEN = "given"
 
 
 def open_storage(url: str) -> RDBStorage:
@@ -102,8 +104,8 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: st
     lines: list[str] = []
     for key in sorted({*found, *wanted}):
         old, new = found.get(key), wanted.get(key)
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            lines += _differences(old, new, f"{prefix}{key}.")
+        if isinstance(old, Mapping) or isinstance(new, Mapping):
+            lines += _differences(old or {}, new or {}, f"{prefix}{key}.")
         elif old != new:
             lines.append(f"{prefix}{key} {old} there, {new} now")
     return lines
@@ -118,6 +120,14 @@ def enqueue(study: optuna.Study, starts: Mapping[str, Mapping[str, Any]], kind: 
     for name, params in starts.items():
         if name not in known:
             study.enqueue_trial(dict(params), user_attrs={kind: name})
+
+
+def enqueue_given(study: optuna.Study, networks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Queue networks that are no points of the space, as plain data, like `enqueue` as hand-designed ones."""
+    known = {trial.user_attrs.get("baseline") for trial in study.get_trials(deepcopy=False)}
+    for name, network in networks.items():
+        if name not in known:
+            study.enqueue_trial({}, user_attrs={"baseline": name, GIVEN: dict(network)})
 
 
 def requeue_lost(study: optuna.Study, *, running_are_lost: bool) -> int:

@@ -31,7 +31,7 @@ def draw_accuracy(axes: Axes, summary: StudySummary, records: Sequence[TrialReco
         axes.step([*sizes, limit], [*best, best[-1]], where="post", color=GREY, linewidth=1, label="best of its size")
     baselines = [one for one in summary.baselines if one.n_params <= WIDEST * limit]
     # What their authors state is of MNIST, and compares with nothing else.
-    stated = baselines if summary.config.data.dataset == "mnist" else []
+    stated = [one for one in baselines if one.stated_accuracy] if summary.config.data.dataset == "mnist" else []
     for one in stated:
         if one.value is not None:
             axes.plot([one.n_params] * 2, [error(one.stated_accuracy), error(one.value)], color=BLUE, linewidth=0.7)

@@ -17,6 +17,7 @@ from search.importance import rank_correlations
 from search.limits import standings
 from search.mistakes import Mistakes
 from search.repeats import RepeatResult
+from search.space_file import space_of
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked
 from space import baseline_params
 
@@ -26,6 +27,7 @@ INTERRUPTED, RUNNING = "fail", "running"
 _WHY_NO_VALUE = {
     STOPPED: "stopped early",
     DIVERGED: "diverged",
+    REFUSED: "over a limit",
     REPEATED: "repeats a stopped trial",
     INTERRUPTED: "interrupted",
     RUNNING: "running",
@@ -63,15 +65,16 @@ class Counts:
 class BaselineResult:
     """A hand-designed network beside the study.
 
-    stated_accuracy  the best its authors report, `stated_epochs` the length of that training, `approximate` if rough
+    stated_accuracy  the best its authors report, `stated_epochs` the length of that training, `approximate` if rough;
+                     None of a network from a file
     value            what it got in this study, or None and `remark` says why
     """
 
     id: str
     n_params: int
     fits: bool
-    stated_accuracy: float
-    stated_epochs: int
+    stated_accuracy: float | None
+    stated_epochs: int | None
     approximate: bool
     value: float | None
     remark: str
@@ -194,13 +197,24 @@ def _training_seconds(record: TrialRecord) -> float:
 
 def _baseline_results(config: SearchConfig, records: Iterable[TrialRecord]) -> tuple[BaselineResult, ...]:
     known = definition(config.data.dataset)
-    in_space = baseline_params(known.input_shape, known.n_classes)
+    in_space = baseline_params(known.input_shape, known.n_classes, space_of(config))
     # Of one that was interrupted and run again the later trial counts.
     tried = {record.baseline: record for record in sorted(records, key=lambda record: record.number)}
     return tuple(
         _baseline_result(baseline, config, tried.get(name), in_space=name in in_space)
         for name, baseline in BASELINES.items()
+    ) + tuple(
+        _given_result(record, name, record.n_params)
+        for name, record in tried.items()
+        if name is not None and name not in BASELINES and record.n_params is not None
     )
+
+
+def _given_result(record: TrialRecord, name: str, n_params: int) -> BaselineResult:
+    """A network from a file; its trial tells whether it fits."""
+    fits = record.outcome != REFUSED
+    remark = "" if record.value is not None else _WHY_NO_VALUE.get(record.outcome, "not run yet")
+    return BaselineResult(name, n_params, fits, None, None, False, record.value, remark)
 
 
 def _baseline_result(

@@ -238,7 +238,17 @@ ALLOWED = {
     "search.study_figures": {"search.summary", "search.svg", "search.trials"},
     "search.frontier_plot": {"search.summary", "search.svg"},
     "search.reproduction_plot": {"search.reproduction", "search.svg"},
-    "space": {"models.record", "models.spec", "models.baselines", "search.config", "search.dimensions"},
+    "search.points": {"models.record", "models.spec", "search.config", "search.dimensions"},
+    "space": {
+        "models.record",
+        "models.spec",
+        "models.baselines",
+        "search.config",
+        "search.dimensions",
+        "search.points",
+    },
+    "search.space_file": {"search.config", "search.dimensions", "search.points", "space"},
+    "search.spec_files": {"models.baselines", "models.record", "models.spec", "search.config"},
     LAUNCHER: {"search.cli"},
 }
 
@@ -277,6 +287,7 @@ USERS = {
         "search.importance",
         "search.run",
         "search.commands",
+        "search.given",
         "search.shelf",
         "search.note_writer",
         "search.furnish",

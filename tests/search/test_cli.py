@@ -113,6 +113,10 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         (["dashboard"], "nothing to browse yet"),
         (["dashboard", "--port", "0"], "--port: must be"),
         (["space", "--budget", "0"], "--budget: must be"),
+        (["space", "--space", "nowhere.toml"], "nowhere.toml: cannot read the space file: No such file"),
+        ([*SEARCH, "--space", "nowhere.toml"], "nowhere.toml: cannot read the space file: No such file"),
+        ([*SEARCH, "--baseline", "s004_net9"], "no hand-designed network or readable file 's004_net9'"),
+        (["frontier", "--baseline", "."], "no hand-designed network or readable file '.'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -196,6 +200,32 @@ def test_space_shows_every_dimension(capsys):
     assert status == 0
     assert "stages.1.width.1" in out
     assert "0 of 2,000 random candidates" in out
+
+
+def test_a_changed_space_is_shown_beside_the_usual_one(capsys, tmp_path):
+    (tmp_path / "my.toml").write_text("stages.1.width = 16\nstages = 2")
+    status, out, _ = run(capsys, "space", "--space", str(tmp_path / "my.toml"), "--max-macs", "1k")
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert status == 0
+    assert "stages.1.width.6 16 instead of 3 to 48, log scale" in lines
+    assert "stages 2 instead of 2 to 3" in lines
+    assert "stages.2.width.6 3 to 48, log scale" in lines
+    # 2 * (6 * 46^6 * 2 * 7 * 3 * 8)^3 * (3 * 22 * 2)^2 * 4 * 2 * 29 * 2^4 * 3 without the 2 stages and 46^6 widths.
+    assert "58 dimensions: 10^38 points of whole numbers and choices, and 10 of real numbers" in out
+    assert "for the budget of 8,000 parameters, 1,000 multiply-adds" in out
+    assert "0 of 2,000 random candidates" in out
+
+
+def test_two_networks_of_one_name_are_refused(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for id_ in ("s000_net", "s004_net1"):
+        (tmp_path / id_).mkdir()
+        _, out, _ = run(capsys, "describe", id_, "--json")
+        (tmp_path / id_ / "mine.json").write_text(out)
+    files = [f"{id_}/mine.json" for id_ in ("s000_net", "s004_net1")]
+    status, out, err = run(capsys, *SEARCH, "--baseline", files[0], "--baseline", files[1])
+    assert (status, out) == (2, "")
+    assert err == "search.py: two networks are named mine; rename one of the files\n"
 
 
 @pytest.mark.parametrize(

@@ -216,6 +216,7 @@ CONFIG = SearchConfig(
     max_weights_bytes=10**4,
     min_rf=12,
     bytes_in="int8",
+    dimensions=("stages = 2", 'head.kind = "conv"'),
     epochs=3,
     score="best",
     seed=7,
@@ -242,6 +243,7 @@ def test_settings_have_the_names_of_the_command_line() -> None:
         "max_weights_bytes": 10**4,
         "min_rf": 12,
         "bytes_in": "int8",
+        "dimensions": {"stages": "2", "head.kind": '"conv"'},
         "epochs": 3,
         "score": "best",
         "seed": 7,
@@ -263,7 +265,7 @@ def test_the_data_directory_is_no_setting_and_everything_else_is() -> None:
 
 
 def test_a_setting_that_older_studies_lack_is_left_out_at_its_default() -> None:
-    added = {"max_weights_bytes", "min_rf", "bytes_in"}
+    added = {"max_weights_bytes", "min_rf", "bytes_in", "dimensions"}
     assert search().settings().keys() == CONFIG.settings().keys() - added
 
 

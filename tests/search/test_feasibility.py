@@ -20,7 +20,9 @@ from search.feasibility import (
     nearest_point,
     survey,
 )
+from search.feasible_start import FeasibleStart
 from search.limits import worst_excess
+from search.space_file import space_of
 
 CONFIG = SearchConfig(DataConfig("mnist", "data"), max_params=8000)
 DRAWN = [space.sample(rng) for rng in [random.Random(5)] for _ in range(200)]
@@ -112,6 +114,18 @@ def test_the_nearest_point_lies_well_within_the_limit() -> None:
     assert worst_excess(cost(nearest_point(CONFIG)), CONFIG) < -0.9
 
 
+def test_a_changed_space_is_surveyed_and_searched_within_its_ranges() -> None:
+    wide = replace(
+        CONFIG, dimensions=('stages.1.kind = "conv"', "stages.1.width.1 = 48", "stages.2.width.1 = [40, 41]")
+    )
+    assert survey(wide, n_draws=50).smallest > 9 * 48
+    for config in (wide, replace(wide, max_params=900)):  # which nothing in it fits
+        nearest = nearest_point(config, n_climbs=1, n_steps=500)
+        assert space_of(config).holds(nearest)
+    point = FeasibleStart(replace(wide, max_params=1500)).point(dict(DRAWN[0]), random.Random(0))
+    assert space_of(wide).holds(point)
+
+
 def test_where_nothing_fits_the_nearest_network_is_named() -> None:
     with pytest.raises(NothingFitsError) as caught:
         check_something_fits(replace(CONFIG, max_params=104))
@@ -137,7 +151,7 @@ def survey_of(monkeypatch: pytest.MonkeyPatch, *dimensions: Dimension) -> Feasib
     def assemble(params: Mapping[str, Any], *data: Any) -> space.Candidate:
         return space.assemble(space.DEFAULTS | dict(params), *data)
 
-    monkeypatch.setattr(feasibility, "DIMENSIONS", dimensions)
+    monkeypatch.setattr(feasibility, "space_of", lambda _config: space.Space(dimensions))
     monkeypatch.setattr(feasibility, "assemble", assemble)
     return survey(CONFIG, n_draws=3000)
 

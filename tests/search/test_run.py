@@ -28,7 +28,7 @@ from search.data import DATASETS, load_dataset
 from search.run import own_starts
 from search.study import load_study, open_storage, open_study
 from search.trials import FINISHED, TRAINED
-from space import assemble
+from space import DEFAULTS, assemble
 
 ROOT = Path(__file__).resolve().parents[2]
 MNIST = ROOT.parent / "shared" / "data"
@@ -336,6 +336,31 @@ def test_a_budget_that_hardly_anything_fits_is_searched_at_once(tmp_path, inside
     assert (status, err) == (0, "")
     assert "of 2,000 random points fit the budget of 300 parameters" in out
     assert "feasible / proposed: 2 / 2 (100.0 %)" in out
+
+
+def test_a_changed_space_and_a_network_from_a_file(tmp_path, inside):
+    (tmp_path / "my.toml").write_text("stages = 2\nstages.1.width = 3\nstages.1.depth = 1")
+    network = assemble(DEFAULTS | {f"stages.{i}.{name}": 1 for i in (1, 2) for name in ("width.1", "depth")}).arch
+    (tmp_path / "mine.json").write_text(json.dumps(network.to_dict()))
+    arguments = ("--budget", 300, "--trials", 2, "--jobs", 1, *DIGITS, "--baseline", "mine.json")
+    status, out, err = inside(tmp_path, *arguments, "--space", "my.toml")
+    assert (status, err) == (0, "")
+    assert "58 dimensions, 8 of them changed; " in out
+    study = tmp_path / "studies" / "digits-300"
+    table = pd.read_csv(study / "trials.csv")
+    assert list(table.baseline.fillna("-")) == ["mine", "-"]
+    assert table.loc[1, ["stages", "stages.1.width.1", "stages.1.width.6", "stages.1.depth"]].tolist() == [2, 3, 3, 1]
+    assert table.n_params.max() <= 300
+    assert "--space space.toml" in (study / "report.md").read_text()
+    assert "mine" in out[out.index("Hand-designed networks") :]
+    status, out, err = inside(tmp_path, "report", "digits-300")
+    assert (status, err) == (0, "")
+    # The space is a setting; the file that the study keeps is the same space.
+    status, _, err = inside(tmp_path, *arguments)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "dimensions.stages.1.depth 1 there, None now" in err
+    status, _, err = inside(tmp_path, *arguments, "--space", study / "space.toml")
+    assert (status, err) == (0, "")
 
 
 def test_a_random_search_that_meets_nothing_that_fits_ends_with_a_feasibility_report(tmp_path, inside, monkeypatch):

@@ -153,7 +153,9 @@ def test_one_that_was_adopted_keeps_its_origin(tmp_path: Path) -> None:
 # What is refused
 
 
-@pytest.mark.parametrize("name", ["dataset", "data_checksum", "select_on", "held_out", "epochs", "score", "space"])
+@pytest.mark.parametrize(
+    "name", ["dataset", "data_checksum", "select_on", "held_out", "epochs", "score", "space", "dimensions"]
+)
 def test_values_that_mean_something_else_are_refused_in_one_line(tmp_path: Path, name: str) -> None:
     source = study(tmp_path, "source", **{name: "other"})
     add(source, SMALL, 0.991)

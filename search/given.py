@@ -1,0 +1,70 @@
+"""Networks that their user hands in: checked against the data, and queued beside the hand-designed ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import optuna
+
+import space
+from models.baselines import BASELINES
+from models.cost import compute_cost
+from models.spec import ArchSpec
+from objective import refusal
+from search.config import InputError, SearchConfig
+from search.data import Dataset
+from search.space_file import space_of
+from search.study import GIVEN, enqueue, enqueue_given
+
+
+def check_networks(networks: Mapping[str, ArchSpec], data: Dataset) -> None:
+    """Raise InputError for a network that does not take the data's images."""
+    for name, spec in networks.items():
+        if (spec.input_shape, spec.n_classes) != (data.input_shape, data.n_classes):
+            raise InputError(
+                f"network {name} takes {spec.input_shape} images of {spec.n_classes} classes; "
+                f"those of {data.name} are {data.input_shape}, of {data.n_classes} classes"
+            )
+
+
+def queue_networks(
+    study: optuna.Study, config: SearchConfig, data: Dataset, networks: Mapping[str, ArchSpec]
+) -> list[str]:
+    """Queue as hand-designed what is not there yet of `networks`; the names of all that are trained beside the points.
+
+    They get the recipe of the other hand-designed ones. One that is no point of the space is trained all the same; the
+    sampler learns nothing from it. So is a hand-designed network that a --space file left outside. Raises InputError
+    where the study has another network of that name.
+    """
+    searched = space_of(config)
+    inside = space.baseline_params(data.input_shape, data.n_classes, searched)
+    usual = space.baseline_params(data.input_shape, data.n_classes)
+    outside = {
+        name: BASELINES[name].spec for name in usual if name not in inside and _fits(BASELINES[name].spec, config)
+    }
+    points: dict[str, space.Params] = {}
+    others: dict[str, dict[str, Any]] = {}
+    for name, spec in {**outside, **networks}.items():
+        if name in inside and spec == BASELINES[name].spec:
+            continue
+        try:
+            points[name] = searched.to_params(spec)
+        except space.NotInSpaceError:
+            others[name] = spec.to_dict()
+    _check_names(study, points, others)
+    enqueue(study, points, "baseline")
+    enqueue_given(study, others)
+    return [*points, *others]
+
+
+def _fits(spec: ArchSpec, config: SearchConfig) -> bool:
+    return not refusal(compute_cost(spec), config)[1]
+
+
+def _check_names(study: optuna.Study, points: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+    for trial in study.get_trials(deepcopy=False):
+        name, network = str(trial.user_attrs.get("baseline")), trial.user_attrs.get(GIVEN)
+        queued = trial.system_attrs.get("fixed_params", trial.params)
+        if (name in others and network != others[name]) or (name in points and (network or queued != points[name])):
+            raise InputError(f"study {study.study_name!r} has another network named {name}; rename the file")

@@ -1,0 +1,153 @@
+"""Another space: a TOML file that narrows, widens or fixes searched dimensions by their names in trials.csv.
+
+A value is one of three: `16` fixes a dimension, `[8, 16, 24]` lists its choices, `{low = 8, high = 24}` is a range; an
+end that is left out stays. `stages.1.width` stands for all widths of that stage, and `*` for any part of a name.
+
+A study keeps what was changed as lines `name = value`, in the order of the dimensions (SearchConfig.dimensions).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from search.config import InputError, SearchConfig
+from search.dimensions import Choice, Dimension
+from search.points import BUILDABLE
+from space import DIMENSIONS, Space
+
+_ENDS = {"low", "high"}
+# `stages` is a dimension and the first part of the names of others. To TOML that is a contradiction, so a line on it is
+# read by itself.
+_OF_STAGES = re.compile(r"""^[ \t]*["']?stages["']?[ \t]*=.*$""", re.MULTILINE)
+
+
+def space_of(config: SearchConfig) -> Space:
+    """The space of a search. Raises InputError where the generator can build no such space."""
+    return _changed(config.dimensions)
+
+
+@cache
+def _changed(lines: tuple[str, ...]) -> Space:
+    values = {
+        name: tomllib.loads(f"value = {value}")["value"] for name, _, value in (x.partition(" = ") for x in lines)
+    }
+    return Space(tuple(_with(one, values[one.name]) if one.name in values else one for one in DIMENSIONS))
+
+
+def read_changes(path: Path) -> tuple[str, ...]:
+    """What a file changes, as lines `name = value`; of two on one dimension the later counts. Raises InputError."""
+    found: dict[str, str] = {}
+    try:
+        for name, value in _read(path):
+            found |= {one.name: _text(_with(one, value)) for one in _named(name)}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    lines = {one.name: (found.get(one.name, _text(one)), _text(one)) for one in DIMENSIONS}
+    changed = tuple(f"{name} = {text}" for name, (text, before) in lines.items() if text != before)
+    if not changed:
+        raise InputError(f"{path}: changes no dimension; python search.py space lists them")
+    return changed
+
+
+def as_file(config: SearchConfig) -> str:
+    """The file that changes the same. Names are in quotes, so that it is TOML beside `stages`, too."""
+    return "".join(f'"{name}" = {value}\n' for name, _, value in (line.partition(" = ") for line in config.dimensions))
+
+
+def _read(path: Path) -> Iterator[tuple[str, Any]]:
+    """Every value with its whole name."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        top, header, tables = f"\n{text}".partition("\n[")
+        own = "\n".join(_OF_STAGES.findall(top))
+        rest = (_OF_STAGES.sub("", top) + header + tables)[1:]
+        found = [*_leaves(tomllib.loads(own)), *_leaves(tomllib.loads(rest))]
+    except OSError as error:
+        raise InputError(f"cannot read the space file: {error.strerror}") from error
+    except ValueError as error:  # also of text that is not UTF-8
+        raise InputError(f"not TOML: {error}") from error
+    yield from found
+
+
+def _leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value with its whole name."""
+    for key, value in table.items():
+        name = f"{above}{key}"
+        if isinstance(value, dict) and not (value and value.keys() <= _ENDS):
+            yield from _leaves(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _named(name: str) -> list[Dimension]:
+    """The dimension of that name, or all that it stands for. Raises InputError that names the nearest one."""
+    found = [one for one in DIMENSIONS if _matches(name, one.name)]
+    found = found or [one for one in DIMENSIONS if _matches(name, _group(one.name))]
+    if not found:
+        names = [found for one in DIMENSIONS for found in (one.name, _group(one.name)) if found]
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
+        raise InputError(f"unknown dimension {name!r}; the nearest is {near!r}, python search.py space lists all")
+    return found
+
+
+def _group(name: str) -> str:
+    """A name without its last part where that is a number; else nothing."""
+    above, _, number = name.rpartition(".")
+    return above if number.isdigit() else ""
+
+
+def _matches(pattern: str, name: str) -> bool:
+    parts, wanted = name.split("."), pattern.split(".")
+    return len(parts) == len(wanted) and all(part in (one, "*") for one, part in zip(parts, wanted, strict=True))
+
+
+def _with(dimension: Dimension, value: Any) -> Dimension:
+    """The dimension with what the file says of it: a fixed value, choices, or a range. Raises InputError."""
+    name = dimension.name
+    if isinstance(value, list):
+        choices = tuple(dict.fromkeys(_checked(name, one) for one in value))
+        if not choices:
+            raise InputError(f"{name} needs at least one choice, got []")
+        return Choice(name, choices, dimension.default if dimension.default in choices else choices[0])
+    if isinstance(dimension, Choice):
+        if isinstance(value, dict):
+            raise InputError(f"{name} takes a value or a list of choices, not a range")
+        fixed = _checked(name, value)
+        return Choice(name, (fixed,), fixed)
+    ends = value if isinstance(value, dict) else {"low": value, "high": value}
+    low, high = (_checked(name, ends.get(end, getattr(dimension, end))) for end in ("low", "high"))
+    if low > high:
+        raise InputError(f"{name}: low must not be above high, got {low} to {high}")
+    return replace(dimension, low=low, high=high, default=min(max(dimension.default, low), high))
+
+
+def _checked(name: str, value: Any) -> Any:
+    """The value in its dimension's type. Raises InputError for one that the generator cannot build."""
+    widest = next(one for one in BUILDABLE if _matches(one.name, name))
+    kind = type(widest.default)
+    number = float(value) if kind is float and type(value) in (int, float) else value
+    if type(number) is not kind or not widest.holds(number):
+        values = "one of " + ", ".join(map(_toml, widest.choices)) if isinstance(widest, Choice) else f"from {widest}"
+        raise InputError(f"{name} must be {values}, got {_toml(value)[:80]}; nothing else can be built")
+    return number
+
+
+def _text(dimension: Dimension) -> str:
+    """What a file would say of the dimension."""
+    if isinstance(dimension, Choice):
+        choices = [_toml(choice) for choice in dimension.choices]
+        return choices[0] if len(choices) == 1 else f"[{', '.join(choices)}]"
+    low, high = _toml(dimension.low), _toml(dimension.high)
+    return low if low == high else f"{{low = {low}, high = {high}}}"
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(value, default=str)

@@ -1,0 +1,63 @@
+"""Hand-made networks: read from a file in JSON or TOML, the fields those of models.spec.ArchSpec."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from models.baselines import BASELINES
+from models.record import RecordError
+from models.spec import ArchSpec
+from search.config import InputError
+
+
+def read_network(network: str) -> tuple[str, ArchSpec]:
+    """(name, network) of a hand-designed network's id or a file, whose name without its ending is the network's.
+
+    Raises InputError, also for a file that has the name of another, hand-designed network.
+    """
+    baseline = BASELINES.get(network)
+    if baseline:
+        return baseline.id, baseline.spec
+    path = Path(network)
+    spec = read_spec(path)
+    if path.stem in BASELINES and BASELINES[path.stem].spec != spec:
+        raise InputError(f"{path} is not the hand-designed network {path.stem}; rename the file")
+    return path.stem, spec
+
+
+def read_spec(path: Path) -> ArchSpec:
+    """The network in a file. Raises InputError for a file that is none, RecordError for a network that cannot be."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        known = ", ".join(BASELINES)
+        raise InputError(
+            f"no hand-designed network or readable file {str(path)!r}; the networks are {known}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not text: {error}") from error
+    is_toml = path.suffix == ".toml"
+    try:
+        data = _without_none(tomllib.loads(text)) if is_toml else json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{path} is not a {'TOML' if is_toml else 'JSON'} file: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"{path} is nested too deeply to be a network") from error
+    try:
+        # A card.json of an exported model holds the network under "arch".
+        return ArchSpec.from_dict(data["arch"] if isinstance(data, dict) and "arch" in data else data)
+    except RecordError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _without_none(value: Any) -> Any:
+    """TOML has no null, so a bare block's activation is written "none"."""
+    if isinstance(value, dict):
+        return {
+            name: None if (name, item) == ("activation", "none") else _without_none(item)
+            for name, item in value.items()
+        }
+    return [_without_none(item) for item in value] if isinstance(value, list) else value
