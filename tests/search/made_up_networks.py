@@ -52,7 +52,7 @@ def small_random_specs(n: int) -> dict[str, ArchSpec]:
     return dict(next(quick) for _ in range(n))
 
 
-SPECS = systematic_specs() | small_random_specs(24)
+SPECS = systematic_specs() | small_random_specs(12)
 
 
 def made_up_model(spec: ArchSpec, seed: int = 0) -> nn.Sequential:
