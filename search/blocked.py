@@ -22,6 +22,7 @@ from search.native_ops import (
     RUNNING_NORM,
     Blocks,
     Norm,
+    averaged,
     convolve,
     from_blocks,
     settled,
@@ -77,7 +78,7 @@ def _steps(modules: list[nn.Module], library: ctypes.CDLL) -> Iterator[Step]:
         elif isinstance(module, nn.MaxPool2d) and _has_windows_side_by_side(module):
             yield _max_pool(module, library)
         elif isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1)):
-            yield lambda x: x.with_values(settled(x, library).values.mean((2, 3), keepdim=True))
+            yield lambda x: averaged(x, library)
         elif isinstance(module, nn.Dropout):
             yield _dropout(module, library)
         elif isinstance(module, Residual):

@@ -33,7 +33,7 @@ class Reading(ctypes.Structure):
     """How values are read; `struct Reading` of native/reading.hpp."""
 
     _fields_ = (
-        *((name, _INT) for name in ("images", "channels", "height", "width", "norm", "activation", "pool")),
+        *((name, _INT) for name in ("images", "channels", "height", "width", "norm", "activation", "pool", "average")),
         *((name, _FLOAT) for name in ("slope", "drop")),
         ("seed", ctypes.c_uint64),
     )

@@ -88,6 +88,13 @@ def settled(x: Blocks, library: ctypes.CDLL) -> Blocks:
     return x.with_values(_Read.apply(x.values, *_norm(x.pending), _reading(x), library))
 
 
+def averaged(x: Blocks, library: ctypes.CDLL) -> Blocks:
+    """The mean of every map, after what is to be done."""
+    reading = _reading(x)
+    reading.average = True
+    return x.with_values(_Read.apply(x.values, *_norm(x.pending), reading, library))
+
+
 def convolve(
     x: Blocks, layer: Layer, depthwise: nn.Conv2d | None, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, library: Any
 ) -> tuple[Tensor, Tensor | None]:
@@ -112,7 +119,7 @@ def _reading(x: Blocks) -> Reading:
     todo = x.pending
     shape = x.values.shape[1:4]
     return Reading(
-        x.images, *shape, todo.norm is not None, todo.activation, todo.pool, todo.slope, todo.drop, todo.seed
+        x.images, *shape, todo.norm is not None, todo.activation, todo.pool, False, todo.slope, todo.drop, todo.seed
     )
 
 
@@ -129,7 +136,8 @@ class _Read(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, *arguments: Any) -> Tensor:
         *norm, reading, library = arguments
         blocks, channels, height, width, lanes = x.shape
-        z = x.new_empty(blocks, channels, height // reading.pool, width // reading.pool, lanes)
+        size = (1, 1) if reading.average else (height // reading.pool, width // reading.pool)
+        z = x.new_empty(blocks, channels, *size, lanes)
         library.read_forward(ctypes.byref(reading), *_addresses(x, *norm, z), torch.get_num_threads())
         ctx.reading, ctx.kernels = reading, library
         ctx.save_for_backward(x, *norm)

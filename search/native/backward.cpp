@@ -45,13 +45,12 @@ class Results {
             constexpr int A = decltype(activation)::value;
             Vec sum{};
             for (int row = 0; row < height; ++row)
-                for (int i = 0; i < width; ++i) {
+                sum += sum_of(width, [=](int i) {
                     const size_t at = (size_t)row * width + i;
                     Vec d = (dz[at] + of_mean - (z[at] - mean) * of_distance) * used;
                     if (A != IDENTITY) d *= slope_at<A>(y[at], slope);
-                    to[(ptrdiff_t)row * pitch + i] = d;
-                    sum += d;
-                }
+                    return to[(ptrdiff_t)row * pitch + i] = d;
+                });
             total = sum;
         });
         return total;

@@ -2,128 +2,14 @@
 
 #pragma once
 
-#include <array>
 #include <cstring>
-#include <utility>
 #include <vector>
 
 #include "vectors.hpp"
 
-// sums[c][p] over taps of weight[tap][c] * x[offset[tap] + p], kept in registers.
-template <int C, int P>
-void convolve_tile(const Vec* x, const int32_t* offset, int taps, const float* weight, const float* bias, Vec* y,
-                   ptrdiff_t channel_stride) {
-    Vec sum[C][P];
-    UNROLL
-    for (int c = 0; c < C; ++c) UNROLL
-    for (int p = 0; p < P; ++p) sum[c][p] = all(bias ? bias[c] : 0.0f);
-    for (int tap = 0; tap < taps; ++tap, weight += C) {
-        const Vec* in = x + offset[tap];
-        Vec w[C];
-        UNROLL
-        for (int c = 0; c < C; ++c) w[c] = all(weight[c]);
-        UNROLL
-        for (int p = 0; p < P; ++p) {
-            Vec pixel = in[p];
-            IN_REGISTER(pixel);
-            UNROLL
-            for (int c = 0; c < C; ++c) sum[c][p] += w[c] * pixel;
-        }
-    }
-    UNROLL
-    for (int c = 0; c < C; ++c) UNROLL
-    for (int p = 0; p < P; ++p) y[c * channel_stride + p] = sum[c][p];
-}
-
-// Of one channel alone: sums[p] over rows and columns of a kernel of width W. A pixel takes part in W neighbouring sums
-// and is loaded once for all of them: with so few sums loads would take longer than sums.
-template <int W, int P>
-void convolve_single(const Vec* x, int pitch, int kernel_height, const float* weight, float bias, Vec* y) {
-    Vec sum[P];
-    UNROLL
-    for (int p = 0; p < P; ++p) sum[p] = all(bias);
-    for (int row = 0; row < kernel_height; ++row, weight += W, x += pitch) {
-        Vec w[W];
-        UNROLL
-        for (int column = 0; column < W; ++column) w[column] = all(weight[column]);
-        UNROLL
-        for (int i = 0; i < P + W - 1; ++i) {
-            Vec pixel = x[i];
-            IN_REGISTER(pixel);
-            UNROLL
-            for (int column = 0; column < W; ++column)
-                if (i >= column && i - column < P) sum[i - column] += w[column] * pixel;
-        }
-    }
-    UNROLL
-    for (int p = 0; p < P; ++p) y[p] = sum[p];
-}
-
-// sums[c][t] += over pixels of dy[c] * x[offset[t]]: gradients of the weights of C channels and T taps, lane by lane.
-template <int C, int T>
-void weight_gradient_tile(const Vec* x, const int32_t* offset, int x_pitch, const Vec* dy, int dy_pitch,
-                          ptrdiff_t dy_channel, int height, int width, Vec* sums, ptrdiff_t taps) {
-    Vec sum[C][T];
-    const Vec* at[T];
-    UNROLL
-    for (int t = 0; t < T; ++t) at[t] = x + offset[t];
-    UNROLL
-    for (int c = 0; c < C; ++c) UNROLL
-    for (int t = 0; t < T; ++t) sum[c][t] = sums[c * taps + t];
-    for (int row = 0; row < height; ++row) {
-        const Vec* gradient = dy + row * dy_pitch;
-        const ptrdiff_t from = (ptrdiff_t)row * x_pitch;
-        for (int column = 0; column < width; ++column) {
-            Vec g[C];
-            UNROLL
-            for (int c = 0; c < C; ++c) g[c] = gradient[c * dy_channel + column];
-            UNROLL
-            for (int t = 0; t < T; ++t) {
-                Vec pixel = at[t][from + column];
-                IN_REGISTER(pixel);
-                UNROLL
-                for (int c = 0; c < C; ++c) sum[c][t] += g[c] * pixel;
-            }
-        }
-    }
-    UNROLL
-    for (int c = 0; c < C; ++c) UNROLL
-    for (int t = 0; t < T; ++t) sums[c * taps + t] = sum[c][t];
-}
-
 // A tile of C channels needs C registers for weights or gradients and one for a pixel; the rest hold sums. Few channels
 // are made up for by more pixels, because the processor must have many independent sums under way.
 constexpr int TILE_CHANNELS = REGISTERS / 8, MOST_PIXELS = REGISTERS / 2;
-constexpr int tile_pixels(int channels) { return std::min(MOST_PIXELS, REGISTERS * 3 / 4 / channels); }
-constexpr int tile_index(int channels, int pixels) { return (channels - 1) * MOST_PIXELS + pixels - 1; }
-
-typedef decltype(&convolve_tile<1, 1>) ConvolveTile;
-typedef decltype(&convolve_single<3, 1>) ConvolveSingle;
-typedef decltype(&weight_gradient_tile<1, 1>) WeightGradientTile;
-typedef std::make_index_sequence<TILE_CHANNELS * MOST_PIXELS> TileSizes;
-
-// Of the I-th tile size; sizes that are too large are never asked for.
-template <size_t I>
-constexpr int CHANNELS = 1 + I / MOST_PIXELS;
-template <size_t I>
-constexpr int PIXELS = 1 + I % MOST_PIXELS <= (size_t)tile_pixels(CHANNELS<I>) ? 1 + I % MOST_PIXELS : 1;
-
-template <size_t... I>
-constexpr std::array<ConvolveTile, sizeof...(I)> convolve_tiles(std::index_sequence<I...>) {
-    return {convolve_tile<CHANNELS<I>, PIXELS<I>>...};
-}
-template <size_t... I>
-constexpr std::array<WeightGradientTile, sizeof...(I)> weight_gradient_tiles(std::index_sequence<I...>) {
-    return {weight_gradient_tile<CHANNELS<I>, PIXELS<I>>...};
-}
-template <int W, size_t... I>
-constexpr std::array<ConvolveSingle, sizeof...(I)> single_tiles(std::index_sequence<I...>) {
-    return {convolve_single<W, 1 + I>...};
-}
-constexpr auto CONVOLVE = convolve_tiles(TileSizes{});
-constexpr auto CONVOLVE_3_WIDE = single_tiles<3>(std::make_index_sequence<MOST_PIXELS>{});
-constexpr auto CONVOLVE_5_WIDE = single_tiles<5>(std::make_index_sequence<MOST_PIXELS>{});
-constexpr auto WEIGHT_GRADIENT = weight_gradient_tiles(TileSizes{});
 
 // `total` cut into pieces of at most `most` that differ by at most one: 10 by 4 gives 4 3 3, not 4 4 2.
 struct Pieces {
@@ -146,7 +32,7 @@ inline std::vector<int32_t> tap_offsets(int channels, int height, int width, siz
 // A dense convolution of a block that needs no padding any more: maps with their row pitch and weights in tile order.
 struct Convolution {
     int out_channels, in_pitch, kernel_height;
-    const ConvolveSingle* single;  // by the number of pixels less 1, where there is one channel and a kernel for it
+    int single_width;  // of the kernel, where there is one channel only; else 0
     std::vector<int32_t> offset;
     std::vector<float> packed;
 
@@ -158,10 +44,7 @@ struct Convolution {
         : out_channels(out_channels),
           in_pitch(in_pitch),
           kernel_height(kernel_height),
-          single(in_channels * out_channels > 1 ? nullptr
-                 : kernel_width == 3            ? CONVOLVE_3_WIDE.data()
-                 : kernel_width == 5            ? CONVOLVE_5_WIDE.data()
-                                                : nullptr),
+          single_width(in_channels * out_channels > 1 ? 0 : kernel_width),
           offset(tap_offsets(in_channels, kernel_height, kernel_width, in_channel, in_pitch)) {
         const Pieces tiles(out_channels, TILE_CHANNELS);
         for (int tile = 0; tile < tiles.count; ++tile)
@@ -178,44 +61,10 @@ struct Convolution {
             run_row(x + (ptrdiff_t)row * in_pitch, bias, y + (ptrdiff_t)row * pitch, width, out_channel);
     }
 
-    void run_row(const Vec* x, const float* bias, Vec* y, int width, ptrdiff_t out_channel) const {
-        if (single) {
-            const Pieces tiles(width, MOST_PIXELS);
-            for (int i = 0; i < tiles.count; ++i)
-                single[tiles.size(i) - 1](x + tiles.begin(i), in_pitch, kernel_height, packed.data(), bias ? *bias : 0,
-                                          y + tiles.begin(i));
-            return;
-        }
-        const Pieces channel_tiles(out_channels, TILE_CHANNELS);
-        const int taps = (int)offset.size();
-        for (int i = 0; i < channel_tiles.count; ++i) {
-            const int channel = channel_tiles.begin(i), channels = channel_tiles.size(i);
-            const Pieces pixel_tiles(width, tile_pixels(channels));
-            for (int j = 0; j < pixel_tiles.count; ++j) {
-                const int column = pixel_tiles.begin(j);
-                CONVOLVE[tile_index(channels, pixel_tiles.size(j))](
-                    x + column, offset.data(), taps, packed.data() + (size_t)channel * taps,
-                    bias ? bias + channel : nullptr, y + channel * out_channel + column, out_channel);
-            }
-        }
-    }
+    void run_row(const Vec* x, const float* bias, Vec* y, int width, ptrdiff_t out_channel) const;
 };
 
 // Gradients of the weights from the inputs at `offsets` to every output channel, added to `sums` lane by lane:
 // [output channel][tap].
-inline void add_weight_gradients(const Vec* x, const std::vector<int32_t>& offsets, int x_pitch, const Vec* dy,
-                                 int dy_pitch, ptrdiff_t dy_channel, int out_channels, int height, int width,
-                                 Vec* sums) {
-    const int taps = (int)offsets.size();
-    const Pieces channel_tiles(out_channels, TILE_CHANNELS);
-    for (int i = 0; i < channel_tiles.count; ++i) {
-        const int channel = channel_tiles.begin(i), channels = channel_tiles.size(i);
-        const Pieces tap_tiles(taps, tile_pixels(channels));
-        for (int j = 0; j < tap_tiles.count; ++j) {
-            const int tap = tap_tiles.begin(j);
-            WEIGHT_GRADIENT[tile_index(channels, tap_tiles.size(j))](
-                x, offsets.data() + tap, x_pitch, dy + channel * dy_channel, dy_pitch, dy_channel, height, width,
-                sums + (size_t)channel * taps + tap, taps);
-        }
-    }
-}
+void add_weight_gradients(const Vec* x, const std::vector<int32_t>& offsets, int x_pitch, const Vec* dy, int dy_pitch,
+                          ptrdiff_t dy_channel, int out_channels, int height, int width, Vec* sums);

@@ -21,15 +21,12 @@ struct Moments {
 // Of one map in the used lanes, in two passes: the map is still in the cache.
 Moments moments_of(const Vec* map, int pixels, Vec used, int lanes) {
     const double count = (double)pixels * lanes;
-    Vec sum{};
-    for (int i = 0; i < pixels; ++i) sum += map[i] * used;
-    const double mean = sum_lanes(sum) / count;
-    Vec squares{};
-    for (int i = 0; i < pixels; ++i) {
-        const Vec distance = (map[i] - (float)mean) * used;
-        squares += distance * distance;
-    }
-    return {mean, sum_lanes(squares), count};
+    const double mean = sum_lanes(sum_of(pixels, [&](int i) { return map[i]; }) * used) / count;
+    const Vec squares = sum_of(pixels, [&](int i) {
+        const Vec distance = map[i] - (float)mean;
+        return distance * distance;
+    });
+    return {mean, sum_lanes(squares * used), count};
 }
 
 // The dense convolutions, one for each group, over maps with the pitch of `maps`.

@@ -12,6 +12,7 @@ struct Reading {
     int32_t images, channels, height, width;  // of the values
     int32_t norm;                             // whether there are statistics, gamma and beta
     int32_t activation, pool;                 // pool: side of the windows, which lie side by side; 1 if there are none
+    int32_t average;                          // whether only the mean of every map is asked for, by read_forward alone
     float slope, drop;                        // of a leaky ReLU; the probability that dropout drops a value
     uint64_t seed;                            // of dropout
 

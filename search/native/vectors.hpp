@@ -88,3 +88,14 @@ inline Vec times_power_of_two(Vec x, Vec n) {
     return (Vec)((IntVec)x + (__builtin_convertvector(n, IntVec) << 23));
 #endif
 }
+
+// f(0) + f(1) + ... in four sums, because one would wait for itself at every step.
+template <class F>
+Vec sum_of(int count, F f) {
+    Vec sums[4]{};
+    int i = 0;
+    for (; i + 4 <= count; i += 4) UNROLL
+        for (int j = 0; j < 4; ++j) sums[j] += f(i + j);
+    for (; i < count; ++i) sums[0] += f(i);
+    return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
