@@ -4,9 +4,41 @@
 
 #include <type_traits>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 #include "vectors.hpp"
 
 enum Activation : int32_t { IDENTITY, RELU, LEAKY_RELU, SILU, HARDSWISH };
+
+// Of two values. Where x is NaN, it is NaN.
+#if defined(__AVX512F__)
+inline Vec smallest(Vec limit, Vec x) { return (Vec)_mm512_min_ps((__m512)limit, (__m512)x); }
+inline Vec largest(Vec limit, Vec x) { return (Vec)_mm512_max_ps((__m512)limit, (__m512)x); }
+#else
+inline Vec smallest(Vec limit, Vec x) { return select(x > limit, limit, x); }
+inline Vec largest(Vec limit, Vec x) { return select(x < limit, limit, x); }
+#endif
+
+// The nearest whole number, of values within 2^22.
+inline Vec nearest(Vec x) {
+#if defined(__AVX512F__)
+    return (Vec)_mm512_roundscale_ps((__m512)x, 0);
+#else
+    const Vec magic = all(12582912.0f);  // 1.5 * 2^23, where neighbouring numbers are 1 apart
+    return (x + magic) - magic;
+#endif
+}
+
+// x * 2^n for whole numbers n.
+inline Vec times_power_of_two(Vec x, Vec n) {
+#if defined(__AVX512F__)
+    return (Vec)_mm512_scalef_ps((__m512)x, (__m512)n);
+#else
+    return (Vec)((IntVec)x + (__builtin_convertvector(n, IntVec) << 23));
+#endif
+}
 
 // exp to about 2 units in the last place: 2^n times a Taylor polynomial of degree 6 on |r| <= ln(2) / 2.
 inline Vec exponential(Vec x) {

@@ -12,10 +12,6 @@
 #include <cstdint>
 
 #if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
-
-#if defined(__AVX512F__)
 constexpr int LANES = 16, REGISTERS = 32;
 #elif defined(__AVX__)
 constexpr int LANES = 8, REGISTERS = 16;
@@ -60,34 +56,6 @@ inline Vec used_lanes(int images, int block) {
 }
 
 inline Vec select(IntVec condition, Vec yes, Vec no) { return condition ? yes : no; }
-
-// Of two values. Where x is NaN, it is NaN.
-#if defined(__AVX512F__)
-inline Vec smallest(Vec limit, Vec x) { return (Vec)_mm512_min_ps((__m512)limit, (__m512)x); }
-inline Vec largest(Vec limit, Vec x) { return (Vec)_mm512_max_ps((__m512)limit, (__m512)x); }
-#else
-inline Vec smallest(Vec limit, Vec x) { return select(x > limit, limit, x); }
-inline Vec largest(Vec limit, Vec x) { return select(x < limit, limit, x); }
-#endif
-
-// The nearest whole number, of values within 2^22.
-inline Vec nearest(Vec x) {
-#if defined(__AVX512F__)
-    return (Vec)_mm512_roundscale_ps((__m512)x, 0);
-#else
-    const Vec magic = all(12582912.0f);  // 1.5 * 2^23, where neighbouring numbers are 1 apart
-    return (x + magic) - magic;
-#endif
-}
-
-// x * 2^n for whole numbers n.
-inline Vec times_power_of_two(Vec x, Vec n) {
-#if defined(__AVX512F__)
-    return (Vec)_mm512_scalef_ps((__m512)x, (__m512)n);
-#else
-    return (Vec)((IntVec)x + (__builtin_convertvector(n, IntVec) << 23));
-#endif
-}
 
 // f(0) + f(1) + ... in four sums, because one would wait for itself at every step.
 template <class F>
