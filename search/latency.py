@@ -1,0 +1,55 @@
+"""How long a network takes for one image on this machine: measured on the network as it is built, before training.
+
+PyTorch's operators in float32 on the processor, one thread, batch norm and dropout as after training. Of several passes
+the fastest counts: whatever else the machine does can only add to it. Still noisy: from run to run it moves by some per
+cent, on a busy machine by more, and another machine has other latencies altogether.
+"""
+
+from __future__ import annotations
+
+import time
+
+import torch
+
+from models.build import build_model
+from models.spec import ArchSpec
+from search.config import SearchConfig
+
+N_WARM_UP = 5
+N_PASSES = 30
+
+
+def measure_latency(arch: ArchSpec) -> float:
+    """Milliseconds of the fastest of N_PASSES forward passes over one image."""
+    threads = torch.get_num_threads()
+    # The weights are thrown away; what is drawn for them must not move the training's.
+    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+        model = build_model(arch).eval()
+        image = torch.zeros(1, *arch.input_shape)
+        torch.set_num_threads(1)
+        try:
+            for _ in range(N_WARM_UP):
+                model(image)
+            return 1000 * min(_seconds(model, image) for _ in range(N_PASSES))
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _seconds(model: torch.nn.Module, image: torch.Tensor) -> float:
+    started = time.perf_counter()
+    model(image)
+    return time.perf_counter() - started
+
+
+def latency_excess(milliseconds: float, config: SearchConfig) -> float | None:
+    """How far a latency is beyond the limit, as a share of it, at most 0: within; None: there is no such limit."""
+    return None if config.max_latency is None else milliseconds / config.max_latency - 1
+
+
+def latency_words(milliseconds: float, config: SearchConfig) -> str:
+    """A latency with its distance to the limit, if there is one, and how it was measured."""
+    found = f"{milliseconds:.3g} ms of latency"
+    if config.max_latency is not None:
+        side = "over" if milliseconds > config.max_latency else "below"
+        found += f", {abs(milliseconds - config.max_latency):.2g} {side} the limit of {config.max_latency:g}"
+    return f"{found} (one image, one thread, fastest of {N_PASSES} passes on the machine of the search)"
