@@ -12,6 +12,7 @@ from models.cost import Cost, compute_cost
 from models.spec import ArchSpec
 from search.config import SearchConfig
 from search.data import definition
+from search.latency import latency_excess, latency_words, measure_latency
 from search.limits import standings
 from search.mistakes import mistakes_of
 from search.recorded import RecordedTraining, note
@@ -64,6 +65,7 @@ class Objective:
         repeated = self._find_repeated(trial, candidate)
         if repeated is not None:
             return _take_over(trial, repeated)
+        self._refuse_over_latency(trial, candidate)
         note(
             trial,
             candidate=candidate.key(),
@@ -93,6 +95,18 @@ class Objective:
             trial.set_constraint(name, value)
         note(trial, n_params=cost.n_params, macs=cost.macs)
         if reason:
+            note(trial, outcome=REFUSED, reason=reason)
+            raise optuna.TrialPruned(reason)
+
+    def _refuse_over_latency(self, trial: optuna.Trial, candidate: Candidate) -> None:
+        latency = measure_latency(candidate.arch)
+        note(trial, latency_ms=latency)
+        excess = latency_excess(latency, self.config)
+        if excess is None:
+            return
+        trial.set_constraint("latency", excess)
+        if excess > 0:
+            reason = latency_words(latency, self.config)
             note(trial, outcome=REFUSED, reason=reason)
             raise optuna.TrialPruned(reason)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Any, NoReturn
 
 from search.amounts import BYTES, COUNT, Unit, whole_amount
@@ -13,6 +14,7 @@ DEFAULT_OUT = "studies"
 # Nobody but the users of this machine reaches it.
 LOOPBACK = "127.0.0.1"
 LAST_PORT = 65_535
+MIN_MS, MAX_MS = 0.001, 1_000_000
 BUDGETS = (1000, 2000, 4000, 6000, 8000)
 
 
@@ -133,6 +135,7 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
     add("--select-on", choices=SELECT_ON, default="test", help="images the search is scored on (default: test)")
     add("--score", choices=SCORES, default="last", help="a trial's value: accuracy of which epochs (default: last)")
     _add_limit_options(parser)
+    add("--max-latency", type=_milliseconds, metavar="MS", help="for one image on one thread here; measured, so noisy")
     add("--space", metavar="FILE", help="TOML file that narrows, widens or fixes searched dimensions")
     add(
         "--baseline",
@@ -200,6 +203,16 @@ def _amount(text: str, unit: Unit) -> int:
         return whole_amount(text, unit)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _milliseconds(text: str) -> float:
+    try:
+        value = float(text.strip().lower().removesuffix("ms"))
+    except ValueError:
+        value = math.nan
+    if not MIN_MS <= value <= MAX_MS:
+        raise argparse.ArgumentTypeError(f"must be milliseconds from {MIN_MS:g} to {MAX_MS:,}, got {text!r:.80}")
+    return value
 
 
 def _port(text: str) -> int:

@@ -59,6 +59,7 @@ def _search_config(args: Namespace, budget: int) -> SearchConfig:
         data=DataConfig(args.dataset, _data_dir(args.data_dir), args.select_on),
         max_params=budget,
         **_limits(args),
+        max_latency=args.max_latency,
         dimensions=_dimensions(args.space),
         epochs=args.epochs,
         score=args.score,

@@ -182,7 +182,7 @@ class ConfirmConfig(Record):
 
 
 # A study that was made before there was such a setting has none, so that one at its default is left out of all.
-_ADDED_LATER = ("max_weights_bytes", "min_rf", "bytes_in", "dimensions")
+_ADDED_LATER = ("max_weights_bytes", "min_rf", "bytes_in", "max_latency", "dimensions")
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,7 @@ class SearchConfig(Record):
 
     max_params ... min_rf   the limits, None: no such limit; what each bounds stands in search.limits
     bytes_in                the kind of number that limits in bytes count: float32, 4 bytes, or int8, 1 byte
+    max_latency             in milliseconds, measured (search.latency), so not repeatable as the others are
     dimensions              what a --space file changes of the space, as search.space_file keeps it
     """
 
@@ -201,6 +202,7 @@ class SearchConfig(Record):
     max_weights_bytes: int | None = None
     min_rf: int | None = None
     bytes_in: str = "float32"
+    max_latency: float | None = None
     epochs: int = 15
     score: str = "last"
     seed: int = 0
@@ -214,6 +216,8 @@ class SearchConfig(Record):
         for name in ("max_macs", "max_memory", "max_weights_bytes", "min_rf"):
             if getattr(self, name) is not None:
                 check_range(name.replace("_", "-"), getattr(self, name), 1)
+        if self.max_latency is not None:
+            check_range("max-latency", self.max_latency, 1e-3, 1e6)
         check_choice("bytes-in", self.bytes_in, tuple(NUMBER_BYTES))
         if self.bytes_in != "float32" and self.max_memory is None and self.max_weights_bytes is None:
             raise RecordError(f"bytes-in {self.bytes_in} counts for max-memory and max-weights-bytes; give one of them")

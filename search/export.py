@@ -21,8 +21,8 @@ from torch import Tensor
 from search.config import FailureError, InputError
 from search.data import Dataset, Split
 from search.export_folder import CARD, check_place, whole_folder
+from search.format_latency import Answer, Latencies, milliseconds
 from search.formats import FORMATS, TORCH, Exporting, Format, check_formats, in_order
-from search.latency import Answer, Latencies, milliseconds
 from search.mistakes import mistakes_of_state, sprite
 from search.model_card import Measured, make_card, readme
 from search.model_source import model_source

@@ -14,7 +14,7 @@ from search.config import DataConfig, InputError, SearchConfig
 from search.data import load_dataset
 from search.export import export_model
 from search.export_folder import CARD
-from search.latency import Latencies
+from search.format_latency import Latencies
 from search.place import Place
 from search.recorded import weights_path
 from search.repeats import RepeatResult

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from search import c_format, onnx_format
 from search.config import InputError
 from search.data import Dataset
-from search.latency import Answer
+from search.format_latency import Answer
 from search.trained_model import ModelSource
 
 REQUIREMENTS = "requirements-export.txt"

@@ -49,6 +49,7 @@ _COLUMNS = {
     "macs": int,
     "receptive_field": int,
     "peak_activation_bytes": int,
+    "latency_ms": float,
     "seconds": float,
     "seed": int,
     "precision": str,

@@ -10,6 +10,7 @@ from search.amounts import BYTES
 from search.config import RecipeConfig, SearchConfig
 from search.describe import architecture_line, percent
 from search.doubts import SELECTED_ON
+from search.latency import latency_words
 from search.limits import listed_limits, standings
 from search.report_evidence import winner_evidence
 from search.summary import BaselineResult, StudySummary
@@ -41,8 +42,9 @@ _EPOCH_RULES = {
 def headline(summary: StudySummary) -> list[str]:
     """What was searched for, on which images, and what its figures mean: a line each."""
     config = summary.config
+    latency = "" if config.max_latency is None else f", {config.max_latency:g} ms of latency"
     return [
-        f"{config.data.dataset}, at most {listed_limits(config)}",
+        f"{config.data.dataset}, at most {listed_limits(config)}{latency}",
         f"Selected on {SELECTED_ON[config.data.select_on]}",
         f"Value of a trial: {epoch_rule(config)}",
     ]
@@ -78,6 +80,8 @@ def _cost_facts(record: TrialRecord, config: SearchConfig) -> dict[str, str]:
         limit = standing.limit
         of = f" bytes in {config.bytes_in}" if limit.unit is BYTES else ""
         facts[limit.fact] = f"{standing.value:,}{of} ({standing.distance})"
+    if record.latency_ms is not None:
+        facts["latency"] = latency_words(record.latency_ms, config).replace(" of latency", "", 1)
     return facts
 
 

@@ -115,7 +115,9 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
         _search(objective, place, study, stop, n_workers, job.timeout)
         trials = study.get_trials(deepcopy=False)
         if n_trained(trials) == 0 and n_refused_in_a_row(trials) > 0:
-            print(f"No proposal fits {describe_limits(config)}.\n{feasibility_report(feasibility)}", file=sys.stderr)
+            latency = f" and {config.max_latency:g} ms of latency" if config.max_latency else ""
+            print(f"No proposal fits {describe_limits(config)}{latency}.", file=sys.stderr)
+            print(feasibility_report(feasibility), file=sys.stderr)
             print("Raise the limit, or widen the space in space.py.", file=sys.stderr)
             return 2
         if job.confirming and stop.is_reached(study):

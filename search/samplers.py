@@ -129,9 +129,9 @@ class _Distributions:
 
 
 def n_within(trials: Sequence[FrozenTrial]) -> int:
-    """How many decided trials were within the limits."""
-    decided = (TrialState.COMPLETE, TrialState.PRUNED)
-    return sum(trial.state in decided and trial.user_attrs.get("outcome") != REFUSED for trial in trials)
+    """How many decided trials were within the limits that a start knows of; a latency is measured after them."""
+    decided = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    return sum(trial.user_attrs.get("outcome") != REFUSED or "latency_ms" in trial.user_attrs for trial in decided)
 
 
 class EvolveSampler(BaseSampler):

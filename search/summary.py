@@ -229,7 +229,7 @@ def _baseline_result(
     return BaselineResult(
         id=baseline.id,
         n_params=cost.n_params,
-        fits=not excess,
+        fits=not excess and (record is None or record.outcome != REFUSED),
         stated_accuracy=accuracy,
         stated_epochs=epochs,
         approximate=approximate,

@@ -63,7 +63,8 @@ def _outcome(record: TrialRecord, config: SearchConfig) -> str:
         trained = f", trained for {n_epochs} epochs" if n_epochs else ""
         return f"**Finished: {percent(record.value)}**{trained}, {count(record.n_params)} parameters."
     if record.outcome == REFUSED:
-        return f"**Refused: {_limit(record, config)}.** {reason} It was counted, neither built nor trained."
+        fate = "counted, neither built nor trained" if record.latency_ms is None else "built and timed, not trained"
+        return f"**Refused: {_limit(record, config)}.** {reason} It was {fate}."
     if record.outcome == STOPPED:
         after = f" after epoch {n_epochs} of {config.epochs}" if n_epochs else ""
         return f"**Stopped early{after}.** {reason}"
@@ -130,6 +131,7 @@ def _fact_blocks(record: TrialRecord, config: SearchConfig) -> list[str]:
     facts |= {"MACs": count(record.macs)} if record.macs is not None else {}
     if record.peak_activation_bytes is not None:
         facts["peak of activations"] = f"{record.peak_activation_bytes:,} bytes"
+    facts |= {"latency": f"{record.latency_ms:.3g} ms"} if record.latency_ms is not None else {}
     facts |= {"hand-designed": record.baseline} if record.baseline else {}
     facts |= {"starting point": record.start} if record.start else {}
     facts |= {"adopted from": record.origin} if record.origin else {}

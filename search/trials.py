@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FINISHED = "finished"  # trained to the last epoch
 STOPPED = "stopped"  # trained, and given up as hopeless by the pruner
 DIVERGED = "diverged"  # trained, and the loss became NaN or infinite
-REFUSED = "refused"  # over a limit; never built
+REFUSED = "refused"  # over a limit; never trained, and but for a limit of latency never built
 REPEATED = "repeated"  # met before; has that trial's value without training
 TRAINED = (FINISHED, STOPPED, DIVERGED)
 
@@ -33,6 +33,7 @@ class TrialRecord:
 
     outcome    one of the constants above, or Optuna's state in lower case: running, waiting, fail (it was interrupted)
     value      the score in [0, 1]; only finished and repeated trials have one
+    latency_ms  as search.latency measures it; trials of older versions, and those refused before, have none
     curve      one dict an epoch, the fields of search.train.EpochMetrics
     start      name of the space's own starting point, where the trial is one
     origin     "study/number" of the trial that this one was adopted from
@@ -53,6 +54,7 @@ class TrialRecord:
     macs: int | None = None
     receptive_field: int | None = None
     peak_activation_bytes: int | None = None
+    latency_ms: float | None = None
     arch: ArchSpec | None = None
     recipe: RecipeConfig | None = None
     curve: tuple[dict[str, Any], ...] = ()

@@ -6,6 +6,7 @@ proposal of the study that adopts it: it counts neither there nor in the sequenc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import optuna
@@ -15,6 +16,7 @@ from models.cost import compute_cost
 from models.spec import ArchSpec
 from objective import refusal
 from search.config import InputError, SearchConfig
+from search.latency import latency_excess
 from search.place import Place
 from search.study import ORIGIN, SETTINGS, load_study, open_storage
 from search.trials import FINISHED
@@ -40,7 +42,10 @@ def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[Place
             if trial.user_attrs.get("outcome") != FINISHED or candidate in known:
                 continue
             constraints, reason = refusal(compute_cost(ArchSpec.from_dict(trial.user_attrs["arch"])), config)
-            if not reason:
+            # One that was never timed is as unknown as one that is too slow.
+            excess = latency_excess(trial.user_attrs.get("latency_ms", math.inf), config)
+            constraints |= {} if excess is None else {"latency": excess}
+            if not reason and (excess is None or excess <= 0):
                 study.add_trial(_adopted(trial, constraints, str(place.name)))
                 known.add(candidate)
                 n_adopted += 1

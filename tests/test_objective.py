@@ -103,6 +103,44 @@ def test_an_over_budget_proposal_builds_nothing_and_touches_no_data(monkeypatch)
         assert f"over the budget of {50}" in trial.user_attrs["reason"]
 
 
+def timed(monkeypatch: pytest.MonkeyPatch, *milliseconds: float) -> None:
+    """Networks of these latencies, one after the other."""
+    found = iter(milliseconds)
+    monkeypatch.setattr("objective.measure_latency", lambda _arch: next(found))
+
+
+def test_a_network_over_the_latency_is_refused_before_training_and_one_at_it_is_not(fake_train, monkeypatch):
+    _, calls = fake_train
+    timed(monkeypatch, 2.0, 2.5)
+    searched = study()
+    for lr in (0.1, 0.2):
+        searched.enqueue_trial({**space.to_params(space.BASELINES["s004_net3"].spec), "sgd.lr": lr})
+    searched.optimize(Objective(replace(CONFIG, max_latency=2.0)), n_trials=2)
+    within, over = map(TrialRecord.from_trial, searched.trials)
+    assert len(calls) == 1
+    assert (within.outcome, within.latency_ms, searched.trials[0].constraints["latency"]) == ("finished", 2.0, 0.0)
+    assert (over.outcome, over.latency_ms, searched.trials[1].constraints["latency"]) == ("refused", 2.5, 0.25)
+    assert searched.trials[1].state == TrialState.PRUNED
+    assert over.reason == (
+        "2.5 ms of latency, 0.5 over the limit of 2 (one image, one thread, fastest of 30 passes on the machine of the "
+        "search)"
+    )
+
+
+@pytest.mark.usefixtures("fake_train")
+def test_latency_is_measured_without_a_limit_and_not_of_what_is_refused_or_repeated(monkeypatch):
+    timed(monkeypatch, 7.0)
+    searched = study()
+    for _ in range(2):
+        searched.enqueue_trial(space.to_params(space.BASELINES["s004_net3"].spec))
+    searched.enqueue_trial({**space.DEFAULTS, "head.kind": "conv"})
+    searched.optimize(Objective(CONFIG), n_trials=3)
+    records = [TrialRecord.from_trial(trial) for trial in searched.trials]
+    assert [one.outcome for one in records] == ["finished", "repeated", "refused"]
+    assert [one.latency_ms for one in records] == [7.0, None, None]
+    assert set(searched.trials[0].constraints) == {"parameters"}
+
+
 def test_what_is_kept_with_a_finished_trial(fake_train):
     asked, _ = fake_train
     asked.append((0.6, 0.9, 0.8))

@@ -53,6 +53,10 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
         (["--budget", "8KiB"], "--budget: must be a whole number of at least 1, got '8KiB'; write it as 8000, 8k"),
         (["--budget", "1.0005k"], "got '1.0005k'"),
         (["--budget", "8000", "--min-rf", "0"], "--min-rf: must be"),
+        (["--budget", "8000", "--max-latency", "0"], "--max-latency: must be milliseconds from 0.001 to 1,000,000"),
+        (["--budget", "8000", "--max-latency", "fast"], "got 'fast'"),
+        (["--budget", "8000", "--max-latency", "nan"], "got 'nan'"),
+        (["space", "--max-latency", "1"], "unrecognized arguments: --max-latency 1"),
         (["--budget", "8000", "--max-weights-bytes", "0"], "--max-weights-bytes: must be"),
         (["--budget", "8000", "--max-memory", "9", "--bytes-in", "int4"], "invalid choice: 'int4'"),
         (["--budget", "8000", "--bytes-in", "int8"], "bytes-in int8 counts for max-memory and max-weights-bytes"),
@@ -226,6 +230,11 @@ def test_two_networks_of_one_name_are_refused(capsys, tmp_path, monkeypatch):
     status, out, err = run(capsys, *SEARCH, "--baseline", files[0], "--baseline", files[1])
     assert (status, out) == (2, "")
     assert err == "search.py: two networks are named mine; rename one of the files\n"
+
+
+@pytest.mark.parametrize("text", ["1.5", "1.5ms", "1.5 ms"])
+def test_a_latency_is_in_milliseconds(text):
+    assert make_parser().parse_args(["frontier", "--max-latency", text]).max_latency == 1.5
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ RANGES: list[tuple[Callable[..., Record], str, float, float, str]] = [
     (search, "max_memory", 1, math.inf, "max-memory"),
     (search, "max_weights_bytes", 1, math.inf, "max-weights-bytes"),
     (search, "min_rf", 1, math.inf, "min-rf"),
+    (search, "max_latency", 1e-3, 1e6, "max-latency"),
     (search, "epochs", 1, 10_000, "epochs"),
     (search, "seed", 0, 2**32 - 1, "seed"),
 ]
@@ -216,6 +217,7 @@ CONFIG = SearchConfig(
     max_weights_bytes=10**4,
     min_rf=12,
     bytes_in="int8",
+    max_latency=1.5,
     dimensions=("stages = 2", 'head.kind = "conv"'),
     epochs=3,
     score="best",
@@ -243,6 +245,7 @@ def test_settings_have_the_names_of_the_command_line() -> None:
         "max_weights_bytes": 10**4,
         "min_rf": 12,
         "bytes_in": "int8",
+        "max_latency": 1.5,
         "dimensions": {"stages": "2", "head.kind": '"conv"'},
         "epochs": 3,
         "score": "best",
@@ -265,7 +268,7 @@ def test_the_data_directory_is_no_setting_and_everything_else_is() -> None:
 
 
 def test_a_setting_that_older_studies_lack_is_left_out_at_its_default() -> None:
-    added = {"max_weights_bytes", "min_rf", "bytes_in", "dimensions"}
+    added = {"max_weights_bytes", "min_rf", "bytes_in", "max_latency", "dimensions"}
     assert search().settings().keys() == CONFIG.settings().keys() - added
 
 

@@ -21,7 +21,7 @@ from search.config import DataConfig, InputError, RecipeConfig
 from search.confirm import Confirmation, Contender
 from search.data import Dataset, load_dataset
 from search.export import ExportMismatchError, ModelSource, export_model
-from search.latency import Latencies
+from search.format_latency import Latencies
 from search.repeats import REPORT, Repeat, RepeatResult
 from search.statistics import estimate
 from search.train import TrainResult, evaluate, train

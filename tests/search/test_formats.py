@@ -24,8 +24,8 @@ from search.config import FORMATS as NAMES
 from search.config import InputError, RecipeConfig
 from search.data import Dataset, Split
 from search.export import ExportMismatchError, export_model
+from search.format_latency import Latencies
 from search.formats import FORMATS, TORCH, check_formats, in_order, possible
-from search.latency import Latencies
 from search.trained_model import ModelSource
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -1,61 +1,56 @@
+"""That a latency is of the network, on one thread, and changes nothing. How long it is depends on the machine."""
+
 from __future__ import annotations
 
-import json
-import time
-from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-from search import latency as module_under_test
-from search.config import InputError
-from search.latency import BATCHES, Latencies, milliseconds
+from models.baselines import BASELINES
+from models.build import build_model
+from search import latency
+from search.config import DataConfig, SearchConfig
+from search.latency import latency_excess, measure_latency
+
+SPEC = BASELINES["s002_model1"].spec
 
 
-def test_batches_of_both_sizes_on_one_thread() -> None:
-    sizes: dict[int, int] = {}
+def test_the_fastest_of_many_passes_over_one_image_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Any, ...]] = []
 
-    def answer(images: Tensor) -> Tensor:
-        sizes[len(images)] = sizes.get(len(images), 0) + 1
-        assert torch.get_num_threads() == 1
-        time.sleep(len(images) / 100_000)
-        return images
+    class Watched(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append((tuple(x.shape), self.training, torch.get_num_threads(), torch.is_inference_mode_enabled()))
+            return x
 
+    # The clock is read before and after every pass; one takes 2 ms, the others 5.
+    ticks = iter([0.0, 0.005, 1.0, 1.002] + [float(i // 2) + 0.005 * (i % 2) for i in range(4, 60)])
+    monkeypatch.setattr(latency, "build_model", lambda _arch: Watched())
+    monkeypatch.setattr(latency.time, "perf_counter", lambda: next(ticks))
     before = torch.get_num_threads()
-    found = milliseconds(answer, torch.zeros(3, 1, 2, 2, dtype=torch.uint8))
+    assert measure_latency(SPEC) == pytest.approx(2.0)
+    assert set(seen) == {((1, 1, 28, 28), False, 1, True)}
+    assert len(seen) == latency.N_WARM_UP + latency.N_PASSES
     assert torch.get_num_threads() == before
-    assert set(sizes) == set(BATCHES) == {1, 256}
-    assert min(sizes.values()) > module_under_test.MIN_CALLS
-    # A sleep never ends early; how late, depends on what else runs.
-    assert found["1"] >= 0.01
-    assert found["256"] >= 2.56
 
 
-def test_what_was_measured_once_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = iter(range(1, 9))
-
-    def measure() -> dict[str, float]:
-        return {"1": next(calls), "256": 0.0}
-
-    path = tmp_path / "study" / "latencies.json"
-    known = Latencies(path)
-    first = known.of("network", "onnx", "runtime 1", measure)
-    assert first["milliseconds"]["1"] == 1
-    assert Latencies(path).of("network", "onnx", "runtime 1", measure) == first
-    assert known.of("another", "onnx", "runtime 1", measure)["milliseconds"]["1"] == 2
-    assert known.of("network", "pt2", "runtime 1", measure)["milliseconds"]["1"] == 3
-    assert known.of("network", "onnx", "runtime 2", measure)["milliseconds"]["1"] == 4
-    monkeypatch.setattr(module_under_test, "processor", lambda: "another")
-    assert known.of("network", "onnx", "runtime 1", measure)["milliseconds"]["1"] == 5
-    assert len(json.loads(path.read_text())) == 5
-    assert Latencies().of("network", "onnx", "runtime 1", measure)["milliseconds"]["1"] == 6
+def test_measuring_moves_no_random_number() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    assert measure_latency(SPEC) > 0
+    assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]"])
-def test_a_damaged_file_is_not_overwritten(content: str, tmp_path: Path) -> None:
-    path = tmp_path / "latencies.json"
-    path.write_text(content)
-    with pytest.raises(InputError, match=r"latencies\.json is damaged .*; delete it"):
-        Latencies(path).of("network", "onnx", "runtime 1", lambda: {})
-    assert path.read_text() == content
+def test_the_network_itself_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+    monkeypatch.setattr(latency, "build_model", lambda arch: built.append(arch) or build_model(arch))
+    monkeypatch.setattr(latency, "N_PASSES", 1)
+    measure_latency(SPEC)
+    assert built == [SPEC]
+
+
+@pytest.mark.parametrize(("limit", "excess"), [(None, None), (2.0, 0.5), (3.0, 0.0), (6.0, -0.5)])
+def test_excess_is_a_share_of_the_limit(limit: float | None, excess: float | None) -> None:
+    assert latency_excess(3.0, SearchConfig(DataConfig("digits", "x"), 8000, max_latency=limit)) == excess

@@ -90,6 +90,23 @@ def test_the_winner_has_the_slack_of_every_limit() -> None:
         assert "at least 12 pixels of receptive field before the head" in headline
 
 
+@pytest.mark.parametrize(
+    ("limits", "distance"),
+    [
+        ({}, ""),
+        ({"max_latency": 1.0}, ", 0.38 below the limit of 1"),
+        ({"max_latency": 0.5}, ", 0.12 over the limit of 0.5"),
+    ],
+)
+def test_the_winner_has_its_latency(limits: dict[str, float], distance: str) -> None:
+    summary = summarise("s", replace(CONFIG, **limits), [made_up(0, 0.99, latency_ms=0.6234)])
+    measured = "one image, one thread, fastest of 30 passes on the machine of the search"
+    for text in (terminal_report(summary), markdown_report(summary)):
+        assert winner_rows(text)["latency"] == f"0.623 ms{distance} ({measured})"
+        assert ("ms of latency" in " ".join(section(text, "Winner")[0] + text.splitlines()[:6])) == bool(limits)
+    assert trials_table([made_up(0, 0.99, latency_ms=0.6234)]).loc[0, "latency_ms"] == 0.6234
+
+
 def test_a_hand_designed_winner_is_named() -> None:
     for text in reports("baseline wins"):
         assert ["hand-designed", "s000_net"] in section(text, "Winner")

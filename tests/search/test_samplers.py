@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.config import SAMPLERS
 from search.dimensions import SuggestsValues
-from search.samplers import EvolveSampler, best_finished, make_sampler, moved
+from search.samplers import EvolveSampler, best_finished, make_sampler, moved, n_within
 from search.study import StopRule, n_trained, requeue_lost, run_trials
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED
 from tests.search.test_study import memory_study, objective
@@ -167,6 +167,13 @@ def test_the_first_proposals_fit_until_ten_trials_did(sampler):
     assert [trial.user_attrs["outcome"] for trial in study.trials[:10]] == [FINISHED, *[REFUSED] * 9]
     assert all(trial.params["n"] <= 5 for trial in study.trials[10:19])
     assert any(trial.params["n"] > 5 for trial in study.trials[19:])
+
+
+def test_what_was_refused_for_its_latency_was_within_what_a_start_knows():
+    study = memory_study()
+    for outcome, attrs in ((FINISHED, {}), (REFUSED, {}), (REFUSED, {"latency_ms": 3.0}), (STOPPED, {})):
+        study.add_trial(create_trial(value=0.5, user_attrs={"outcome": outcome, **attrs}))
+    assert n_within(study.trials) == 3
 
 
 def test_a_start_takes_the_draws_of_random_search_where_they_fit():

@@ -144,6 +144,12 @@ def test_baseline_in_the_study(outcomes: list[tuple[str, float | None]], value: 
     assert result.fits
 
 
+def test_a_hand_designed_network_that_was_too_slow_does_not_fit() -> None:
+    slow = made_up(0, outcome=REFUSED, baseline="s004_net3", latency_ms=3.0)
+    result = result_of("s004_net3", [slow], max_latency=2.0)
+    assert (result.fits, result.remark, result.value) == (False, "over a limit", None)
+
+
 @pytest.mark.parametrize(
     ("name", "limits", "fits", "remark"),
     [

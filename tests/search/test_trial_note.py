@@ -22,6 +22,10 @@ def plain(note):
             "**Refused: over budget.** 9,000 parameters, 1,000 over the budget of 8,000. It was counted,",
         ),
         (
+            made_up(1, outcome=REFUSED, reason="3 ms of latency, 1 over the limit of 2", latency_ms=3.0),
+            "**Refused: over a limit.** 3 ms of latency, 1 over the limit of 2. It was built and timed, not trained.",
+        ),
+        (
             made_up(1, outcome=REFUSED, reason="9 multiply-adds, 1 over the limit of 8"),
             "**Refused: over a limit.** 9 multiply-adds,",
         ),

@@ -167,6 +167,16 @@ def test_values_that_mean_something_else_are_refused_in_one_line(tmp_path: Path,
     assert new.trials == []
 
 
+@pytest.mark.parametrize(("limit", "n_adopted"), [(None, 3), (2.0, 1), (1.5, 1), (1.4, 0)])
+def test_only_what_was_fast_enough_is_adopted(tmp_path: Path, limit: float | None, n_adopted: int) -> None:
+    source = study(tmp_path, "source")
+    for lr, attrs in ((0.1, {"latency_ms": 1.5}), (0.2, {"latency_ms": 2.5}), (0.3, {})):
+        add(source, with_lr(SMALL, lr), 0.991, **attrs)
+    found = adopt(study(tmp_path, "new"), tmp_path, "source", max_latency=limit)
+    assert len(found) == n_adopted
+    assert all(("latency" in trial.constraints) == (limit is not None) for trial in found)
+
+
 @pytest.mark.parametrize(
     "settings", [{"budget": 9000}, {"seed": 5}, {"sampler": "random"}, {"pruner": "none"}, {"max_macs": 10**7}], ids=str
 )

@@ -1,0 +1,90 @@
+"""How long a network takes to answer: measured once for a network, format and machine, and kept."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from search.config import InputError
+from search.place import write_whole
+from search.provenance import processor
+
+Answer = Callable[[Tensor], Tensor]
+
+BATCHES = (1, 256)
+# Long enough that one interruption does not move the median, short enough to wait for.
+SECONDS_PER_BATCH, MAX_CALLS, MIN_CALLS = 0.5, 300, 5
+
+
+def milliseconds(answer: Answer, images: Tensor) -> dict[str, float]:
+    """Median milliseconds of one call by batch size ("1", "256"), on one thread; images: uint8 (N, C, H, W)."""
+    found = {}
+    with one_thread():
+        for size in BATCHES:
+            batch = images[torch.arange(size) % len(images)]
+            answer(batch)  # the first call may still compile or allocate
+            found[str(size)] = round(1000 * _median_seconds(partial(answer, batch)), 3)
+    return found
+
+
+def _median_seconds(call: Callable[[], object]) -> float:
+    seconds: list[float] = []
+    while len(seconds) < MIN_CALLS or (len(seconds) < MAX_CALLS and sum(seconds) < SECONDS_PER_BATCH):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return median(seconds)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread meanwhile."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """The latencies that were measured for one study, in a JSON file; None keeps nothing.
+
+    A second export takes the first one's figures, so that it writes the same texts.
+    """
+
+    path: Path | None = None
+
+    def of(self, network: str, form: str, runtime: str, measure: Callable[[], dict[str, float]]) -> dict[str, Any]:
+        """What is known of this network (its key), format and runtime on this machine, or else is measured now."""
+        key = {"network": network, "format": form, "runtime": runtime, "processor": processor()}
+        known = self._read()
+        for entry in known:
+            if {name: entry.get(name) for name in key} == key:
+                return entry
+        entry = {**key, "milliseconds": measure()}
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(self.path, json.dumps([*known, entry], indent=1) + "\n")
+        return entry
+
+    def _read(self) -> list[dict[str, Any]]:
+        if self.path is None or not self.path.is_file():
+            return []
+        try:
+            return [dict(entry) for entry in json.loads(self.path.read_text(encoding="utf-8"))]
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"{self.path} is damaged ({error}); delete it, the latencies are measured again"
+            ) from error
