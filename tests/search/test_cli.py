@@ -156,6 +156,7 @@ def test_an_output_folder_without_the_right_to_write(capsys, tmp_path):
 
 def test_a_corrupt_data_file_is_named(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DATA_DIR", raising=False)  # it would be looked at before data/
     raw = tmp_path / "data" / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
