@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from search.config import InputError
+from search.latency import one_thread
 from search.place import write_whole
 from search.provenance import processor
 
@@ -44,17 +44,6 @@ def _median_seconds(call: Callable[[], object]) -> float:
         call()
         seconds.append(time.perf_counter() - start)
     return median(seconds)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread meanwhile."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
 
 
 @dataclass(frozen=True)

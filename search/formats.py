@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +21,7 @@ from search import c_format, onnx_format
 from search.config import InputError
 from search.data import Dataset
 from search.format_latency import Answer
+from search.provenance import version_of
 from search.trained_model import ModelSource
 
 REQUIREMENTS = "requirements-export.txt"
@@ -88,10 +88,8 @@ class Format:
     @property
     def runtime_version(self) -> str:
         """Name and version."""
-        try:
-            return f"{self.runtime} {metadata.version(self.runtime)}"
-        except metadata.PackageNotFoundError:
-            return self.runtime
+        version = version_of(self.runtime)
+        return f"{self.runtime} {version}" if version else self.runtime
 
 
 def _write_nothing(_: Exporting) -> Mapping[str, Any]:

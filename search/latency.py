@@ -8,6 +8,8 @@ cent, on a busy machine by more, and another machine has other latencies altoget
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -21,18 +23,24 @@ N_PASSES = 30
 
 def measure_latency(arch: ArchSpec) -> float:
     """Milliseconds of the fastest of N_PASSES forward passes over one image."""
-    threads = torch.get_num_threads()
     # The weights are thrown away; what is drawn for them must not move the training's.
-    with torch.random.fork_rng(devices=[]), torch.inference_mode():
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(), one_thread():
         model = build_model(arch).eval()
         image = torch.zeros(1, *arch.input_shape)
-        torch.set_num_threads(1)
-        try:
-            for _ in range(N_WARM_UP):
-                model(image)
-            return 1000 * min(_seconds(model, image) for _ in range(N_PASSES))
-        finally:
-            torch.set_num_threads(threads)
+        for _ in range(N_WARM_UP):
+            model(image)
+        return 1000 * min(_seconds(model, image) for _ in range(N_PASSES))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread meanwhile."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def _seconds(model: torch.nn.Module, image: torch.Tensor) -> float:

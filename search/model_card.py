@@ -8,7 +8,6 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from models.cost import compute_cost
 from search.data import Dataset
 from search.framing import framing_of
 from search.mistakes import Mistakes
+from search.provenance import version_of
 from search.report_parts import recipe_facts
 from search.trained_model import SPLIT_NAMES, ModelSource
 
@@ -57,7 +57,7 @@ def make_card(source: ModelSource, data: Dataset, measured: Measured, folder: Pa
             "feature_receptive_field": cost.feature_receptive_field,
             "receptive_field": cost.receptive_field,
             "peak_activation_bytes": cost.peak_activation_bytes,
-            "peak_activation_bytes_int8": cost.peak_activation_bytes // 4,
+            "peak_activation_bytes_int8": cost.peak_activation_values,
         },
         "limits": {"max_params": source.max_params, "epochs": source.epochs},
         "accuracy": {
@@ -89,7 +89,7 @@ def make_card(source: ModelSource, data: Dataset, measured: Measured, folder: Pa
             "terms": data.terms,
             "n_images": {name: len(split) for name, split in splits.items() if split is not None},
         },
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
+        "versions": {"python": platform.python_version()} | {name: version_of(name) for name in _PACKAGES},
         "sha256": {
             name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.py", "weights.pt")
         },
@@ -114,13 +114,6 @@ def _test_note(source: ModelSource) -> str:
         return "selected on test"
     when = "for this export" if source.scored_on == "val" else "after the last epoch of this training"
     return f"read once, {when}, after the selection"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def confusions(mistakes: Mistakes, classes: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -19,14 +19,15 @@ def environment() -> dict[str, Any]:
     """Versions, machine and code revision, as plain JSON types."""
     return {
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: version_of(name) for name in PACKAGES},
         "platform": f"{platform.system()} {platform.machine()}",
         "processor": processor(),
         "revision": _revision(),
     }
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """Of an installed package; None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
