@@ -14,9 +14,10 @@ Function = Callable[[FloatArray], FloatArray]
 STEPS = INT8_MAX - INT8_MIN
 # Either end of a range is tried at these shares of the smallest and the largest value seen. Relative error of the
 # logits of a training of the reference's trial 87 on 1,500 held training images: 2.7 to 2.9 % for the full range; 2.5,
-# 2.4, 2.8 and 4.4 % where shares go down to 0.9, 0.85, 0.75 and 0.3; 3.1 % for the fourth power of the error and shares down to 0.1. With
-# other values drawn to fit to, 0.85 has 2.3 to 2.7 %: the choice matters little, but for cutting far, which does more
-# harm than the squared error of one map says, since what is cut off is always wrong in the same direction.
+# 2.4, 2.8 and 4.4 % where shares go down to 0.9, 0.85, 0.75 and 0.3; 3.1 % for the fourth power of the error and shares
+# down to 0.1. With other values drawn to fit to, 0.85 has 2.3 to 2.7 %: the choice matters little, but for cutting far,
+# which does more harm than the squared error of one map says, since what is cut off is always wrong in the same
+# direction.
 SHARES = np.linspace(1.0, 0.85, 10)
 # Values of a channel that a range is fitted to.
 MAX_VALUES = 8192
