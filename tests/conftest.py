@@ -1,5 +1,6 @@
 """Options and fixtures of the whole suite."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,12 @@ import torch
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden from the code; read the diff")
+
+
+def pytest_configure() -> None:
+    # Where pytest-xdist runs tests side by side, one a core, none of them may take all cores.
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
