@@ -19,6 +19,7 @@ from models.spec import ArchSpec, Block, Head, Stage
 from search import recorded
 from search.config import DataConfig, RecipeConfig, Schedule
 from search.data import load_dataset
+from search.lost import MAX_RETRIES, requeue_lost
 from search.recorded import weights_path
 from search.repeats import (
     CHOOSE,
@@ -33,7 +34,7 @@ from search.repeats import (
     queue,
     read_results,
 )
-from search.study import MAX_RETRIES, requeue_lost, run_trials
+from search.study import run_trials
 from search.train import TrainingDivergedError, evaluate, predict
 from search.trials import DIVERGED, FINISHED, REFUSED
 
