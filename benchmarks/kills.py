@@ -9,6 +9,7 @@ decided once; the total as asked for; the database whole; and no process may be 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import signal
@@ -21,6 +22,9 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from search.trials import TRAINED
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = "kills"
@@ -34,23 +38,33 @@ START_SECONDS = 300.0
 
 # Of the decided trials: number, index, state, value.
 _DECIDED = """
-SELECT trials.number, place.value_json, trials.state, trial_values.value FROM trials
+SELECT trials.number, place.value_json, trials.state, trial_values.value, outcome.value_json FROM trials
 JOIN studies ON studies.study_id = trials.study_id AND studies.study_name = ?
 JOIN trial_user_attributes AS outcome ON outcome.trial_id = trials.trial_id AND outcome.key = 'outcome'
 JOIN trial_user_attributes AS place ON place.trial_id = trials.trial_id AND place.key = 'index'
 LEFT JOIN trial_values ON trial_values.trial_id = trials.trial_id
 WHERE trials.state IN ('COMPLETE', 'PRUNED') OR (trials.state = 'FAIL' AND outcome.value_json = '"diverged"')
 """
-_TRAINED = """('"finished"', '"stopped"', '"diverged"')"""
+_NUMBERS = "SELECT number FROM trials JOIN studies USING (study_id) WHERE study_name = ? ORDER BY number"
+_BEGUN = """
+SELECT count(*) FROM trial_user_attributes JOIN trials USING (trial_id) JOIN studies USING (study_id)
+WHERE study_name = ? AND key = 'worker'
+"""
 
 
 @dataclass(frozen=True)
 class Decided:
-    """A trial that came to its end: its place in the sequence, Optuna's state, its value in [0, 1] or None."""
+    """A trial that came to its end: its place in the sequence, Optuna's state, its value or None, which end it was."""
 
     index: int
     state: str
     value: float | None
+    outcome: str
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it counts for --trials."""
+        return self.outcome in TRAINED
 
 
 @dataclass
@@ -97,7 +111,7 @@ class Attack:
     def decided(self) -> dict[int, Decided]:
         """The decided trials, by number."""
         found = self._query(_DECIDED, STUDY)
-        return {number: Decided(int(index), state, value) for number, index, state, value in found}
+        return {row[0]: Decided(int(row[1]), row[2], row[3], json.loads(row[4])) for row in found}
 
     def _start(self, n_trials: int) -> None:
         if self.process is None or self.process.poll() is not None:
@@ -171,19 +185,54 @@ class Attack:
             return False
 
     def _n_trained(self) -> int:
-        found = (
-            self._query(f"SELECT count(*) FROM ({_DECIDED} ) WHERE 1", STUDY)
-            if False
-            else self._query(_N_TRAINED, STUDY)
-        )
-        return int(found[0][0]) if found else 0
+        return sum(one.is_trained for one in self.decided().values())
 
     def _n_begun(self) -> int:
-        return len(self._query(_BEGUN, STUDY))
+        found = self._query(_BEGUN, STUDY)
+        return int(found[0][0]) if found else 0
 
-    def _query(self, sql: str, *values: str) -> list[tuple]:
+    def _query(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
         try:
             with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)) as database:
                 return database.execute(sql, values).fetchall()
         except sqlite3.OperationalError:
             return []  # there is none yet
+
+
+def children(pid: int) -> list[int]:
+    """The worker processes of a main process; what Python starts beside them is left out."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid and b"spawn_main" in (path / "cmdline").read_bytes():
+                found.append(int(path.name))
+        except OSError:
+            continue  # it has ended meanwhile
+    return found
+
+
+def main() -> int:
+    """Attack one study, and say what it cost."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        attack = Attack(Path(folder), args.jobs, random.Random(args.seed))
+        began = time.monotonic()
+        asked = attack.run(args.kills)
+        decided = attack.decided().values()
+        killed = ", ".join(f"{who} {n}" for who, n in sorted(attack.killed.items()))
+        print(f"{attack.killed.total()} kills ({killed}) in {time.monotonic() - began:.0f} s, {args.jobs} jobs")
+        print(
+            f"{len(decided)} proposals decided, {sum(one.is_trained for one in decided)} trained of {asked} asked for"
+        )
+        print(f"{len(attack.reported)} had been reported before a kill; faults: {len(attack.faults)}")
+        print(*attack.faults, sep="\n")
+    return 1 if attack.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

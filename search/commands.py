@@ -59,13 +59,13 @@ def _conclude(
     failure: Exception | None = None
     # The weights of an adopted trial lie with the study that it was trained in.
     if with_export and summary.winner and (summary.confirmation or summary.winner.origin is None):
+        number = summary.winner.number
         try:
             source = winner_source(summary, place)
             card = write_export(source, config.data, place, winner, _earlier_formats(winner), force=True)
             summary = replace(summary, **card_facts(card))
         except (InputError, FailureError) as error:
-            elsewhere = weights_elsewhere(place, summary.winner.number, summary.confirmation)
-            if elsewhere:
+            if elsewhere := weights_elsewhere(place, number, summary.confirmation):
                 print(f"\nsearch.py: no winner/ here: {elsewhere}", file=sys.stderr)
             else:
                 failure = error  # the report of hours of work does not depend on it

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 INTERRUPTED = 130
 # With SIGTERM a batch system, or the machine that shuts down, asks for the same.
@@ -22,7 +22,7 @@ def interruptible() -> Iterator[None]:
     Worker processes end with this one, and what the database was told before is safe in it. Does nothing outside the
     main thread, and leaves a signal alone that this process was started to ignore, or that somebody else handles.
     """
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    usual: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
     in_main = threading.current_thread() is threading.main_thread()
     ours = [one for one in _SIGNALS if in_main and signal.getsignal(one) == usual[one]]
     for one in ours:

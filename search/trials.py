@@ -38,8 +38,8 @@ class TrialFailedError(Exception):
 
 def outcome_of(trial: FrozenTrial) -> str | None:
     """The end that a trial came to, one of the constants above; None of one that waits, runs or was interrupted."""
-    noted = trial.user_attrs.get("outcome")
-    return noted if trial.state.name in _STATES.get(noted, ()) else None
+    noted: str | None = trial.user_attrs.get("outcome")
+    return noted if noted and trial.state.name in _STATES.get(noted, ()) else None
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def memory_study(storage: InMemoryStorage | None = None) -> optuna.Study:
 
 def objective(trial: optuna.Trial) -> float:
     """Every way to end; like the real one, it notes how before Optuna hears of it."""
-    x, n = trial.suggest_float("x", 0, 1), trial.suggest_int("n", 1, 100, log=True)
+    x, _ = trial.suggest_float("x", 0, 1), trial.suggest_int("n", 1, 100, log=True)
     kind = (FINISHED, STOPPED, REFUSED, DIVERGED)[int(1000 * x) % 4 if "start" not in trial.user_attrs else 0]
     trial.set_user_attr("outcome", kind)
     if kind == DIVERGED:
