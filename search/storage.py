@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -116,6 +117,7 @@ def _open_server(url: str, grace: int | None, on_stale: OnStale | None) -> RDBSt
             )
     event.listen(storage.engine, "connect", _set_up_server)
     storage.engine.dispose()
+    weakref.finalize(storage, storage.engine.dispose)  # a server has few connections to give
     return storage
 
 
