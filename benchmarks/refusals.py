@@ -19,7 +19,7 @@ from models.cost import compute_cost
 from objective import Objective, refusal
 from search.config import DataConfig, SearchConfig
 from search.samplers import make_sampler
-from search.study import open_storage
+from search.storage import open_storage
 from space import assemble, sample
 
 CONFIG = SearchConfig(DataConfig("mnist", "unused"), max_params=50)

@@ -93,9 +93,13 @@ def make_parser() -> argparse.ArgumentParser:
     null = commands.add_parser("null", help="a study's noise floor: one configuration trained again and again")
     null.add_argument("--runs", type=_positive, default=10, metavar="N", help="trainings (default: 10)")
     null.add_argument("--trial", type=int, metavar="N", help="of this trial (default: the best hand-designed network)")
+    rerun = commands.add_parser("rerun", help="one finished trial again, alone: is its value the recorded one?")
+    rerun.add_argument("--trial", type=int, metavar="N", help="number of the trial (default: the best)")
+    rerun.add_argument("--engine", choices=ENGINES, default="auto", help="as the trial was trained (default: auto)")
+    rerun.add_argument("--data-dir", metavar="DIR", help="where data sets lie (default: $DATA_DIR, else data)")
     for command in (confirm, null):
         _add_training_options(command)
-    for command in (report, export, confirm, null):
+    for command in (report, export, confirm, null, rerun):
         command.add_argument("study", metavar="STUDY", help="name of a study under studies/, or path of its folder")
         command.add_argument("--storage", metavar="URL", help="the storage it was run with, if not the default")
 
@@ -129,7 +133,9 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
     add("--trials", type=_positive, default=100, metavar="N", help="networks to train, in total over all restarts")
     add("--epochs", type=_positive, default=15, metavar="N", help="most epochs a network is trained (default: 15)")
     add("--dataset", default="auto", metavar="NAME", help="mnist, digits, or auto: mnist, else digits with a notice")
-    add("--storage", metavar="URL", help="SQLAlchemy URL (default: the SQLite file studies.db under --out)")
+    add("--storage", metavar="URL", help="postgresql://... for several machines (default: SQLite, studies.db in --out)")
+    add("--grace", type=_positive, default=180, metavar="SECONDS", help="a worker elsewhere silent for so long is dead")
+    add("--changed-code", action="store_true", help="go on although the code has changed since the study was made")
     add("--out", default=DEFAULT_OUT, metavar="DIR", help="folder of the studies (default: studies)")
     add("--seed", type=int, default=0, metavar="N", help="same seed and one job: same trials, same values (default: 0)")
     add("--select-on", choices=SELECT_ON, default="test", help="images the search is scored on (default: test)")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from models.record import RecordError
 from search.arguments import DEFAULT_OUT, make_parser
 from search.config import DataConfig, FailureError, InputError, SearchConfig
+from search.interrupts import INTERRUPTED, interruptible
 from search.limits import LIMITS
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.insert(0, "run")
     args = make_parser().parse_args(arguments)
     try:
-        status = COMMANDS[args.name](args)
+        with interruptible():
+            return COMMANDS[args.name](args)
     except (InputError, RecordError) as error:
         return _fail(str(error), 2)
     except FailureError as error:
@@ -41,8 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        return _fail("interrupted", 130)
-    return status
+        return _fail("interrupted", INTERRUPTED)
+    except Exception as error:
+        from search.storage import explained
+
+        failure = explained(error)
+        if failure is None:
+            raise
+        return _fail(str(failure), 1)
 
 
 def _fail(message: str, status: int) -> int:
@@ -103,6 +111,8 @@ def _job(args: Namespace) -> Job:
         args.confirm,
         warm,
         _baselines_given(args.baseline),
+        args.grace,
+        args.changed_code,
     )
 
 
@@ -153,6 +163,12 @@ def _null(args: Namespace) -> int:
     return commands.null(
         _place(args.study, args.storage), _data_dir(args.data_dir), args.trial, args.runs, args.engine, n_workers
     )
+
+
+def _rerun(args: Namespace) -> int:
+    from search.rerun import rerun
+
+    return rerun(_place(args.study, args.storage), _data_dir(args.data_dir), args.trial, args.engine)
 
 
 def _describe(args: Namespace) -> int:
@@ -221,6 +237,7 @@ COMMANDS = {
     "export": _export,
     "confirm": _confirm,
     "null": _null,
+    "rerun": _rerun,
     "space": _space,
     "bench": _bench,
     "dashboard": _dashboard,

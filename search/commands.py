@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,19 +18,21 @@ from search import retrain
 from search.config import ConfirmConfig, DataConfig, FailureError, InputError, SearchConfig
 from search.data import Dataset, load_dataset
 from search.describe import describe_baseline, describe_json, layer_table
+from search.elsewhere import weights_elsewhere
 from search.export_command import Wanted, export_baseline, export_wanted, exported_line, winner_source, write_export
 from search.feasibility import feasibility_report, survey
 from search.formats import possible
 from search.furnish import furnish
 from search.importance import importances
 from search.limits import describe_limits
-from search.place import Place, make_folder, only_one
+from search.place import Place, make_folder, one_writer, only_one
 from search.repeats import read_results
 from search.report import StudySummary, summarise, terminal_report, write_report
 from search.retrain import Retrainer, repeats_of
 from search.space_file import space_of
 from search.spec_files import read_network
-from search.study import SETTINGS, load_study, open_storage
+from search.storage import open_storage
+from search.study import SETTINGS, load_study
 from search.summary import card_facts
 from search.trials import TrialRecord, read_trials
 
@@ -43,18 +46,29 @@ def conclude(
 
     data: the study's, where it is in memory already.
     """
+    with one_writer(place):
+        return _conclude(study, config, place, with_export=with_export, data=data)
+
+
+def _conclude(
+    study: optuna.Study, config: SearchConfig, place: Place, *, with_export: bool, data: Dataset | None
+) -> int:
     records = read_trials(study.get_trials(deepcopy=False))
     summary = summary_of(study, config, place, records)
     winner = place.folder / "winner"
     failure: Exception | None = None
     # The weights of an adopted trial lie with the study that it was trained in.
     if with_export and summary.winner and (summary.confirmation or summary.winner.origin is None):
+        number = summary.winner.number
         try:
             source = winner_source(summary, place)
             card = write_export(source, config.data, place, winner, _earlier_formats(winner), force=True)
             summary = replace(summary, **card_facts(card))
         except (InputError, FailureError) as error:
-            failure = error  # the report of hours of work does not depend on it
+            if elsewhere := weights_elsewhere(place, number, summary.confirmation):
+                print(f"\nsearch.py: no winner/ here: {elsewhere}", file=sys.stderr)
+            else:
+                failure = error  # the report of hours of work does not depend on it
     write_report(summary, records, place.folder)
     made = [
         "report.html",

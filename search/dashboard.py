@@ -15,7 +15,8 @@ from search.config import InputError
 from search.furnish import ARTIFACTS, furnish
 from search.place import Place, make_folder
 from search.retrain import repeats_name
-from search.study import SETTINGS, open_storage
+from search.storage import open_storage
+from search.study import SETTINGS
 from search.trials import read_trials
 
 

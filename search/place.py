@@ -14,6 +14,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from search.config import InputError
+from search.provenance import without_password
+
+# Exports answer the whole test set, in every format.
+WRITER_SECONDS = 1800
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Place:
     @property
     def is_shared(self) -> bool:
         """Whether the storage is a server, where several machines may work on one study."""
-        return not self.url.startswith("sqlite:")
+        return is_server(self.url)
 
     @property
     def sqlite_path(self) -> Path | None:
@@ -57,9 +61,15 @@ class Place:
     def shown_url(self) -> str:
         """The URL without its password."""
         try:
-            return make_url(self.url).render_as_string(hide_password=True)
+            make_url(self.url)
         except ArgumentError:
             raise InputError("--storage is not a database URL; an example: sqlite:///studies/studies.db") from None
+        return without_password(self.url)
+
+
+def is_server(url: str) -> bool:
+    """Whether a storage is a server, where several machines may work on one study."""
+    return not url.startswith("sqlite:")
 
 
 def make_folder(folder: Path) -> None:
@@ -85,15 +95,31 @@ def write_whole(path: Path, text: str) -> None:
 
 @contextmanager
 def only_one(place: Place) -> Iterator[None]:
-    """Hold the study for this process; on a shared server, where many work on one study, there is nothing to hold."""
+    """Hold the study for this process; on a server, where many work on one study, there is nothing to hold."""
     if place.is_shared:
         yield
         return
-    lock = filelock.FileLock(place.folder / ".lock", timeout=0)
+    message = f"study {place.name} is being run by another process; wait for it or choose another --study"
+    with _locked(place, 0, message):
+        yield
+
+
+@contextmanager
+def one_writer(place: Place) -> Iterator[None]:
+    """Hold the study's folder while its files are written, where that is not held already: others may share it."""
+    if not place.is_shared:
+        yield
+        return
+    with _locked(place, WRITER_SECONDS, f"another process has been writing to {place.folder} for too long; end it"):
+        yield
+
+
+@contextmanager
+def _locked(place: Place, seconds: float, message: str) -> Iterator[None]:
+    lock = filelock.FileLock(place.folder / ".lock", timeout=seconds)
     try:
         lock.acquire()
     except filelock.Timeout as error:
-        message = f"study {place.name} is being run by another process; wait for it or choose another --study"
         raise InputError(message) from error
     try:
         yield

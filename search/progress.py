@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from tqdm import tqdm
 
 from search.study import n_trained
-from search.trials import REFUSED, STOPPED
+from search.trials import REFUSED, STOPPED, outcome_of
 
 
 class Progress:
@@ -26,7 +26,7 @@ class Progress:
         if self._bar.disable:
             return
         trials = study.get_trials(deepcopy=False)
-        counts = Counter(trial.user_attrs.get("outcome") for trial in trials)
+        counts = Counter(map(outcome_of, trials))
         values = [trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
         best = f", best {max(values):.2%}" if values else ""
         postfix = f"{counts[REFUSED]} refused, {counts[STOPPED]} stopped{best}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -68,7 +69,17 @@ def write_config(path: Path, settings: Mapping[str, Any]) -> None:
         runs = list(json.loads(path.read_text())["runs"])
     except (OSError, ValueError, KeyError, TypeError):
         runs = []
-    runs.append({"started": datetime.now(UTC).isoformat(timespec="seconds"), "argv": sys.argv[1:], **environment()})
+    argv = list(map(without_password, sys.argv[1:]))
+    runs.append({"started": datetime.now(UTC).isoformat(timespec="seconds"), "argv": argv, **environment()})
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"settings": dict(settings), "runs": runs}, indent=2) + "\n")
-    partial.replace(path)
+    try:
+        partial.write_text(json.dumps({"settings": dict(settings), "runs": runs}, indent=2) + "\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def without_password(text: str) -> str:
+    """The same with *** for the passwords of database URLs, between ':' and the last '@' or in the query."""
+    text = re.sub(r"(://[^:/@]*:).*@", r"\1***@", text)
+    return re.sub(r"((?:ssl)?password=)[^&\s]*", r"\1***", text, flags=re.IGNORECASE)

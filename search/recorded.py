@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -73,7 +74,8 @@ class RecordedTraining:
         try:
             return train(model, data, recipe, record_epoch, seed=seed, engine=self.engine, **options)
         except TrainingDivergedError as error:
-            note(trial, outcome=DIVERGED, reason=str(error))
+            # The outcome last: with it the trial counts as decided, even if this process dies here.
+            note(trial, curve=curve, reason=str(error), outcome=DIVERGED)
             raise TrialFailedError(str(error)) from error
         finally:
             note(trial, curve=curve)
@@ -85,8 +87,13 @@ class RecordedTraining:
         self.weights_dir.mkdir(parents=True, exist_ok=True)
         path = weights_path(self.weights_dir, number)
         partial = path.with_suffix(f".{os.getpid()}.partial")
-        torch.save(dict(state), partial)
-        partial.replace(path)
+        written = io.BytesIO()  # where a disk is full torch itself would not say so
+        torch.save(dict(state), written)
+        try:
+            partial.write_bytes(written.getvalue())
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def weights_path(weights_dir: Path, number: int) -> Path:

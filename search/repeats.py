@@ -18,7 +18,7 @@ from models.record import Record
 from models.spec import ArchSpec
 from search.config import DataConfig, RecipeConfig
 from search.recorded import RecordedTraining, note
-from search.trials import FINISHED, REFUSED
+from search.trials import FINISHED, REFUSED, outcome_of
 
 REPEAT = "repeat"
 # What a repeat is for: to choose the winner, to report on it, to measure how far equal trainings differ.
@@ -122,7 +122,7 @@ def read_results(trials: Iterable[FrozenTrial]) -> list[RepeatResult]:
     found = []
     for trial in sorted(trials, key=lambda trial: trial.number):
         repeat, attrs = _repeat_of(trial), trial.user_attrs
-        if repeat is not None and attrs.get("outcome") == FINISHED and trial.value is not None:
+        if repeat is not None and outcome_of(trial) == FINISHED and trial.value is not None:
             facts = (tuple(attrs["misread"]), tuple(attrs["curve"]), attrs["seconds"], attrs["precision"])
             found.append(RepeatResult(trial.number, repeat, trial.value, *facts))
     return found

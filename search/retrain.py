@@ -11,11 +11,13 @@ import optuna
 
 from search.config import ConfirmConfig, InputError, SearchConfig
 from search.confirm import ConfirmPlan, choose, choosing, confirmation, make_plan, measuring, noise_floor, reporting
+from search.lost import requeue_lost
 from search.place import Place
 from search.progress import Progress
 from search.repeats import QueueEmpty, Repeat, RepeatResult, Retraining, n_left, queue, read_results
 from search.statistics import expected_sd
-from search.study import SETTINGS, load_study, n_trained, open_storage, open_study, requeue_lost
+from search.storage import GRACE_SECONDS, alone, open_storage
+from search.study import SETTINGS, load_study, n_trained, open_study
 from search.trials import TrialRecord, finished_trial, ranked, read_trials
 from search.workers import Task, carry_out
 
@@ -26,7 +28,7 @@ PLAN = "confirmation"
 class Retrainer:
     """Who trains: where the study lies that it is for, with which engine, how many networks side by side.
 
-    every_epoch: as in Retraining
+    every_epoch as in Retraining, grace as in open_storage
     """
 
     place: Place
@@ -34,21 +36,25 @@ class Retrainer:
     engine: str
     n_workers: int
     every_epoch: bool = False
+    grace: int = GRACE_SECONDS
 
     def open(self, name: str, settings: Mapping[str, Any]) -> optuna.Study:
         """The study that trains, made if there is none; what an interrupted run had begun is queued again."""
-        study = open_study(open_storage(self.place.url), name, settings)
-        requeue_lost(study, running_are_lost=not self.place.is_shared)
+        storage = open_storage(self.place.url)
+        with alone(storage, name):
+            study = open_study(storage, name, settings)
+            requeue_lost(study, running_are_lost=not self.place.is_shared)
         return study
 
     def train(self, study: optuna.Study, repeats: Sequence[Repeat]) -> list[RepeatResult]:
         """Train those of `repeats` that are not there yet, and what else is queued; all finished repeats."""
-        queue(study, repeats)
-        left = n_left(study)
-        if left:
+        with alone(study._storage, study.study_name):
+            queue(study, repeats)
+        # What is lost at the very end is queued again, and on a server others may do so.
+        while left := n_left(study):
             weights_dir = self.place.folder / "repeats"
             objective = Retraining(self.config.data, weights_dir, self.engine, every_epoch=self.every_epoch)
-            task = Task(self.place.url, study.study_name, objective, self.config, QueueEmpty())
+            task = Task(self.place.url, study.study_name, objective, self.config, QueueEmpty(), grace=self.grace)
             total = n_trained(study.get_trials(deepcopy=False)) + left
             with Progress(study, total) as progress:
                 try:

@@ -15,6 +15,7 @@ from models.cost import compute_cost
 from models.spec import ArchSpec
 from objective import Objective, refusal
 from search import kernels, provenance
+from search.code_version import join_code
 from search.commands import NOTICE, conclude, existing
 from search.config import ConfirmConfig, SearchConfig
 from search.data import Dataset, load_dataset, resolve_auto
@@ -22,21 +23,14 @@ from search.feasibility import Feasibility, check_something_fits, feasibility_re
 from search.feasible_start import FeasibleStart
 from search.given import check_networks, queue_networks
 from search.limits import describe_limits
+from search.lost import requeue_lost
 from search.note_writer import NoteWriter
-from search.place import Place, make_folder, only_one, write_whole
+from search.place import Place, make_folder, one_writer, only_one, write_whole
 from search.progress import Progress
 from search.retrain import Retrainer, confirm
 from search.space_file import as_file, space_of
-from search.study import (
-    SETTINGS,
-    StopRule,
-    enqueue,
-    n_refused_in_a_row,
-    n_trained,
-    open_storage,
-    open_study,
-    requeue_lost,
-)
+from search.storage import GRACE_SECONDS, alone, open_storage
+from search.study import SETTINGS, StopRule, enqueue, n_refused_in_a_row, n_trained, open_study
 from search.train import engine_for, training_device
 from search.warm import warm_start
 from search.workers import Task, carry_out
@@ -52,6 +46,8 @@ class Job:
     confirming  None: the winner is not confirmed
     warm        studies whose trials are adopted where they fit, as long as this one lacks some of its own
     baselines   further hand-made networks to train beside the others, by name
+    grace       seconds after which a silent worker on another machine is given up
+    may_change  go on although the code has changed since the study was made
     """
 
     n_trials: int
@@ -61,6 +57,8 @@ class Job:
     confirming: ConfirmConfig | None = None
     warm: tuple[Place, ...] = ()
     baselines: Mapping[str, ArchSpec] = field(default_factory=dict)
+    grace: int = GRACE_SECONDS
+    may_change: bool = False
 
 
 def run(config: SearchConfig, place: Place, job: Job) -> int:
@@ -81,17 +79,7 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
     make_folder(place.folder)
     shown_url = place.shown_url
     with only_one(place):
-        study = open_study(open_storage(place.url), str(place.name), _settings(config, data))
-        if notice:
-            study.set_user_attr(NOTICE, notice)
-        requeue_lost(study, running_are_lost=not place.is_shared)
-        stop = StopRule(job.n_trials)
-        # A study that has all its trials stays as it is, so that what was confirmed of it holds.
-        n_adopted = 0 if stop.is_reached(study) else warm_start(study, config, job.warm)
-        starts = fitting_starts(config, data)
-        enqueue(study, starts, "baseline")
-        given = queue_networks(study, config, data, job.baselines)
-        enqueue(study, own_starts(config, data), "start")
+        study, queued = _join(config, place, job, data, notice)
         n_workers = min(job.n_workers, job.n_trials)
         workers = f"{runs_on}; {n_workers} side by side, one thread each"
         print(
@@ -100,19 +88,21 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
                 data,
                 study,
                 feasibility,
-                len(starts) + len(given),
+                queued.n_designed,
                 job.n_trials,
                 workers,
                 f"{place.name} in {shown_url}",
             )
         )
-        if n_adopted:
-            print(f"adopted  {n_adopted} finished trials of other studies")
-        if config.dimensions:
-            write_whole(place.folder / "space.toml", as_file(config))
-        provenance.write_config(place.folder / "config.json", study.user_attrs[SETTINGS])
+        if queued.n_adopted:
+            print(f"adopted  {queued.n_adopted} finished trials of other studies")
+        with one_writer(place):
+            if config.dimensions:
+                write_whole(place.folder / "space.toml", as_file(config))
+            provenance.write_config(place.folder / "config.json", study.user_attrs[SETTINGS])
         objective = Objective(config, place.folder / "weights", job.engine)
-        _search(objective, place, study, stop, n_workers, job.timeout)
+        stop = StopRule(job.n_trials)
+        _search(objective, place, study, stop, n_workers, job)
         trials = study.get_trials(deepcopy=False)
         if n_trained(trials) == 0 and n_refused_in_a_row(trials) > 0:
             latency = f" and {config.max_latency:g} ms of latency" if config.max_latency else ""
@@ -121,9 +111,38 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
             print("Raise the limit, or widen the space in space.py.", file=sys.stderr)
             return 2
         if job.confirming and stop.is_reached(study):
-            retrainer = Retrainer(place, config, job.engine, job.n_workers)
+            retrainer = Retrainer(place, config, job.engine, job.n_workers, grace=job.grace)
             confirm(retrainer, study, job.confirming, len(data.scored))
         return conclude(study, config, place, with_export=True, data=data)
+
+
+@dataclass(frozen=True)
+class _Queued:
+    """What a study starts with: hand-designed networks, and trials adopted from other studies."""
+
+    n_designed: int
+    n_adopted: int
+
+
+def _join(
+    config: SearchConfig, place: Place, job: Job, data: Dataset, notice: str | None
+) -> tuple[optuna.Study, _Queued]:
+    """Make or resume the study, if it is of this data, budget, space and code, and queue what comes first."""
+    storage = open_storage(place.url)
+    with alone(storage, str(place.name)):
+        study = open_study(storage, str(place.name), _settings(config, data))
+        join_code(study, may_differ=job.may_change)
+        if notice:
+            study.set_user_attr(NOTICE, notice)
+        requeue_lost(study, running_are_lost=not place.is_shared)
+        # A study that has all its trials stays as it is, so that what was confirmed of it holds.
+        is_done = StopRule(job.n_trials).is_reached(study)
+        n_adopted = 0 if is_done else warm_start(study, config, job.warm)
+        starts = fitting_starts(config, data)
+        enqueue(study, starts, "baseline")
+        given = queue_networks(study, config, data, job.baselines)
+        enqueue(study, own_starts(config, data), "start")
+    return study, _Queued(len(starts) + len(given), n_adopted)
 
 
 def study_name(name: str | None, config: SearchConfig, notice: str | None) -> str:
@@ -200,11 +219,9 @@ def _engine(asked: str) -> str:
     return f"{device.type}, {words}{missing}"
 
 
-def _search(
-    objective: Objective, place: Place, study: optuna.Study, stop: StopRule, n_workers: int, timeout: float | None
-) -> None:
+def _search(objective: Objective, place: Place, study: optuna.Study, stop: StopRule, n_workers: int, job: Job) -> None:
     start = FeasibleStart(objective.config)
-    task = Task(place.url, str(place.name), objective, objective.config, stop, timeout, start)
+    task = Task(place.url, str(place.name), objective, objective.config, stop, job.timeout, start, job.grace)
     notes = NoteWriter(objective.config)
     with Progress(study, stop.n_trials) as progress:
 

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.dimensions import SuggestsValues
 from search.study import GIVEN, Places, derived_seed, n_trained
-from search.trials import FINISHED, REFUSED
+from search.trials import FINISHED, REFUSED, outcome_of
 
 # Standard deviation of a step, as a share of the range (of its logarithm, on a log scale). A width from 3 to 32 moves
 # by about an eighth; a whole number always by 1 at least.
@@ -199,7 +199,7 @@ class EvolveSampler(BaseSampler):
 
 def best_finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The points trained to the end, best first. Repeated ones are left out: their value is already there."""
-    finished = [trial for trial in trials if trial.user_attrs.get("outcome") == FINISHED and trial.value is not None]
+    finished = [trial for trial in trials if outcome_of(trial) == FINISHED and trial.value is not None]
     finished = [trial for trial in finished if GIVEN not in trial.user_attrs]
     return sorted(finished, key=lambda trial: -(trial.value or 0.0))
 

@@ -8,24 +8,23 @@ made, and all its randomness (sampler and training) comes from the study's seed 
 from __future__ import annotations
 
 import hashlib
-import os
+import time
 import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Protocol
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, event
-from sqlalchemy.exc import SQLAlchemyError
 
 from search.config import InputError
-from search.trials import REFUSED, TRAINED, TrialFailedError
+from search.trials import REFUSED, TRAINED, TrialFailedError, outcome_of
 
 # The command line has lines of its own for what Optuna would log.
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -34,46 +33,15 @@ Objective = Callable[[optuna.Trial], float]
 
 # A study in which this many proposals in a row were refused has nowhere to go.
 MAX_REFUSED_IN_A_ROW = 1000
-MAX_RETRIES = 3
-SQLITE_BUSY_SECONDS = 60
 SETTINGS = "settings"
 # Of a trial adopted from another study: where it was trained, "study/number".
 ORIGIN = "origin"
-# What a queued trial was given on its way; one that is run again keeps it.
-KEPT = ("baseline", "start", "repeat", "given")
+# Of a trial that runs or ran: by whom.
+WORKER = "worker"
+# Of one that its user interrupted: that it is run again is not held against it.
+INTERRUPTED = "interrupted"
 # Of a queued network that is no point of the space: the network itself.
 GIVEN = "given"
-
-
-def open_storage(url: str) -> RDBStorage:
-    """The storage at a SQLAlchemy URL; a new SQLite file is created. Raises InputError."""
-    is_sqlite = url.startswith("sqlite:")
-    options: dict[str, Any] = {"connect_args": {"timeout": SQLITE_BUSY_SECONDS}} if is_sqlite else {}
-    try:
-        storage = RDBStorage(url, engine_kwargs=options)
-    except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
-        # The URL may hold a password, so it is not repeated here.
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise InputError(f"cannot open the {url.partition(':')[0]} storage: {reason}; check --storage") from error
-    if is_sqlite:
-        event.listen(storage.engine, "connect", _set_up_sqlite)
-        event.listen(storage.engine, "begin", _begin_immediately)
-        storage.engine.dispose()  # connections made so far lack the settings
-    return storage
-
-
-def _set_up_sqlite(connection: Any, _record: object) -> None:
-    # Readers do not block the writer, and a commit no longer waits for the disk. A killed process
-    # loses nothing; a power cut may lose the last commits but leaves the file whole.
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-    connection.isolation_level = None  # the driver begins no transactions of its own: the next function does
-
-
-def _begin_immediately(connection: Connection) -> None:
-    # Optuna claims a queued trial by reading that it waits and then writing that it runs. The driver would begin the
-    # transaction at the write only, so that two workers could both read, both write, and both train the same trial.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def load_study(storage: RDBStorage, name: str) -> optuna.Study:
@@ -90,10 +58,10 @@ def open_study(storage: RDBStorage, name: str, settings: Mapping[str, Any]) -> o
     study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
     found = study.user_attrs.get(SETTINGS)
     if found is None:
-        study.set_user_attr(SETTINGS, dict(settings))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(["accuracy"])
+        study.set_user_attr(SETTINGS, dict(settings))
     elif found != settings:
         differences = ", ".join(_differences(found, settings))
         raise InputError(f"study {name!r} was made with other settings: {differences}; choose another --study name")
@@ -128,38 +96,6 @@ def enqueue_given(study: optuna.Study, networks: Mapping[str, Mapping[str, Any]]
     for name, network in networks.items():
         if name not in known:
             study.enqueue_trial({}, user_attrs={"baseline": name, GIVEN: dict(network)})
-
-
-def requeue_lost(study: optuna.Study, *, running_are_lost: bool) -> int:
-    """Queue again every trial that was interrupted or whose process died; how many.
-
-    running_are_lost: nobody else works on this study, so a trial marked running has no one left to finish it.
-    """
-    trials = study.get_trials(deepcopy=False)
-    retried = {trial.user_attrs.get("retry_of") for trial in trials}
-    places = Places()
-    n_requeued = 0
-    for trial in trials:
-        if trial.state == TrialState.RUNNING and running_are_lost:
-            study.tell(trial.number, state=TrialState.FAIL)
-        elif trial.state != TrialState.FAIL or "outcome" in trial.user_attrs:
-            continue
-        retries = trial.user_attrs.get("retries", 0)
-        if trial.number in retried or retries >= MAX_RETRIES:
-            continue
-        facts = {"retry_of": trial.number, "retries": retries + 1, "index": places.index(trial, trials)}
-        facts |= {name: trial.user_attrs[name] for name in KEPT if name in trial.user_attrs}
-        study.enqueue_trial(_params_to_repeat(trial, trials), user_attrs=facts)
-        n_requeued += 1
-    return n_requeued
-
-
-def _params_to_repeat(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
-    """The point to try again. One lost in the middle of its suggestions is left to the sampler, seeded as before."""
-    if "fixed_params" in trial.system_attrs:
-        return dict(trial.system_attrs["fixed_params"])
-    n_dimensions = max(len(other.params) for other in trials)
-    return dict(trial.params) if len(trial.params) == n_dimensions else {}
 
 
 class Places:
@@ -240,16 +176,17 @@ class StopRule:
 
 def n_trained(trials: Sequence[FrozenTrial]) -> int:
     """How many candidates were trained here: finished, stopped or diverged."""
-    return sum(trial.user_attrs.get("outcome") in TRAINED and ORIGIN not in trial.user_attrs for trial in trials)
+    return sum(outcome_of(trial) in TRAINED and ORIGIN not in trial.user_attrs for trial in trials)
 
 
 def n_refused_in_a_row(trials: Sequence[FrozenTrial]) -> int:
     """How many proposals the study ends with that were refused."""
     count = 0
     for trial in reversed(trials):
-        if trial.user_attrs.get("outcome") == REFUSED:
+        outcome = outcome_of(trial)
+        if outcome == REFUSED:
             count += 1
-        elif trial.state.is_finished():
+        elif outcome is not None:
             break
     return count
 
@@ -261,19 +198,16 @@ def run_trials(
     stop: Stop,
     timeout: float | None = None,
     on_trial: Callable[[optuna.Study], None] | None = None,
+    worker: str = "",
 ) -> None:
-    """Propose and train in this process until `stop` says so or `timeout` seconds have passed."""
+    """Propose and train in this process, as `worker`, until `stop` says so or `timeout` seconds have passed.
+
+    A trial that others gave up while it was in training here stays theirs, and the next one is begun.
+    """
     if stop.is_reached(study):
         return
-    places = Places()
-
-    def seeded(trial: optuna.Trial) -> float:
-        trials = study.get_trials(deepcopy=False)
-        index = places.index(trials[trial.number], trials)
-        trial.set_user_attr("worker", os.getpid())
-        trial.set_user_attr("index", index)
-        trial.set_user_attr("seed", derived_seed(seed, "training", index))
-        return objective(trial)
+    turn = _Turn(study, objective, seed, worker)
+    ends = None if timeout is None else time.monotonic() + timeout
 
     def after(study: optuna.Study, _trial: FrozenTrial) -> None:
         if on_trial:
@@ -281,4 +215,63 @@ def run_trials(
         if stop.is_reached(study):
             study.stop()
 
-    study.optimize(seeded, timeout=timeout, callbacks=[after], catch=(TrialFailedError,))
+    while True:
+        left = None if ends is None else ends - time.monotonic()
+        try:
+            study.optimize(turn, timeout=left, callbacks=[after], catch=(TrialFailedError,))
+            return
+        except Exception as error:
+            meant = _meant(error)
+            if not turn.was_given_up(meant):
+                raise meant from meant.__cause__
+        if stop.is_reached(study):
+            return
+
+
+def _meant(error: Exception) -> BaseException:
+    """What went wrong first, where Optuna's own clearing up after a failed `tell` hides it by failing itself."""
+    hides = isinstance(error, AssertionError | UnboundLocalError) and error.__context__ is not None
+    return error.__context__ if hides and error.__context__ else error
+
+
+class _Turn:
+    """One trial after the other: says whose it is and with which seed, and trains it."""
+
+    def __init__(self, study: optuna.Study, objective: Objective, seed: int, worker: str) -> None:
+        self._study = study
+        self._objective = objective
+        self._seed = seed
+        self._worker = worker
+        self._places = Places()
+        self._trial_id = -1
+        self._error: Exception | None = None
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        self._trial_id, self._error = trial._trial_id, None
+        trial.set_user_attr(WORKER, self._worker)
+        trials = self._study.get_trials(deepcopy=False)
+        index = self._places.index(trials[trial.number], trials)
+        trial.set_user_attr("index", index)
+        trial.set_user_attr("seed", derived_seed(self._seed, "training", index))
+        try:
+            return self._objective(trial)
+        except KeyboardInterrupt:
+            with suppress(Exception):  # whatever else is wrong is told by those who go on
+                trial.set_user_attr(INTERRUPTED, True)
+            raise
+        except (optuna.TrialPruned, TrialFailedError, UpdateFinishedTrialError):
+            raise
+        except Exception as error:
+            self._error = error
+            raise
+
+    def was_given_up(self, error: BaseException) -> bool:
+        """Whether `error` means that others took this worker for dead, so that its trial is failed already.
+
+        Optuna says so when the trial notes something, or when its value is told, and then with a ValueError.
+        """
+        if isinstance(error, UpdateFinishedTrialError):
+            return True
+        if not isinstance(error, ValueError) or error is self._error:
+            return False
+        return self._study._storage.get_trial(self._trial_id).state == TrialState.FAIL

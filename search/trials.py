@@ -21,10 +21,25 @@ DIVERGED = "diverged"  # trained, and the loss became NaN or infinite
 REFUSED = "refused"  # over a limit; never trained, and but for a limit of latency never built
 REPEATED = "repeated"  # met before; has that trial's value without training
 TRAINED = (FINISHED, STOPPED, DIVERGED)
+# Optuna's states of trials that have come to that end. The outcome is noted first, so a worker that dies in between
+# leaves a trial that is noted as finished and is not.
+_STATES = {
+    FINISHED: ("COMPLETE",),
+    STOPPED: ("PRUNED",),
+    DIVERGED: ("FAIL",),
+    REFUSED: ("PRUNED",),
+    REPEATED: ("COMPLETE", "PRUNED"),
+}
 
 
 class TrialFailedError(Exception):
     """Ends the trial as failed and lets the study go on."""
+
+
+def outcome_of(trial: FrozenTrial) -> str | None:
+    """The end that a trial came to, one of the constants above; None of one that waits, runs or was interrupted."""
+    noted: str | None = trial.user_attrs.get("outcome")
+    return noted if noted and trial.state.name in _STATES.get(noted, ()) else None
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,8 @@ class TrialRecord:
         own["arch"] = ArchSpec.from_dict(own["arch"]) if "arch" in own else None
         own["recipe"] = RecipeConfig.from_dict(own["recipe"]) if "recipe" in own else None
         own["curve"] = tuple(own.get("curve", ()))
-        outcome = own.pop("outcome", trial.state.name.lower())
+        own.pop("outcome", None)
+        outcome = outcome_of(trial) or trial.state.name.lower()
         # Optuna gives a pruned trial the value it reported last.
         value = trial.value if outcome in (FINISHED, REPEATED) else None
         return cls(number=trial.number, outcome=outcome, value=value, params=dict(trial.params), **own)

@@ -18,13 +18,14 @@ from objective import refusal
 from search.config import InputError, SearchConfig
 from search.latency import latency_excess
 from search.place import Place
-from search.study import ORIGIN, SETTINGS, load_study, open_storage
+from search.storage import open_storage
+from search.study import ORIGIN, SETTINGS, load_study
 from search.trials import FINISHED
 
 # Studies that agree in these settings give a candidate the same value, but for the seed.
 SAME = ("dataset", "data_checksum", "select_on", "held_out", "epochs", "score", "space", "dimensions")
 # Of an adopted trial: its place in the other study, and the name of a starting point, which has a size for each budget.
-_LEFT_BEHIND = ("index", "worker", "retry_of", "retries", "start")
+_LEFT_BEHIND = ("index", "worker", "retry_of", "retries", "interrupted", "start")
 
 
 def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[Place]) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import platform
+import secrets
 import signal
 import sys
 import threading
@@ -13,30 +15,26 @@ from multiprocessing.connection import wait
 from typing import Any, NoReturn
 
 import optuna
-from optuna.trial import TrialState
 
 from search.config import FailureError, InputError, SearchConfig
+from search.lost import WATCH_SECONDS, Undertaker, queue_again
+from search.place import is_server
 from search.samplers import Start, make_sampler
-from search.study import (
-    Objective,
-    Stop,
-    load_study,
-    make_pruner,
-    open_storage,
-    requeue_lost,
-    run_trials,
-)
+from search.storage import GRACE_SECONDS, explained, open_storage
+from search.study import Objective, Stop, load_study, make_pruner, n_trained, run_trials
 
-WATCH_SECONDS = 1.0
 WORKER_STOP_SECONDS = 30.0
+# With no trial finished in between.
 MAX_DEATHS = 10
+# How a worker ends that has said why it cannot go on.
+UNUSABLE_INPUT, FAILED = 2, 3
 
 Watch = Callable[[optuna.Study], None]
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker needs to join a study; travels to its process. start: as in make_sampler."""
+    """What a worker needs to join a study; travels to its process. start as in make_sampler, grace in open_storage."""
 
     storage_url: str
     study_name: str
@@ -45,13 +43,29 @@ class Task:
     stop: Stop
     timeout: float | None = None
     start: Start | None = None
+    grace: int = GRACE_SECONDS
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other machines may work on the same study."""
+        return is_server(self.storage_url)
 
     def join_study(self) -> optuna.Study:
         """Open the study with its sampler and pruner."""
-        study = load_study(open_storage(self.storage_url), self.study_name)
+        study = load_study(open_storage(self.storage_url, self.grace, queue_again), self.study_name)
         study.sampler = make_sampler(self.config.sampler, self.config.seed, self.start)
         study.pruner = make_pruner(self.config.pruner, self.config.epochs)
         return study
+
+    def work(self, study: optuna.Study, worker: str, watch: Watch | None = None) -> None:
+        """Run trials in this process; `watch` is called after every one."""
+        run_trials(study, self.objective, self.config.seed, self.stop, self.timeout, watch, worker)
+
+
+@dataclass(frozen=True)
+class _Worker:
+    name: str
+    process: Any
 
 
 class WorkersDiedError(FailureError):
@@ -59,44 +73,87 @@ class WorkersDiedError(FailureError):
 
 
 def carry_out(task: Task, n_workers: int, watch: Watch) -> None:
-    """Run the study in `n_workers` processes side by side, or in this one if that is all."""
-    if n_workers == 1:
-        run_here(task, watch)
-    else:
-        run_side_by_side(task, n_workers, watch)
+    """Run the study in `n_workers` processes side by side, or in this one if that is all.
 
-
-def run_here(task: Task, watch: Watch) -> None:
-    """Run the study in this process; `watch` is called after every trial."""
-    study = task.join_study()
-    run_trials(study, task.objective, task.config.seed, task.stop, task.timeout, on_trial=watch)
-
-
-def run_side_by_side(task: Task, n_workers: int, watch: Watch) -> None:
-    """Run the study in `n_workers` processes; `watch` is called about every second.
-
-    Raises InputError if a worker found its input unusable, WorkersDiedError after MAX_DEATHS deaths.
+    Where other machines work on it too, wait at its end for those. What was interrupted is queued again.
     """
     study = task.join_study()
-    workers = [spawn(_work, task) for _ in range(n_workers)]
-    n_deaths = 0
+    undertaker = Undertaker(study, is_shared=task.is_shared, grace=task.grace)
+    try:
+        if n_workers == 1:
+            run_here(task, study, undertaker, watch)
+        else:
+            run_side_by_side(task, n_workers, study, undertaker, watch)
+        if task.stop.is_reached(study):
+            undertaker.wait_for_others(watch)
+    except KeyboardInterrupt:
+        undertaker.leave()
+        raise
+    undertaker.leave()
+
+
+def run_here(task: Task, study: optuna.Study, undertaker: Undertaker, watch: Watch) -> None:
+    """Run the study in this process; `watch` is called after every trial."""
+
+    def after(study: optuna.Study) -> None:
+        undertaker()
+        watch(study)
+
+    task.work(study, worker_name(task, os.getpid(), secrets.token_hex(4)), after)
+
+
+def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, undertaker: Undertaker, watch: Watch) -> None:
+    """Run the study in `n_workers` processes; `watch` is called about every second.
+
+    Raises InputError if a worker found its input unusable, FailureError if the database or the disk failed it,
+    WorkersDiedError after MAX_DEATHS deaths in a row.
+    """
+    workers = [_hire(task) for _ in range(n_workers)]
+    n_deaths = n_done = 0
     try:
         while workers:
-            wait([worker.sentinel for worker in workers], timeout=WATCH_SECONDS)
+            wait([worker.process.sentinel for worker in workers], timeout=WATCH_SECONDS)
             watch(study)
-            for worker in [worker for worker in workers if not worker.is_alive()]:
+            for worker in [worker for worker in workers if not worker.process.is_alive()]:
                 workers.remove(worker)
-                if worker.exitcode == 2:
-                    raise InputError("a worker could not go on (its reason stands above)")
-                if worker.exitcode != 0:
-                    n_deaths += 1
-                    _bury(study, worker.pid)
-                    if n_deaths >= MAX_DEATHS:
-                        raise WorkersDiedError(f"{n_deaths} workers died; the last with exit code {worker.exitcode}")
-                    workers.append(spawn(_work, task))
+                if worker.process.exitcode == 0:
+                    continue
+                _check(worker.process.exitcode)
+                undertaker.bury(worker.name)
+                trained = n_trained(study.get_trials(deepcopy=False))
+                n_deaths = n_deaths + 1 if trained == n_done else 1
+                n_done = trained
+                if n_deaths >= MAX_DEATHS:
+                    raise WorkersDiedError(_dead(n_deaths, worker.process.exitcode))
+                workers.append(_hire(task))
+            undertaker()
     finally:
-        _stop(workers)
+        _stop([worker.process for worker in workers])
     watch(study)
+
+
+def _check(exitcode: int) -> None:
+    if exitcode == UNUSABLE_INPUT:
+        raise InputError("a worker could not go on (its reason stands above)")
+    if exitcode == FAILED:
+        raise FailureError("a worker could not go on (its reason stands above); what is done is kept")
+
+
+def _dead(n_deaths: int, exitcode: int) -> str:
+    memory = "; killed, perhaps for want of memory: try fewer --jobs" if exitcode == -signal.SIGKILL else ""
+    return f"{n_deaths} workers died in a row; the last with exit code {exitcode}{memory}"
+
+
+def worker_name(task: Task, pid: int, token: str) -> str:
+    """A name that no other worker has; on a server it begins with the name of the machine."""
+    return f"{platform.node()}/{pid}-{token}" if task.is_shared else f"{pid}-{token}"
+
+
+def _hire(task: Task) -> _Worker:
+    # The token is made here, so that the name is known of one that dies before it has said anything.
+    token = secrets.token_hex(4)
+    process = spawn(_work, task, token)
+    return _Worker(worker_name(task, process.pid, token), process)
 
 
 def spawn(work: Callable[..., None], *arguments: object) -> Any:
@@ -113,17 +170,27 @@ def spawn(work: Callable[..., None], *arguments: object) -> Any:
     return process
 
 
-def _work(task: Task) -> None:
+def _work(task: Task, token: str) -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
-        run_trials(task.join_study(), task.objective, task.config.seed, task.stop, task.timeout)
+        task.work(task.join_study(), worker_name(task, os.getpid(), token))
     except KeyboardInterrupt:
         sys.exit(130)
     except InputError as error:
-        print(f"search.py: {error}", file=sys.stderr)
-        sys.exit(2)
+        _say(error)
+        sys.exit(UNUSABLE_INPUT)
+    except Exception as error:
+        failure = explained(error)
+        if failure is None:
+            raise
+        _say(failure)
+        sys.exit(FAILED)
+
+
+def _say(error: Exception) -> None:
+    print(f"search.py: {error}", file=sys.stderr)
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:
@@ -138,19 +205,11 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
-def _bury(study: optuna.Study, pid: int | None) -> None:
-    """Mark the trial of a dead worker as failed and queue it again."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial.user_attrs.get("worker") == pid:
-            study.tell(trial.number, state=TrialState.FAIL)
-    requeue_lost(study, running_are_lost=False)
-
-
-def _stop(workers: list[Any]) -> None:
-    for worker in workers:
-        worker.terminate()
-    for worker in workers:
-        worker.join(WORKER_STOP_SECONDS)
-        if worker.is_alive():
-            worker.kill()
-            worker.join()
+def _stop(processes: list[Any]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join(WORKER_STOP_SECONDS)
+        if process.is_alive():
+            process.kill()
+            process.join()

@@ -144,6 +144,11 @@ ALLOWED = {
     "search.trials": {"models.spec", "search.config"},
     # Whatever is searched, the study only sees an objective.
     "search.study": {"search.config", "search.trials"},
+    "search.storage": {"search.config", "search.provenance"},
+    "search.lost": {"search.storage", "search.study", "search.trials"},
+    "search.code_version": {"search.config", "search.provenance"},
+    # Said before anything heavy is imported.
+    "search.interrupts": set(),
     "search.samplers": {"search.dimensions", "search.study", "search.trials"},
     "search.recorded": {
         "models.spec",
@@ -278,6 +283,9 @@ USERS = {
     "optuna": {
         "objective",
         "search.study",
+        "search.storage",
+        "search.lost",
+        "search.code_version",
         "search.samplers",
         "search.workers",
         "search.progress",

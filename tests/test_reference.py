@@ -20,7 +20,8 @@ from search.formats import FORMATS, Exporting
 from search.mistakes import Mistakes, mistakes_of_state
 from search.place import Place
 from search.retrain import repeats_of
-from search.study import load_study, open_storage
+from search.storage import open_storage
+from search.study import load_study
 from search.trials import FINISHED, TRAINED, read_trials
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.study import SETTINGS, open_storage
+from search.storage import open_storage
+from search.study import SETTINGS
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord
 from tests.search.made_up_trials import CONFIG
 
@@ -41,5 +42,7 @@ def as_trial(record: TrialRecord) -> FrozenTrial:
     attrs["arch"] = record.arch.to_dict() if record.arch else None
     attrs["recipe"] = record.recipe.to_dict() if record.recipe else None
     attrs = {key: value for key, value in attrs.items() if value not in (None, "", ())}
+    if record.outcome not in _STATES:
+        del attrs["outcome"]  # only ends are noted
     state = _STATES.get(record.outcome, TrialState.FAIL if record.outcome == "fail" else TrialState.WAITING)
     return create_trial(state=state, value=record.value, user_attrs=attrs)

@@ -10,7 +10,8 @@ import pytest
 import space
 from models.baselines import BASELINES
 from search.cli import main
-from search.study import load_study, open_storage
+from search.storage import open_storage
+from search.study import load_study
 
 NAME = "s004_net3"
 ARGUMENTS = ("baselines", NAME, "--dataset", "digits", "--seeds", "1", "--jobs", "1")

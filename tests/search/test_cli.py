@@ -13,7 +13,8 @@ import pytest
 from search.arguments import make_parser
 from search.cli import COMMANDS, main
 from search.config import ConfirmConfig
-from search.study import open_storage, open_study
+from search.storage import open_storage
+from search.study import open_study
 
 ROOT = Path(__file__).resolve().parents[2]
 SEARCH = ["--budget", "8000", "--dataset", "digits", "--trials", "1", "--epochs", "1"]

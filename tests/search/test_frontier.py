@@ -24,7 +24,8 @@ from search.idx import UnavailableError
 from search.place import Place
 from search.repeats import REPORT
 from search.retrain import repeats_of
-from search.study import load_study, n_trained, open_storage
+from search.storage import open_storage
+from search.study import load_study, n_trained
 from search.summary import StudySummary, summarise
 from search.svg import BLUE, GREY, ORANGE
 from search.trials import TrialRecord

@@ -16,7 +16,8 @@ from search.data import load_dataset
 from search.furnish import furnish
 from search.mistakes import Misread, Mistakes
 from search.place import Place
-from search.study import load_study, open_storage
+from search.storage import open_storage
+from search.study import load_study
 from search.summary import summarise
 from search.trials import read_trials
 from tests.search.made_up_studies import made_up_study

@@ -15,8 +15,9 @@ from search.config import DataConfig, InputError, SearchConfig
 from search.data import load_dataset
 from search.given import check_networks, queue_networks
 from search.importance import importances
+from search.lost import requeue_lost
 from search.samplers import best_finished, make_sampler
-from search.study import GIVEN, StopRule, enqueue, requeue_lost, run_trials
+from search.study import GIVEN, StopRule, enqueue, run_trials
 from search.summary import summarise
 from search.trials import FINISHED, REFUSED, TrialRecord, read_trials
 from tests.test_objective import fake_train as fake_train  # a fixture

@@ -131,13 +131,14 @@ def test_weights_that_could_not_be_written_are_not_there_in_part(
 ) -> None:
     RecordedTraining(tmp_path).keep_weights(1, {"old": torch.zeros(1)})
 
-    def write_half(_state: object, path: Path) -> None:
-        path.write_bytes(b"PK")
+    def write_half(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[:2])
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(torch, "save", write_half)
+    monkeypatch.setattr(Path, "write_bytes", write_half)
     for number in (1, 2):
         with pytest.raises(OSError, match="No space left"):
             RecordedTraining(tmp_path).keep_weights(number, {"new": torch.zeros(1)})
     assert list(torch.load(weights_path(tmp_path, 1), weights_only=True)) == ["old"]
-    assert not weights_path(tmp_path, 2).exists()
+    assert [path.name for path in tmp_path.iterdir()] == [weights_path(tmp_path, 1).name]

@@ -19,6 +19,7 @@ from models.spec import ArchSpec, Block, Head, Stage
 from search import recorded
 from search.config import DataConfig, RecipeConfig, Schedule
 from search.data import load_dataset
+from search.lost import MAX_RETRIES, requeue_lost
 from search.recorded import weights_path
 from search.repeats import (
     CHOOSE,
@@ -33,7 +34,7 @@ from search.repeats import (
     queue,
     read_results,
 )
-from search.study import MAX_RETRIES, requeue_lost, run_trials
+from search.study import run_trials
 from search.train import TrainingDivergedError, evaluate, predict
 from search.trials import DIVERGED, FINISHED, REFUSED
 
@@ -198,10 +199,10 @@ def test_a_lost_repeat_is_queued_again_with_what_it_is_of(trained: Trained, monk
 
 
 def test_a_repeat_that_is_lost_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorded, "train", _interrupt)
+    monkeypatch.setattr(recorded, "train", _fail)
     study = optuna.create_study(direction="maximize")
     for _ in range(MAX_RETRIES + 1):
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(MemoryError):
             retrained([REPEAT], study=study)
         requeue_lost(study, running_are_lost=True)
     assert (n_left(study), len(study.trials)) == (0, MAX_RETRIES + 1)
@@ -209,6 +210,10 @@ def test_a_repeat_that_is_lost_again_and_again_is_given_up(monkeypatch: pytest.M
 
 def _interrupt(*_args: object, **_options: object) -> None:
     raise KeyboardInterrupt
+
+
+def _fail(*_args: object, **_options: object) -> None:
+    raise MemoryError
 
 
 # The results

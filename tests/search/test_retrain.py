@@ -31,7 +31,8 @@ from search.place import Place
 from search.recorded import weights_path
 from search.repeats import CHOOSE, NOISE, REPORT, Repeat, Retraining
 from search.retrain import repeats_of
-from search.study import load_study, open_storage, open_study
+from search.storage import open_storage
+from search.study import load_study, open_study
 from search.train import evaluate
 
 ROOT = Path(__file__).resolve().parents[2]

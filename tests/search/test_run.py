@@ -26,7 +26,8 @@ from search.cli import main
 from search.config import DataConfig, SearchConfig
 from search.data import DATASETS, load_dataset
 from search.run import own_starts
-from search.study import load_study, open_storage, open_study
+from search.storage import open_storage
+from search.study import load_study, open_study
 from search.trials import FINISHED, TRAINED
 from space import DEFAULTS, assemble
 

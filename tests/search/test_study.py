@@ -9,19 +9,18 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from search.config import InputError
+from search.lost import requeue_lost
 from search.samplers import Start, make_sampler
+from search.storage import open_storage
 from search.study import (
     MAX_REFUSED_IN_A_ROW,
-    MAX_RETRIES,
     StopRule,
     derived_seed,
     enqueue,
     load_study,
     make_pruner,
     n_trained,
-    open_storage,
     open_study,
-    requeue_lost,
     run_trials,
 )
 from search.trials import DIVERGED, FINISHED, REFUSED, STOPPED, TrialFailedError
@@ -115,25 +114,6 @@ def test_starts_of_two_kinds_may_share_a_name():
     assert [{"baseline", "start"} & set(trial.user_attrs) for trial in study.trials] == [{"baseline"}, {"start"}]
 
 
-@pytest.mark.parametrize(
-    ("kind", "value"), [("baseline", "one"), ("start", "one"), ("repeat", {"trial": 4, "seed": 1})]
-)
-def test_a_lost_trial_is_queued_again_with_its_place_and_name_but_not_for_ever(kind, value):
-    study = memory_study()
-    study.enqueue_trial({"x": 0.25, "n": 3}, user_attrs={kind: value})
-
-    def dies(_trial: optuna.Trial) -> float:
-        raise KeyboardInterrupt
-
-    for attempt in range(MAX_RETRIES + 1):
-        assert requeue_lost(study, running_are_lost=True) == (attempt > 0)
-        with pytest.raises(KeyboardInterrupt):
-            run_trials(study, dies, 0, StopRule(3))
-    assert {trial.user_attrs["index"] for trial in study.trials} == {0}
-    assert [trial.user_attrs[kind] for trial in study.trials] == [value] * (MAX_RETRIES + 1)
-    assert requeue_lost(study, running_are_lost=True) == 0
-
-
 def adopt(study: optuna.Study, x: float) -> None:
     """Add a finished trial of another study."""
     attrs = {"outcome": FINISHED, "origin": "other/7", "seed": 11}
@@ -156,14 +136,6 @@ def test_adopted_trials_take_no_place_and_count_as_nothing():
     assert [trial.user_attrs["index"] for trial in own] == list(range(len(own)))
     for ours, theirs in zip(own, whole.trials, strict=True):
         assert (ours.params, ours.user_attrs["seed"]) == (theirs.params, theirs.user_attrs["seed"])
-
-
-def test_a_running_trial_is_lost_only_where_nobody_else_works():
-    study = memory_study()
-    study.ask().suggest_float("x", 0, 1)
-    assert requeue_lost(study, running_are_lost=False) == 0
-    assert requeue_lost(study, running_are_lost=True) == 1
-    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
 def test_sqlite_storage_waits_instead_of_failing_and_does_not_block_readers(tmp_path: Path):

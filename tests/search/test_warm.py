@@ -19,9 +19,11 @@ from objective import refusal
 from search import recorded
 from search.cli import main
 from search.config import InputError
+from search.lost import requeue_lost
 from search.place import Place
 from search.samplers import make_sampler
-from search.study import StopRule, derived_seed, enqueue, n_trained, open_storage, open_study, requeue_lost, run_trials
+from search.storage import open_storage
+from search.study import StopRule, derived_seed, enqueue, n_trained, open_study, run_trials
 from search.summary import summarise
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, read_trials
 from search.warm import warm_start

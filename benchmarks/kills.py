@@ -1,0 +1,238 @@
+"""What does kill -9 cost a study? python -m benchmarks.kills [--kills 50] [--jobs 2] [--seed 0]
+
+A search of the embedded digits is started as its user starts it. At random moments its main process or one of its
+workers is killed; a main process that is gone is started again by the same command. At last it is left in peace. Every
+trial that had been reported finished has to be there, once, with its value; every place in the sequence of proposals
+decided once; the total as asked for; the database whole; and no process may be left. Exit status 1 where that fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from search.trials import TRAINED
+
+ROOT = Path(__file__).resolve().parent.parent
+STUDY = "kills"
+# The shortest trainings there are, and no evidence: it is the bookkeeping that is tested.
+OPTIONS = ("--dataset", "digits", "--epochs", "1", "--confirm", "none", "--budget", "1000", "--study", STUDY)
+MAIN_SHARE = 0.25
+MEAN_PAUSE = 3.0
+# Trials to be done in peace once the last process was killed.
+LAST_TRIALS = 5
+START_SECONDS = 300.0
+
+# Of the decided trials: number, index, state, value.
+_DECIDED = """
+SELECT trials.number, place.value_json, trials.state, trial_values.value, outcome.value_json FROM trials
+JOIN studies ON studies.study_id = trials.study_id AND studies.study_name = ?
+JOIN trial_user_attributes AS outcome ON outcome.trial_id = trials.trial_id AND outcome.key = 'outcome'
+JOIN trial_user_attributes AS place ON place.trial_id = trials.trial_id AND place.key = 'index'
+LEFT JOIN trial_values ON trial_values.trial_id = trials.trial_id
+WHERE trials.state IN ('COMPLETE', 'PRUNED') OR (trials.state = 'FAIL' AND outcome.value_json = '"diverged"')
+"""
+_NUMBERS = "SELECT number FROM trials JOIN studies USING (study_id) WHERE study_name = ? ORDER BY number"
+_BEGUN = """
+SELECT count(*) FROM trial_user_attributes JOIN trials USING (trial_id) JOIN studies USING (study_id)
+WHERE study_name = ? AND key = 'worker'
+"""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A trial that came to its end: its place in the sequence, Optuna's state, its value or None, which end it was."""
+
+    index: int
+    state: str
+    value: float | None
+    outcome: str
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it counts for --trials."""
+        return self.outcome in TRAINED
+
+
+@dataclass
+class Attack:
+    """One study under attack. folder: where it is made; n_workers: side by side; rng: when, and whom."""
+
+    folder: Path
+    n_workers: int
+    rng: random.Random
+    options: tuple[str, ...] = OPTIONS
+    mean_pause: float = MEAN_PAUSE
+    killed: Counter[str] = field(default_factory=Counter)
+    reported: dict[int, Decided] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    process: subprocess.Popen[str] | None = None
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.folder / "studies" / "studies.db"
+
+    def command(self, n_trials: int) -> list[str]:
+        """The search, as its user starts it."""
+        arguments = (*self.options, "--trials", str(n_trials), "--jobs", str(self.n_workers))
+        return [sys.executable, str(ROOT / "search.py"), *arguments]
+
+    def run(self, n_kills: int, n_trials: int | None = None) -> int:
+        """Kill so often, then let the study come to its end; how many trials that is. None: five after the last."""
+        try:
+            while self.killed.total() < n_kills:
+                self._start(n_trials or 100_000)
+                time.sleep(self.rng.expovariate(1 / self.mean_pause))
+                self._report()
+                self._kill()
+        finally:
+            self._end()
+        asked = n_trials or self._n_trained() + LAST_TRIALS
+        done = subprocess.run(self.command(asked), cwd=self.folder, capture_output=True, text=True, check=False)
+        if done.returncode or "Traceback" in done.stderr:
+            self.faults.append(f"the last run ended with status {done.returncode}: {done.stderr[-2000:]}")
+        self._check(asked)
+        return asked
+
+    def decided(self) -> dict[int, Decided]:
+        """The decided trials, by number."""
+        found = self._query(_DECIDED, STUDY)
+        return {row[0]: Decided(int(row[1]), row[2], row[3], json.loads(row[4])) for row in found}
+
+    def _start(self, n_trials: int) -> None:
+        if self.process is None or self.process.poll() is not None:
+            if self.process is not None and self.process.returncode not in (-signal.SIGKILL, 0):
+                self.faults.append(f"a main process ended with status {self.process.returncode}")
+            with (self.folder / "log.txt").open("a") as log:
+                self.process = subprocess.Popen(
+                    self.command(n_trials), cwd=self.folder, stdout=log, stderr=log, text=True
+                )
+            self._wait_until_it_works()
+
+    def _wait_until_it_works(self) -> None:
+        """Imports take most of a start; what is to be hit lies behind them."""
+        deadline = time.monotonic() + START_SECONDS
+        before = self._n_begun()
+        while self.process and self.process.poll() is None and self._n_begun() == before:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the search did not begin a trial within {START_SECONDS:.0f} s")
+            time.sleep(0.05)
+
+    def _kill(self) -> None:
+        assert self.process is not None
+        workers = children(self.process.pid)
+        who = "main" if not workers or self.rng.random() < MAIN_SHARE else "worker"
+        victim = self.process.pid if who == "main" else self.rng.choice(workers)
+        try:
+            os.kill(victim, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        self.killed[who] += 1
+        if who == "main":
+            self.process.wait()
+
+    def _end(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def _report(self) -> None:
+        """What a user could have seen as finished by now."""
+        for number, trial in self.decided().items():
+            earlier = self.reported.setdefault(number, trial)
+            if earlier != trial:
+                self.faults.append(f"trial {number} was {earlier}, became {trial}")
+
+    def _check(self, asked: int) -> None:
+        decided = self.decided()
+        self.faults += [f"trial {number} is lost" for number in self.reported if number not in decided]
+        self.faults += [
+            f"trial {number} changed" for number, one in self.reported.items() if decided.get(number) != one
+        ]
+        twice = {index: n for index, n in Counter(one.index for one in decided.values()).items() if n > 1}
+        numbers = [number for (number,) in self._query(_NUMBERS, STUDY)]
+        trained = self._n_trained()
+        left = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._is_ours(pid)]
+        for is_wrong, words in (
+            (twice, f"places decided more than once: {twice}"),
+            (numbers != list(range(len(numbers))), "numbers are missing or doubled"),
+            (not asked <= trained < asked + self.n_workers, f"{trained} trials were trained, {asked} asked for"),
+            (self._query("PRAGMA integrity_check") != [("ok",)], "the database is damaged"),
+            (self._query("SELECT * FROM trials WHERE state = 'RUNNING'"), "a trial is marked running, and none does"),
+            (left, f"processes are left: {left}"),
+        ):
+            if is_wrong:
+                self.faults.append(words)
+
+    def _is_ours(self, pid: int) -> bool:
+        try:
+            return Path(f"/proc/{pid}/cwd").resolve() == self.folder.resolve() and pid != os.getpid()
+        except OSError:
+            return False
+
+    def _n_trained(self) -> int:
+        return sum(one.is_trained for one in self.decided().values())
+
+    def _n_begun(self) -> int:
+        found = self._query(_BEGUN, STUDY)
+        return int(found[0][0]) if found else 0
+
+    def _query(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
+        try:
+            with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)) as database:
+                return database.execute(sql, values).fetchall()
+        except sqlite3.OperationalError:
+            return []  # there is none yet
+
+
+def children(pid: int) -> list[int]:
+    """The worker processes of a main process; what Python starts beside them is left out."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid and b"spawn_main" in (path / "cmdline").read_bytes():
+                found.append(int(path.name))
+        except OSError:
+            continue  # it has ended meanwhile
+    return found
+
+
+def main() -> int:
+    """Attack one study, and say what it cost."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        attack = Attack(Path(folder), args.jobs, random.Random(args.seed))
+        began = time.monotonic()
+        asked = attack.run(args.kills)
+        decided = attack.decided().values()
+        killed = ", ".join(f"{who} {n}" for who, n in sorted(attack.killed.items()))
+        print(f"{attack.killed.total()} kills ({killed}) in {time.monotonic() - began:.0f} s, {args.jobs} jobs")
+        print(
+            f"{len(decided)} proposals decided, {sum(one.is_trained for one in decided)} trained of {asked} asked for"
+        )
+        print(f"{len(attack.reported)} had been reported before a kill; faults: {len(attack.faults)}")
+        print(*attack.faults, sep="\n")
+    return 1 if attack.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

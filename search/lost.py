@@ -1,0 +1,150 @@
+"""Trials that no one works on any more: found, marked as failed, and queued again, once and with the same place.
+
+On one machine the main process sees its workers die. On a server every worker's trial tells that it is alive, and one
+that was silent for the grace period is given up by whoever notices first. Queued again it is by the one who holds the
+study's lock, so that of several machines which see the same loss, one does it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages import fail_stale_trials
+from optuna.trial import FrozenTrial, TrialState
+
+from search.storage import alone
+from search.study import INTERRUPTED, WORKER, Places
+from search.trials import outcome_of
+
+# A trial that was in training in this many processes when they died may be why they did.
+MAX_RETRIES = 3
+# From the moment that a worker takes a trial to that when it says that it has it, which is no time at all.
+UNCLAIMED_SECONDS = 30
+WATCH_SECONDS = 1.0
+# What a queued trial was given on its way; one that is run again keeps it.
+KEPT = ("baseline", "start", "repeat", "given")
+
+
+def requeue_lost(study: optuna.Study, *, running_are_lost: bool) -> int:
+    """Queue again every trial that was interrupted or whose process died; how many. Nobody else may do so meanwhile.
+
+    running_are_lost: nobody works on this study, so a trial marked running has no one left to finish it.
+    """
+    if running_are_lost:
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            _fail(study, trial)
+    trials = study.get_trials(deepcopy=False)
+    places = Places()
+    lost = _lost(trials)
+    for trial in lost:
+        retries = trial.user_attrs.get("retries", 0) + (INTERRUPTED not in trial.user_attrs)
+        facts = {"retry_of": trial.number, "retries": retries, "index": places.index(trial, trials)}
+        facts |= {name: trial.user_attrs[name] for name in KEPT if name in trial.user_attrs}
+        study.enqueue_trial(_params_to_repeat(trial, trials), user_attrs=facts)
+    return len(lost)
+
+
+def _lost(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Those that are to be run again and are not queued yet."""
+    retried = {trial.user_attrs.get("retry_of") for trial in trials}
+    return [
+        trial
+        for trial in trials
+        if trial.state == TrialState.FAIL
+        and outcome_of(trial) is None
+        and trial.number not in retried
+        and (INTERRUPTED in trial.user_attrs or trial.user_attrs.get("retries", 0) < MAX_RETRIES)
+    ]
+
+
+def _params_to_repeat(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
+    """The point to try again. One lost in the middle of its suggestions is left to the sampler, seeded as before."""
+    if "fixed_params" in trial.system_attrs:
+        return dict(trial.system_attrs["fixed_params"])
+    decided = (TrialState.COMPLETE, TrialState.PRUNED)
+    n_dimensions = max((len(other.params) for other in trials if other.state in decided), default=None)
+    return dict(trial.params) if len(trial.params) == n_dimensions else {}
+
+
+def _fail(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Mark a running trial as failed, unless it has come to its end meanwhile."""
+    try:
+        study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    except UpdateFinishedTrialError:
+        return
+
+
+def queue_again(study: optuna.Study, _trial: FrozenTrial | None = None) -> None:
+    """Queue again what was lost, on whichever machine, if no other machine has."""
+    if _lost(study.get_trials(deepcopy=False)):
+        with alone(study._storage, study.study_name):
+            requeue_lost(study, running_are_lost=False)
+
+
+class Undertaker:
+    """Asked about every second by the main process: gives up what no one works on, and queues it again.
+
+    is_shared: others work on the study as well. grace: how long, in seconds, they may be silent.
+    """
+
+    def __init__(self, study: optuna.Study, *, is_shared: bool, grace: float) -> None:
+        self._study = study
+        self._is_shared = is_shared
+        self._grace = grace
+        self._dead: set[str] = set()
+        self._unclaimed: dict[int, float] = {}
+        self._looked = -float("inf")
+
+    def bury(self, worker: str) -> None:
+        """A worker of this process has died."""
+        self._dead.add(worker)
+        self._looked = -float("inf")
+
+    def __call__(self) -> None:
+        """Look for losses; those of other machines, which are seen by the clock, not at every call."""
+        now = time.monotonic()
+        if self._is_shared and now - self._looked < self._grace / 10:
+            return
+        self._looked = now
+        if self._is_shared:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                fail_stale_trials(self._study)
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if trial.user_attrs.get(WORKER) in self._dead or self._is_unclaimed(trial, now):
+                _fail(self._study, trial)
+        queue_again(self._study)
+
+    def _is_unclaimed(self, trial: FrozenTrial, now: float) -> bool:
+        """Whether its worker died, or was stopped, between taking the trial and saying so. By this process's clock."""
+        if WORKER in trial.user_attrs:
+            return False
+        patience = max(UNCLAIMED_SECONDS, self._grace) if self._is_shared else UNCLAIMED_SECONDS
+        return now - self._unclaimed.setdefault(trial.number, now) > patience
+
+    def leave(self) -> None:
+        """At the end, also an interrupted one: where nobody else works on the study, nothing of it runs any more."""
+        if not self._is_shared:
+            requeue_lost(self._study, running_are_lost=True)
+        else:
+            self._looked = -float("inf")
+            self()
+
+    def wait_for_others(self, watch: Callable[[optuna.Study], None]) -> None:
+        """Wait until the trials that others have in training have ended, or were given up."""
+        waited = {trial.number for trial in self._running()}
+        if waited:
+            print(f"\nwaiting for {len(waited)} trials that others have in training", file=sys.stderr)
+        while waited & {trial.number for trial in self._running()}:
+            time.sleep(WATCH_SECONDS)
+            self()
+            watch(self._study)
+
+    def _running(self) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if self._is_shared else []

@@ -1,0 +1,46 @@
+"""One finished trial trained again, alone and from its own seed: on the same machine it has the same value."""
+
+from __future__ import annotations
+
+import torch
+
+from models.build import build_model
+from objective import score
+from search.commands import config_of, existing
+from search.config import InputError
+from search.data import load_dataset
+from search.describe import percent
+from search.place import Place
+from search.study import SETTINGS
+from search.train import EpochMetrics, train, training_device
+from search.trials import finished_trial, read_trials
+
+
+def rerun(place: Place, data_dir: str, number: int | None, engine: str) -> int:
+    """Train the trial, None: the best one, and compare; 0 if the value is the recorded one, else 1. Writes nothing."""
+    study = existing(place)
+    config = config_of(study, data_dir)
+    record = finished_trial(read_trials(study.get_trials(deepcopy=False)), number)
+    if record.arch is None or record.recipe is None or record.seed is None:
+        raise InputError(f"trial {record.number} was recorded without network, recipe or seed; name another one")
+    data = load_dataset(config.data)
+    if data.checksum != study.user_attrs[SETTINGS].get("data_checksum"):
+        raise InputError(f"{data.name} is not the data of study {place.name}: its checksum differs; see --data-dir")
+    torch.set_num_threads(1)  # as in a search
+    torch.manual_seed(record.seed)
+    model = build_model(record.arch).to(training_device())
+    curve: list[EpochMetrics] = []
+    keep_best = config.score == "best"
+    train(
+        model,
+        data,
+        record.recipe,
+        lambda _epoch, metrics: curve.append(metrics),
+        seed=record.seed,
+        engine=engine,
+        keep_best=keep_best,
+    )
+    value = score(tuple(curve), config.score)
+    verdict = "the same" if value == record.value else "NOT the same"
+    print(f"trial {record.number}: {percent(record.value)} recorded, {percent(value)} again: {verdict}")
+    return 0 if value == record.value else 1

@@ -1,0 +1,174 @@
+"""The databases that studies lie in: a SQLite file of one machine, or a PostgreSQL server that many machines share."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
+from sqlalchemy import Connection, NullPool, create_engine, event, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from search.config import FailureError, InputError
+from search.provenance import without_password
+
+SQLITE_BUSY_SECONDS = 60
+# A worker that was silent for so long is given up, and its trial queued again.
+GRACE_SECONDS = 180
+BEATS_A_GRACE = 3
+_SERVERS = ("postgresql", "postgresql+psycopg")
+_CONNECT_SECONDS = 10
+# A machine that was switched off must not hold what it had locked for the two hours that are TCP's default.
+_KEEPALIVE = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 3}
+_SERVER_KEEPALIVE = "SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+OnStale = Callable[[optuna.Study, FrozenTrial], None]
+
+
+class _ServerStorage(RDBStorage):
+    def record_heartbeat(self, trial_id: int) -> None:
+        """See RDBStorage. A beat that fails is not missed: where the server is gone, the trial's next word tells it."""
+        try:
+            super().record_heartbeat(trial_id)
+        except (StorageInternalError, SQLAlchemyError):
+            return
+
+
+def open_storage(url: str, grace: int | None = None, on_stale: OnStale | None = None) -> RDBStorage:
+    """The storage at a SQLAlchemy URL; a new SQLite file is created. Raises InputError.
+
+    grace: on a server, trials that run tell that they do, and one that was silent for so many seconds is marked failed
+    by whoever next begins a trial, who then calls `on_stale`. None: trials run in silence.
+    """
+    kind = url.partition(":")[0]
+    try:
+        if kind in _SERVERS:
+            return _open_server(url, grace, on_stale)
+        if kind != "sqlite":
+            raise InputError("--storage is sqlite:///FILE or postgresql://USER@HOST/DATABASE" + _got(kind, url))
+        return _open_file(url)
+    except ModuleNotFoundError as error:
+        way_out = "python -m pip install -r requirements-postgresql.txt"
+        raise InputError(f"a storage on PostgreSQL needs {error.name}, which is not installed: {way_out}") from error
+    except (SQLAlchemyError, StorageInternalError, ImportError, ValueError, RuntimeError) as error:
+        raise InputError(f"cannot open the {kind} storage: {_reason(error)}; check --storage") from error
+
+
+def _got(kind: str, url: str) -> str:
+    # What is no URL may be anything, a password included.
+    return f", got one that begins with {kind!r:.40}" if "://" in url else ""
+
+
+def _template(url: str) -> str:
+    """As Optuna wants it, which takes braces for fields to fill in."""
+    return url.replace("{", "{{").replace("}", "}}")
+
+
+def _open_file(url: str) -> RDBStorage:
+    storage = RDBStorage(_template(url), engine_kwargs={"connect_args": {"timeout": SQLITE_BUSY_SECONDS}})
+    event.listen(storage.engine, "connect", _set_up_sqlite)
+    event.listen(storage.engine, "begin", _begin_immediately)
+    storage.engine.dispose()  # connections made so far lack the settings
+    return storage
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # Readers do not block the writer, and a commit no longer waits for the disk. A killed process
+    # loses nothing; a power cut may lose the last commits but leaves the file whole.
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.isolation_level = None  # the driver begins no transactions of its own: the next function does
+
+
+def _begin_immediately(connection: Connection) -> None:
+    # Optuna claims a queued trial by reading that it waits and then writing that it runs. The driver would begin the
+    # transaction at the write only, so that two workers could both read, both write, and both train the same trial.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _open_server(url: str, grace: int | None, on_stale: OnStale | None) -> RDBStorage:
+    asked = make_url(url)
+    if "@" in (asked.host or ""):
+        raise InputError("--storage has more than one '@': write one that is part of the password as %40")
+    defaults = {"connect_timeout": _CONNECT_SECONDS, **_KEEPALIVE}
+    options = {"connect_args": {name: value for name, value in defaults.items() if name not in asked.query}}
+    # A worker holds one connection, and for moments a second, so that a server with room for 100 serves nearly as many.
+    pool = {"pool_size": 1, "max_overflow": 4, "pool_pre_ping": True}
+    interval = max(1, grace // BEATS_A_GRACE) if grace else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # of the heartbeat
+        # Of machines that come at the same moment, one makes the tables.
+        with _locked(create_engine(asked, poolclass=NullPool, **options), "tables"):
+            storage = _ServerStorage(
+                _template(url),
+                engine_kwargs={**options, **pool},
+                heartbeat_interval=interval,
+                grace_period=grace,
+                heartbeat_stale_trial_callback=on_stale,
+            )
+    event.listen(storage.engine, "connect", _set_up_server)
+    storage.engine.dispose()
+    weakref.finalize(storage, storage.engine.dispose)  # a server has few connections to give
+    return storage
+
+
+def _set_up_server(connection: Any, _record: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_SERVER_KEEPALIVE)
+    connection.commit()
+
+
+@contextmanager
+def _locked(engine: Any, what: str) -> Iterator[None]:
+    """Hold a lock of the server's, which goes with the connection: a holder that is killed holds nothing."""
+    key = int.from_bytes(hashlib.sha256(f"search.py {what}".encode()).digest()[:8], "big", signed=True)
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+        yield
+
+
+def alone(storage: Any, name: str) -> Any:
+    """A context in which no other machine decides about the trials of study `name`: what it reads there stays true.
+
+    Not to be entered twice. A SQLite file has but one deciding process anyway (search.place.only_one).
+    """
+    storage = getattr(storage, "_backend", storage)  # a study sees its storage through a cache
+    if isinstance(storage, _ServerStorage):
+        return _locked(storage.engine, f"study {name}")
+    return nullcontext()
+
+
+def explained(error: BaseException) -> FailureError | None:
+    """What a failure of database or disk means to the user; None for any other error."""
+    if isinstance(error, OSError):
+        if error.errno not in _NO_ROOM:
+            return None
+        return FailureError(f"no room to write {error.filename or 'a file'}: {error.strerror}; make room, {_GO_ON}")
+    if not isinstance(error, StorageInternalError | SQLAlchemyError):
+        return None
+    reason = _reason(error)
+    if "locked" in reason:
+        return FailureError(f"another program keeps the study's database locked ({reason}); end that one, {_GO_ON}")
+    if "full" in reason or "No space left" in reason:
+        return FailureError(f"no room for the study's database ({reason}); make room, {_GO_ON}")
+    return FailureError(f"the study's database failed: {reason}; once it is there again {_GO_ON.removeprefix('and ')}")
+
+
+_GO_ON = "and the same command goes on"
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what the driver says, without a password."""
+    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
+    return without_password(lines[0])
