@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from search.config import InputError
+from search.storage_url import parse_url, shown_url, sqlite_path, sqlite_url
+
+ARTIFACTS = "artifacts"
+DATABASE = "studies.db"
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,15 @@ class Place:
     @property
     def folder(self) -> Path:
         """The study's own folder: report, trials, weights, winner. Raises InputError for a name no folder can have."""
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", self.name or ""):
-            raise InputError(f"a study's name is made of letters, digits, '.', '_' and '-', got {self.name!r:.120}")
-        return self.out / str(self.name)
+        name = self.name or ""
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name):
+            raise InputError(
+                "a study's name is made of letters, digits, '.', '_' and '-', 100 at most, and begins with a letter or "
+                f"digit, got {self.name!r:.120}; choose another --study"
+            )
+        if name == ARTIFACTS or name.startswith(DATABASE):
+            raise InputError(f"{name!r} is a name of this program's own beside the studies; choose another --study")
+        return self.out / name
 
     @property
     def url(self) -> str:
@@ -41,25 +49,22 @@ class Place:
         if self.storage:
             return self.storage
         own = self.folder / "study.db" if self.name else None
-        return f"sqlite:///{own if own and own.is_file() else self.out / 'studies.db'}"
+        return sqlite_url(own if own and own.is_file() else self.out / DATABASE)
 
     @property
     def is_shared(self) -> bool:
         """Whether the storage is a server, where several machines may work on one study."""
-        return not self.url.startswith("sqlite:")
+        return parse_url(self.url).get_backend_name() != "sqlite"
 
     @property
     def sqlite_path(self) -> Path | None:
-        """The database file, where the storage is one."""
-        return Path(self.url.removeprefix("sqlite:///")) if self.url.startswith("sqlite:///") else None
+        """The database file, where the storage is one. Raises InputError for a URL that is none."""
+        return sqlite_path(parse_url(self.url))
 
     @property
     def shown_url(self) -> str:
         """The URL without its password."""
-        try:
-            return make_url(self.url).render_as_string(hide_password=True)
-        except ArgumentError:
-            raise InputError("--storage is not a database URL; an example: sqlite:///studies/studies.db") from None
+        return shown_url(parse_url(self.url))
 
 
 def make_folder(folder: Path) -> None:
@@ -79,6 +84,8 @@ def write_whole(path: Path, text: str) -> None:
     try:
         partial.write_text(text, encoding="utf-8", newline="\n")
         partial.replace(path)
+    except OSError as error:  # that of a full disk names no file
+        raise InputError(f"cannot write {path}: {error.strerror}; make room there or move it away") from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -15,8 +15,8 @@ from models.cost import compute_cost
 from models.spec import ArchSpec
 from objective import Objective, refusal
 from search import kernels, provenance
-from search.commands import NOTICE, conclude, existing
-from search.config import ConfirmConfig, SearchConfig
+from search.commands import NOTICE, check_resumable, conclude, existing
+from search.config import ConfirmConfig, InputError, SearchConfig
 from search.data import Dataset, load_dataset, resolve_auto
 from search.feasibility import Feasibility, check_something_fits, feasibility_report, survey
 from search.feasible_start import FeasibleStart
@@ -25,7 +25,7 @@ from search.limits import describe_limits
 from search.note_writer import NoteWriter
 from search.place import Place, make_folder, only_one, write_whole
 from search.progress import Progress
-from search.retrain import Retrainer, confirm
+from search.retrain import REPEATS, Retrainer, confirm
 from search.space_file import as_file, space_of
 from search.study import (
     SETTINGS,
@@ -38,8 +38,10 @@ from search.study import (
     requeue_lost,
 )
 from search.train import engine_for, training_device
-from search.warm import warm_start
+from search.warm import check_same, warm_start
 from search.workers import Task, carry_out
+
+CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -69,19 +71,22 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
     data_config, notice = resolve_auto(config.data)
     config = replace(config, data=data_config)
     place = replace(place, name=study_name(place.name, config, notice))
+    shown_url = _check_place(place)
     if notice:
         print(f"\n*** {notice}\n", file=sys.stderr)
     data = load_dataset(config.data)
+    settings = _settings(config, data)
+    # What cannot go on is to be named before anything is made.
     for other in job.warm:
-        existing(other)  # one that is not there is to be named before anything is made
+        check_same(str(place.name), settings, existing(other))
     check_networks(job.baselines, data)
+    check_resumable(place, settings)
     feasibility = survey(config)
     if not feasibility.n_fitting:
         check_something_fits(config)
     make_folder(place.folder)
-    shown_url = place.shown_url
     with only_one(place):
-        study = open_study(open_storage(place.url), str(place.name), _settings(config, data))
+        study = open_study(open_storage(place.url), str(place.name), settings)
         if notice:
             study.set_user_attr(NOTICE, notice)
         requeue_lost(study, running_are_lost=not place.is_shared)
@@ -110,7 +115,7 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
             print(f"adopted  {n_adopted} finished trials of other studies")
         if config.dimensions:
             write_whole(place.folder / "space.toml", as_file(config))
-        provenance.write_config(place.folder / "config.json", study.user_attrs[SETTINGS])
+        provenance.write_config(place.folder / CONFIG, study.user_attrs[SETTINGS])
         objective = Objective(config, place.folder / "weights", job.engine)
         _search(objective, place, study, stop, n_workers, job.timeout)
         trials = study.get_trials(deepcopy=False)
@@ -124,6 +129,14 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
             retrainer = Retrainer(place, config, job.engine, job.n_workers)
             confirm(retrainer, study, job.confirming, len(data.scored))
         return conclude(study, config, place, with_export=True, data=data)
+
+
+def _check_place(place: Place) -> str:
+    """The storage's URL as it may be shown. Raises InputError for a name or a storage that cannot be."""
+    if place.folder.name.endswith(REPEATS):
+        raise InputError(f"study {place.name!r} would be the repeats of another; choose a --study without {REPEATS!r}")
+    provenance.read_runs(place.folder / CONFIG)
+    return place.shown_url
 
 
 def study_name(name: str | None, config: SearchConfig, notice: str | None) -> str:

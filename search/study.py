@@ -20,11 +20,14 @@ import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, event
-from sqlalchemy.exc import SQLAlchemyError
 
 from search.config import InputError
+from search.faults import cannot_open
+from search.sqlite_file import check_sqlite
+from search.storage_url import parse_url, sqlite_path
 from search.trials import REFUSED, TRAINED, TrialFailedError
 
 # The command line has lines of its own for what Optuna would log.
@@ -47,14 +50,17 @@ GIVEN = "given"
 
 def open_storage(url: str) -> RDBStorage:
     """The storage at a SQLAlchemy URL; a new SQLite file is created. Raises InputError."""
-    is_sqlite = url.startswith("sqlite:")
+    parsed = parse_url(url)
+    is_sqlite = parsed.get_backend_name() == "sqlite"
+    path = sqlite_path(parsed)
+    if path is not None:
+        check_sqlite(path)
     options: dict[str, Any] = {"connect_args": {"timeout": SQLITE_BUSY_SECONDS}} if is_sqlite else {}
     try:
-        storage = RDBStorage(url, engine_kwargs=options)
-    except (SQLAlchemyError, ImportError, ValueError, RuntimeError) as error:
-        # The URL may hold a password, so it is not repeated here.
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise InputError(f"cannot open the {url.partition(':')[0]} storage: {reason}; check --storage") from error
+        # Optuna fills in what stands in braces.
+        storage = RDBStorage(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=options)
+    except Exception as error:  # drivers raise almost anything for a URL that they cannot use
+        raise InputError(cannot_open(parsed, error)) from error
     if is_sqlite:
         event.listen(storage.engine, "connect", _set_up_sqlite)
         event.listen(storage.engine, "begin", _begin_immediately)
@@ -82,22 +88,31 @@ def load_study(storage: RDBStorage, name: str) -> optuna.Study:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError as error:
         names = ", ".join(sorted(optuna.get_all_study_names(storage))) or "none yet"
-        raise InputError(f"there is no study {name!r} here; there are: {names}") from error
+        raise InputError(f"there is no study {name!r:.120} here; there are: {names:.600}") from error
 
 
 def open_study(storage: RDBStorage, name: str, settings: Mapping[str, Any]) -> optuna.Study:
     """Create the study, or resume it if it was made with the same settings; InputError names the differences."""
     study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
-    found = study.user_attrs.get(SETTINGS)
-    if found is None:
+    check_settings(study, settings)
+    if SETTINGS not in study.user_attrs:
         study.set_user_attr(SETTINGS, dict(settings))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(["accuracy"])
-    elif found != settings:
+    return study
+
+
+def check_settings(study: optuna.Study, settings: Mapping[str, Any]) -> None:
+    """Raise InputError for a study that is not ours to go on with, or was made with other settings."""
+    found, name = study.user_attrs.get(SETTINGS), study.study_name
+    if found is None and not study.get_trials(deepcopy=False) and study.directions == [StudyDirection.MAXIMIZE]:
+        return  # just made
+    if not isinstance(found, Mapping):
+        raise InputError(f"study {name!r} was not made by this program; choose another --study name")
+    if found != settings:
         differences = ", ".join(_differences(found, settings))
         raise InputError(f"study {name!r} was made with other settings: {differences}; choose another --study name")
-    return study
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:
