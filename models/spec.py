@@ -90,7 +90,7 @@ class Stage(Record):
     def __post_init__(self) -> None:
         check_types(self)
         if self.pool != 0 and not 2 <= self.pool <= LARGEST:
-            raise SpecError(f"pool must be 0 (none) or at least 2, and at most {LARGEST:,}, got {shown(self.pool)}")
+            raise SpecError(f"pool must be 0 (none) or from 2 to {LARGEST:,}, got {shown(self.pool)}")
         if not self.blocks and not self.pool:
             raise SpecError("a stage needs at least one block or a pool")
 

@@ -71,7 +71,7 @@ def _record(wanted: Wanted, summary: StudySummary, records: Sequence[TrialRecord
         found = [record for record in ranked(records) if (record.n_params or 0) <= wanted.budget]
         if not found:
             raise InputError(
-                f"no finished trial of study {summary.name} has at most {wanted.budget:,} parameters; give a larger --budget"
+                f"no finished trial of study {summary.name} has at most {wanted.budget:,} parameters; raise --budget"
             )
         return found[0]
     return None

@@ -70,7 +70,7 @@ def read_runs(path: Path) -> list[Any]:
     """The `runs` in config.json; none where there is no such file. Raises InputError for one that is damaged."""
     try:
         runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; move it away, the study does not need it") from error
