@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import types
@@ -33,12 +34,14 @@ class Record:
     def from_dict(cls, data: object) -> Self:
         """The inverse of `to_dict`. Raises RecordError for an unknown or missing key or a value of the wrong type."""
         if not isinstance(data, Mapping):
-            raise RecordError(f"{cls.__name__} must be a mapping of field names to values, got {data!r:.80}")
+            raise RecordError(f"{cls.__name__} must be a mapping of field names to values, got {shown(data)}")
         hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable; mypy doubts type[Self]
         known = [field.name for field in fields(cls)]
         for key in data:
             if key not in known:
-                raise RecordError(f"unknown key {key!r} in {cls.__name__}; its keys are {', '.join(known)}")
+                near = difflib.get_close_matches(str(key)[:80], known, n=1)
+                hint = f"the nearest is {near[0]!r}, " if near else ""
+                raise RecordError(f"unknown key {shown(key)} in {cls.__name__}; {hint}its keys are {', '.join(known)}")
         for field in fields(cls):
             if field.default is MISSING and field.name not in data:
                 raise RecordError(f"{cls.__name__} needs the key {field.name!r}")
@@ -73,7 +76,7 @@ def _read(hint: Any, value: object, where: str) -> Any:
         return _read(next(item for item in arguments if item is not type(None)), value, where)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise RecordError(f"{where} must be a list, got {value!r:.80}")
+            raise RecordError(f"{where} must be a list, got {shown(value)}")
         items = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
         if len(items) != len(value):
             raise RecordError(f"{where} must have {len(items)} entries, got {len(value)}")
@@ -86,10 +89,10 @@ def _read(hint: Any, value: object, where: str) -> Any:
         try:
             return float(value)
         except OverflowError:
-            raise RecordError(f"{where} is too large, got {value!r:.80}") from None
+            raise RecordError(f"{where} is too large, got {shown(value)}") from None
     # bool is a subclass of int: `true` for a width is a mistake, not a 1.
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise RecordError(f"{where} must be {_NAMES.get(hint, hint.__name__)}, got {value!r:.80}")
+        raise RecordError(f"{where} must be {_NAMES.get(hint, hint.__name__)}, got {shown(value)}")
     return value
 
 
@@ -105,7 +108,7 @@ def check_types(record: Record) -> None:
     for name, allowed, allowed_items, wanted in _declared_types(cls):
         value = getattr(record, name)
         if type(value) not in allowed or (allowed_items and not allowed_items.issuperset(map(type, value))):
-            raise RecordError(f"{cls.__name__}.{name} must be {wanted}, got {value!r:.80}")
+            raise RecordError(f"{cls.__name__}.{name} must be {wanted}, got {shown(value)}")
 
 
 @cache
@@ -123,14 +126,27 @@ def _declared_types(cls: type) -> list[tuple[str, frozenset[type], frozenset[typ
     return declared
 
 
+def shown(value: object) -> str:
+    """A value as a message names it: on one line, at most 80 characters."""
+    try:
+        return f"{value!r:.80}"
+    except (ValueError, RecursionError):  # a number of thousands of digits; a list in a list in a list
+        return f"a {type(value).__name__} that is too large to be shown"
+
+
 def check_choice(name: str, value: object, choices: tuple[Any, ...]) -> None:
     """Raise RecordError unless `value` is one of `choices`."""
     if value not in choices:
-        raise RecordError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r:.80}")
+        raise RecordError(f"{name} must be one of {', '.join(map(str, choices))}, got {shown(value)}")
 
 
 def check_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
-    """Raise RecordError unless low <= value <= high (NaN is refused)."""
-    if not low <= value <= high:
-        limits = f"at least {low:g}" if high == float("inf") else f"between {low:g} and {high:g}"
-        raise RecordError(f"{name} must be {limits}, got {value!r:.80}")
+    """Raise RecordError unless low <= value <= high (NaN and infinity are refused)."""
+    if not low <= value <= high or value == float("inf"):
+        limits = f"at least {_number(low)}" if high == float("inf") else f"between {_number(low)} and {_number(high)}"
+        finite = " and finite" if value == high == float("inf") else ""
+        raise RecordError(f"{name} must be {limits}{finite}, got {shown(value)}")
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) and value >= 10**6 else f"{value:g}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.record import Record, RecordError, check_choice, check_range, check_types
+from models.record import Record, RecordError, check_choice, check_range, check_types, shown
 
 BLOCK_KINDS = ("conv", "separable", "residual")
 KERNEL_SIZES = (1, 3, 5, 7)
@@ -17,6 +17,8 @@ PADDINGS = ("valid", "same")
 ORDERS = ("conv-bn-act", "conv-act-bn")
 ACTIVATIONS = ("relu", "leaky_relu", "silu", "hardswish", "gelu")
 HEAD_KINDS = ("gap_linear", "gap_conv", "conv_gap", "conv", "flatten_linear")
+# Of channels, classes and sides: beyond any network that could be built, and costs are still numbers to be read.
+LARGEST = 1_000_000
 
 
 class SpecError(RecordError):
@@ -52,7 +54,7 @@ class Block(Record):
         check_types(self)
         # One combined test keeps the common case cheap: thousands of blocks a second are made while searching.
         if (
-            self.out_channels >= 1
+            1 <= self.out_channels <= LARGEST
             and self.kernel_size in KERNEL_SIZES
             and self.kind in BLOCK_KINDS
             and self.padding in PADDINGS
@@ -62,7 +64,7 @@ class Block(Record):
             and (self.kind != "residual" or self.padding == "same")
         ):
             return
-        check_range("out_channels", self.out_channels, 1)
+        check_range("out_channels", self.out_channels, 1, LARGEST)
         check_choice("kernel_size", self.kernel_size, KERNEL_SIZES)
         check_choice("block kind", self.kind, BLOCK_KINDS)
         check_choice("padding", self.padding, PADDINGS)
@@ -87,8 +89,8 @@ class Stage(Record):
 
     def __post_init__(self) -> None:
         check_types(self)
-        if self.pool != 0 and self.pool < 2:
-            raise SpecError(f"pool must be 0 (none) or at least 2, got {self.pool}")
+        if self.pool != 0 and not 2 <= self.pool <= LARGEST:
+            raise SpecError(f"pool must be 0 (none) or from 2 to {LARGEST:,}, got {shown(self.pool)}")
         if not self.blocks and not self.pool:
             raise SpecError("a stage needs at least one block or a pool")
 
@@ -121,8 +123,10 @@ class Head(Record):
             raise SpecError(f"a {self.kind} head has no hidden blocks, got {len(self.hidden)}")
         if any(block.kernel_size != 1 for block in self.hidden):
             raise SpecError("the hidden blocks of a head must have kernel_size 1")
-        if self.kernel_size is not None and self.kind != "conv":
-            raise SpecError(f"kernel_size belongs to the conv head, not to {self.kind}")
+        if self.kernel_size is not None:
+            check_range("a head's kernel_size", self.kernel_size, 1, LARGEST)
+            if self.kind != "conv":
+                raise SpecError(f"kernel_size belongs to the conv head, not to {self.kind}")
 
 
 @dataclass(frozen=True)
@@ -140,8 +144,10 @@ class ArchSpec(Record):
     def __post_init__(self) -> None:
         check_types(self)
         if len(self.input_shape) != 3 or min(self.input_shape) < 1:
-            raise SpecError(f"input_shape must be (channels, height, width), all at least 1, got {self.input_shape}")
-        check_range("n_classes", self.n_classes, 1)
+            shape = shown(self.input_shape)
+            raise SpecError(f"input_shape must be (channels, height, width), all at least 1, got {shape}")
+        check_range("input_shape's largest number", max(self.input_shape), 1, LARGEST)
+        check_range("n_classes", self.n_classes, 1, LARGEST)
         _, height, width = self.input_shape
         for i, stage in enumerate(self.stages, start=1):
             for j, block in enumerate(stage.blocks, start=1):

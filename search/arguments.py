@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import Any, NoReturn
 
-from search.amounts import BYTES, COUNT, Unit, whole_amount
+from search import argument_values as values
+from search.amounts import BYTES
 from search.config import ENGINES, FORMATS, NUMBER_BYTES, PRUNERS, SAMPLERS, SCORES, SELECT_ON, ConfirmConfig
 from search.limits import LIMITS
 
 DEFAULT_OUT = "studies"
 # Nobody but the users of this machine reaches it.
 LOOPBACK = "127.0.0.1"
-LAST_PORT = 65_535
-MIN_MS, MAX_MS = 0.001, 1_000_000
+MAX_MESSAGE = 600
 BUDGETS = (1000, 2000, 4000, 6000, 8000)
 
 
@@ -24,8 +23,14 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        """One line instead of argparse's usage block."""
-        self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        """One line instead of argparse's usage block, whatever was given."""
+        self.exit(2, f"{self.prog}: {' '.join(message.split()):.{MAX_MESSAGE}} (see {self.prog} --help)\n")
+
+
+class _Command(_Parser):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.register("type", None, values.text)  # of options that name no other
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -36,18 +41,22 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="`search.py --budget 8000 --trials 100` is short for `search.py run ...`: see search.py run --help",
     )
     commands = parser.add_subparsers(
-        title="commands", metavar="COMMAND", dest="name", required=True, parser_class=_Parser
+        title="commands", metavar="COMMAND", dest="name", required=True, parser_class=_Command
     )
 
     run = commands.add_parser("run", help="search (the default: `search.py --budget 8000 --trials 100`)")
-    run.add_argument("--budget", type=_count, required=True, metavar="N", help=LIMITS[0].help)
+    run.add_argument("--budget", type=values.count, required=True, metavar="N", help=LIMITS[0].help)
     run.add_argument("--study", metavar="NAME", help="default: data set and budget; the same name goes on with it")
     run.add_argument("--warm", action="append", default=[], metavar="STUDY", help="start with its trials that fit")
     _add_search_options(run)
 
     frontier = commands.add_parser("frontier", help="a study for each of several budgets: accuracy against parameters")
     frontier.add_argument(
-        "--budgets", type=_budgets, default=BUDGETS, metavar="N,N,...", help=f"default: {','.join(map(str, BUDGETS))}"
+        "--budgets",
+        type=values.budgets,
+        default=BUDGETS,
+        metavar="N,N,...",
+        help=f"default: {','.join(map(str, BUDGETS))}",
     )
     frontier.add_argument("--study", default="frontier", metavar="NAME", help="first part of the names of its studies")
     frontier.add_argument("--warm", action="append", default=[], metavar="STUDY", help="one more study to start from")
@@ -55,11 +64,13 @@ def make_parser() -> argparse.ArgumentParser:
 
     baselines = commands.add_parser("baselines", help="train the hand-designed networks by their own recipes")
     baselines.add_argument("ids", nargs="*", metavar="ID", help="default: all fourteen")
-    baselines.add_argument("--seeds", type=_positive, metavar="N", help="default: 3 within 8,000 parameters, else 1")
+    baselines.add_argument(
+        "--seeds", type=values.repeats, metavar="N", help="default: 3 within 8,000 parameters, else 1"
+    )
     baselines.add_argument("--dataset", default="mnist", metavar="NAME", help="default: mnist")
     baselines.add_argument("--study", default="baselines", metavar="NAME", help="default: baselines")
     baselines.add_argument(
-        "--recipe-of", default="reference", metavar="STUDY", help="study whose winner's recipe all get as well"
+        "--recipe-of", metavar="STUDY", help="study whose winner's recipe all get as well (default: reference)"
     )
     baselines.add_argument("--storage", metavar="URL", help="default: as of a search")
     baselines.add_argument("--out", default=DEFAULT_OUT, metavar="DIR", help="folder of the studies (default: studies)")
@@ -74,13 +85,13 @@ def make_parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="a study's report again, from disk")
     export = commands.add_parser("export", help="a trained network as files that stand alone")
     which = export.add_mutually_exclusive_group()
-    which.add_argument("--trial", type=int, metavar="N", help="a finished trial instead of the winner")
-    which.add_argument("--budget", type=_count, metavar="N", help="the best with at most N parameters")
+    which.add_argument("--trial", type=values.whole, metavar="N", help="a finished trial instead of the winner")
+    which.add_argument("--budget", type=values.count, metavar="N", help="the best with at most N parameters")
     which.add_argument("--network", metavar="ID", help="a hand-designed network that the study trained")
     export.add_argument("--out", metavar="DIR", help="folder to write (default: winner/ or trial-N/ beside the report)")
     export.add_argument(
         "--format",
-        type=_formats,
+        type=values.formats,
         action="extend",
         default=[],
         metavar="F,F,...",
@@ -91,10 +102,12 @@ def make_parser() -> argparse.ArgumentParser:
     confirm = commands.add_parser("confirm", help="the best trials of a study again, on fresh seeds")
     _add_confirm_option(confirm)
     null = commands.add_parser("null", help="a study's noise floor: one configuration trained again and again")
-    null.add_argument("--runs", type=_positive, default=10, metavar="N", help="trainings (default: 10)")
-    null.add_argument("--trial", type=int, metavar="N", help="of this trial (default: the best hand-designed network)")
+    null.add_argument("--runs", type=values.repeats, default=10, metavar="N", help="trainings (default: 10)")
+    null.add_argument(
+        "--trial", type=values.whole, metavar="N", help="of this trial (default: the best hand-designed network)"
+    )
     rerun = commands.add_parser("rerun", help="one finished trial again, alone: is its value the recorded one?")
-    rerun.add_argument("--trial", type=int, metavar="N", help="number of the trial (default: the best)")
+    rerun.add_argument("--trial", type=values.whole, metavar="N", help="number of the trial (default: the best)")
     rerun.add_argument("--engine", choices=ENGINES, default="auto", help="as the trial was trained (default: auto)")
     rerun.add_argument("--data-dir", metavar="DIR", help="where data sets lie (default: $DATA_DIR, else data)")
     for command in (confirm, null):
@@ -104,23 +117,25 @@ def make_parser() -> argparse.ArgumentParser:
         command.add_argument("--storage", metavar="URL", help="the storage it was run with, if not the default")
 
     space = commands.add_parser("space", help="the searched dimensions, and how much of the space fits a budget")
-    space.add_argument("--budget", type=_count, default=8000, metavar="N", help="parameters (default: 8000)")
+    space.add_argument("--budget", type=values.count, default=8000, metavar="N", help="parameters (default: 8000)")
     space.add_argument("--space", metavar="FILE", help="TOML file that narrows, widens or fixes dimensions")
     _add_limit_options(space)
 
     bench = commands.add_parser("bench", help="the engine against the usual training loop, side by side")
     bench.add_argument("--json", action="store_true", help="for programs")
-    bench.add_argument("--repeats", type=_positive, default=3, metavar="N", help="medians of so many (default: 3)")
+    bench.add_argument("--repeats", type=values.repeats, default=3, metavar="N", help="medians of so many (default: 3)")
     bench.add_argument(
         "--network", action="append", metavar="NAME", help="s004_net3, s000_net or separable; repeatable"
     )
-    bench.add_argument("--images", type=_positive, default=60_000, metavar="N", help="training images in an epoch")
+    bench.add_argument(
+        "--images", type=values.positive, default=60_000, metavar="N", help="training images in an epoch"
+    )
     bench.add_argument("--data-dir", metavar="DIR", help="where MNIST lies; without it the images are made up")
 
     dashboard = commands.add_parser("dashboard", help="browse the studies with optuna-dashboard")
     dashboard.add_argument("study", nargs="?", metavar="STUDY", help="default: all of the storage")
     dashboard.add_argument("--storage", metavar="URL", help="default: the SQLite file under studies/")
-    dashboard.add_argument("--port", type=_port, default=8080, metavar="N", help="default: 8080")
+    dashboard.add_argument("--port", type=values.port, default=8080, metavar="N", help="default: 8080")
     dashboard.add_argument(
         "--host", default=LOOPBACK, metavar="ADDRESS", help=f"address to listen on (default: {LOOPBACK}, this machine)"
     )
@@ -130,18 +145,39 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_search_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--trials", type=_positive, default=100, metavar="N", help="networks to train, in total over all restarts")
-    add("--epochs", type=_positive, default=15, metavar="N", help="most epochs a network is trained (default: 15)")
+    add(
+        "--trials", type=values.positive, default=100, metavar="N", help="networks to train, in total over all restarts"
+    )
+    add(
+        "--epochs", type=values.positive, default=15, metavar="N", help="most epochs a network is trained (default: 15)"
+    )
     add("--dataset", default="auto", metavar="NAME", help="mnist, digits, or auto: mnist, else digits with a notice")
     add("--storage", metavar="URL", help="postgresql://... for several machines (default: SQLite, studies.db in --out)")
-    add("--grace", type=_positive, default=180, metavar="SECONDS", help="a worker elsewhere silent for so long is dead")
+    add(
+        "--grace",
+        type=values.positive,
+        default=180,
+        metavar="SECONDS",
+        help="a worker elsewhere silent for so long is dead",
+    )
     add("--changed-code", action="store_true", help="go on although the code has changed since the study was made")
     add("--out", default=DEFAULT_OUT, metavar="DIR", help="folder of the studies (default: studies)")
-    add("--seed", type=int, default=0, metavar="N", help="same seed and one job: same trials, same values (default: 0)")
+    add(
+        "--seed",
+        type=values.whole,
+        default=0,
+        metavar="N",
+        help="same seed and one job: same trials, same values (default: 0)",
+    )
     add("--select-on", choices=SELECT_ON, default="test", help="images the search is scored on (default: test)")
     add("--score", choices=SCORES, default="last", help="a trial's value: accuracy of which epochs (default: last)")
     _add_limit_options(parser)
-    add("--max-latency", type=_milliseconds, metavar="MS", help="for one image on one thread here; measured, so noisy")
+    add(
+        "--max-latency",
+        type=values.milliseconds,
+        metavar="MS",
+        help="for one image on one thread here; measured, so noisy",
+    )
     add("--space", metavar="FILE", help="TOML file that narrows, widens or fixes searched dimensions")
     add(
         "--baseline",
@@ -150,7 +186,7 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
         metavar="ID|FILE",
         help="train this network as well: a hand-designed one, or a spec in a JSON or TOML file; repeatable",
     )
-    add("--timeout", type=_positive, metavar="SECONDS", help="start no further trial after this time")
+    add("--timeout", type=values.positive, metavar="SECONDS", help="start no further trial after this time")
     add("--sampler", choices=SAMPLERS, default="tpe", help="evolve: explores, then changes the best (default: tpe)")
     add("--pruner", choices=PRUNERS, default="median", help="default: median")
     _add_confirm_option(parser)
@@ -160,7 +196,7 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
 def _add_limit_options(parser: argparse.ArgumentParser) -> None:
     """Every limit but the budget, under the names of SearchConfig."""
     for limit in LIMITS[1:]:
-        read = _bytes if limit.unit is BYTES else _count
+        read = values.size if limit.unit is BYTES else values.count
         parser.add_argument(limit.flag, dest=limit.name, type=read, metavar=limit.unit.metavar, help=limit.help)
     parser.add_argument(
         "--bytes-in", choices=tuple(NUMBER_BYTES), default="float32", help="numbers that bytes are counted in (float32)"
@@ -171,87 +207,18 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     """For every command that trains."""
     add = parser.add_argument
     add("--data-dir", metavar="DIR", help="where data sets lie or are downloaded to (default: $DATA_DIR, else data)")
-    add("--jobs", type=_jobs, default=0, metavar="N", help="networks trained side by side, one core each, or auto")
+    add(
+        "--jobs", type=values.jobs, default=0, metavar="N", help="networks trained side by side, one core each, or auto"
+    )
     add("--engine", choices=ENGINES, default="auto", help="kernels compiled here, or PyTorch's operators")
 
 
 def _add_confirm_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confirm",
-        type=_confirming,
+        type=values.confirming,
         default=ConfirmConfig(),
         metavar="K:SEEDS",
         help="train the K best trials again, SEEDS fresh seeds each, then the winner on as many further ones, or on so "
         "many: K:SEEDS:FURTHER (default: 5:5); or none",
     )
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return value
-
-
-def _count(text: str) -> int:
-    return _amount(text, COUNT)
-
-
-def _bytes(text: str) -> int:
-    return _amount(text, BYTES)
-
-
-def _amount(text: str, unit: Unit) -> int:
-    try:
-        return whole_amount(text, unit)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _milliseconds(text: str) -> float:
-    try:
-        value = float(text.strip().lower().removesuffix("ms"))
-    except ValueError:
-        value = math.nan
-    if not MIN_MS <= value <= MAX_MS:
-        raise argparse.ArgumentTypeError(f"must be milliseconds from {MIN_MS:g} to {MAX_MS:,}, got {text!r:.80}")
-    return value
-
-
-def _port(text: str) -> int:
-    port = _positive(text)
-    if port > LAST_PORT:
-        raise argparse.ArgumentTypeError(f"must be at most {LAST_PORT:,}, got {text!r}")
-    return port
-
-
-def _jobs(text: str) -> int:
-    return 0 if text == "auto" else _positive(text)
-
-
-def _budgets(text: str) -> tuple[int, ...]:
-    return tuple(sorted({_count(part) for part in text.split(",")}))
-
-
-def _formats(text: str) -> tuple[str, ...]:
-    names = tuple(FORMATS) if text == "all" else tuple(text.split(","))
-    for name in names:
-        if name not in FORMATS:
-            raise argparse.ArgumentTypeError(f"must be {', '.join(FORMATS)} or all; got {name!r}")
-    return names
-
-
-def _confirming(text: str) -> ConfirmConfig | None:
-    if text == "none":
-        return None
-    parts = text.split(":")
-    try:
-        if len(parts) not in (2, 3) or (len(parts) == 3 and int(parts[2]) < 1):
-            raise ValueError
-        return ConfirmConfig(*map(int, parts))
-    except ValueError:
-        message = f"must be K:SEEDS or K:SEEDS:FURTHER, whole numbers of at least 1, or none; got {text!r}"
-        raise argparse.ArgumentTypeError(message) from None

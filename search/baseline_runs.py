@@ -10,8 +10,7 @@ from typing import Any
 import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
-from models.record import RecordError
-from search.commands import existing
+from search.commands import check_resumable, existing
 from search.config import DataConfig, InputError, RecipeConfig, SearchConfig
 from search.data import definition, load_dataset
 from search.place import Place, make_folder, only_one, write_whole
@@ -38,9 +37,10 @@ def train_baselines(
     _check_ids(ids, data.dataset)
     dataset = load_dataset(data)
     common = _common_recipe(recipe)
+    settings = {"kind": KIND, "dataset": data.dataset, "data_checksum": dataset.checksum, "select_on": "test"}
+    check_resumable(place, settings)
     make_folder(place.folder)
     with only_one(place):
-        settings = {"kind": KIND, "dataset": data.dataset, "data_checksum": dataset.checksum, "select_on": "test"}
         repeats = _repeats(ids or list(BASELINES), n_seeds, *common)
         # Only for the workers, which are those of a search.
         config = SearchConfig(data, max_params=BUDGET, sampler="random", pruner="none")
@@ -56,6 +56,8 @@ def report_baselines(place: Place) -> int:
     """Write report.md, results.json and stated.svg of the study, and print both tables."""
     study = existing(place)
     results = read_results(study.get_trials(deepcopy=False))
+    if N_IMAGES not in study.user_attrs:  # it was ended before its first training
+        raise InputError(f"study {place.name!r} has no training yet; go on with python search.py baselines")
     reproductions = own_recipes(results, study.user_attrs[N_IMAGES])
     commons = common_recipe(results)
     dataset = study.user_attrs[SETTINGS]["dataset"]
@@ -87,8 +89,8 @@ def _common_recipe(card: Path) -> tuple[str, RecipeConfig]:
         return "the search's default", space.assemble(space.DEFAULTS).recipe
     try:
         found: dict[str, Any] = json.loads(card.read_text(encoding="utf-8"))
-        return f"{found['study']}, trial {found['trial']}", RecipeConfig.from_dict(found["recipe"])
-    except (OSError, ValueError, KeyError, TypeError, RecordError) as error:
+        return f"{found['study']:.120}, trial {found['trial']}", RecipeConfig.from_dict(found["recipe"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{card} holds no recipe: {error}; name another study with --recipe-of") from error
 
 

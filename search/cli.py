@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from models.record import RecordError
 from search.arguments import DEFAULT_OUT, make_parser
 from search.config import DataConfig, FailureError, InputError, SearchConfig
+from search.faults import explained
 from search.interrupts import INTERRUPTED, interruptible
 from search.limits import LIMITS
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from models.spec import ArchSpec
     from search.place import Place
     from search.run import Job
+
+# Whose winner's recipe all hand-designed networks get, where there is one.
+RECIPE_OF = "reference"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,23 +38,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(arguments)
     try:
         with interruptible():
-            return COMMANDS[args.name](args)
+            status = COMMANDS[args.name](args)
+            if sys.stdout:  # there is none where it was closed
+                sys.stdout.flush()
     except (InputError, RecordError) as error:
         return _fail(str(error), 2)
     except FailureError as error:
         return _fail(str(error), 1)
     except BrokenPipeError:  # the reader, `head` for one, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_output()
         return 0
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except Exception as error:
-        from search.storage import explained
-
-        failure = explained(error)
-        if failure is None:
+        message = explained(error)
+        if message is None:
             raise
-        return _fail(str(failure), 1)
+        _let_go_of_output()
+        return _fail(message, 2)
+    return status
+
+
+def _let_go_of_output() -> None:
+    """What could not be written must not be tried again, and complained of, at the end of Python."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, status: int) -> int:
@@ -141,7 +156,9 @@ def _baselines(args: Namespace) -> int:
     from search.place import Place
 
     place = Place(Path(args.out), args.study, args.storage)
-    card = _place(args.recipe_of).folder / "winner" / "card.json"
+    card = _place(args.recipe_of or RECIPE_OF).folder / "winner" / "card.json"
+    if args.recipe_of and not card.is_file():
+        raise InputError(f"there is no {card}: study {args.recipe_of!r:.120} has no winner; name another --recipe-of")
     data = DataConfig(args.dataset, _data_dir(args.data_dir))
     return train_baselines(place, data, args.ids, args.seeds, args.engine, args.jobs or _n_cores(), card)
 
@@ -223,7 +240,8 @@ def _place(study: str | None, storage: str | None = None) -> Place:
     from search.place import Place
 
     path = Path(study or ".")
-    if study and path.is_dir() and (path.parent != Path() or path.is_absolute()):
+    # A name is no path: one that no folder could have is refused as a name.
+    if study and (path.parent != Path() or path.is_absolute()) and path.is_dir():
         return Place(path.parent, path.name, storage)
     return Place(Path(DEFAULT_OUT), study, storage)
 

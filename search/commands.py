@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 
 import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
+from models.record import RecordError
 from search import retrain
+from search.card_file import read_card
 from search.config import ConfirmConfig, DataConfig, FailureError, InputError, SearchConfig
 from search.data import Dataset, load_dataset
 from search.describe import describe_baseline, describe_json, layer_table
 from search.elsewhere import weights_elsewhere
 from search.export_command import Wanted, export_baseline, export_wanted, exported_line, winner_source, write_export
+from search.export_folder import CARD
 from search.feasibility import feasibility_report, survey
 from search.formats import possible
 from search.furnish import furnish
@@ -28,15 +32,19 @@ from search.limits import describe_limits
 from search.place import Place, make_folder, one_writer, only_one
 from search.repeats import read_results
 from search.report import StudySummary, summarise, terminal_report, write_report
-from search.retrain import Retrainer, repeats_of
+from search.retrain import REPEATS, Retrainer, repeats_of
 from search.space_file import space_of
 from search.spec_files import read_network
+from search.sqlite_file import is_new
 from search.storage import open_storage
-from search.study import SETTINGS, load_study
+from search.study import SETTINGS, check_settings, load_study
 from search.summary import card_facts
-from search.trials import TrialRecord, read_trials
+from search.trials import TrialRecord, finished_trial, read_trials
 
 NOTICE = "notice"
+WINNER = "winner"
+# The kind of a study that says none.
+SEARCH = "search"
 
 
 def conclude(
@@ -55,14 +63,15 @@ def _conclude(
 ) -> int:
     records = read_trials(study.get_trials(deepcopy=False))
     summary = summary_of(study, config, place, records)
-    winner = place.folder / "winner"
+    winner = place.folder / WINNER
     failure: Exception | None = None
     # The weights of an adopted trial lie with the study that it was trained in.
     if with_export and summary.winner and (summary.confirmation or summary.winner.origin is None):
         number = summary.winner.number
         try:
             source = winner_source(summary, place)
-            card = write_export(source, config.data, place, winner, _earlier_formats(winner), force=True)
+            formats = _earlier_formats(winner)
+            card = write_export(source, config.data, place, winner, formats, force=True)
             summary = replace(summary, **card_facts(card))
         except (InputError, FailureError) as error:
             if elsewhere := weights_elsewhere(place, number, summary.confirmation):
@@ -74,7 +83,7 @@ def _conclude(
         "report.html",
         "report.md",
         "trials.csv",
-        *(["winner/model.py"] if (winner / "card.json").is_file() else []),
+        *(["winner/model.py"] if (winner / CARD).is_file() else []),
     ]
     print(f"\n{terminal_report(summary)}\n\nWritten to {place.folder}: {', '.join(made)}")
     furnish(study, config, place, summary, records, data)
@@ -85,20 +94,19 @@ def _conclude(
 
 def _earlier_formats(winner: Path) -> list[str]:
     """Those of the winner's present export that can still be written, so that a new winner comes in the same."""
-    card = winner / "card.json"
-    return possible(json.loads(card.read_text()).get("formats", ())) if card.is_file() else []
+    card = read_card(winner)
+    return possible(card.get("formats", ())) if card else []
 
 
 def summary_of(study: optuna.Study, config: SearchConfig, place: Place, records: Sequence[TrialRecord]) -> StudySummary:
     """What a study found, from its trials and what else is on disk."""
     repeats, plan = repeats_of(place)
-    card = place.folder / "winner" / "card.json"
     return summarise(
         str(place.name),
         config,
         records,
         notice=study.user_attrs.get(NOTICE, ""),
-        winner_card=json.loads(card.read_text()) if card.is_file() else None,
+        winner_card=read_card(place.folder / WINNER),
         repeats=repeats,
         plan=plan,
         importances=importances(study),
@@ -114,7 +122,8 @@ def report(place: Place, data_dir: str = "data") -> int:
 def export(place: Place, data_dir: str, wanted: Wanted) -> int:
     """Write a network of a study as a folder that stands alone."""
     if wanted.budget is not None and not is_there(place):
-        place = replace(place, name=f"{place.name}-{wanted.budget}")  # as a frontier names its studies
+        of_frontier = replace(place, name=f"{place.name}-{wanted.budget}")
+        place = of_frontier if is_there(of_frontier) else place
     study = existing(place)
     if kind_of(place) == "baselines":
         results = read_results(study.get_trials(deepcopy=False))
@@ -142,6 +151,7 @@ def confirm(place: Place, data_dir: str, confirming: ConfirmConfig, engine: str,
     study = existing(place)
     config = config_of(study, data_dir)
     data = load_dataset(config.data)
+    check_data(study, data)
     make_folder(place.folder)
     with only_one(place):
         retrain.confirm(Retrainer(place, config, engine, n_workers), study, confirming, len(data.scored))
@@ -153,6 +163,8 @@ def null(place: Place, data_dir: str, number: int | None, n: int, engine: str, n
     study = existing(place)
     config = config_of(study, data_dir)
     data = load_dataset(config.data)  # what is wrong with it is to be said here, not by a worker
+    check_data(study, data)
+    finished_trial(read_trials(study.get_trials(deepcopy=False)), number)
     make_folder(place.folder)
     with only_one(place):
         retrain.measure_noise(Retrainer(place, config, engine, n_workers), study, number, n)
@@ -160,24 +172,68 @@ def null(place: Place, data_dir: str, number: int | None, n: int, engine: str, n
 
 
 def existing(place: Place) -> optuna.Study:
-    """The study at `place`; a database that is not there is not created."""
+    """The study at `place`. A database that is not there is not created, and a study of repeats is no study of its own.
+
+    Raises InputError.
+    """
     path = place.sqlite_path
-    if path is not None and not path.is_file():
-        raise InputError(f"there is no study {place.name!r}: no database {path}")
-    return load_study(open_storage(place.url), str(place.name))
+    if path is not None and (not path.is_file() or is_new(path)):
+        raise InputError(
+            f"there is no study {place.name!r:.120}: no database {path}; name another, or its --storage or folder"
+        )
+    name = str(place.name)
+    if name.endswith(REPEATS):
+        raise InputError(f"{name!r:.120} holds what was trained again; name its study, {name.removesuffix(REPEATS)!r}")
+    return load_study(open_storage(place.url), name)
+
+
+def check_resumable(place: Place, settings: Mapping[str, Any]) -> None:
+    """Raise InputError where there is a study at `place` that could not go on with these settings. Makes nothing.
+
+    Also where a storage is named that cannot be opened.
+    """
+    path = place.sqlite_path
+    if path is not None and is_new(path):
+        if place.storage and not path.parent.is_dir():
+            raise InputError(f"cannot open the sqlite storage: there is no folder {path.parent}; check --storage")
+        return
+    storage = open_storage(place.url)
+    if place.name in optuna.get_all_study_names(storage):
+        check_settings(load_study(storage, str(place.name)), settings)
+
+
+def check_data(study: optuna.Study, data: Dataset) -> None:
+    """Raise InputError where these are not the images that the study was made with."""
+    made_with = study.user_attrs[SETTINGS].get("data_checksum", data.checksum)
+    if made_with != data.checksum:
+        raise InputError(
+            f"study {study.study_name!r} was made with other images: those of {data.name} had the checksum "
+            f"{made_with!s:.8}, here {data.checksum:.8}; name their directory with --data-dir"
+        )
 
 
 def kind_of(place: Place) -> str:
     """What the study at `place` is of: "search", or "baselines"."""
-    return str(existing(place).user_attrs.get(SETTINGS, {}).get("kind", "search"))
+    settings = existing(place).user_attrs.get(SETTINGS)
+    return str(settings.get("kind", SEARCH)) if isinstance(settings, Mapping) else SEARCH
 
 
 def config_of(study: optuna.Study, data_dir: str = "data") -> SearchConfig:
     """The settings that a study was made with. Raises InputError."""
     settings = study.user_attrs.get(SETTINGS)
-    if settings is None:
-        raise InputError(f"study {study.study_name!r} was not made by this program")
-    return SearchConfig.from_settings(settings, data_dir)
+    if not isinstance(settings, Mapping):
+        raise InputError(f"study {study.study_name!r} was not made by this program; name another")
+    if settings.get("kind", SEARCH) != SEARCH:
+        raise InputError(f"study {study.study_name!r} is of {settings['kind']!r:.40}, not of a search; name another")
+    try:
+        config = SearchConfig.from_settings(settings, data_dir)
+        space_of(config)
+        return config
+    except (InputError, RecordError) as error:
+        raise InputError(
+            f"study {study.study_name!r} has settings that this version does not know: {error}; use the version that "
+            "its config.json names"
+        ) from error
 
 
 def describe(network: str, *, as_json: bool) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from models.record import Record, RecordError, check_choice, check_range, check_types
+from models.record import Record, RecordError, check_choice, check_range, check_types, shown
 
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES = ("constant", "onecycle", "step")
@@ -17,6 +17,11 @@ SAMPLERS = ("tpe", "random", "evolve")
 ENGINES = ("auto", "native", "torch")
 PRUNERS = ("median", "none")
 FORMATS = ("torch", "safetensors", "pt2", "onnx", "onnx-int8", "c")
+# No training is longer, and no study has larger limits or more of anything: what is beyond is a slip of the keyboard.
+MAX_EPOCHS = 10_000
+MAX_LIMIT = 10**15
+LARGEST = 1_000_000
+MAX_REPEATS = 1000
 # Bytes of one number, where a limit counts bytes.
 NUMBER_BYTES = {"float32": 4, "int8": 1}
 
@@ -65,10 +70,10 @@ class Augmentation(Record):
         check_choice("interpolation", self.interpolation, INTERPOLATIONS)
         for name in ("fill", "crop_p", "brightness", "contrast", "erase_p"):
             check_range(name, getattr(self, name), 0, 1)
-        check_range("crop_side", self.crop_side, 1 if self.crop_p else 0)
+        check_range("crop_side", self.crop_side, 1 if self.crop_p else 0, LARGEST)
         for name in ("erase_area", "erase_ratio"):
             if len(getattr(self, name)) != 2:
-                raise RecordError(f"{name} must be two numbers, got {getattr(self, name)!r:.80}")
+                raise RecordError(f"{name} must be two numbers, got {shown(getattr(self, name))}")
             low, high = getattr(self, name)
             check_range(f"{name}[0]", low, 1e-6)
             check_range(f"{name}[1]", high, low, 1 if name == "erase_area" else float("inf"))
@@ -101,13 +106,13 @@ class Schedule(Record):
         check_types(self)
         check_choice("schedule kind", self.kind, SCHEDULES)
         check_choice("anneal", self.anneal, ("cos", "linear"))
-        check_range("schedule epochs", self.epochs, 0)
+        check_range("schedule epochs", self.epochs, 0, LARGEST)
         check_range("pct_start", self.pct_start, 0, 0.999)
         check_range("div_factor", self.div_factor, 1)
         check_range("final_div_factor", self.final_div_factor, 1)
         check_range("base_momentum", self.base_momentum, 0, 1)
         check_range("max_momentum", self.max_momentum, 0, 1)
-        check_range("step_size", self.step_size, 1)
+        check_range("step_size", self.step_size, 1, LARGEST)
         check_range("gamma", self.gamma, 0, 1)
 
 
@@ -133,8 +138,8 @@ class RecipeConfig(Record):
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_range("epochs", self.epochs, 1)
-        check_range("batch_size", self.batch_size, 2)
+        check_range("epochs", self.epochs, 1, MAX_EPOCHS)
+        check_range("batch_size", self.batch_size, 2, LARGEST)
         check_choice("optimizer", self.optimizer, OPTIMIZERS)
         check_range("lr", self.lr, 1e-8, 100)
         check_range("momentum", self.momentum, 0, 0.9999)
@@ -176,9 +181,9 @@ class ConfirmConfig(Record):
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_range("trials to confirm", self.top, 1)
-        check_range("seeds to confirm with", self.seeds, 1)
-        check_range("seeds to report on", self.further, 0)
+        check_range("trials to confirm", self.top, 1, MAX_REPEATS)
+        check_range("seeds to confirm with", self.seeds, 1, MAX_REPEATS)
+        check_range("seeds to report on", self.further, 0, MAX_REPEATS)
 
 
 # A study that was made before there was such a setting has none, so that one at its default is left out of all.
@@ -212,16 +217,16 @@ class SearchConfig(Record):
 
     def __post_init__(self) -> None:
         check_types(self)
-        check_range("budget", self.max_params, 1)
+        check_range("budget", self.max_params, 1, MAX_LIMIT)
         for name in ("max_macs", "max_memory", "max_weights_bytes", "min_rf"):
             if getattr(self, name) is not None:
-                check_range(name.replace("_", "-"), getattr(self, name), 1)
+                check_range(name.replace("_", "-"), getattr(self, name), 1, MAX_LIMIT)
         if self.max_latency is not None:
             check_range("max-latency", self.max_latency, 1e-3, 1e6)
         check_choice("bytes-in", self.bytes_in, tuple(NUMBER_BYTES))
         if self.bytes_in != "float32" and self.max_memory is None and self.max_weights_bytes is None:
             raise RecordError(f"bytes-in {self.bytes_in} counts for max-memory and max-weights-bytes; give one of them")
-        check_range("epochs", self.epochs, 1, 10_000)
+        check_range("epochs", self.epochs, 1, MAX_EPOCHS)
         check_choice("score", self.score, SCORES)
         check_range("seed", self.seed, 0, 2**32 - 1)
         check_choice("sampler", self.sampler, SAMPLERS)
@@ -241,8 +246,19 @@ class SearchConfig(Record):
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], directory: str) -> SearchConfig:
         """The inverse of `settings`; `directory` is where data sets lie. Raises RecordError."""
+        if not isinstance(settings, Mapping):
+            raise RecordError(f"settings must be a mapping of names to values, got {shown(settings)}")
         own = {field.name: settings[field.name] for field in fields(cls) if field.name in settings}
         own |= {"max_params": settings["budget"]} if "budget" in settings else {}
-        own |= {"dimensions": [f"{name} = {value}" for name, value in settings.get("dimensions", {}).items()]}
+        own |= {"dimensions": _dimension_lines(settings.get("dimensions", {}))}
         data = {name: settings[name] for name in ("dataset", "select_on") if name in settings}
         return cls.from_dict({**own, "data": {**data, "directory": directory}})
+
+
+def _dimension_lines(dimensions: object) -> list[str]:
+    if not isinstance(dimensions, Mapping):
+        raise RecordError(f"dimensions must be a mapping of names to values, got {shown(dimensions)}")
+    for name, value in dimensions.items():
+        if not isinstance(name, str) or " = " in name or not isinstance(value, str):
+            raise RecordError(f"dimension {shown(name)} must be a name with a text, got {shown(value)}")
+    return [f"{name} = {value}" for name, value in dimensions.items()]

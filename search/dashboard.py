@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 
 import optuna
@@ -12,9 +14,10 @@ from optuna.artifacts import FileSystemArtifactStore
 from models.record import RecordError
 from search.commands import config_of, existing, summary_of
 from search.config import InputError
-from search.furnish import ARTIFACTS, furnish
-from search.place import Place, make_folder
+from search.furnish import furnish
+from search.place import ARTIFACTS, Place, make_folder
 from search.retrain import repeats_name
+from search.sqlite_file import is_new
 from search.storage import open_storage
 from search.study import SETTINGS
 from search.trials import read_trials
@@ -23,9 +26,12 @@ from search.trials import read_trials
 def dashboard(place: Place, host: str, port: int, data_dir: str) -> int:
     """Serve until interrupted. With a name only that study is brought up to date, else all of the storage."""
     path = place.sqlite_path
-    if path is not None and not path.is_file():
-        raise InputError(f"there is nothing to browse yet: no database {path}")
+    if path is not None and (not path.is_file() or is_new(path)):
+        raise InputError(f"there is nothing to browse yet: no database {path}; name one with --storage")
     storage = open_storage(place.url)
+    if place.name:
+        existing(place)
+    check_address(host, port)
     make_folder(place.out / ARTIFACTS)
     names = [place.name] if place.name else sorted(optuna.get_all_study_names(storage))
     # With the storage named, as a study of that name may also have a database of its own.
@@ -47,15 +53,30 @@ def dashboard(place: Place, host: str, port: int, data_dir: str) -> int:
 
 def _bring_up_to_date(place: Place, data_dir: str) -> None:
     """Furnish a search; any other study is left as it is. One that cannot be read does not keep the others back."""
-    study = existing(place)
-    if "budget" not in study.user_attrs.get(SETTINGS, {}):
-        return
     try:
+        study = existing(place)
+        settings = study.user_attrs.get(SETTINGS)
+        if not isinstance(settings, Mapping) or "budget" not in settings:
+            return
         config = config_of(study, data_dir)
         records = read_trials(study.get_trials(deepcopy=False))
         furnish(study, config, place, summary_of(study, config, place, records), records)
     except (InputError, RecordError) as error:
         print(f"search.py: study {place.name} is shown as it is: {error}", file=sys.stderr)
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise InputError where nothing can listen at that address, before anything is made ready for it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except (OSError, UnicodeError) as error:  # the latter of a name that no host can have
+        raise InputError(_refused(host, port, error)) from error
+
+
+def _refused(host: str, port: int, error: Exception) -> str:
+    reason = getattr(error, "strerror", None) or error
+    return f"cannot listen on {host:.80}, port {port}: {reason}; choose another --host or --port"
 
 
 def _is_loopback(host: str) -> bool:
@@ -71,4 +92,4 @@ def _serve(storage: optuna.storages.RDBStorage, place: Place, host: str, port: i
     try:
         run_server(storage, host=host, port=port, artifact_store=FileSystemArtifactStore(str(place.out / ARTIFACTS)))
     except OSError as error:
-        raise InputError(f"cannot listen on {host}, port {port}: {error.strerror or error}; choose another") from error
+        raise InputError(_refused(host, port, error)) from error

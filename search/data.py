@@ -121,16 +121,25 @@ def resolve_auto(config: DataConfig) -> tuple[DataConfig, str | None]:
         definition(config.dataset)
         return config, None
     try:
-        definition("mnist").load(Path(config.directory).expanduser())
+        definition("mnist").load(_root(config))
     except UnavailableError as error:
         notice = "THIS IS NOT MNIST but scikit-learn's 1,797 small digits; accuracies do not compare with MNIST's."
         return replace(config, dataset="digits"), f"{notice}\n{error}"
     return replace(config, dataset="mnist"), None
 
 
+def _root(config: DataConfig) -> Path:
+    try:
+        return Path(config.directory).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"there is no such user: {config.directory}; name another directory with --data-dir"
+        ) from error
+
+
 def is_at_hand(config: DataConfig) -> bool:
     """Whether load_dataset would read it without a download."""
-    return definition(config.dataset).is_at(Path(config.directory).expanduser())
+    return definition(config.dataset).is_at(_root(config))
 
 
 def load_dataset(config: DataConfig) -> Dataset:
@@ -140,7 +149,7 @@ def load_dataset(config: DataConfig) -> Dataset:
     Raises InputError for an unknown name and for files that are wrong, unreadable, or absent and not to be downloaded.
     """
     known = definition(config.dataset)
-    root = Path(config.directory).expanduser()
+    root = _root(config)
     train, test = known.load(root)
     checksum = _checksum(train, test)
     val, held_out = None, ""

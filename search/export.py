@@ -57,7 +57,10 @@ def export_model(
     Raises InputError where `folder` is taken or cannot be written, where `data` is not what the network was made for or
     a format's packages are missing; ExportMismatchError where the files do not repeat the recorded accuracy.
     """
-    folder = folder.resolve()
+    try:
+        folder = folder.resolve()
+    except RuntimeError as error:
+        raise InputError(f"{folder} is a link to itself; name another folder with --out") from error
     _check_data(source, data)
     check_formats(formats)
     check_place(folder, force=force)

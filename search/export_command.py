@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,10 @@ from statistics import fmean
 from typing import Any
 
 from models.cost import compute_cost
+from search.card_file import read_card
 from search.config import DataConfig, InputError, SearchConfig
 from search.data import load_dataset
 from search.export import export_model
-from search.export_folder import CARD
 from search.format_latency import Latencies
 from search.place import Place
 from search.recorded import weights_path
@@ -63,7 +62,7 @@ def _record(wanted: Wanted, summary: StudySummary, records: Sequence[TrialRecord
     if wanted.network is not None:
         found = [record for record in ranked(records) if record.baseline == wanted.network]
         if not found:
-            raise InputError(f"study {summary.name} has no finished training of {wanted.network!r:.80}")
+            raise InputError(f"study {summary.name} has no finished training of {wanted.network!r:.80}; name another")
         return found[0]
     if wanted.budget is not None:
         winner = summary.winner
@@ -71,7 +70,9 @@ def _record(wanted: Wanted, summary: StudySummary, records: Sequence[TrialRecord
             return None
         found = [record for record in ranked(records) if (record.n_params or 0) <= wanted.budget]
         if not found:
-            raise InputError(f"no finished trial of study {summary.name} has at most {wanted.budget:,} parameters")
+            raise InputError(
+                f"no finished trial of study {summary.name} has at most {wanted.budget:,} parameters; raise --budget"
+            )
         return found[0]
     return None
 
@@ -84,7 +85,7 @@ def winner_source(summary: StudySummary, place: Place) -> ModelSource:
         weights = _weights(weights_path(place.folder / "repeats", number), found.trial, seed, place)
         return source_from_confirmation(found, summary.config, summary.name, weights)
     if summary.winner is None:
-        raise InputError("this study has no finished trial yet")
+        raise InputError("this study has no finished trial yet; search on with more --trials")
     return _trial_source(summary.winner, summary.config, place)
 
 
@@ -95,11 +96,9 @@ def _trial_source(record: TrialRecord, config: SearchConfig, place: Place) -> Mo
 
 def _weights(kept: Path, trial: int, seed: int | None, place: Place) -> Path:
     """The file that was kept in the training, or, where only that was handed on, the same training's in winner/."""
-    card = place.folder / "winner" / CARD
-    if kept.is_file() or not card.is_file():
-        return kept
-    known = json.loads(card.read_text(encoding="utf-8"))
-    return card.with_name("weights.pt") if (known["trial"], known["seed"]) == (trial, seed) else kept
+    winner = place.folder / "winner"
+    card = None if kept.is_file() else read_card(winner)
+    return winner / "weights.pt" if card and (card["trial"], card["seed"]) == (trial, seed) else kept
 
 
 def export_baseline(

@@ -22,7 +22,7 @@ def check_place(folder: Path, *, force: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / CARD).is_file():
-        raise InputError(f"{folder} exists and is not an exported model; name another folder")
+        raise InputError(f"{folder} exists and is not an exported model; name another folder with --out")
     if not force:
         raise InputError(f"{folder} exists; replace it with --force, or name another folder with --out")
 
@@ -43,7 +43,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             yield new
             _put_in_place(new, folder, aside=Path(scratch) / "old")
     except OSError as error:
-        raise InputError(f"cannot write {folder}: {error.strerror or error}") from error
+        raise InputError(f"cannot write {folder}: {error.strerror or error}; name another folder with --out") from error
 
 
 def _put_in_place(new: Path, folder: Path, aside: Path) -> None:

@@ -69,11 +69,14 @@ class Latencies:
         return entry
 
     def _read(self) -> list[dict[str, Any]]:
-        if self.path is None or not self.path.is_file():
+        if self.path is None or not self.path.exists():
             return []
         try:
-            return [dict(entry) for entry in json.loads(self.path.read_text(encoding="utf-8"))]
-        except (ValueError, TypeError) as error:
+            found = [dict(entry) for entry in json.loads(self.path.read_text(encoding="utf-8"))]
+            if not all(isinstance(entry.get("milliseconds"), dict) for entry in found):
+                raise TypeError("an entry has no milliseconds")
+            return found
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise InputError(
-                f"{self.path} is damaged ({error}); delete it, the latencies are measured again"
+                f"{self.path} is damaged ({error!s:.120}); delete it, the latencies are measured again"
             ) from error

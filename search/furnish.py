@@ -26,7 +26,7 @@ from search.describe import percent
 from search.mistakes import Mistakes
 from search.network_figures import draw_confusion, draw_misread
 from search.note_writer import NoteWriter
-from search.place import Place
+from search.place import ARTIFACTS, Place
 from search.report_evidence import fresh_seeds
 from search.report_markdown import markdown_report
 from search.shelf import Shelf
@@ -37,7 +37,6 @@ from search.svg import png
 from search.trial_note import network
 from search.trials import TRAINED, TrialRecord
 
-ARTIFACTS = "artifacts"
 # Drawn otherwise, the pictures of older studies are made again.
 DRAWN_AS = b"1"
 CURVE, LAYERS, CONFUSION, MISREAD = "curve.png", "layers.csv", "confusion.png", "misread.png"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import http.client
 import io
@@ -12,6 +13,7 @@ import socket
 import struct
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +55,7 @@ class IdxFiles:
             missing = [name for name in self.files if not (raw / name).exists()]
             if missing:
                 self._verify(raw, [name for name in self.files if name not in missing])
+                self._check_archives(raw, missing)
                 self._download(root, raw, missing)
             images, labels, test_images, test_labels = map(_parse_idx, self._verify(raw, list(self.files)))
             return images, labels, test_images, test_labels
@@ -81,6 +84,19 @@ class IdxFiles:
                 raise InputError(f"{raw / name} {fault}; delete it to have it downloaded again, or {self._elsewhere}")
             contents.append(content)
         return contents
+
+    def _check_archives(self, raw: Path, names: list[str]) -> None:
+        """Raise InputError for a .gz that does not hold the file: a download in its stead would hide the fault."""
+        for name in names:
+            archive = raw / f"{name}.gz"
+            if archive.exists():
+                try:
+                    with gzip.open(archive) as file:
+                        fault = self._fault(name, file.read(self.files[name][0] + 1))
+                except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+                    fault = f"is damaged: {error}"
+                if fault:
+                    raise InputError(f"{archive} {fault}; delete it to have it downloaded, or {self._elsewhere}")
 
     def _fault(self, name: str, content: bytes) -> str | None:
         size, checksum = self.files[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from models.build import build_model
-from models.record import Record
+from models.record import Record, RecordError
 from models.spec import ArchSpec
 from search.data import Dataset
 from search.train import predict, training_device
@@ -40,6 +41,14 @@ class Mistakes(Record):
 
     confusion: tuple[tuple[int, ...], ...]
     misread: tuple[Misread, ...]
+
+    def __post_init__(self) -> None:
+        n = len(self.confusion)
+        numbers = [*itertools.chain(*self.confusion), *(value for one in self.misread for value in vars(one).values())]
+        if any(len(row) != n for row in self.confusion) or min(numbers, default=0) < 0:
+            raise RecordError("mistakes need a square table of counts, and indices of at least 0")
+        if any(max(one.label, one.answer) >= n for one in self.misread):
+            raise RecordError(f"mistakes must be among the {n} classes of their table")
 
     @property
     def n_wrong(self) -> int:

@@ -64,7 +64,10 @@ def model_source(source: ModelSource, data: Dataset) -> str:
 _IMPORTS = """\
 import argparse
 import gzip
+import math
 import sys
+import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import filelock
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 from search.config import InputError
-from search.provenance import without_password
+from search.storage_url import is_server, parse_url, shown_url, sqlite_path, sqlite_url
 
+ARTIFACTS = "artifacts"
+DATABASE = "studies.db"
 # Exports answer the whole test set, in every format.
 WRITER_SECONDS = 1800
 
@@ -35,9 +35,15 @@ class Place:
     @property
     def folder(self) -> Path:
         """The study's own folder: report, trials, weights, winner. Raises InputError for a name no folder can have."""
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", self.name or ""):
-            raise InputError(f"a study's name is made of letters, digits, '.', '_' and '-', got {self.name!r:.120}")
-        return self.out / str(self.name)
+        name = self.name or ""
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name):
+            raise InputError(
+                "a study's name is made of letters, digits, '.', '_' and '-', 100 at most, and begins with a letter or "
+                f"digit, got {self.name!r:.120}; choose another --study"
+            )
+        if name == ARTIFACTS or name.startswith(DATABASE):
+            raise InputError(f"{name!r} is a name of this program's own beside the studies; choose another --study")
+        return self.out / name
 
     @property
     def url(self) -> str:
@@ -45,7 +51,7 @@ class Place:
         if self.storage:
             return self.storage
         own = self.folder / "study.db" if self.name else None
-        return f"sqlite:///{own if own and own.is_file() else self.out / 'studies.db'}"
+        return sqlite_url(own if own and own.is_file() else self.out / DATABASE)
 
     @property
     def is_shared(self) -> bool:
@@ -54,22 +60,13 @@ class Place:
 
     @property
     def sqlite_path(self) -> Path | None:
-        """The database file, where the storage is one."""
-        return Path(self.url.removeprefix("sqlite:///")) if self.url.startswith("sqlite:///") else None
+        """The database file, where the storage is one. Raises InputError for a URL that is none."""
+        return sqlite_path(parse_url(self.url))
 
     @property
     def shown_url(self) -> str:
         """The URL without its password."""
-        try:
-            make_url(self.url)
-        except ArgumentError:
-            raise InputError("--storage is not a database URL; an example: sqlite:///studies/studies.db") from None
-        return without_password(self.url)
-
-
-def is_server(url: str) -> bool:
-    """Whether a storage is a server, where several machines may work on one study."""
-    return not url.startswith("sqlite:")
+        return shown_url(parse_url(self.url))
 
 
 def make_folder(folder: Path) -> None:
@@ -89,6 +86,8 @@ def write_whole(path: Path, text: str) -> None:
     try:
         partial.write_text(text, encoding="utf-8", newline="\n")
         partial.replace(path)
+    except OSError as error:  # that of a full disk names no file
+        raise InputError(f"cannot write {path}: {error.strerror}; make room there or move it away") from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,6 +11,10 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from search.config import InputError
+from search.place import write_whole
+from search.storage_url import without_secrets
 
 PACKAGES = ("torch", "torchvision", "optuna", "pandas", "scikit-learn", "numpy")
 
@@ -63,23 +66,28 @@ def _revision() -> str | None:
     return commit.strip() + ("+changes" if status.strip() else "")
 
 
+def read_runs(path: Path) -> list[Any]:
+    """The `runs` in config.json; none where there is no such file. Raises InputError for one that is damaged."""
+    try:
+        runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; move it away, the study does not need it") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(path) from error
+    if not isinstance(runs, list):
+        raise _damaged(path)
+    return runs
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(f"{path} is damaged, it has no list of runs; move it away, the study does not need it")
+
+
 def write_config(path: Path, settings: Mapping[str, Any]) -> None:
     """Write or extend config.json: the settings once, and one entry in `runs` for every time the study was run."""
-    try:
-        runs = list(json.loads(path.read_text())["runs"])
-    except (OSError, ValueError, KeyError, TypeError):
-        runs = []
-    argv = list(map(without_password, sys.argv[1:]))
-    runs.append({"started": datetime.now(UTC).isoformat(timespec="seconds"), "argv": argv, **environment()})
-    partial = path.with_suffix(".partial")
-    try:
-        partial.write_text(json.dumps({"settings": dict(settings), "runs": runs}, indent=2) + "\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def without_password(text: str) -> str:
-    """The same with *** for the passwords of database URLs, between ':' and the last '@' or in the query."""
-    text = re.sub(r"(://[^:/@]*:).*@", r"\1***@", text)
-    return re.sub(r"((?:ssl)?password=)[^&\s]*", r"\1***", text, flags=re.IGNORECASE)
+    argv = list(without_secrets(sys.argv[1:]))
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    runs = [*read_runs(path), {"started": started, "argv": argv, **environment()}]
+    write_whole(path, json.dumps({"settings": dict(settings), "runs": runs}, indent=2) + "\n")

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.axes import Axes
 
+from search.config import InputError
 from search.describe import percent
 from search.doubts import SELECTED_ON
 from search.export import MISREAD
@@ -154,7 +155,10 @@ def _tiles(summary: StudySummary, folder: Path, classes: Sequence[str]) -> list[
     if not mistakes or not winner or not winner.arch or not path.is_file():
         return []
     _, height, width = winner.arch.input_shape
-    pictures = tiles(path.read_bytes(), len(mistakes.misread), height, width)
+    try:
+        pictures = tiles(path.read_bytes(), len(mistakes.misread), height, width)
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow has to say of a damaged file
+        raise InputError(f"{path} is damaged; move {path.parent} away and export again") from error
     return [
         Tile(_data_uri(picture), classes[one.label], classes[one.answer], one.index)
         for picture, one in zip(pictures, mistakes.misread, strict=True)

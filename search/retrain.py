@@ -22,6 +22,8 @@ from search.trials import TrialRecord, finished_trial, ranked, read_trials
 from search.workers import Task, carry_out
 
 PLAN = "confirmation"
+# How the name of a study of repeats ends.
+REPEATS = "-repeats"
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def _open_repeats(trainer: Retrainer) -> optuna.Study:
 
 def repeats_name(place: Place) -> str:
     """The name of the study of repeats."""
-    return f"{place.name}-repeats"
+    return f"{place.name}{REPEATS}"
 
 
 def repeats_of(place: Place) -> tuple[list[RepeatResult], ConfirmPlan | None]:

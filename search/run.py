@@ -16,8 +16,8 @@ from models.spec import ArchSpec
 from objective import Objective, refusal
 from search import kernels, provenance
 from search.code_version import join_code
-from search.commands import NOTICE, conclude, existing
-from search.config import ConfirmConfig, SearchConfig
+from search.commands import NOTICE, check_resumable, conclude, existing
+from search.config import ConfirmConfig, InputError, SearchConfig
 from search.data import Dataset, load_dataset, resolve_auto
 from search.feasibility import Feasibility, check_something_fits, feasibility_report, survey
 from search.feasible_start import FeasibleStart
@@ -27,13 +27,15 @@ from search.lost import requeue_lost
 from search.note_writer import NoteWriter
 from search.place import Place, make_folder, one_writer, only_one, write_whole
 from search.progress import Progress
-from search.retrain import Retrainer, confirm
+from search.retrain import REPEATS, Retrainer, confirm
 from search.space_file import as_file, space_of
 from search.storage import GRACE_SECONDS, alone, open_storage
 from search.study import SETTINGS, StopRule, enqueue, n_refused_in_a_row, n_trained, open_study
 from search.train import engine_for, training_device
-from search.warm import warm_start
+from search.warm import check_same, warm_start
 from search.workers import Task, carry_out
+
+CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -67,19 +69,22 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
     data_config, notice = resolve_auto(config.data)
     config = replace(config, data=data_config)
     place = replace(place, name=study_name(place.name, config, notice))
+    shown_url = _check_place(place)
     if notice:
         print(f"\n*** {notice}\n", file=sys.stderr)
     data = load_dataset(config.data)
+    settings = _settings(config, data)
+    # What cannot go on is to be named before anything is made.
     for other in job.warm:
-        existing(other)  # one that is not there is to be named before anything is made
+        check_same(str(place.name), settings, existing(other))
     check_networks(job.baselines, data)
+    check_resumable(place, settings)
     feasibility = survey(config)
     if not feasibility.n_fitting:
         check_something_fits(config)
     make_folder(place.folder)
-    shown_url = place.shown_url
     with only_one(place):
-        study, queued = _join(config, place, job, data, notice)
+        study, queued = _join(config, place, job, data, settings, notice)
         n_workers = min(job.n_workers, job.n_trials)
         workers = f"{runs_on}; {n_workers} side by side, one thread each"
         print(
@@ -99,7 +104,7 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
         with one_writer(place):
             if config.dimensions:
                 write_whole(place.folder / "space.toml", as_file(config))
-            provenance.write_config(place.folder / "config.json", study.user_attrs[SETTINGS])
+            provenance.write_config(place.folder / CONFIG, study.user_attrs[SETTINGS])
         objective = Objective(config, place.folder / "weights", job.engine)
         stop = StopRule(job.n_trials)
         _search(objective, place, study, stop, n_workers, job)
@@ -125,12 +130,12 @@ class _Queued:
 
 
 def _join(
-    config: SearchConfig, place: Place, job: Job, data: Dataset, notice: str | None
+    config: SearchConfig, place: Place, job: Job, data: Dataset, settings: Mapping[str, Any], notice: str | None
 ) -> tuple[optuna.Study, _Queued]:
     """Make or resume the study, if it is of this data, budget, space and code, and queue what comes first."""
     storage = open_storage(place.url)
     with alone(storage, str(place.name)):
-        study = open_study(storage, str(place.name), _settings(config, data))
+        study = open_study(storage, str(place.name), settings)
         join_code(study, may_differ=job.may_change)
         if notice:
             study.set_user_attr(NOTICE, notice)
@@ -143,6 +148,14 @@ def _join(
         given = queue_networks(study, config, data, job.baselines)
         enqueue(study, own_starts(config, data), "start")
     return study, _Queued(len(starts) + len(given), n_adopted)
+
+
+def _check_place(place: Place) -> str:
+    """The storage's URL as it may be shown. Raises InputError for a name or a storage that cannot be."""
+    if place.folder.name.endswith(REPEATS):
+        raise InputError(f"study {place.name!r} would be the repeats of another; choose a --study without {REPEATS!r}")
+    provenance.read_runs(place.folder / CONFIG)
+    return place.shown_url
 
 
 def study_name(name: str | None, config: SearchConfig, notice: str | None) -> str:

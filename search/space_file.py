@@ -18,9 +18,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from models.record import shown
 from search.config import InputError, SearchConfig
 from search.dimensions import Choice, Dimension
 from search.points import BUILDABLE
+from search.text_files import read_text
 from space import DIMENSIONS, Space
 
 _ENDS = {"low", "high"}
@@ -36,9 +38,16 @@ def space_of(config: SearchConfig) -> Space:
 
 @cache
 def _changed(lines: tuple[str, ...]) -> Space:
-    values = {
-        name: tomllib.loads(f"value = {value}")["value"] for name, _, value in (x.partition(" = ") for x in lines)
-    }
+    values: dict[str, Any] = {}
+    for line in lines:
+        name, _, value = line.partition(" = ")
+        try:
+            ((_, values[name]),) = tomllib.loads(f"value = {value}").items()
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"no value of a dimension: {line!r:.80}; it was written by another version") from error
+    unknown = values.keys() - {one.name for one in DIMENSIONS}
+    if unknown:
+        raise InputError(f"unknown dimension {min(unknown)!r:.80}; it was written by another version")
     return Space(tuple(_with(one, values[one.name]) if one.name in values else one for one in DIMENSIONS))
 
 
@@ -50,6 +59,8 @@ def read_changes(path: Path) -> tuple[str, ...]:
             found |= {one.name: _text(_with(one, value)) for one in _named(name)}
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: nested too deeply; a name has at most four parts") from error
     lines = {one.name: (found.get(one.name, _text(one)), _text(one)) for one in DIMENSIONS}
     changed = tuple(f"{name} = {text}" for name, (text, before) in lines.items() if text != before)
     if not changed:
@@ -65,13 +76,13 @@ def as_file(config: SearchConfig) -> str:
 def _read(path: Path) -> Iterator[tuple[str, Any]]:
     """Every value with its whole name."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         top, header, tables = f"\n{text}".partition("\n[")
         own = "\n".join(_OF_STAGES.findall(top))
         rest = (_OF_STAGES.sub("", top) + header + tables)[1:]
         found = [*_leaves(tomllib.loads(own)), *_leaves(tomllib.loads(rest))]
     except OSError as error:
-        raise InputError(f"cannot read the space file: {error.strerror}") from error
+        raise InputError(f"cannot read the space file: {error.strerror}; name another with --space") from error
     except ValueError as error:  # also of text that is not UTF-8
         raise InputError(f"not TOML: {error}") from error
     yield from found
@@ -93,8 +104,8 @@ def _named(name: str) -> list[Dimension]:
     found = found or [one for one in DIMENSIONS if _matches(name, _group(one.name))]
     if not found:
         names = [found for one in DIMENSIONS for found in (one.name, _group(one.name)) if found]
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]
-        raise InputError(f"unknown dimension {name!r}; the nearest is {near!r}, python search.py space lists all")
+        near = difflib.get_close_matches(name[:80], names, n=1, cutoff=0.0)[0]
+        raise InputError(f"unknown dimension {name!r:.80}; the nearest is {near!r}, python search.py space lists all")
     return found
 
 
@@ -132,12 +143,11 @@ def _with(dimension: Dimension, value: Any) -> Dimension:
 def _checked(name: str, value: Any) -> Any:
     """The value in its dimension's type. Raises InputError for one that the generator cannot build."""
     widest = next(one for one in BUILDABLE if _matches(one.name, name))
-    kind = type(widest.default)
-    number = float(value) if kind is float and type(value) in (int, float) else value
-    if type(number) is not kind or not widest.holds(number):
+    is_whole = type(value) is int and type(widest.default) is float  # a whole number may stand for a real one
+    if not (is_whole or type(value) is type(widest.default)) or not widest.holds(value):
         values = "one of " + ", ".join(map(_toml, widest.choices)) if isinstance(widest, Choice) else f"from {widest}"
-        raise InputError(f"{name} must be {values}, got {_toml(value)[:80]}; nothing else can be built")
-    return number
+        raise InputError(f"{name} must be {values}, got {_shown(value)}; nothing else can be built")
+    return float(value) if is_whole else value
 
 
 def _text(dimension: Dimension) -> str:
@@ -151,3 +161,11 @@ def _text(dimension: Dimension) -> str:
 
 def _toml(value: Any) -> str:
     return json.dumps(value, default=str)
+
+
+def _shown(value: Any) -> str:
+    """The value as its file has it, where that is short."""
+    try:
+        return _toml(value)[:80]
+    except (ValueError, RecursionError):
+        return shown(value)

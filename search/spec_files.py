@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,9 @@ from models.baselines import BASELINES
 from models.record import RecordError
 from models.spec import ArchSpec
 from search.config import InputError
+from search.text_files import parse_json, read_text
+
+_EXAMPLE = "describe ID --json prints one"
 
 
 def read_network(network: str) -> tuple[str, ArchSpec]:
@@ -31,26 +33,25 @@ def read_network(network: str) -> tuple[str, ArchSpec]:
 def read_spec(path: Path) -> ArchSpec:
     """The network in a file. Raises InputError for a file that is none, RecordError for a network that cannot be."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except OSError as error:
         known = ", ".join(BASELINES)
         raise InputError(
-            f"no hand-designed network or readable file {str(path)!r}; the networks are {known}"
+            f"no hand-designed network or readable file {str(path)!r:.120}; the networks are {known}"
         ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not text: {error}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not text: {error}; {_EXAMPLE}") from error
     is_toml = path.suffix == ".toml"
     try:
-        data = _without_none(tomllib.loads(text)) if is_toml else json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{path} is not a {'TOML' if is_toml else 'JSON'} file: {error}") from error
-    except RecursionError as error:
-        raise InputError(f"{path} is nested too deeply to be a network") from error
-    try:
+        data = _without_none(tomllib.loads(text)) if is_toml else parse_json(text)
         # A card.json of an exported model holds the network under "arch".
         return ArchSpec.from_dict(data["arch"] if isinstance(data, dict) and "arch" in data else data)
     except RecordError as error:
         raise InputError(f"{path}: {error}") from error
+    except ValueError as error:
+        raise InputError(f"{path} is not a {'TOML' if is_toml else 'JSON'} file: {error}; {_EXAMPLE}") from error
+    except RecursionError as error:
+        raise InputError(f"{path} is nested too deeply to be a network; {_EXAMPLE}") from error
 
 
 def _without_none(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import warnings
 import weakref
@@ -14,22 +13,23 @@ import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
-from sqlalchemy import Connection, NullPool, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, NullPool, create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from search.config import FailureError, InputError
-from search.provenance import without_password
+from search.config import InputError
+from search.faults import cannot_open
+from search.sqlite_file import check_sqlite
+from search.storage_url import parse_url, sqlite_path
 
 SQLITE_BUSY_SECONDS = 60
 # A worker that was silent for so long is given up, and its trial queued again.
 GRACE_SECONDS = 180
 BEATS_A_GRACE = 3
-_SERVERS = ("postgresql", "postgresql+psycopg")
+_FILES, _SERVERS = ("sqlite", "sqlite+pysqlite"), ("postgresql", "postgresql+psycopg")
 _CONNECT_SECONDS = 10
 # A machine that was switched off must not hold what it had locked for the two hours that are TCP's default.
 _KEEPALIVE = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 3}
 _SERVER_KEEPALIVE = "SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 OnStale = Callable[[optuna.Study, FrozenTrial], None]
 
@@ -49,23 +49,22 @@ def open_storage(url: str, grace: int | None = None, on_stale: OnStale | None = 
     grace: on a server, trials that run tell that they do, and one that was silent for so many seconds is marked failed
     by whoever next begins a trial, who then calls `on_stale`. None: trials run in silence.
     """
-    kind = url.partition(":")[0]
+    parsed = parse_url(url)
+    kind = parsed.drivername
+    if kind not in (*_FILES, *_SERVERS):
+        raise InputError(
+            f"--storage is sqlite:///FILE or postgresql://USER@HOST/DATABASE, got one that is {kind!r:.40}"
+        )
+    path = sqlite_path(parsed)
+    if path is not None:
+        check_sqlite(path)
     try:
-        if kind in _SERVERS:
-            return _open_server(url, grace, on_stale)
-        if kind != "sqlite":
-            raise InputError("--storage is sqlite:///FILE or postgresql://USER@HOST/DATABASE" + _got(kind, url))
-        return _open_file(url)
+        return _open_file(url) if kind in _FILES else _open_server(url, parsed, grace, on_stale)
     except ModuleNotFoundError as error:
         way_out = "python -m pip install -r requirements-postgresql.txt"
         raise InputError(f"a storage on PostgreSQL needs {error.name}, which is not installed: {way_out}") from error
-    except (SQLAlchemyError, StorageInternalError, ImportError, ValueError, RuntimeError) as error:
-        raise InputError(f"cannot open the {kind} storage: {_reason(error)}; check --storage") from error
-
-
-def _got(kind: str, url: str) -> str:
-    # What is no URL may be anything, a password included.
-    return f", got one that begins with {kind!r:.40}" if "://" in url else ""
+    except Exception as error:  # drivers raise almost anything for a URL that they cannot use
+        raise InputError(cannot_open(parsed, error)) from error
 
 
 def _template(url: str) -> str:
@@ -95,10 +94,7 @@ def _begin_immediately(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _open_server(url: str, grace: int | None, on_stale: OnStale | None) -> RDBStorage:
-    asked = make_url(url)
-    if "@" in (asked.host or ""):
-        raise InputError("--storage has more than one '@': write one that is part of the password as %40")
+def _open_server(url: str, asked: URL, grace: int | None, on_stale: OnStale | None) -> RDBStorage:
     defaults = {"connect_timeout": _CONNECT_SECONDS, **_KEEPALIVE}
     options = {"connect_args": {name: value for name, value in defaults.items() if name not in asked.query}}
     # A worker holds one connection, and for moments a second, so that a server with room for 100 serves nearly as many.
@@ -145,30 +141,3 @@ def alone(storage: Any, name: str) -> Any:
     if isinstance(storage, _ServerStorage):
         return _locked(storage.engine, f"study {name}")
     return nullcontext()
-
-
-def explained(error: BaseException) -> FailureError | None:
-    """What a failure of database or disk means to the user; None for any other error."""
-    if isinstance(error, OSError):
-        if error.errno not in _NO_ROOM:
-            return None
-        return FailureError(f"no room to write {error.filename or 'a file'}: {error.strerror}; make room, {_GO_ON}")
-    if not isinstance(error, StorageInternalError | SQLAlchemyError):
-        return None
-    reason = _reason(error)
-    if "locked" in reason:
-        return FailureError(f"another program keeps the study's database locked ({reason}); end that one, {_GO_ON}")
-    if "full" in reason or "No space left" in reason:
-        return FailureError(f"no room for the study's database ({reason}); make room, {_GO_ON}")
-    return FailureError(f"the study's database failed: {reason}; once it is there again {_GO_ON.removeprefix('and ')}")
-
-
-_GO_ON = "and the same command goes on"
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of what the driver says, without a password."""
-    if isinstance(error, StorageInternalError) and error.__cause__ is not None:
-        error = error.__cause__
-    lines = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
-    return without_password(lines[0])

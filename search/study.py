@@ -21,6 +21,7 @@ import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.config import InputError
@@ -50,22 +51,31 @@ def load_study(storage: RDBStorage, name: str) -> optuna.Study:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError as error:
         names = ", ".join(sorted(optuna.get_all_study_names(storage))) or "none yet"
-        raise InputError(f"there is no study {name!r} here; there are: {names}") from error
+        raise InputError(f"there is no study {name!r:.120} here; there are: {names:.600}") from error
 
 
 def open_study(storage: RDBStorage, name: str, settings: Mapping[str, Any]) -> optuna.Study:
     """Create the study, or resume it if it was made with the same settings; InputError names the differences."""
     study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
-    found = study.user_attrs.get(SETTINGS)
-    if found is None:
+    check_settings(study, settings)
+    if SETTINGS not in study.user_attrs:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(["accuracy"])
         study.set_user_attr(SETTINGS, dict(settings))
-    elif found != settings:
+    return study
+
+
+def check_settings(study: optuna.Study, settings: Mapping[str, Any]) -> None:
+    """Raise InputError for a study that is not ours to go on with, or was made with other settings."""
+    found, name = study.user_attrs.get(SETTINGS), study.study_name
+    if found is None and not study.get_trials(deepcopy=False) and study.directions == [StudyDirection.MAXIMIZE]:
+        return  # just made
+    if not isinstance(found, Mapping):
+        raise InputError(f"study {name!r} was not made by this program; choose another --study name")
+    if found != settings:
         differences = ", ".join(_differences(found, settings))
         raise InputError(f"study {name!r} was made with other settings: {differences}; choose another --study name")
-    return study
 
 
 def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -194,15 +194,21 @@ def _read_weights(path: Path, arch: ArchSpec) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise InputError(f"cannot read the weights file {path}: {error.strerror or error}") from error
+        raise InputError(
+            f"cannot read the weights file {path}: {error.strerror or error}; train the trial again"
+        ) from error
     except Exception as error:  # torch raises almost anything for a file that is damaged or not its own
         raise InputError(f"{path} is damaged or not a weights file; train the trial again") from error
     with torch.device("meta"):
         expected = build_model(arch).state_dict()
     if not isinstance(state, dict) or _shapes(state) != _shapes(expected):
-        raise InputError(f"{path} holds something other than the weights of this trial's network")
+        raise InputError(f"{path} holds something other than the weights of this trial's network; train it again")
     return state
 
 
 def _shapes(state: Mapping[str, object]) -> dict[str, object]:
-    return {name: tensor.shape if isinstance(tensor, Tensor) else None for name, tensor in state.items()}
+    """What each tensor must be to take another's place: shape, kind of number, and all of its numbers there."""
+    return {
+        name: (tensor.shape, tensor.dtype, tensor.layout) if isinstance(tensor, Tensor) else None
+        for name, tensor in state.items()
+    }

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from models.record import RecordError, shown
 from models.spec import ArchSpec
 from search.config import InputError, RecipeConfig
 
@@ -87,14 +88,41 @@ class TrialRecord:
         """Read a trial back. Raises RecordError if it was written by an incompatible version."""
         attrs = dict(trial.user_attrs)
         own = {name: attrs[name] for name in cls.__dataclass_fields__ if name in attrs}
-        own["arch"] = ArchSpec.from_dict(own["arch"]) if "arch" in own else None
-        own["recipe"] = RecipeConfig.from_dict(own["recipe"]) if "recipe" in own else None
+        try:
+            _check_types(own)
+            own["arch"] = ArchSpec.from_dict(own["arch"]) if "arch" in own else None
+            own["recipe"] = RecipeConfig.from_dict(own["recipe"]) if "recipe" in own else None
+        except RecordError as error:
+            raise RecordError(
+                f"trial {trial.number} was written by another version of this program, which is to be used with it: "
+                f"{error}"
+            ) from error
         own["curve"] = tuple(own.get("curve", ()))
         own.pop("outcome", None)
         outcome = outcome_of(trial) or trial.state.name.lower()
         # Optuna gives a pruned trial the value it reported last.
         value = trial.value if outcome in (FINISHED, REPEATED) else None
         return cls(number=trial.number, outcome=outcome, value=value, params=dict(trial.params), **own)
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("outcome", "reason", "precision", "engine", "baseline", "start", "origin"), str),
+    **dict.fromkeys(("index", "seed", "n_params", "macs", "receptive_field", "peak_activation_bytes", "repeats"), int),
+    **dict.fromkeys(("latency_ms", "seconds"), (int, float)),
+    "curve": list,
+    "mistakes": dict,
+}
+
+
+def _check_types(facts: dict[str, Any]) -> None:
+    """Raise RecordError for facts that this program would not have written."""
+    for name, wanted in _TYPES.items():
+        if name in facts and not isinstance(facts[name], wanted):
+            raise RecordError(f"its {name} is {shown(facts[name])}")
+    for epoch in facts.get("curve", ()):
+        known = [epoch.get(name) for name in ("epoch", "accuracy")] if isinstance(epoch, dict) else [None]
+        if not all(isinstance(value, int | float) for value in known):
+            raise RecordError(f"its curve has {shown(epoch)}")
 
 
 def read_trials(trials: Iterable[FrozenTrial]) -> list[TrialRecord]:
@@ -106,13 +134,14 @@ def finished_trial(records: Iterable[TrialRecord], number: int | None) -> TrialR
     """The finished trial of that number; None: the best one. Raises InputError."""
     best = ranked(records)
     if not best:
-        raise InputError("this study has no finished trial yet")
+        raise InputError("this study has no finished trial yet; search on with more --trials")
     if number is None:
         return best[0]
     for record in best:
         if record.number == number:
             return record
-    raise InputError(f"trial {number} is not a finished one; those are {', '.join(str(r.number) for r in best)}")
+    finished = ", ".join(str(record.number) for record in best)
+    raise InputError(f"trial {shown(number)} is not a finished one; those are {finished:.300}")
 
 
 def ranked(records: Iterable[TrialRecord]) -> list[TrialRecord]:

@@ -7,7 +7,8 @@ proposal of the study that adopts it: it counts neither there nor in the sequenc
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -31,13 +32,12 @@ _LEFT_BEHIND = ("index", "worker", "retry_of", "retries", "interrupted", "start"
 def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[Place]) -> int:
     """Adopt the finished trials of `others` that are within this study's limits and not yet in it; how many.
 
-    Raises InputError for a study that is not there or whose values mean something else.
+    Each was seen to be there and to mean the same by its values (check_same). Raises InputError if it is gone.
     """
     known = {trial.user_attrs.get("candidate") for trial in study.get_trials(deepcopy=False)}
     n_adopted = 0
     for place in others:
         other = load_study(open_storage(place.url), str(place.name))
-        _check_same(study, other)
         for trial in other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             candidate = trial.user_attrs.get("candidate")
             if trial.user_attrs.get("outcome") != FINISHED or candidate in known:
@@ -53,13 +53,16 @@ def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[Place
     return n_adopted
 
 
-def _check_same(study: optuna.Study, other: optuna.Study) -> None:
-    ours, theirs = study.user_attrs[SETTINGS], other.user_attrs.get(SETTINGS, {})
-    for name in SAME:
-        if ours.get(name) != theirs.get(name):
+def check_same(name: str, settings: Mapping[str, Any], other: optuna.Study) -> None:
+    """Raise InputError where the values of `other` mean something else than those of study `name` with its settings."""
+    theirs = other.user_attrs.get(SETTINGS)
+    if not isinstance(theirs, Mapping):
+        raise InputError(f"study {other.study_name!r} was not made by this program; name another --warm")
+    for key in SAME:
+        if settings.get(key) != theirs.get(key):
             raise InputError(
-                f"study {other.study_name!r} cannot start {study.study_name!r}: "
-                f"its {name} is {theirs.get(name)}, here {ours.get(name)}"
+                f"study {other.study_name!r} cannot start {name!r}: "
+                f"its {key} is {theirs.get(key)}, here {settings.get(key)}; name another --warm"
             )
 
 

@@ -17,17 +17,18 @@ from typing import Any, NoReturn
 import optuna
 
 from search.config import FailureError, InputError, SearchConfig
+from search.faults import explained
 from search.lost import WATCH_SECONDS, Undertaker, queue_again
-from search.place import is_server
 from search.samplers import Start, make_sampler
-from search.storage import GRACE_SECONDS, explained, open_storage
+from search.storage import GRACE_SECONDS, open_storage
+from search.storage_url import is_server
 from search.study import Objective, Stop, load_study, make_pruner, n_trained, run_trials
 
 WORKER_STOP_SECONDS = 30.0
 # With no trial finished in between.
 MAX_DEATHS = 10
 # How a worker ends that has said why it cannot go on.
-UNUSABLE_INPUT, FAILED = 2, 3
+CANNOT_GO_ON = 2
 
 Watch = Callable[[optuna.Study], None]
 
@@ -105,8 +106,8 @@ def run_here(task: Task, study: optuna.Study, undertaker: Undertaker, watch: Wat
 def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, undertaker: Undertaker, watch: Watch) -> None:
     """Run the study in `n_workers` processes; `watch` is called about every second.
 
-    Raises InputError if a worker found its input unusable, FailureError if the database or the disk failed it,
-    WorkersDiedError after MAX_DEATHS deaths in a row.
+    Raises InputError if a worker could not go on with its input, database or disk, WorkersDiedError after MAX_DEATHS
+    deaths in a row.
     """
     workers = [_hire(task) for _ in range(n_workers)]
     n_deaths = n_done = 0
@@ -118,7 +119,8 @@ def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, undertaker
                 workers.remove(worker)
                 if worker.process.exitcode == 0:
                     continue
-                _check(worker.process.exitcode)
+                if worker.process.exitcode == CANNOT_GO_ON:
+                    raise InputError("a worker could not go on (its reason stands above); what is done is kept")
                 undertaker.bury(worker.name)
                 trained = n_trained(study.get_trials(deepcopy=False))
                 n_deaths = n_deaths + 1 if trained == n_done else 1
@@ -130,13 +132,6 @@ def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, undertaker
     finally:
         _stop([worker.process for worker in workers])
     watch(study)
-
-
-def _check(exitcode: int) -> None:
-    if exitcode == UNUSABLE_INPUT:
-        raise InputError("a worker could not go on (its reason stands above)")
-    if exitcode == FAILED:
-        raise FailureError("a worker could not go on (its reason stands above); what is done is kept")
 
 
 def _dead(n_deaths: int, exitcode: int) -> str:
@@ -179,18 +174,17 @@ def _work(task: Task, token: str) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except InputError as error:
-        _say(error)
-        sys.exit(UNUSABLE_INPUT)
+        _give_up(str(error))
     except Exception as error:
-        failure = explained(error)
-        if failure is None:
+        message = explained(error)
+        if message is None:
             raise
-        _say(failure)
-        sys.exit(FAILED)
+        _give_up(message)
 
 
-def _say(error: Exception) -> None:
-    print(f"search.py: {error}", file=sys.stderr)
+def _give_up(message: str) -> NoReturn:
+    print(f"search.py: {message}", file=sys.stderr)
+    sys.exit(CANNOT_GO_ON)
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:

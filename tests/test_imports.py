@@ -118,9 +118,16 @@ ALLOWED = {
     "search.amounts": set(),
     # Said by the command line too, so without what counts a network.
     "search.limits": {"search.amounts", "search.config"},
-    "search.arguments": {"search.amounts", "search.config", "search.limits"},
+    "search.argument_values": {"search.amounts", "search.config"},
+    "search.arguments": {"search.amounts", "search.argument_values", "search.config", "search.limits"},
     "search.dimensions": set(),
-    "search.provenance": set(),
+    "search.faults": set(),
+    "search.text_files": set(),
+    # What a storage is, is known before any is opened.
+    "search.storage_url": {"search.config"},
+    "search.sqlite_file": {"search.config"},
+    "search.place": {"search.config", "search.storage_url"},
+    "search.provenance": {"search.config", "search.place", "search.storage_url"},
     "search.augment": {"search.config"},
     "search.idx": {"search.config"},
     "search.writers": {"search.config"},
@@ -141,10 +148,10 @@ ALLOWED = {
         "search.graphed",
         "search.optimise",
     },
-    "search.trials": {"models.spec", "search.config"},
+    "search.trials": {"models.record", "models.spec", "search.config"},
     # Whatever is searched, the study only sees an objective.
     "search.study": {"search.config", "search.trials"},
-    "search.storage": {"search.config", "search.provenance"},
+    "search.storage": {"search.config", "search.faults", "search.sqlite_file", "search.storage_url"},
     "search.lost": {"search.storage", "search.study", "search.trials"},
     "search.code_version": {"search.config", "search.provenance"},
     # Said before anything heavy is imported.
@@ -230,6 +237,7 @@ ALLOWED = {
     "search.framing": set(),
     "search.onnx_format": set(),
     "search.export_folder": {"search.config"},
+    "search.card_file": {"models.record", "search.config", "search.export_folder", "search.mistakes"},
     "search.format_latency": {"search.config", "search.latency", "search.place", "search.provenance"},
     "search.formats": {
         "search.c_format",
@@ -253,8 +261,21 @@ ALLOWED = {
         "search.dimensions",
         "search.points",
     },
-    "search.space_file": {"search.config", "search.dimensions", "search.points", "space"},
-    "search.spec_files": {"models.baselines", "models.record", "models.spec", "search.config"},
+    "search.space_file": {
+        "models.record",
+        "search.config",
+        "search.dimensions",
+        "search.points",
+        "search.text_files",
+        "space",
+    },
+    "search.spec_files": {
+        "models.baselines",
+        "models.record",
+        "models.spec",
+        "search.config",
+        "search.text_files",
+    },
     LAUNCHER: {"search.cli"},
 }
 
@@ -322,7 +343,7 @@ USERS = {
     "onnxruntime": {"search.onnx_format"},
     "safetensors": {"search.formats", "search.model_runtime"},
     # The runtime is copied into exported files, which have a command line of their own.
-    "argparse": {"search.arguments", "search.model_runtime"},
+    "argparse": {"search.argument_values", "search.arguments", "search.model_runtime"},
 }
 
 

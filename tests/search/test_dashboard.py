@@ -18,6 +18,7 @@ from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, made_up
 def served(monkeypatch):
     """What would be served, without serving it."""
     calls = []
+    monkeypatch.setattr("search.dashboard.check_address", lambda *_: None)
     monkeypatch.setattr(optuna_dashboard, "run_server", lambda storage, **options: calls.append((storage, options)))
     return calls
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from search import provenance
+from search.config import InputError
 from search.provenance import environment, write_config
 
 SETTINGS = {"budget": 8000, "dataset": "mnist", "max_macs": None}
@@ -55,12 +56,25 @@ def test_every_run_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     "content",
     [b"", b"{", b"\xff\xfe", b"null", b"3", b"[]", b"{}", b'{"runs": null}', b'{"runs": 3}', b'{"runs": {}}'],
 )
-def test_a_damaged_file_is_written_anew(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_file_is_left_as_it_is(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(content)
-    write_config(path, SETTINGS)
-    written = json.loads(path.read_text())
-    assert (written["settings"], len(written["runs"])) == (SETTINGS, 1)
+    with pytest.raises(InputError, match=r"config\.json is damaged, it has no list of runs; move it away"):
+        write_config(path, SETTINGS)
+    assert path.read_bytes() == content
+
+
+def test_a_password_in_the_storage_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "config.json"
+    for arguments in (["--storage", "postgresql://me:hunter2@host/db"], ["--storage=postgresql://me:hunter2@host/db"]):
+        monkeypatch.setattr(sys, "argv", ["search.py", *arguments, "--trials", "3"])
+        write_config(path, SETTINGS)
+    assert "hunter2" not in path.read_text()
+    runs = json.loads(path.read_text())["runs"]
+    assert [run["argv"] for run in runs] == [
+        ["--storage", "postgresql://me:***@host/db", "--trials", "3"],
+        ["--storage=postgresql://me:***@host/db", "--trials", "3"],
+    ]
 
 
 def test_what_cannot_be_written_leaves_the_file_as_it_was(tmp_path: Path) -> None:

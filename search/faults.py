@@ -1,0 +1,66 @@
+"""Faults that may strike wherever files, databases or the output are touched: in one line, with the way out."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+_FULL = "make room and give the same command again"
+_RIGHTS = "it can only be read, or not at all; see to its rights, or take another place"
+_BY_NUMBER = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: _FULL,
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    errno.EROFS: _RIGHTS,
+}
+# By words of SQLite's.
+_BY_WORDS = {
+    "locked": "another program holds it; end that, and give the same command again",
+    "readonly": _RIGHTS,
+    "full": _FULL,
+    "malformed": "it is damaged; restore it from a copy",
+    "not a database": "it is damaged; restore it from a copy",
+}
+
+
+def explained(error: Exception) -> str | None:
+    """What to tell of such a fault; None of an error that is this program's own."""
+    if isinstance(error, UnicodeEncodeError):
+        return f"the output cannot hold {error.object[error.start]!r} in {error.encoding}; set PYTHONIOENCODING=utf-8"
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else "cannot write: "
+        way_out = _BY_NUMBER.get(error.errno or 0, "check that path")
+        return f"{where}{error.strerror or error}; {way_out}"
+    reason = _storage_reason(error)
+    if reason is None:
+        return None
+    return f"the storage failed: {reason}; {_way_out(reason)}"
+
+
+def cannot_open(url: URL, error: Exception) -> str:
+    """What to tell of a storage that cannot be opened; never its password."""
+    reason = _storage_reason(error) or (str(error).splitlines() or [type(error).__name__])[0]
+    if url.password:
+        reason = reason.replace(str(url.password), "***")
+    return f"cannot open the {url.drivername} storage: {reason}; {_way_out(reason)}"
+
+
+def _storage_reason(error: BaseException | None) -> str | None:
+    """What a database said, its first line; None of an error that is not a database's."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    while error is not None and not isinstance(error, SQLAlchemyError):
+        error = error.__cause__  # Optuna's own errors of the storage tell nothing but that
+    if error is None:
+        return None
+    said = str(getattr(error, "orig", None) or error).strip() or type(error).__name__
+    return said.splitlines()[0]
+
+
+def _way_out(reason: str) -> str:
+    return next((way_out for words, way_out in _BY_WORDS.items() if words in reason), "check --storage")
