@@ -3,7 +3,8 @@
 A search of the embedded digits is started as its user starts it. At random moments its main process or one of its
 workers is killed; a main process that is gone is started again by the same command. At last it is left in peace. Every
 trial that had been reported finished has to be there, once, with its value; every place in the sequence of proposals
-decided once; the total as asked for; the database whole; and no process may be left. Exit status 1 where that fails.
+decided once; the total as asked for; the database whole; and no process may be left. With one job the study is also run
+without a kill, and has to be the same, value for value. Exit status 1 where that fails.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ MAIN_SHARE = 0.25
 MEAN_PAUSE = 3.0
 # Trials to be done in peace once the last process was killed.
 LAST_TRIALS = 5
-START_SECONDS = 300.0
+START_SECONDS = 1200.0
 
 # Of the decided trials: number, index, state, value.
 _DECIDED = """
@@ -107,6 +108,15 @@ class Attack:
             self.faults.append(f"the last run ended with status {done.returncode}: {done.stderr[-2000:]}")
         self._check(asked)
         return asked
+
+    def compare(self, folder: Path, asked: int) -> None:
+        """Run the same study without a kill; what is different is a fault."""
+        folder.mkdir()
+        whole = Attack(folder, self.n_workers, self.rng, self.options)
+        subprocess.run(whole.command(asked), cwd=folder, capture_output=True, check=True)
+        ours, theirs = ({one.index: one for one in attack.decided().values()} for attack in (self, whole))
+        wrong = [index for index in sorted({*ours, *theirs}) if ours.get(index) != theirs.get(index)]
+        self.faults += [f"place {index}: {ours.get(index)}, uninterrupted {theirs.get(index)}" for index in wrong]
 
     def decided(self) -> dict[int, Decided]:
         """The decided trials, by number."""
@@ -224,6 +234,8 @@ def main() -> int:
         began = time.monotonic()
         asked = attack.run(args.kills)
         decided = attack.decided().values()
+        if args.jobs == 1:
+            attack.compare(Path(folder) / "whole", asked)
         killed = ", ".join(f"{who} {n}" for who, n in sorted(attack.killed.items()))
         print(f"{attack.killed.total()} kills ({killed}) in {time.monotonic() - began:.0f} s, {args.jobs} jobs")
         print(
