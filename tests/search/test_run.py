@@ -221,13 +221,13 @@ def test_the_report_comes_again_from_disk(finished, inside):
 def test_a_trial_can_be_trained_again_alone_and_has_its_value(finished, inside):
     folder, _ = finished
     last = max(t.number for t in trials(folder, "digits-8000") if t.user_attrs.get("outcome") == FINISHED)
-    files = {path for path in (folder / "studies" / "digits-8000").rglob("*")}
+    files = set((folder / "studies" / "digits-8000").rglob("*"))
     before = decided(folder, "digits-8000")
     status, out, err = inside(folder, "rerun", "digits-8000", "--trial", last)
     assert (status, err) == (0, "")
     assert out.startswith(f"trial {last}: ")
     assert out.endswith(" again: the same\n")
-    assert {path for path in (folder / "studies" / "digits-8000").rglob("*")} == files
+    assert set((folder / "studies" / "digits-8000").rglob("*")) == files
     assert decided(folder, "digits-8000") == before
 
 
