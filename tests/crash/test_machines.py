@@ -71,8 +71,8 @@ def check_whole(study: optuna.Study, asked: int, n_workers: int) -> None:
 
 
 def test_two_of_four_workers_on_two_machines_are_killed_while_training(server: str, tmp_path: Path) -> None:
-    asked = 8
-    arguments = (*DIGITS, "--study", "four", "--storage", server, "--trials", asked, "--jobs", 2, "--epochs", 20)
+    asked = 6
+    arguments = (*DIGITS, "--study", "four", "--storage", server, "--trials", asked, "--jobs", 2, "--epochs", 8)
     with started(tmp_path / "a", *arguments) as a, started(tmp_path / "b", *arguments) as b:
         study = open_now(server, "four")
         mains = {"a": a.pid, "b": b.pid}
@@ -106,8 +106,8 @@ def test_two_of_four_workers_on_two_machines_are_killed_while_training(server: s
 
 
 def test_a_machine_that_dies_and_a_worker_that_was_only_slow(server: str, tmp_path: Path) -> None:
-    asked, grace = 6, 4
-    arguments = (*DIGITS, "--study", "grace", "--storage", server, "--trials", asked, "--epochs", 20, "--grace", grace)
+    asked, grace = 5, 4
+    arguments = (*DIGITS, "--study", "grace", "--storage", server, "--trials", asked, "--epochs", 8, "--grace", grace)
     with started(tmp_path, *arguments, "--jobs", 2) as a, started(tmp_path, *arguments, "--jobs", 1) as b:
         study = open_now(server, "grace")
         mains = {"a": a.pid, "b": b.pid}
