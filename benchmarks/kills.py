@@ -1,4 +1,4 @@
-"""What does kill -9 cost a study? python -m benchmarks.kills [--kills 50] [--jobs 2] [--seed 0]
+"""What does kill -9 cost a study? python -m benchmarks.kills [--kills 50] [--jobs 2] [--seed 0] [--pause 3]
 
 A search of the embedded digits is started as its user starts it. At random moments its main process or one of its
 workers is killed; a main process that is gone is started again by the same command. At last it is left in peace. Every
@@ -152,6 +152,7 @@ class Attack:
         except ProcessLookupError:
             return
         self.killed[who] += 1
+        print(f"kill {self.killed.total()}: {who}, {len(self.reported)} proposals decided before", file=sys.stderr)
         if who == "main":
             self.process.wait()
 
@@ -228,9 +229,10 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pause", type=float, default=MEAN_PAUSE, help="mean seconds between kills (default: 3)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        attack = Attack(Path(folder), args.jobs, random.Random(args.seed))
+        attack = Attack(Path(folder), args.jobs, random.Random(args.seed), mean_pause=args.pause)
         began = time.monotonic()
         asked = attack.run(args.kills)
         decided = attack.decided().values()
