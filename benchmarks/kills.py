@@ -1,9 +1,10 @@
-"""What does kill -9 cost a study? python -m benchmarks.kills [--kills 50] [--jobs 2] [--seed 0]
+"""What does kill -9 cost a study? python -m benchmarks.kills [--kills 50] [--jobs 2] [--seed 0] [--pause 3]
 
 A search of the embedded digits is started as its user starts it. At random moments its main process or one of its
 workers is killed; a main process that is gone is started again by the same command. At last it is left in peace. Every
 trial that had been reported finished has to be there, once, with its value; every place in the sequence of proposals
-decided once; the total as asked for; the database whole; and no process may be left. Exit status 1 where that fails.
+decided once; the total as asked for; the database whole; and no process may be left. With one job the study is also run
+without a kill, and has to be the same, value for value. Exit status 1 where that fails.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ MAIN_SHARE = 0.25
 MEAN_PAUSE = 3.0
 # Trials to be done in peace once the last process was killed.
 LAST_TRIALS = 5
-START_SECONDS = 300.0
+START_SECONDS = 1200.0
 
 # Of the decided trials: number, index, state, value.
 _DECIDED = """
@@ -108,6 +109,15 @@ class Attack:
         self._check(asked)
         return asked
 
+    def compare(self, folder: Path, asked: int) -> None:
+        """Run the same study without a kill; what is different is a fault."""
+        folder.mkdir()
+        whole = Attack(folder, self.n_workers, self.rng, self.options)
+        subprocess.run(whole.command(asked), cwd=folder, capture_output=True, check=True)
+        ours, theirs = ({one.index: one for one in attack.decided().values()} for attack in (self, whole))
+        wrong = [index for index in sorted({*ours, *theirs}) if ours.get(index) != theirs.get(index)]
+        self.faults += [f"place {index}: {ours.get(index)}, uninterrupted {theirs.get(index)}" for index in wrong]
+
     def decided(self) -> dict[int, Decided]:
         """The decided trials, by number."""
         found = self._query(_DECIDED, STUDY)
@@ -142,6 +152,7 @@ class Attack:
         except ProcessLookupError:
             return
         self.killed[who] += 1
+        print(f"kill {self.killed.total()}: {who}, {len(self.reported)} proposals decided before", file=sys.stderr)
         if who == "main":
             self.process.wait()
 
@@ -218,12 +229,15 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pause", type=float, default=MEAN_PAUSE, help="mean seconds between kills (default: 3)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        attack = Attack(Path(folder), args.jobs, random.Random(args.seed))
+        attack = Attack(Path(folder), args.jobs, random.Random(args.seed), mean_pause=args.pause)
         began = time.monotonic()
         asked = attack.run(args.kills)
         decided = attack.decided().values()
+        if args.jobs == 1:
+            attack.compare(Path(folder) / "whole", asked)
         killed = ", ".join(f"{who} {n}" for who, n in sorted(attack.killed.items()))
         print(f"{attack.killed.total()} kills ({killed}) in {time.monotonic() - began:.0f} s, {args.jobs} jobs")
         print(

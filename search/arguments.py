@@ -108,7 +108,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     rerun = commands.add_parser("rerun", help="one finished trial again, alone: is its value the recorded one?")
     rerun.add_argument("--trial", type=values.whole, metavar="N", help="number of the trial (default: the best)")
-    rerun.add_argument("--engine", choices=ENGINES, default="auto", help="as the trial was trained (default: auto)")
     rerun.add_argument("--data-dir", metavar="DIR", help="where data sets lie (default: $DATA_DIR, else data)")
     for command in (confirm, null):
         _add_training_options(command)

@@ -185,7 +185,7 @@ def _null(args: Namespace) -> int:
 def _rerun(args: Namespace) -> int:
     from search.rerun import rerun
 
-    return rerun(_place(args.study, args.storage), _data_dir(args.data_dir), args.trial, args.engine)
+    return rerun(_place(args.study, args.storage), _data_dir(args.data_dir), args.trial)
 
 
 def _describe(args: Namespace) -> int:

@@ -84,7 +84,8 @@ def _deciding() -> list[Path]:
     while waiting:
         name = waiting.pop()
         path = ROOT.joinpath(*name.split(".")).with_suffix(".py")
-        if name not in found and path.is_file():
+        # The package of the launcher's name is meant, which is empty.
+        if name not in found and name != "search" and path.is_file():
             found[name] = path
             waiting += _imported(path)
     return sorted(found.values())

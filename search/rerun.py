@@ -16,7 +16,7 @@ from search.train import EpochMetrics, train, training_device
 from search.trials import finished_trial, read_trials
 
 
-def rerun(place: Place, data_dir: str, number: int | None, engine: str) -> int:
+def rerun(place: Place, data_dir: str, number: int | None) -> int:
     """Train the trial, None: the best one, and compare; 0 if the value is the recorded one, else 1. Writes nothing."""
     study = existing(place)
     config = config_of(study, data_dir)
@@ -37,7 +37,7 @@ def rerun(place: Place, data_dir: str, number: int | None, engine: str) -> int:
         record.recipe,
         lambda _epoch, metrics: curve.append(metrics),
         seed=record.seed,
-        engine=engine,
+        engine=record.engine or "auto",
         keep_best=keep_best,
     )
     value = score(tuple(curve), config.score)

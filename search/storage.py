@@ -6,15 +6,15 @@ import hashlib
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
-from sqlalchemy import URL, Connection, NullPool, create_engine, event, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from search.config import InputError
 from search.faults import cannot_open
@@ -102,8 +102,7 @@ def _open_server(url: str, asked: URL, grace: int | None, on_stale: OnStale | No
     interval = max(1, grace // BEATS_A_GRACE) if grace else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # of the heartbeat
-        # Of machines that come at the same moment, one makes the tables.
-        with _locked(create_engine(asked, poolclass=NullPool, **options), "tables"):
+        with _tables_made_once(create_engine(asked, poolclass=NullPool, **options)):
             storage = _ServerStorage(
                 _template(url),
                 engine_kwargs={**options, **pool},
@@ -123,8 +122,18 @@ def _set_up_server(connection: Any, _record: object) -> None:
     connection.commit()
 
 
+def _tables_made_once(engine: Engine) -> AbstractContextManager[None]:
+    """A context for opening: of machines that come to an empty database at the same moment, one makes the tables."""
+    try:
+        with engine.connect() as connection:
+            is_made = connection.execute(text("SELECT count(*) FROM alembic_version")).scalar_one()
+    except ProgrammingError:  # there is no such table
+        is_made = 0
+    return nullcontext() if is_made else _locked(engine, "tables")
+
+
 @contextmanager
-def _locked(engine: Any, what: str) -> Iterator[None]:
+def _locked(engine: Engine, what: str) -> Iterator[None]:
     """Hold a lock of the server's, which goes with the connection: a holder that is killed holds nothing."""
     key = int.from_bytes(hashlib.sha256(f"search.py {what}".encode()).digest()[:8], "big", signed=True)
     with engine.connect() as connection:
@@ -132,7 +141,7 @@ def _locked(engine: Any, what: str) -> Iterator[None]:
         yield
 
 
-def alone(storage: Any, name: str) -> Any:
+def alone(storage: Any, name: str) -> AbstractContextManager[None]:
     """A context in which no other machine decides about the trials of study `name`: what it reads there stays true.
 
     Not to be entered twice. A SQLite file has but one deciding process anyway (search.place.only_one).

@@ -21,7 +21,7 @@ from search.study import load_study
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ("--dataset", "digits", "--confirm", "none", "--budget", "1000")
 # On a machine that is many times busier.
-PATIENCE = 300
+PATIENCE = 1200
 
 T = TypeVar("T")
 

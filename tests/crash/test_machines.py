@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -70,8 +71,8 @@ def check_whole(study: optuna.Study, asked: int, n_workers: int) -> None:
 
 
 def test_two_of_four_workers_on_two_machines_are_killed_while_training(server: str, tmp_path: Path) -> None:
-    asked = 8
-    arguments = (*DIGITS, "--study", "four", "--storage", server, "--trials", asked, "--jobs", 2, "--epochs", 20)
+    asked = 6
+    arguments = (*DIGITS, "--study", "four", "--storage", server, "--trials", asked, "--jobs", 2, "--epochs", 8)
     with started(tmp_path / "a", *arguments) as a, started(tmp_path / "b", *arguments) as b:
         study = open_now(server, "four")
         mains = {"a": a.pid, "b": b.pid}
@@ -105,8 +106,8 @@ def test_two_of_four_workers_on_two_machines_are_killed_while_training(server: s
 
 
 def test_a_machine_that_dies_and_a_worker_that_was_only_slow(server: str, tmp_path: Path) -> None:
-    asked, grace = 6, 4
-    arguments = (*DIGITS, "--study", "grace", "--storage", server, "--trials", asked, "--epochs", 20, "--grace", grace)
+    asked, grace = 5, 4
+    arguments = (*DIGITS, "--study", "grace", "--storage", server, "--trials", asked, "--epochs", 8, "--grace", grace)
     with started(tmp_path, *arguments, "--jobs", 2) as a, started(tmp_path, *arguments, "--jobs", 1) as b:
         study = open_now(server, "grace")
         mains = {"a": a.pid, "b": b.pid}
@@ -181,3 +182,23 @@ def test_a_server_that_cannot_be_used_is_one_line_without_the_password(server: s
     assert words in said
     assert "\n" not in said
     assert not any(secret in said for secret in (PASSWORD, "wrong-one", "wr@ng"))
+
+
+def test_two_machines_that_share_a_folder_confirm_together(server: str, tmp_path: Path) -> None:
+    arguments = (*DIGITS, "--study", "both", "--storage", server, "--trials", 2, "--jobs", 1, "--epochs", 1)
+    arguments = (*arguments, "--confirm", "2:2")
+    with started(tmp_path, *arguments) as a, started(tmp_path, *arguments) as b:
+        said = finish(a) + finish(b)
+    assert "no winner/ here" not in said
+    check_whole(open_now(server, "both"), 2, 2)
+    repeats = open_now(server, "both-repeats").get_trials()
+    identities = [
+        (repeat["purpose"], repeat["trial"], repeat["seed"])
+        for trial in repeats
+        if (repeat := trial.user_attrs.get("repeat")) and outcome_of(trial)
+    ]
+    assert len(set(identities)) == len(identities) >= 2 * 2 + 2
+    folder = tmp_path / "studies" / "both"
+    card = json.loads((folder / "winner" / "card.json").read_text())
+    assert card["confirmation"]["accuracy"]["n"] == 2
+    assert len(json.loads((folder / "config.json").read_text())["runs"]) == 2

@@ -98,7 +98,7 @@ def wait_for_training(process: subprocess.Popen[str], folder: Path, study: str, 
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(sqlite3.Error), contextlib.closing(_database(folder)) as database:
             found = database.execute(_STARTED, (study,)).fetchall()
-            training = [int(worker) for state, worker in found if state == "RUNNING"]
+            training = [int(json.loads(worker).partition("-")[0]) for state, worker in found if state == "RUNNING"]
             if training and len(found) >= n_started:
                 return training
         time.sleep(0.01)
@@ -218,6 +218,19 @@ def test_the_report_comes_again_from_disk(finished, inside):
     assert by_path.splitlines()[:-1] == out.splitlines()[:-1]
 
 
+def test_a_trial_can_be_trained_again_alone_and_has_its_value(finished, inside):
+    folder, _ = finished
+    last = max(t.number for t in trials(folder, "digits-8000") if t.user_attrs.get("outcome") == FINISHED)
+    files = set((folder / "studies" / "digits-8000").rglob("*"))
+    before = decided(folder, "digits-8000")
+    status, out, err = inside(folder, "rerun", "digits-8000", "--trial", last)
+    assert (status, err) == (0, "")
+    assert out.startswith(f"trial {last}: ")
+    assert out.endswith(" again: the same\n")
+    assert set((folder / "studies" / "digits-8000").rglob("*")) == files
+    assert decided(folder, "digits-8000") == before
+
+
 def test_the_same_command_has_nothing_left_to_do(finished, inside):
     folder, _ = finished
     before = decided(folder, "digits-8000")
@@ -274,7 +287,7 @@ def test_interrupted_killed_and_resumed_equals_uninterrupted(finished, tmp_path)
     assert decided(tmp_path, "digits-8000") == decided(finished[0], "digits-8000")
 
 
-def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path):
+def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path, inside):
     arguments = ("--budget", 8000, "--trials", 6, "--jobs", 2, *DIGITS)
     with started(tmp_path, *arguments) as process:
         os.kill(wait_for_training(process, tmp_path, "digits-8000", 2)[0], signal.SIGKILL)
@@ -290,6 +303,8 @@ def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path):
     with sqlite3.connect(tmp_path / "studies" / "studies.db") as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     database.close()
+    # Trained beside others, and again alone.
+    assert inside(tmp_path, "rerun", "digits-8000")[0] == 0
 
 
 def test_workers_end_with_a_killed_main_process(tmp_path):

@@ -1,0 +1,87 @@
+"""A disk that fills up while a study runs: a clear end, a whole database, and the same command goes on."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from benchmarks.kills import children
+from search.study import n_trained
+from tests.crash.searches import DIGITS, PATIENCE, finish, is_alive, open_now, started, until
+
+ASKED = 4
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A folder, and how to leave no room in it for a process and its workers, and to make room again."""
+
+    folder: Path
+    fill: Callable[[subprocess.Popen[str]], None]
+    make_room: Callable[[], None]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A small file system of its own where one may be mounted, else files that may not grow any more."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(folder)]
+    try:
+        is_mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except OSError:
+        is_mounted = False
+    filler = folder / "filler"
+
+    def fill(process: subprocess.Popen[str]) -> None:
+        if not is_mounted:
+            for pid in (process.pid, *children(process.pid)):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+            return
+        with filler.open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(4096))
+            except OSError:
+                return
+
+    try:
+        yield Disk(folder, fill, lambda: filler.unlink(missing_ok=True))
+    finally:
+        if is_mounted:
+            subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="no way to fill a disk")
+def test_a_disk_that_fills_up_costs_nothing_but_time(disk: Disk) -> None:
+    url = f"sqlite:///{disk.folder}/studies/studies.db"
+    arguments = (*DIGITS, "--study", "full", "--jobs", 2, "--epochs", 1)
+    with started(disk.folder, *arguments, "--trials", 100_000) as process:
+        until(lambda: (disk.folder / "studies" / "studies.db").is_file() or None, "no database")
+        study = open_now(url, "full")
+        until(lambda: n_trained(study.get_trials(deepcopy=False)) or None, "no trial was trained")
+        workers = children(process.pid)
+        disk.fill(process)
+        _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1, said
+    assert "Traceback" not in said, said
+    assert "the same command goes on" in said
+    assert "what is done is kept" in said or said.count("the same command goes on") > 1
+    until(lambda: not any(map(is_alive, workers)) or None, "workers are left")
+    disk.make_room()
+    kept = {t.number: t.value for t in open_now(url, "full").get_trials() if "outcome" in t.user_attrs and t.value}
+    asked = max(ASKED, n_trained(open_now(url, "full").get_trials()) + 1)
+    with started(disk.folder, *arguments, "--trials", asked) as process:
+        finish(process)
+    trials = open_now(url, "full").get_trials()
+    assert {number: trials[number].value for number in kept} == kept
+    assert asked <= n_trained(trials) <= asked + 1
+    with closing(sqlite3.connect(disk.folder / "studies" / "studies.db")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -1,0 +1,18 @@
+"""kill -9 at random moments, over main process and workers, of a search as its user starts it."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from benchmarks.kills import Attack
+
+N_KILLS = 4
+
+
+def test_nothing_that_was_reported_is_lost_and_the_total_is_reached(tmp_path: Path) -> None:
+    attack = Attack(tmp_path, 2, random.Random(2))
+    attack.run(N_KILLS)
+    assert attack.faults == []
+    assert attack.killed.total() == N_KILLS
+    assert attack.reported

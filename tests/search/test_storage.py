@@ -1,0 +1,125 @@
+"""Databases that cannot be used, and what their failures are called."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import OperationalError
+
+from search import cli
+from search.config import InputError
+from search.provenance import without_password
+from search.storage import explained, open_storage
+from search.study import StopRule, open_study, run_trials
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("postgresql://me:secret@host/db", "postgresql://me:***@host/db"),
+        ("--storage=postgresql://me:se:c/r@et@host:5432/db", "--storage=postgresql://me:***@host:5432/db"),
+        ("postgresql://host/db?user=me&password=secret", "postgresql://host/db?user=me&password=***"),
+        ("postgresql://me@host/db", "postgresql://me@host/db"),
+        ("sqlite:///studies/a:b@c.db", "sqlite:///studies/a:b@c.db"),
+        ("--budget=8k", "--budget=8k"),
+    ],
+)
+def test_passwords_are_never_shown(text: str, expected: str) -> None:
+    assert without_password(text) == expected
+
+
+def test_a_folder_with_braces_holds_a_database(tmp_path: Path) -> None:
+    folder = tmp_path / "a{b}c"
+    folder.mkdir()
+    open_storage(f"sqlite:///{folder}/studies.db")
+    assert (folder / "studies.db").is_file()
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("mysql://me:secret@host/db", "--storage is sqlite:///FILE or postgresql://USER@HOST/DATABASE, got one that"),
+        ("postgres://me:secret@host/db", "got one that begins with 'postgres'"),
+        ("secret", "--storage is sqlite:///FILE or postgresql://USER@HOST/DATABASE"),
+        ("postgresql://me:sec@ret@host/db", "write one that is part of the password as %40"),
+        ("postgresql://me:secret@host:port/db", "cannot open the postgresql storage"),
+        ("postgresql://me:secret@127.0.0.1:1/db", "cannot open the postgresql storage: connection"),
+    ],
+)
+def test_what_is_no_storage_is_one_line_without_the_password(url: str, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        open_storage(url)
+    said = str(caught.value)
+    assert words in said
+    assert "\n" not in said
+    assert not any(secret in said for secret in ("secret", "sec@ret", "ret@"))
+
+
+def test_without_its_driver_a_server_is_refused_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(InputError, match=r"needs psycopg, .*: python -m pip install -r requirements-postgresql.txt"):
+        open_storage("postgresql://me@127.0.0.1:1/db")
+
+
+def failed(reason: str) -> StorageInternalError:
+    """As Optuna raises it."""
+    error = StorageInternalError("An exception is raised during the commit.")
+    error.__cause__ = OperationalError("INSERT INTO trials", {}, sqlite3.OperationalError(reason))
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (failed("database is locked"), "another program keeps the study's database locked (database is locked); end"),
+        (failed("database or disk is full"), "no room for the study's database (database or disk is full); make room"),
+        (failed("server closed the connection\nunexpectedly"), "the study's database failed: server closed the conn"),
+        (OSError(errno.ENOSPC, "No space left on device", "a.pt"), "no room to write a.pt: No space left on device;"),
+    ],
+)
+def test_failures_of_database_and_disk_are_one_line_with_the_way_out(error: Exception, words: str) -> None:
+    said = str(explained(error))
+    assert words in said
+    assert "the same command goes on" in said
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("error", [ValueError("locked"), OSError(errno.ENOENT, "No such file"), KeyError("full")])
+def test_other_errors_are_not_taken_for_that(error: Exception) -> None:
+    assert explained(error) is None
+
+
+def test_a_database_that_another_program_locks_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.storage.SQLITE_BUSY_SECONDS", 0.1)
+    study = open_study(open_storage(f"sqlite:///{tmp_path}/studies.db"), "one", {})
+    with closing(sqlite3.connect(tmp_path / "studies.db", isolation_level=None)) as other:
+
+        def meets_a_lock(trial: optuna.Trial) -> float:
+            other.execute("BEGIN IMMEDIATE")
+            trial.set_user_attr("outcome", "finished")
+            return 1.0
+
+        # Optuna's own clearing up fails as well, which must not hide why.
+        with pytest.raises(StorageInternalError) as caught:
+            run_trials(study, meets_a_lock, 0, StopRule(1))
+        assert "another program keeps the study's database locked" in str(explained(caught.value))
+
+
+def test_the_command_line_says_it_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(_args: object) -> int:
+        raise failed("database or disk is full")
+
+    monkeypatch.setitem(cli.COMMANDS, "space", fails)
+    assert cli.main(["space"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("search.py: no room for the study's database")
+    assert said.count("\n") == 1
