@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def explained(error: Exception) -> str | None:
     """What to tell of such a fault; None of an error that is this program's own."""
     if isinstance(error, UnicodeEncodeError):
         return f"the output cannot hold {error.object[error.start]!r} in {error.encoding}; set PYTHONIOENCODING=utf-8"
+    if isinstance(error, json.JSONDecodeError):
+        return f"the storage holds something that is no JSON: {error}; restore it from a copy"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else "cannot write: "
         way_out = _BY_NUMBER.get(error.errno or 0, "check that path")

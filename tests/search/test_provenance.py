@@ -59,7 +59,7 @@ def test_every_run_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_damaged_file_is_left_as_it_is(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="config.json is damaged, it has no list of runs; move it away"):
+    with pytest.raises(InputError, match=r"config\.json is damaged, it has no list of runs; move it away"):
         write_config(path, SETTINGS)
     assert path.read_bytes() == content
 
