@@ -188,15 +188,16 @@ def existing(place: Place) -> optuna.Study:
 
 
 def check_resumable(place: Place, settings: Mapping[str, Any]) -> None:
-    """Raise InputError where there is a study at `place` that could not go on with these settings. Makes nothing.
+    """Raise InputError where there is a study at `place` that could not go on with these settings.
 
-    Also where a storage is named that cannot be opened.
+    Also where a storage is named that cannot be opened; a new one is made, if it can be.
     """
     path = place.sqlite_path
     if path is not None and is_new(path):
-        if place.storage and not path.parent.is_dir():
+        if not place.storage:
+            return
+        if not path.parent.is_dir():
             raise InputError(f"cannot open the sqlite storage: there is no folder {path.parent}; check --storage")
-        return
     storage = open_storage(place.url)
     if place.name in optuna.get_all_study_names(storage):
         check_settings(load_study(storage, str(place.name)), settings)

@@ -31,9 +31,9 @@ def dashboard(place: Place, host: str, port: int, data_dir: str) -> int:
     storage = open_storage(place.url)
     if place.name:
         existing(place)
+    names = [place.name] if place.name else sorted(optuna.get_all_study_names(storage))
     check_address(host, port)
     make_folder(place.out / ARTIFACTS)
-    names = [place.name] if place.name else sorted(optuna.get_all_study_names(storage))
     # With the storage named, as a study of that name may also have a database of its own.
     places = [replace(place, name=name, storage=place.url) for name in names]
     repeats = set(map(repeats_name, places))

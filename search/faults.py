@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
-_FULL = "make room and give the same command again"
+_FULL = "make room, and the same command goes on"
 _RIGHTS = "it can only be read, or not at all; see to its rights, or take another place"
 _BY_NUMBER = {
     errno.ENOSPC: _FULL,
@@ -20,7 +21,7 @@ _BY_NUMBER = {
 }
 # By words of SQLite's.
 _BY_WORDS = {
-    "locked": "another program holds it; end that, and give the same command again",
+    "locked": "another program holds it; end that one, and the same command goes on",
     "readonly": _RIGHTS,
     "full": _FULL,
     "malformed": "it is damaged; restore it from a copy",
@@ -32,6 +33,8 @@ def explained(error: Exception) -> str | None:
     """What to tell of such a fault; None of an error that is this program's own."""
     if isinstance(error, UnicodeEncodeError):
         return f"the output cannot hold {error.object[error.start]!r} in {error.encoding}; set PYTHONIOENCODING=utf-8"
+    if isinstance(error, json.JSONDecodeError):
+        return f"the storage holds something that is no JSON: {error}; restore it from a copy"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else "cannot write: "
         way_out = _BY_NUMBER.get(error.errno or 0, "check that path")
@@ -39,7 +42,7 @@ def explained(error: Exception) -> str | None:
     reason = _storage_reason(error)
     if reason is None:
         return None
-    return f"the storage failed: {reason}; {_way_out(reason)}"
+    return f"the storage failed: {reason}; {_way_out(reason, 'once it is there again, the same command goes on')}"
 
 
 def cannot_open(url: URL, error: Exception) -> str:
@@ -47,7 +50,7 @@ def cannot_open(url: URL, error: Exception) -> str:
     reason = _storage_reason(error) or (str(error).splitlines() or [type(error).__name__])[0]
     if url.password:
         reason = reason.replace(str(url.password), "***")
-    return f"cannot open the {url.drivername} storage: {reason}; {_way_out(reason)}"
+    return f"cannot open the {url.drivername} storage: {reason}; {_way_out(reason, 'check --storage')}"
 
 
 def _storage_reason(error: BaseException | None) -> str | None:
@@ -62,5 +65,5 @@ def _storage_reason(error: BaseException | None) -> str | None:
     return said.splitlines()[0]
 
 
-def _way_out(reason: str) -> str:
-    return next((way_out for words, way_out in _BY_WORDS.items() if words in reason), "check --storage")
+def _way_out(reason: str, otherwise: str) -> str:
+    return next((way_out for words, way_out in _BY_WORDS.items() if words in reason), otherwise)

@@ -15,8 +15,9 @@ from models.cost import compute_cost
 from models.spec import ArchSpec
 from objective import Objective, refusal
 from search import kernels, provenance
+from search.card_file import read_card
 from search.code_version import join_code
-from search.commands import NOTICE, check_resumable, conclude, existing
+from search.commands import NOTICE, WINNER, check_resumable, conclude, existing
 from search.config import ConfirmConfig, InputError, SearchConfig
 from search.data import Dataset, load_dataset, resolve_auto
 from search.feasibility import Feasibility, check_something_fits, feasibility_report, survey
@@ -151,10 +152,14 @@ def _join(
 
 
 def _check_place(place: Place) -> str:
-    """The storage's URL as it may be shown. Raises InputError for a name or a storage that cannot be."""
+    """The storage's URL as it may be shown.
+
+    Raises InputError for a name or a storage that cannot be, and for files that could not be gone on with.
+    """
     if place.folder.name.endswith(REPEATS):
         raise InputError(f"study {place.name!r} would be the repeats of another; choose a --study without {REPEATS!r}")
     provenance.read_runs(place.folder / CONFIG)
+    read_card(place.folder / WINNER)
     return place.shown_url
 
 

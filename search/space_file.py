@@ -101,7 +101,7 @@ def _leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
 def _named(name: str) -> list[Dimension]:
     """The dimension of that name, or all that it stands for. Raises InputError that names the nearest one."""
     found = [one for one in DIMENSIONS if _matches(name, one.name)]
-    found = found or [one for one in DIMENSIONS if _matches(name, _group(one.name))]
+    found = found or [one for one in DIMENSIONS if name and _matches(name, _group(one.name))]
     if not found:
         names = [found for one in DIMENSIONS for found in (one.name, _group(one.name)) if found]
         near = difflib.get_close_matches(name[:80], names, n=1, cutoff=0.0)[0]

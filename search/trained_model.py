@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,11 +193,13 @@ def source_from_repeat(result: RepeatResult, n_trainings: int, study: str, weigh
 
 def _read_weights(path: Path, arch: ArchSpec) -> dict[str, Tensor]:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        content = io.BytesIO(path.read_bytes())
     except OSError as error:
         raise InputError(
             f"cannot read the weights file {path}: {error.strerror or error}; train the trial again"
         ) from error
+    try:
+        state = torch.load(content, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises almost anything for a file that is damaged or not its own
         raise InputError(f"{path} is damaged or not a weights file; train the trial again") from error
     with torch.device("meta"):
