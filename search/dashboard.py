@@ -89,6 +89,8 @@ def _is_loopback(host: str) -> bool:
 def _serve(storage: optuna.storages.RDBStorage, place: Place, host: str, port: int) -> None:
     from optuna_dashboard import run_server
 
+    # There is nothing to save, and a server in the midst of an answer would swallow what is raised there.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         run_server(storage, host=host, port=port, artifact_store=FileSystemArtifactStore(str(place.out / ARTIFACTS)))
     except OSError as error:
