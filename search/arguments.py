@@ -3,18 +3,40 @@
 from __future__ import annotations
 
 import argparse
-import math
 from typing import Any, NoReturn
 
-from search.amounts import BYTES, COUNT, Unit, whole_amount
-from search.config import ENGINES, FORMATS, NUMBER_BYTES, PRUNERS, SAMPLERS, SCORES, SELECT_ON, ConfirmConfig
+from search.amounts import BYTES
+from search.argument_values import (
+    augmentations,
+    budgets,
+    confirming,
+    count,
+    formats,
+    jobs,
+    milliseconds,
+    number_of_bytes,
+    port,
+    positive,
+    size,
+    switched_off,
+)
+from search.config import (
+    AUGMENTATIONS,
+    ENGINES,
+    FORMATS,
+    METRICS,
+    NUMBER_BYTES,
+    PRUNERS,
+    SAMPLERS,
+    SCORES,
+    SELECT_ON,
+    ConfirmConfig,
+)
 from search.limits import LIMITS
 
 DEFAULT_OUT = "studies"
 # Nobody but the users of this machine reaches it.
 LOOPBACK = "127.0.0.1"
-LAST_PORT = 65_535
-MIN_MS, MAX_MS = 0.001, 1_000_000
 BUDGETS = (1000, 2000, 4000, 6000, 8000)
 
 
@@ -40,14 +62,14 @@ def make_parser() -> argparse.ArgumentParser:
     )
 
     run = commands.add_parser("run", help="search (the default: `search.py --budget 8000 --trials 100`)")
-    run.add_argument("--budget", type=_count, required=True, metavar="N", help=LIMITS[0].help)
+    run.add_argument("--budget", type=count, required=True, metavar="N", help=LIMITS[0].help)
     run.add_argument("--study", metavar="NAME", help="default: data set and budget; the same name goes on with it")
     run.add_argument("--warm", action="append", default=[], metavar="STUDY", help="start with its trials that fit")
     _add_search_options(run)
 
     frontier = commands.add_parser("frontier", help="a study for each of several budgets: accuracy against parameters")
     frontier.add_argument(
-        "--budgets", type=_budgets, default=BUDGETS, metavar="N,N,...", help=f"default: {','.join(map(str, BUDGETS))}"
+        "--budgets", type=budgets, default=BUDGETS, metavar="N,N,...", help=f"default: {','.join(map(str, BUDGETS))}"
     )
     frontier.add_argument("--study", default="frontier", metavar="NAME", help="first part of the names of its studies")
     frontier.add_argument("--warm", action="append", default=[], metavar="STUDY", help="one more study to start from")
@@ -55,7 +77,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     baselines = commands.add_parser("baselines", help="train the hand-designed networks by their own recipes")
     baselines.add_argument("ids", nargs="*", metavar="ID", help="default: all fourteen")
-    baselines.add_argument("--seeds", type=_positive, metavar="N", help="default: 3 within 8,000 parameters, else 1")
+    baselines.add_argument("--seeds", type=positive, metavar="N", help="default: 3 within 8,000 parameters, else 1")
     baselines.add_argument("--dataset", default="mnist", metavar="NAME", help="default: mnist")
     baselines.add_argument("--study", default="baselines", metavar="NAME", help="default: baselines")
     baselines.add_argument(
@@ -75,12 +97,12 @@ def make_parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="a trained network as files that stand alone")
     which = export.add_mutually_exclusive_group()
     which.add_argument("--trial", type=int, metavar="N", help="a finished trial instead of the winner")
-    which.add_argument("--budget", type=_count, metavar="N", help="the best with at most N parameters")
+    which.add_argument("--budget", type=count, metavar="N", help="the best with at most N parameters")
     which.add_argument("--network", metavar="ID", help="a hand-designed network that the study trained")
     export.add_argument("--out", metavar="DIR", help="folder to write (default: winner/ or trial-N/ beside the report)")
     export.add_argument(
         "--format",
-        type=_formats,
+        type=formats,
         action="extend",
         default=[],
         metavar="F,F,...",
@@ -91,7 +113,7 @@ def make_parser() -> argparse.ArgumentParser:
     confirm = commands.add_parser("confirm", help="the best trials of a study again, on fresh seeds")
     _add_confirm_option(confirm)
     null = commands.add_parser("null", help="a study's noise floor: one configuration trained again and again")
-    null.add_argument("--runs", type=_positive, default=10, metavar="N", help="trainings (default: 10)")
+    null.add_argument("--runs", type=positive, default=10, metavar="N", help="trainings (default: 10)")
     null.add_argument("--trial", type=int, metavar="N", help="of this trial (default: the best hand-designed network)")
     for command in (confirm, null):
         _add_training_options(command)
@@ -100,23 +122,24 @@ def make_parser() -> argparse.ArgumentParser:
         command.add_argument("--storage", metavar="URL", help="the storage it was run with, if not the default")
 
     space = commands.add_parser("space", help="the searched dimensions, and how much of the space fits a budget")
-    space.add_argument("--budget", type=_count, default=8000, metavar="N", help="parameters (default: 8000)")
+    space.add_argument("--budget", type=count, default=8000, metavar="N", help="parameters (default: 8000)")
     space.add_argument("--space", metavar="FILE", help="TOML file that narrows, widens or fixes dimensions")
+    _add_data_options(space, "mnist", "")
     _add_limit_options(space)
 
     bench = commands.add_parser("bench", help="the engine against the usual training loop, side by side")
     bench.add_argument("--json", action="store_true", help="for programs")
-    bench.add_argument("--repeats", type=_positive, default=3, metavar="N", help="medians of so many (default: 3)")
+    bench.add_argument("--repeats", type=positive, default=3, metavar="N", help="medians of so many (default: 3)")
     bench.add_argument(
         "--network", action="append", metavar="NAME", help="s004_net3, s000_net or separable; repeatable"
     )
-    bench.add_argument("--images", type=_positive, default=60_000, metavar="N", help="training images in an epoch")
+    bench.add_argument("--images", type=positive, default=60_000, metavar="N", help="training images in an epoch")
     bench.add_argument("--data-dir", metavar="DIR", help="where MNIST lies; without it the images are made up")
 
     dashboard = commands.add_parser("dashboard", help="browse the studies with optuna-dashboard")
     dashboard.add_argument("study", nargs="?", metavar="STUDY", help="default: all of the storage")
     dashboard.add_argument("--storage", metavar="URL", help="default: the SQLite file under studies/")
-    dashboard.add_argument("--port", type=_port, default=8080, metavar="N", help="default: 8080")
+    dashboard.add_argument("--port", type=port, default=8080, metavar="N", help="default: 8080")
     dashboard.add_argument(
         "--host", default=LOOPBACK, metavar="ADDRESS", help=f"address to listen on (default: {LOOPBACK}, this machine)"
     )
@@ -126,16 +149,27 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_search_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--trials", type=_positive, default=100, metavar="N", help="networks to train, in total over all restarts")
-    add("--epochs", type=_positive, default=15, metavar="N", help="most epochs a network is trained (default: 15)")
-    add("--dataset", default="auto", metavar="NAME", help="mnist, digits, or auto: mnist, else digits with a notice")
+    add("--trials", type=positive, default=100, metavar="N", help="networks to train, in total over all restarts")
+    add("--epochs", type=positive, default=15, metavar="N", help="most epochs a network is trained (default: 15)")
+    _add_data_options(parser, "auto", "; auto: mnist, else digits with a notice")
     add("--storage", metavar="URL", help="SQLAlchemy URL (default: the SQLite file studies.db under --out)")
     add("--out", default=DEFAULT_OUT, metavar="DIR", help="folder of the studies (default: studies)")
     add("--seed", type=int, default=0, metavar="N", help="same seed and one job: same trials, same values (default: 0)")
     add("--select-on", choices=SELECT_ON, default="test", help="images the search is scored on (default: test)")
     add("--score", choices=SCORES, default="last", help="a trial's value: accuracy of which epochs (default: last)")
+    add("--metric", choices=METRICS, default="accuracy", help="what is maximised; balanced: the mean over the classes")
+    names = ", ".join(AUGMENTATIONS)
+    add("--augment", type=augmentations, action="extend", default=[], metavar="A,A,...", help=f"use as well: {names}")
+    add(
+        "--no-augment",
+        type=switched_off,
+        action="extend",
+        default=[],
+        metavar="A,A,...",
+        help="do not use these, or all (default: what makes sense for the data set)",
+    )
     _add_limit_options(parser)
-    add("--max-latency", type=_milliseconds, metavar="MS", help="for one image on one thread here; measured, so noisy")
+    add("--max-latency", type=milliseconds, metavar="MS", help="for one image on one thread here; measured, so noisy")
     add("--space", metavar="FILE", help="TOML file that narrows, widens or fixes searched dimensions")
     add(
         "--baseline",
@@ -144,17 +178,35 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
         metavar="ID|FILE",
         help="train this network as well: a hand-designed one, or a spec in a JSON or TOML file; repeatable",
     )
-    add("--timeout", type=_positive, metavar="SECONDS", help="start no further trial after this time")
+    add("--timeout", type=positive, metavar="SECONDS", help="start no further trial after this time")
     add("--sampler", choices=SAMPLERS, default="tpe", help="evolve: explores, then changes the best (default: tpe)")
     add("--pruner", choices=PRUNERS, default="median", help="default: median")
     _add_confirm_option(parser)
     _add_training_options(parser)
 
 
+def _add_data_options(parser: argparse.ArgumentParser, default: str, auto: str) -> None:
+    """Which images."""
+    parser.add_argument(
+        "--dataset",
+        default=default,
+        metavar="NAME",
+        help="mnist, digits, fashion, kmnist, emnist-letters (or another split), qmnist, usps, cifar10, cifar100, svhn "
+        f"or folder:PATH, a folder with a folder of images for each class{auto} (default: {default})",
+    )
+    parser.add_argument(
+        "--image-size",
+        type=size,
+        default=(),
+        metavar="N|HxW",
+        help="bring images to this height and width (default: as they are; of a folder the commonest size, up to 64)",
+    )
+
+
 def _add_limit_options(parser: argparse.ArgumentParser) -> None:
     """Every limit but the budget, under the names of SearchConfig."""
     for limit in LIMITS[1:]:
-        read = _bytes if limit.unit is BYTES else _count
+        read = number_of_bytes if limit.unit is BYTES else count
         parser.add_argument(limit.flag, dest=limit.name, type=read, metavar=limit.unit.metavar, help=limit.help)
     parser.add_argument(
         "--bytes-in", choices=tuple(NUMBER_BYTES), default="float32", help="numbers that bytes are counted in (float32)"
@@ -165,87 +217,16 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     """For every command that trains."""
     add = parser.add_argument
     add("--data-dir", metavar="DIR", help="where data sets lie or are downloaded to (default: $DATA_DIR, else data)")
-    add("--jobs", type=_jobs, default=0, metavar="N", help="networks trained side by side, one core each, or auto")
+    add("--jobs", type=jobs, default=0, metavar="N", help="networks trained side by side, one core each, or auto")
     add("--engine", choices=ENGINES, default="auto", help="kernels compiled here, or PyTorch's operators")
 
 
 def _add_confirm_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confirm",
-        type=_confirming,
+        type=confirming,
         default=ConfirmConfig(),
         metavar="K:SEEDS",
         help="train the K best trials again, SEEDS fresh seeds each, then the winner on as many further ones, or on so "
         "many: K:SEEDS:FURTHER (default: 5:5); or none",
     )
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
-    return value
-
-
-def _count(text: str) -> int:
-    return _amount(text, COUNT)
-
-
-def _bytes(text: str) -> int:
-    return _amount(text, BYTES)
-
-
-def _amount(text: str, unit: Unit) -> int:
-    try:
-        return whole_amount(text, unit)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _milliseconds(text: str) -> float:
-    try:
-        value = float(text.strip().lower().removesuffix("ms"))
-    except ValueError:
-        value = math.nan
-    if not MIN_MS <= value <= MAX_MS:
-        raise argparse.ArgumentTypeError(f"must be milliseconds from {MIN_MS:g} to {MAX_MS:,}, got {text!r:.80}")
-    return value
-
-
-def _port(text: str) -> int:
-    port = _positive(text)
-    if port > LAST_PORT:
-        raise argparse.ArgumentTypeError(f"must be at most {LAST_PORT:,}, got {text!r}")
-    return port
-
-
-def _jobs(text: str) -> int:
-    return 0 if text == "auto" else _positive(text)
-
-
-def _budgets(text: str) -> tuple[int, ...]:
-    return tuple(sorted({_count(part) for part in text.split(",")}))
-
-
-def _formats(text: str) -> tuple[str, ...]:
-    names = tuple(FORMATS) if text == "all" else tuple(text.split(","))
-    for name in names:
-        if name not in FORMATS:
-            raise argparse.ArgumentTypeError(f"must be {', '.join(FORMATS)} or all; got {name!r}")
-    return names
-
-
-def _confirming(text: str) -> ConfirmConfig | None:
-    if text == "none":
-        return None
-    parts = text.split(":")
-    try:
-        if len(parts) not in (2, 3) or (len(parts) == 3 and int(parts[2]) < 1):
-            raise ValueError
-        return ConfirmConfig(*map(int, parts))
-    except ValueError:
-        message = f"must be K:SEEDS or K:SEEDS:FURTHER, whole numbers of at least 1, or none; got {text!r}"
-        raise argparse.ArgumentTypeError(message) from None

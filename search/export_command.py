@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -133,7 +133,7 @@ def write_export(
     source: ModelSource, data: DataConfig, place: Place, target: Path, formats: Sequence[str], *, force: bool
 ) -> dict[str, Any]:
     """Load the images that the network was scored on, and export; the card."""
-    images = load_dataset(DataConfig(data.dataset, data.directory, source.scored_on))
+    images = load_dataset(replace(data, select_on=source.scored_on))
     kept = Latencies(place.folder / LATENCIES)
     return export_model(source, images, target, formats, force=force, latencies=kept)
 

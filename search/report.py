@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from search.data import definition
+from search.data import form_of
 from search.describe import text_table, wrapped
 from search.place import write_whole
 from search.report_evidence import (
@@ -124,7 +124,7 @@ def _column(values: list[object], kind: type) -> pd.api.extensions.ExtensionArra
 def write_report(summary: StudySummary, records: Sequence[TrialRecord], folder: Path) -> None:
     """Write report.html, report.md and trials.csv; each is the old one or the new one, never a part."""
     folder.mkdir(parents=True, exist_ok=True)
-    classes = definition(summary.config.data.dataset).classes
+    classes = form_of(summary.config.data).classes
     write_whole(folder / "report.html", html_report(summary, records, folder, classes))
     write_whole(folder / "report.md", markdown_report(summary))
     write_whole(folder / "trials.csv", trials_table(records).to_csv(index=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from search import kernels, provenance
 from search.commands import NOTICE, conclude, existing
 from search.config import ConfirmConfig, SearchConfig
 from search.data import Dataset, load_dataset, resolve_auto
+from search.data_place import as_read, keep_place
 from search.feasibility import Feasibility, check_something_fits, feasibility_report, survey
 from search.feasible_start import FeasibleStart
 from search.given import check_networks, queue_networks
@@ -40,6 +42,9 @@ from search.study import (
 from search.train import engine_for, training_device
 from search.warm import warm_start
 from search.workers import Task, carry_out
+
+# Of the data set's name in the name of a study.
+MAX_LABEL = 60
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,11 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
     runs_on = _engine(job.engine)
     data_config, notice = resolve_auto(config.data)
     config = replace(config, data=data_config)
-    place = replace(place, name=study_name(place.name, config, notice))
     if notice:
         print(f"\n*** {notice}\n", file=sys.stderr)
     data = load_dataset(config.data)
+    config = replace(config, data=as_read(config.data, data))
+    place = replace(place, name=study_name(place.name, config, notice))
     for other in job.warm:
         existing(other)  # one that is not there is to be named before anything is made
     check_networks(job.baselines, data)
@@ -84,6 +90,7 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
         study = open_study(open_storage(place.url), str(place.name), _settings(config, data))
         if notice:
             study.set_user_attr(NOTICE, notice)
+        keep_place(study, config.data)
         requeue_lost(study, running_are_lost=not place.is_shared)
         stop = StopRule(job.n_trials)
         # A study that has all its trials stays as it is, so that what was confirmed of it holds.
@@ -130,7 +137,9 @@ def study_name(name: str | None, config: SearchConfig, notice: str | None) -> st
     """The default name, and the data set in the name wherever digits stand in for MNIST."""
     dataset = config.data.dataset
     if name is None:
-        return f"{dataset}-{config.max_params}"
+        # What no folder can be called is left out.
+        label = re.sub("[^A-Za-z0-9._]+", "-", config.data.label)[:MAX_LABEL].strip("-")
+        return f"{label}-{config.max_params}"
     return f"{name}-{dataset}" if notice and not name.endswith(f"-{dataset}") else name
 
 
@@ -178,6 +187,7 @@ def _plan(
         (
             f"study    {where}",
             f"data     {data.name}: {len(data.train):,} training images; selected on {scored}",
+            *(f"         {remark}" for remark in data.remarks),
             f"device   {workers}",
             f"space    {n_dimensions} dimensions{changed}; {_share(feasibility)} fit {describe_limits(config)}",
             f"trials   {n_trials} of at most {config.epochs} epochs, {done} done; {n_starts} hand-designed ones first",

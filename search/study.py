@@ -93,7 +93,7 @@ def open_study(storage: RDBStorage, name: str, settings: Mapping[str, Any]) -> o
         study.set_user_attr(SETTINGS, dict(settings))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(["accuracy"])
+            study.set_metric_names([str(settings.get("metric", "accuracy"))])
     elif found != settings:
         differences = ", ".join(_differences(found, settings))
         raise InputError(f"study {name!r} was made with other settings: {differences}; choose another --study name")

@@ -14,7 +14,7 @@ from models.cost import compute_cost
 from models.spec import ArchSpec
 from search.config import RecipeConfig, SearchConfig
 from search.dashboard_markdown import fitted
-from search.data import definition
+from search.data import form_of
 from search.describe import LEGEND, architecture_line, markdown_table, percent
 from search.network_figures import Part, parts
 from search.report_parts import count, recipe_facts
@@ -49,7 +49,7 @@ def network(record: TrialRecord, config: SearchConfig) -> ArchSpec | None:
     """The trial's network, also that of one that was refused; None of one that ended before it had all its values."""
     if record.arch or not record.params:
         return record.arch
-    known = definition(config.data.dataset)
+    known = form_of(config.data)
     try:
         return assemble(record.params, known.input_shape, known.n_classes).arch
     except KeyError:
