@@ -82,7 +82,8 @@ def winner_source(summary: StudySummary, place: Place) -> ModelSource:
     if found:
         number, seed = found.network.number, found.network.repeat.seed
         weights = _weights(weights_path(place.folder / "repeats", number), found.trial, seed, place)
-        return source_from_confirmation(found, summary.config, summary.name, weights)
+        latency = summary.winner.latency_ms if summary.winner else None
+        return source_from_confirmation(found, summary.config, summary.name, weights, latency)
     if summary.winner is None:
         raise InputError("this study has no finished trial yet")
     return _trial_source(summary.winner, summary.config, place)

@@ -132,7 +132,8 @@ def _put_tables(shelf: Shelf, trial: FrozenTrial, record: TrialRecord, config: S
     if record.curve:
         title = f"trial {record.number}"
         source = DRAWN_AS + json.dumps(record.curve).encode()
-        shelf.put(trial, CURVE, source, partial(png, (7, 4), partial(draw_curves, curves={title: record.curve})))
+        draw = partial(draw_curves, curves={title: record.curve}, metric=config.metric)
+        shelf.put(trial, CURVE, source, partial(png, (7, 4), draw))
     arch = network(record, config)
     if arch:
         table = _layer_csv(arch)
