@@ -39,7 +39,7 @@ def fresh_seeds(found: Estimate) -> str:
     return f"{found.n} fresh seed{'s' * (found.n > 1)}"
 
 
-def winner_evidence(found: Confirmation, selected_on: str, metric: str) -> dict[str, str]:
+def winner_evidence(found: Confirmation, selected_on: str, metric: str = "accuracy") -> dict[str, str]:
     """What the report says of the winner, by name. selected_on: the images that the search chose by, in words."""
     accuracy, network = found.accuracy, found.network
     other = {} if found.beside is None else {words_of(beside(metric)): f"{percent(found.beside)}, mean of the same trainings"}
