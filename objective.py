@@ -10,15 +10,17 @@ from optuna.trial import TrialState
 
 from models.cost import Cost, compute_cost
 from models.spec import ArchSpec
+from search.augmentations import as_searched
 from search.config import SearchConfig
-from search.data import definition
+from search.data import form_of
 from search.latency import latency_excess, latency_words, measure_latency
 from search.limits import standings
 from search.mistakes import mistakes_of
 from search.recorded import RecordedTraining, note
+from search.scores import EpochMetrics, score
 from search.space_file import space_of
 from search.study import GIVEN
-from search.train import EpochMetrics, TrainResult
+from search.train import TrainResult
 from search.trials import FINISHED, REFUSED, REPEATED, STOPPED
 from space import Candidate, assemble, suggest
 
@@ -33,15 +35,6 @@ def refusal(cost: Cost, config: SearchConfig) -> tuple[dict[str, float], str]:
     return constraints, "; ".join(standing.reason for standing in found if standing.slack < 0)
 
 
-def score(curve: tuple[EpochMetrics, ...], rule: str) -> float:
-    """The value of a trial: accuracy after the last epoch, of the best epoch, or the mean of the last three."""
-    accuracies = [metrics.accuracy for metrics in curve]
-    if rule == "best":
-        return max(accuracies)
-    last = accuracies[-3:] if rule == "last3" else accuracies[-1:]
-    return sum(last) / len(last)
-
-
 class Objective:
     """Callable for `study.optimize`; picklable, so that every worker process can have its own.
 
@@ -53,13 +46,13 @@ class Objective:
         self.training = RecordedTraining(weights_dir, engine)
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """The accuracy of one candidate in [0, 1].
+        """What one candidate is worth: its accuracy in [0, 1], or the metric that the search has instead.
 
         Raises TrialPruned for one that is over a limit or hopeless, TrialFailedError for one that diverged.
         """
-        known = definition(self.config.data.dataset)
-        candidate = self._given(trial) or suggest(trial, known.input_shape, known.n_classes, space_of(self.config))
-        candidate = replace(candidate, recipe=replace(candidate.recipe, epochs=self.config.epochs))
+        form = form_of(self.config.data)
+        candidate = self._given(trial) or suggest(trial, form.input_shape, form.n_classes, space_of(self.config))
+        candidate = replace(candidate, recipe=as_searched(candidate.recipe, self.config))
         cost = compute_cost(candidate.arch)
         self._refuse_over_limit(trial, cost)
         repeated = self._find_repeated(trial, candidate)
@@ -81,7 +74,7 @@ class Objective:
         answers = result.best_answers if is_best else result.last_answers
         mistakes = mistakes_of(answers, data.scored.labels, data.n_classes)
         note(trial, outcome=FINISHED, seconds=result.seconds, mistakes=mistakes.to_dict())
-        return score(result.curve, self.config.score)
+        return score(result.curve, self.config.score, self.config.metric)
 
     def _given(self, trial: optuna.Trial) -> Candidate | None:
         """A queued network that is no point of the space, with the recipe of the other hand-designed ones."""
@@ -122,17 +115,19 @@ class Objective:
         def on_epoch(epoch: int, metrics: EpochMetrics) -> None:
             nonlocal seconds
             seconds += metrics.seconds
-            trial.report(metrics.accuracy, epoch)
+            value = metrics.value(self.config.metric)
+            trial.report(value, epoch)
             # A hand-designed network is there to be compared with, so it is always trained to the end.
             if epoch < self.config.epochs and "baseline" not in trial.user_attrs and trial.should_prune():
-                reason = f"{metrics.accuracy:.2%} after epoch {epoch} is far below the median of the finished trials"
+                what = "" if self.config.metric == "accuracy" else f" {self.config.metric_name}"
+                reason = f"{value:.2%}{what} after epoch {epoch} is far below the median of the finished trials"
                 note(trial, outcome=STOPPED, reason=reason, seconds=seconds)
                 raise optuna.TrialPruned(reason)
 
         data = self.training.data(self.config.data)
         seed = trial.user_attrs.get("seed", self.config.seed)
-        keep_best = self.config.score == "best"
-        return self.training.train(trial, candidate.arch, candidate.recipe, data, seed, on_epoch, keep_best=keep_best)
+        options = {"keep_best": self.config.score == "best", "metric": self.config.metric}
+        return self.training.train(trial, candidate.arch, candidate.recipe, data, seed, on_epoch, **options)
 
 
 def _take_over(trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> float:

@@ -146,16 +146,21 @@ _START_WIDTHS = (
     ((5, 8), (11, 11, 11), (14, 14, 14)),
     ((4, 5), (7, 7, 7), (8, 8, 8)),
 )
+_START_AUGMENTATION = {"rotation": 9.0, "shift": 0.06, "scale": 0.06}
 
 
 def starting_points(space: Space = WHOLE) -> list[tuple[str, Params]]:
     """Points of our own to try first, by name, the largest first: one family of networks, each with two recipes.
 
-    A space may have room for some of them only.
+    A space may have room for some of them only. Where it has less of an augmentation, they have as much as it has.
     """
     found = []
     for widths in _START_WIDTHS:
-        network: Params = {"stages": len(widths), "rotation": 9.0, "shift": 0.06, "scale": 0.06}
+        network: Params = {"stages": len(widths)} | {
+            one.name: min(max(_START_AUGMENTATION[one.name], one.low), one.high)
+            for one in space.dimensions
+            if isinstance(one, FloatRange) and one.name in _START_AUGMENTATION
+        }
         for i, stage in enumerate(widths, start=1):
             at = f"stages.{i}"
             network |= {f"{at}.width.{conv}": width for conv, width in enumerate(stage, start=1)}

@@ -11,7 +11,7 @@ import unicodedata
 from argparse import ArgumentTypeError
 
 from search.amounts import BYTES, COUNT, Unit, whole_amount
-from search.config import FORMATS, MAX_REPEATS, ConfirmConfig
+from search.config import AUGMENTATIONS, FORMATS, MAX_REPEATS, MAX_SIDE, MIN_SIDE, ConfirmConfig
 
 MIN_MS, MAX_MS = 0.001, 1_000_000
 # What is beyond is a slip of the keyboard.
@@ -75,8 +75,8 @@ def count(given: str) -> int:
     return _amount(given, COUNT)
 
 
-def size(given: str) -> int:
-    """Bytes: 65536, 64k, 64KiB."""
+def number_of_bytes(given: str) -> int:
+    """65536, 64k, 64KiB."""
     return _amount(given, BYTES)
 
 
@@ -85,6 +85,33 @@ def _amount(given: str, unit: Unit) -> int:
         return whole_amount(given, unit)
     except ValueError as error:
         raise ArgumentTypeError(str(error)) from None
+
+
+def size(given: str) -> tuple[int, int]:
+    """Height and width of images: 32, 32x40."""
+    sides = given.lower().split("x")
+    try:
+        height, width = (whole(side) for side in (sides if len(sides) == 2 else sides * 2))
+    except (ArgumentTypeError, ValueError):
+        height = width = 0
+    if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE):
+        wanted = f"must be a side or HEIGHTxWIDTH, from {MIN_SIDE} to {MAX_SIDE:,} pixels"
+        raise ArgumentTypeError(f"{wanted}, got {given!r:.80}; write it as 32 or 32x40")
+    return height, width
+
+
+def augmentations(given: str) -> tuple[str, ...]:
+    """Names of search.config.AUGMENTATIONS."""
+    names = tuple(given.split(","))
+    for name in names:
+        if name not in AUGMENTATIONS:
+            raise ArgumentTypeError(f"must be of {', '.join(AUGMENTATIONS)}; got {name!r:.80}")
+    return names
+
+
+def switched_off(given: str) -> tuple[str, ...]:
+    """The same, or all."""
+    return AUGMENTATIONS if given == "all" else augmentations(given)
 
 
 def milliseconds(given: str) -> float:

@@ -7,7 +7,18 @@ from typing import Any, NoReturn
 
 from search import argument_values as values
 from search.amounts import BYTES
-from search.config import ENGINES, FORMATS, NUMBER_BYTES, PRUNERS, SAMPLERS, SCORES, SELECT_ON, ConfirmConfig
+from search.config import (
+    AUGMENTATIONS,
+    ENGINES,
+    FORMATS,
+    METRICS,
+    NUMBER_BYTES,
+    PRUNERS,
+    SAMPLERS,
+    SCORES,
+    SELECT_ON,
+    ConfirmConfig,
+)
 from search.limits import LIMITS
 
 DEFAULT_OUT = "studies"
@@ -118,6 +129,7 @@ def make_parser() -> argparse.ArgumentParser:
     space = commands.add_parser("space", help="the searched dimensions, and how much of the space fits a budget")
     space.add_argument("--budget", type=values.count, default=8000, metavar="N", help="parameters (default: 8000)")
     space.add_argument("--space", metavar="FILE", help="TOML file that narrows, widens or fixes dimensions")
+    _add_data_options(space, "mnist", "")
     _add_limit_options(space)
 
     bench = commands.add_parser("bench", help="the engine against the usual training loop, side by side")
@@ -150,7 +162,7 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--epochs", type=values.positive, default=15, metavar="N", help="most epochs a network is trained (default: 15)"
     )
-    add("--dataset", default="auto", metavar="NAME", help="mnist, digits, or auto: mnist, else digits with a notice")
+    _add_data_options(parser, "auto", "; auto: mnist, else digits with a notice")
     add("--storage", metavar="URL", help="postgresql://... for several machines (default: SQLite, studies.db in --out)")
     add(
         "--grace",
@@ -170,6 +182,24 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--select-on", choices=SELECT_ON, default="test", help="images the search is scored on (default: test)")
     add("--score", choices=SCORES, default="last", help="a trial's value: accuracy of which epochs (default: last)")
+    add("--metric", choices=METRICS, default="accuracy", help="what is maximised; balanced: the mean over the classes")
+    names = ", ".join(AUGMENTATIONS)
+    add(
+        "--augment",
+        type=values.augmentations,
+        action="extend",
+        default=[],
+        metavar="A,A,...",
+        help=f"use as well: {names}",
+    )
+    add(
+        "--no-augment",
+        type=values.switched_off,
+        action="extend",
+        default=[],
+        metavar="A,A,...",
+        help="do not use these, or all (default: what makes sense for the data set)",
+    )
     _add_limit_options(parser)
     add(
         "--max-latency",
@@ -192,10 +222,28 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
     _add_training_options(parser)
 
 
+def _add_data_options(parser: argparse.ArgumentParser, default: str, auto: str) -> None:
+    """Which images."""
+    parser.add_argument(
+        "--dataset",
+        default=default,
+        metavar="NAME",
+        help="mnist, digits, fashion, kmnist, emnist-letters (or another split), qmnist, usps, cifar10, cifar100, svhn "
+        f"or folder:PATH, a folder with a folder of images for each class{auto} (default: {default})",
+    )
+    parser.add_argument(
+        "--image-size",
+        type=values.size,
+        default=(),
+        metavar="N|HxW",
+        help="bring images to this height and width (default: as they are; of a folder the commonest size, up to 64)",
+    )
+
+
 def _add_limit_options(parser: argparse.ArgumentParser) -> None:
     """Every limit but the budget, under the names of SearchConfig."""
     for limit in LIMITS[1:]:
-        read = values.size if limit.unit is BYTES else values.count
+        read = values.number_of_bytes if limit.unit is BYTES else values.count
         parser.add_argument(limit.flag, dest=limit.name, type=read, metavar=limit.unit.metavar, help=limit.help)
     parser.add_argument(
         "--bytes-in", choices=tuple(NUMBER_BYTES), default="float32", help="numbers that bytes are counted in (float32)"

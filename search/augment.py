@@ -26,12 +26,14 @@ def augment(
 ) -> Tensor:
     """Return a changed copy of `images`, float32 (N, C, H, W) in [0, 1], on the same device.
 
-    Steps in order: brightness and contrast, centre crop, affine warp, erasing. A step whose parameters are 0 is
-    skipped and draws nothing. `generator` may live on another device than the images: a CPU generator gives the same
+    Steps in order: mirroring, brightness and contrast, centre crop, affine warp, erasing. A step whose parameters are 0
+    is skipped and draws nothing. `generator` may live on another device than the images: a CPU generator gives the same
     draws everywhere. `mean` is the level per channel of erased pixels. Raises InputError where the crop is larger than
     the image.
     """
     out = images
+    if augmentation.mirror_p:
+        out = _random_mirror(out, augmentation, generator)
     if augmentation.brightness or augmentation.contrast:
         out = _random_jitter(out, augmentation, generator)
     if augmentation.crop_p:
@@ -46,6 +48,11 @@ def augment(
 def _draw(generator: torch.Generator, device: torch.device, *shape: int) -> Tensor:
     """Numbers from [0, 1), drawn where the generator lives."""
     return torch.rand(shape, generator=generator, device=generator.device).to(device)
+
+
+def _random_mirror(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    chosen = _draw(generator, images.device, len(images)) < augmentation.mirror_p
+    return torch.where(_per_image(chosen), images.flip(3), images)
 
 
 def _random_jitter(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:

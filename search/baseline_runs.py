@@ -11,8 +11,8 @@ import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from search.commands import check_resumable, existing
-from search.config import DataConfig, InputError, RecipeConfig, SearchConfig
-from search.data import definition, load_dataset
+from search.config import FOLDER, DataConfig, InputError, RecipeConfig, SearchConfig
+from search.data import form_of, load_dataset
 from search.place import Place, make_folder, only_one, write_whole
 from search.repeats import COMMON, OWN, Repeat, read_results
 from search.reproduction import BUDGET, as_json, common_recipe, own_recipes
@@ -34,7 +34,7 @@ def train_baselines(
     n_seeds: for every network; None is three within the budget of 8,000 parameters, one beyond it. recipe: card.json of
     the network whose recipe all get; where there is none they get the search's default recipe.
     """
-    _check_ids(ids, data.dataset)
+    _check_ids(ids, data)
     dataset = load_dataset(data)
     common = _common_recipe(recipe)
     settings = {"kind": KIND, "dataset": data.dataset, "data_checksum": dataset.checksum, "select_on": "test"}
@@ -73,14 +73,19 @@ def report_baselines(place: Place) -> int:
     return 0
 
 
-def _check_ids(ids: Sequence[str], dataset: str) -> None:
+def _check_ids(ids: Sequence[str], data: DataConfig) -> None:
     for name in ids:
         if name not in BASELINES:
             raise InputError(f"unknown hand-designed network {name!r}; the known ones are {', '.join(BASELINES)}")
-    known = definition(dataset)
+    if data.dataset == FOLDER:
+        raise InputError("baselines trains on published data, not on a folder; a search of it trains those that fit it")
+    known = form_of(data)
     spec = next(iter(BASELINES.values())).spec
     if (known.input_shape, known.n_classes) != (spec.input_shape, spec.n_classes):
-        raise InputError(f"the hand-designed networks take {spec.input_shape} images of 10 classes, not {dataset}'s")
+        raise InputError(
+            f"the hand-designed networks take {spec.input_shape} images of {spec.n_classes} classes, "
+            f"not {data.dataset}'s"
+        )
 
 
 def _common_recipe(card: Path) -> tuple[str, RecipeConfig]:

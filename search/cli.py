@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.record import RecordError
 from search.arguments import DEFAULT_OUT, make_parser
-from search.config import DataConfig, FailureError, InputError, SearchConfig
+from search.config import DataConfig, FailureError, InputError, SearchConfig, data_directory
 from search.faults import explained
 from search.interrupts import INTERRUPTED, interruptible
 from search.limits import LIMITS
@@ -73,13 +73,11 @@ def _fail(message: str, status: int) -> int:
     return status
 
 
-def _data_dir(given: str | None) -> str:
-    return given or os.environ.get("DATA_DIR") or "data"
-
-
 def _search_config(args: Namespace, budget: int) -> SearchConfig:
-    return SearchConfig(
-        data=DataConfig(args.dataset, _data_dir(args.data_dir), args.select_on),
+    from search.augmentations import choose_augmentations
+
+    config = SearchConfig(
+        data=DataConfig.named(args.dataset, data_directory(args.data_dir), args.select_on, args.image_size),
         max_params=budget,
         **_limits(args),
         max_latency=args.max_latency,
@@ -89,7 +87,9 @@ def _search_config(args: Namespace, budget: int) -> SearchConfig:
         seed=args.seed,
         sampler=args.sampler,
         pruner=args.pruner,
+        metric=args.metric,
     )
+    return choose_augmentations(config, args.augment, args.no_augment)
 
 
 def _limits(args: Namespace) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def _baselines(args: Namespace) -> int:
     card = _place(args.recipe_of or RECIPE_OF).folder / "winner" / "card.json"
     if args.recipe_of and not card.is_file():
         raise InputError(f"there is no {card}: study {args.recipe_of!r:.120} has no winner; name another --recipe-of")
-    data = DataConfig(args.dataset, _data_dir(args.data_dir))
+    data = DataConfig.named(args.dataset, data_directory(args.data_dir))
     return train_baselines(place, data, args.ids, args.seeds, args.engine, args.jobs or _n_cores(), card)
 
 
@@ -169,7 +169,7 @@ def _confirm(args: Namespace) -> int:
     if args.confirm is None:
         raise InputError("nothing to confirm with --confirm none; give K:SEEDS")
     return commands.confirm(
-        _place(args.study, args.storage), _data_dir(args.data_dir), args.confirm, args.engine, args.jobs or _n_cores()
+        _place(args.study, args.storage), args.data_dir, args.confirm, args.engine, args.jobs or _n_cores()
     )
 
 
@@ -177,15 +177,13 @@ def _null(args: Namespace) -> int:
     from search import commands
 
     n_workers = args.jobs or _n_cores()
-    return commands.null(
-        _place(args.study, args.storage), _data_dir(args.data_dir), args.trial, args.runs, args.engine, n_workers
-    )
+    return commands.null(_place(args.study, args.storage), args.data_dir, args.trial, args.runs, args.engine, n_workers)
 
 
 def _rerun(args: Namespace) -> int:
     from search.rerun import rerun
 
-    return rerun(_place(args.study, args.storage), _data_dir(args.data_dir), args.trial)
+    return rerun(_place(args.study, args.storage), args.data_dir, args.trial)
 
 
 def _describe(args: Namespace) -> int:
@@ -202,7 +200,7 @@ def _report(args: Namespace) -> int:
         from search.baseline_runs import report_baselines
 
         return report_baselines(place)
-    return commands.report(place, _data_dir(None))
+    return commands.report(place)
 
 
 def _export(args: Namespace) -> int:
@@ -211,13 +209,13 @@ def _export(args: Namespace) -> int:
 
     target = Path(args.out) if args.out else None
     wanted = Wanted(args.trial, args.budget, args.network, args.format, args.force, target)
-    return commands.export(_place(args.study, args.storage), _data_dir(args.data_dir), wanted)
+    return commands.export(_place(args.study, args.storage), args.data_dir, wanted)
 
 
 def _space(args: Namespace) -> int:
     from search import commands
 
-    data = DataConfig("mnist", _data_dir(None))
+    data = DataConfig.named(args.dataset, data_directory(None), image_size=args.image_size)
     config = SearchConfig(data, args.budget, **_limits(args), dimensions=_dimensions(args.space))
     return commands.show_space(config)
 
@@ -225,14 +223,14 @@ def _space(args: Namespace) -> int:
 def _bench(args: Namespace) -> int:
     from benchmarks.engine import Images, bench
 
-    images = Images(_data_dir(args.data_dir), args.images)
+    images = Images(data_directory(args.data_dir), args.images)
     return bench(images, args.network, args.repeats, _n_cores(), as_json=args.json)
 
 
 def _dashboard(args: Namespace) -> int:
     from search.dashboard import dashboard
 
-    return dashboard(_place(args.study, args.storage), args.host, args.port, _data_dir(args.data_dir))
+    return dashboard(_place(args.study, args.storage), args.host, args.port, args.data_dir)
 
 
 def _place(study: str | None, storage: str | None = None) -> Place:

@@ -18,8 +18,9 @@ from models.cost import compute_cost
 from models.record import RecordError
 from search import retrain
 from search.card_file import read_card
-from search.config import ConfirmConfig, DataConfig, FailureError, InputError, SearchConfig
-from search.data import Dataset, load_dataset
+from search.config import ConfirmConfig, DataConfig, FailureError, InputError, SearchConfig, data_directory
+from search.data import Dataset, form_of, load_dataset
+from search.data_place import as_kept
 from search.describe import describe_baseline, describe_json, layer_table
 from search.elsewhere import weights_elsewhere
 from search.export_command import Wanted, export_baseline, export_wanted, exported_line, winner_source, write_export
@@ -113,13 +114,13 @@ def summary_of(study: optuna.Study, config: SearchConfig, place: Place, records:
     )
 
 
-def report(place: Place, data_dir: str = "data") -> int:
+def report(place: Place, data_dir: str | None = None) -> int:
     """The report of a study, again, from what is on disk."""
     study = existing(place)
     return conclude(study, config_of(study, data_dir), place, with_export=False)
 
 
-def export(place: Place, data_dir: str, wanted: Wanted) -> int:
+def export(place: Place, data_dir: str | None, wanted: Wanted) -> int:
     """Write a network of a study as a folder that stands alone."""
     if wanted.budget is not None and not is_there(place):
         of_frontier = replace(place, name=f"{place.name}-{wanted.budget}")
@@ -127,7 +128,7 @@ def export(place: Place, data_dir: str, wanted: Wanted) -> int:
     study = existing(place)
     if kind_of(place) == "baselines":
         results = read_results(study.get_trials(deepcopy=False))
-        data = DataConfig(study.user_attrs[SETTINGS]["dataset"], data_dir)
+        data = DataConfig(study.user_attrs[SETTINGS]["dataset"], data_directory(data_dir))
         source, target = export_baseline(wanted, results, data, place)
     else:
         config = config_of(study, data_dir)
@@ -146,7 +147,7 @@ def is_there(place: Place) -> bool:
     return True
 
 
-def confirm(place: Place, data_dir: str, confirming: ConfirmConfig, engine: str, n_workers: int) -> int:
+def confirm(place: Place, data_dir: str | None, confirming: ConfirmConfig, engine: str, n_workers: int) -> int:
     """Train the best trials of a study again on fresh seeds; report and export what that shows."""
     study = existing(place)
     config = config_of(study, data_dir)
@@ -158,7 +159,7 @@ def confirm(place: Place, data_dir: str, confirming: ConfirmConfig, engine: str,
         return conclude(study, config, place, with_export=True, data=data)
 
 
-def null(place: Place, data_dir: str, number: int | None, n: int, engine: str, n_workers: int) -> int:
+def null(place: Place, data_dir: str | None, number: int | None, n: int, engine: str, n_workers: int) -> int:
     """Measure how far trainings of one configuration differ by their seed; report it."""
     study = existing(place)
     config = config_of(study, data_dir)
@@ -219,15 +220,16 @@ def kind_of(place: Place) -> str:
     return str(settings.get("kind", SEARCH)) if isinstance(settings, Mapping) else SEARCH
 
 
-def config_of(study: optuna.Study, data_dir: str = "data") -> SearchConfig:
-    """The settings that a study was made with. Raises InputError."""
+def config_of(study: optuna.Study, data_dir: str | None = None) -> SearchConfig:
+    """The settings that a study was made with, and where its data lies; data_dir: if not there. Raises InputError."""
     settings = study.user_attrs.get(SETTINGS)
     if not isinstance(settings, Mapping):
         raise InputError(f"study {study.study_name!r} was not made by this program; name another")
     if settings.get("kind", SEARCH) != SEARCH:
         raise InputError(f"study {study.study_name!r} is of {settings['kind']!r:.40}, not of a search; name another")
     try:
-        config = SearchConfig.from_settings(settings, data_dir)
+        config = SearchConfig.from_settings(settings, "")
+        config = replace(config, data=as_kept(config.data, study, data_dir))
         space_of(config)
         return config
     except (InputError, RecordError) as error:
@@ -253,7 +255,8 @@ def describe(network: str, *, as_json: bool) -> int:
 
 def show_space(config: SearchConfig) -> int:
     """The dimensions with their ranges, how many points they make, and how much of the space fits."""
-    searched = space_of(config)
+    searched, form = space_of(config), form_of(config.data)
+    config = replace(config, data=replace(config.data, form=form))
     for one, usual in zip(searched.dimensions, space.DIMENSIONS, strict=True):
         print(f"{one.name:22}{one}" + (f"   instead of {usual}" if one != usual else ""))
     counts = [one.n_values for one in searched.dimensions if one.n_values]
@@ -262,5 +265,7 @@ def show_space(config: SearchConfig) -> int:
     print(
         f"\n{len(searched.dimensions)} dimensions: {size}, and {n_real} of real numbers; for {describe_limits(config)}"
     )
+    shape = "x".join(map(str, form.input_shape))
+    print(f"images                        {shape}, {form.n_classes} classes ({form.name})")
     print(feasibility_report(survey(config)))
     return 0

@@ -1,26 +1,58 @@
-"""The frozen settings of a run: what data, which recipe, which search. Imports nothing heavy."""
+"""The frozen settings of a run: what data, which search, and with search.recipe how to train. Imports nothing heavy."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from models.record import Record, RecordError, check_choice, check_range, check_types, shown
+from search.recipe import INTERPOLATIONS, MAX_EPOCHS, OPTIMIZERS, SCHEDULES, Augmentation, RecipeConfig, Schedule
 
-OPTIMIZERS = ("sgd", "adam", "adamw")
-SCHEDULES = ("constant", "onecycle", "step")
-INTERPOLATIONS = ("nearest", "bilinear")
+__all__ = [
+    "AUGMENTATIONS",
+    "ENGINES",
+    "FOLDER",
+    "FORMATS",
+    "INTERPOLATIONS",
+    "MAX_SIDE",
+    "METRICS",
+    "MIN_SIDE",
+    "NUMBER_BYTES",
+    "OPTIMIZERS",
+    "PRUNERS",
+    "SAMPLERS",
+    "SCHEDULES",
+    "SCORES",
+    "SELECT_ON",
+    "Augmentation",
+    "ConfirmConfig",
+    "DataConfig",
+    "DataForm",
+    "FailureError",
+    "InputError",
+    "RecipeConfig",
+    "Schedule",
+    "SearchConfig",
+    "data_directory",
+    "words_of",
+]
+
 SCORES = ("last", "best", "last3")
 SELECT_ON = ("test", "val")
+METRICS = ("accuracy", "balanced_accuracy")
+AUGMENTATIONS = ("rotation", "shift", "scale", "shear", "mirror")
+# The data set that is a folder of images: its directory is the folder itself.
+FOLDER = "folder"
+# Of the images of a search, in pixels.
+MIN_SIDE, MAX_SIDE = 4, 1024
 SAMPLERS = ("tpe", "random", "evolve")
 ENGINES = ("auto", "native", "torch")
 PRUNERS = ("median", "none")
 FORMATS = ("torch", "safetensors", "pt2", "onnx", "onnx-int8", "c")
-# No training is longer, and no study has larger limits or more of anything: what is beyond is a slip of the keyboard.
-MAX_EPOCHS = 10_000
+# No study has larger limits or more repeats: what is beyond is a slip of the keyboard.
 MAX_LIMIT = 10**15
-LARGEST = 1_000_000
 MAX_REPEATS = 1000
 # Bytes of one number, where a limit counts bytes.
 NUMBER_BYTES = {"float32": 4, "int8": 1}
@@ -35,137 +67,76 @@ class FailureError(Exception):
 
 
 @dataclass(frozen=True)
-class Augmentation(Record):
-    """Random changes to training images, drawn for every image on its own.
+class DataForm(Record):
+    """What was found when a data set was read, for all that does not need its images.
 
-    rotation, shear            degrees; each image draws from [-x, x]
-    shift                      largest shift along each axis, as a fraction of that side
-    scale                      each image is scaled by a factor from [1 - scale, 1 + scale]
-    interpolation, fill        of rotation, shift, scale and shear; fill is a grey level in [0, 1]
-    crop_p, crop_side          with probability crop_p the central crop_side x crop_side pixels, resized back
-    brightness, contrast       factors from [1 - x, 1 + x], as torchvision's ColorJitter on a grey image
-    erase_p, erase_area        with probability erase_p a rectangle of that range of area fractions is set to the mean
+    input_shape  (C, H, W); checksum: as search.data.Dataset has it, none of a form that was not read off images
+    remarks      what its user should know, a sentence each
     """
 
-    rotation: float = 0.0
-    shift: float = 0.0
-    scale: float = 0.0
-    shear: float = 0.0
-    interpolation: str = "bilinear"
-    fill: float = 0.0
-    crop_p: float = 0.0
-    crop_side: int = 0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    erase_p: float = 0.0
-    erase_area: tuple[float, float] = (0.02, 0.05)
-    erase_ratio: tuple[float, float] = (0.3, 3.3)
+    name: str
+    input_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    checksum: str = ""
+    remarks: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        check_types(self)
-        check_range("rotation", self.rotation, 0, 180)
-        check_range("shift", self.shift, 0, 1)
-        check_range("scale", self.scale, 0, 0.9)
-        check_range("shear", self.shear, 0, 80)
-        check_choice("interpolation", self.interpolation, INTERPOLATIONS)
-        for name in ("fill", "crop_p", "brightness", "contrast", "erase_p"):
-            check_range(name, getattr(self, name), 0, 1)
-        check_range("crop_side", self.crop_side, 1 if self.crop_p else 0, LARGEST)
-        for name in ("erase_area", "erase_ratio"):
-            if len(getattr(self, name)) != 2:
-                raise RecordError(f"{name} must be two numbers, got {shown(getattr(self, name))}")
-            low, high = getattr(self, name)
-            check_range(f"{name}[0]", low, 1e-6)
-            check_range(f"{name}[1]", high, low, 1 if name == "erase_area" else float("inf"))
-
-
-@dataclass(frozen=True)
-class Schedule(Record):
-    """How the learning rate moves.
-
-    constant   stays at lr
-    onecycle   torch's OneCycleLR, stepped per batch, lr being the peak; `epochs` is the length it is laid out for (0:
-               the recipe's epochs). cycle_momentum moves SGD's momentum, or Adam's beta1, from max_momentum to
-               base_momentum and back, whatever the optimiser was given
-    step       torch's StepLR, stepped per epoch: lr is multiplied by gamma every step_size epochs
-    """
-
-    kind: str = "onecycle"
-    epochs: int = 0
-    pct_start: float = 0.2
-    anneal: str = "cos"
-    div_factor: float = 10.0
-    final_div_factor: float = 100.0
-    cycle_momentum: bool = True
-    base_momentum: float = 0.85
-    max_momentum: float = 0.95
-    step_size: int = 1
-    gamma: float = 1.0
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        check_choice("schedule kind", self.kind, SCHEDULES)
-        check_choice("anneal", self.anneal, ("cos", "linear"))
-        check_range("schedule epochs", self.epochs, 0, LARGEST)
-        check_range("pct_start", self.pct_start, 0, 0.999)
-        check_range("div_factor", self.div_factor, 1)
-        check_range("final_div_factor", self.final_div_factor, 1)
-        check_range("base_momentum", self.base_momentum, 0, 1)
-        check_range("max_momentum", self.max_momentum, 0, 1)
-        check_range("step_size", self.step_size, 1, LARGEST)
-        check_range("gamma", self.gamma, 0, 1)
-
-
-@dataclass(frozen=True)
-class RecipeConfig(Record):
-    """How a network is trained. lr is the constant, first or peak learning rate, as the schedule says.
-
-    momentum    SGD's momentum, or Adam's beta1; replaced where the schedule cycles it
-    ema_decay   per step, of the averaged weights that are evaluated and kept; 0 evaluates the weights themselves
-    """
-
-    epochs: int = 15
-    batch_size: int = 128
-    optimizer: str = "sgd"
-    lr: float = 0.1
-    momentum: float = 0.9
-    nesterov: bool = False
-    weight_decay: float = 0.0
-    label_smoothing: float = 0.0
-    ema_decay: float = 0.0
-    schedule: Schedule = field(default=Schedule())
-    augmentation: Augmentation = field(default=Augmentation())
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        check_range("epochs", self.epochs, 1, MAX_EPOCHS)
-        check_range("batch_size", self.batch_size, 2, LARGEST)
-        check_choice("optimizer", self.optimizer, OPTIMIZERS)
-        check_range("lr", self.lr, 1e-8, 100)
-        check_range("momentum", self.momentum, 0, 0.9999)
-        check_range("weight_decay", self.weight_decay, 0, 1)
-        check_range("label_smoothing", self.label_smoothing, 0, 0.9)
-        check_range("ema_decay", self.ema_decay, 0, 0.99999)
-        if self.nesterov and not self.momentum:
-            raise RecordError("nesterov needs a momentum above 0, got 0")
-        if self.schedule.epochs:
-            check_range("schedule epochs", self.schedule.epochs, self.epochs)
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
 
 
 @dataclass(frozen=True)
 class DataConfig(Record):
-    """Which data set, and what the search may see of it. `directory` is where data sets lie or are downloaded to.
+    """Which data set, and what the search may see of it.
 
+    directory   where data sets lie or are downloaded to; of FOLDER the folder of images itself
     select_on   test: train on all training images, score on the test set; val: hold out images and score on those
+    image_size  height and width that images are brought to; none: of a folder by the rule of search.folder_data, of
+                other data as they are
+    form        of a folder, once it was read: it has to be found again
     """
 
     dataset: str
     directory: str
     select_on: str = "test"
+    image_size: tuple[int, ...] = ()
+    form: DataForm | None = None
 
     def __post_init__(self) -> None:
         check_types(self)
         check_choice("select-on", self.select_on, SELECT_ON)
+        if len(self.image_size) not in (0, 2):
+            raise RecordError(f"image-size must be a height and a width, got {self.image_size!r:.80}")
+        for side in self.image_size:
+            check_range("image-size", side, MIN_SIDE, MAX_SIDE)
+
+    @classmethod
+    def named(
+        cls, option: str, directory: str, select_on: str = "test", image_size: tuple[int, ...] = ()
+    ) -> DataConfig:
+        """Of what --dataset says: a name, with `directory`, or folder:PATH. Raises InputError for a missing path."""
+        name, _, path = option.partition(":")
+        if name != FOLDER:
+            return cls(option, directory, select_on, image_size)
+        if not path.strip():
+            raise InputError("--dataset folder needs the path of a folder of images: folder:PATH")
+        return cls(FOLDER, os.path.abspath(os.path.expanduser(path)), select_on, image_size)
+
+    @property
+    def option(self) -> str:
+        """What --dataset says of it."""
+        return f"{FOLDER}:{self.directory}" if self.dataset == FOLDER else self.dataset
+
+    @property
+    def label(self) -> str:
+        """What it is called: mnist, folder:shapes."""
+        return self.form.name if self.form else self.dataset
+
+
+def data_directory(given: str | None) -> str:
+    """Where data sets lie: as given, else as $DATA_DIR says, else data/."""
+    return given or os.environ.get("DATA_DIR") or "data"
 
 
 @dataclass(frozen=True)
@@ -186,8 +157,13 @@ class ConfirmConfig(Record):
         check_range("seeds to report on", self.further, 0, MAX_REPEATS)
 
 
+def words_of(metric: str) -> str:
+    """A metric as it is called: balanced accuracy."""
+    return metric.replace("_", " ")
+
+
 # A study that was made before there was such a setting has none, so that one at its default is left out of all.
-_ADDED_LATER = ("max_weights_bytes", "min_rf", "bytes_in", "max_latency", "dimensions")
+_ADDED_LATER = ("max_weights_bytes", "min_rf", "bytes_in", "max_latency", "dimensions", "metric", "mirror")
 
 
 @dataclass(frozen=True)
@@ -198,6 +174,8 @@ class SearchConfig(Record):
     bytes_in                the kind of number that limits in bytes count: float32, 4 bytes, or int8, 1 byte
     max_latency             in milliseconds, measured (search.latency), so not repeatable as the others are
     dimensions              what a --space file changes of the space, as search.space_file keeps it
+    metric                  what is maximised: accuracy, or the mean of the accuracies of all classes
+    mirror                  whether training images are mirrored, every other one
     """
 
     data: DataConfig
@@ -214,6 +192,8 @@ class SearchConfig(Record):
     sampler: str = "tpe"
     pruner: str = "median"
     dimensions: tuple[str, ...] = ()
+    metric: str = "accuracy"
+    mirror: bool = False
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -231,6 +211,12 @@ class SearchConfig(Record):
         check_range("seed", self.seed, 0, 2**32 - 1)
         check_choice("sampler", self.sampler, SAMPLERS)
         check_choice("pruner", self.pruner, PRUNERS)
+        check_choice("metric", self.metric, METRICS)
+
+    @property
+    def metric_name(self) -> str:
+        """The metric in words."""
+        return words_of(self.metric)
 
     def settings(self) -> dict[str, Any]:
         """The same, flat, under the names of the command line; where the data lies is left out."""
@@ -241,7 +227,9 @@ class SearchConfig(Record):
             and not (field.name in _ADDED_LATER and getattr(self, field.name) == field.default)
         }
         own |= {"dimensions": dict(line.split(" = ", 1) for line in self.dimensions)} if self.dimensions else {}
-        return {"budget": self.max_params, "dataset": self.data.dataset, "select_on": self.data.select_on, **own}
+        size = {"image_size": "x".join(map(str, self.data.image_size))} if self.data.image_size else {}
+        data = {"dataset": self.data.dataset, "select_on": self.data.select_on, **size}
+        return {"budget": self.max_params, **data, **own}
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], directory: str) -> SearchConfig:
@@ -252,6 +240,7 @@ class SearchConfig(Record):
         own |= {"max_params": settings["budget"]} if "budget" in settings else {}
         own |= {"dimensions": _dimension_lines(settings.get("dimensions", {}))}
         data = {name: settings[name] for name in ("dataset", "select_on") if name in settings}
+        data |= {"image_size": [int(side) for side in settings.get("image_size", "").split("x") if side]}
         return cls.from_dict({**own, "data": {**data, "directory": directory}})
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from models.record import Record
 from search.config import ConfirmConfig, SearchConfig
 from search.repeats import CHOOSE, NOISE, REPORT, Repeat, RepeatResult, of_trial
+from search.scores import value_beside
 from search.shrink import shrunken
 from search.statistics import Estimate, McNemar, estimate, expected_maximum, mcnemar
 from search.study import derived_seed
@@ -75,7 +76,10 @@ class Comparison:
 class Confirmation:
     """The winner's accuracy on the test set after the last epoch, over seeds that neither found nor chose it.
 
+    Accuracy is what the search maximised, which may be balanced accuracy.
+
     network  the training whose accuracy is the (lower) median: the network to hand on
+    beside   mean of the other metric over the same trainings, where it was taken
     """
 
     trial: int
@@ -83,6 +87,7 @@ class Confirmation:
     accuracy: Estimate
     network: RepeatResult
     comparison: Comparison | None
+    beside: float | None = None
 
     @property
     def search_value(self) -> float:
@@ -97,12 +102,14 @@ class Confirmation:
     def facts(self) -> dict[str, Any]:
         """All of it in JSON types, without the misread images."""
         comparison = asdict(self.comparison) if self.comparison else None
+        other = {} if self.beside is None else {"beside": self.beside}
         return {
             "accuracy": {**asdict(self.accuracy), "epoch_rule": "after the last epoch", "scored_on": "test"},
             "search_value": self.search_value,
             "selection_gap": self.selection_gap,
             "compared_with": comparison,
             "contenders": [asdict(contender) for contender in self.contenders],
+            **other,
         }
 
 
@@ -221,7 +228,10 @@ def confirmation(
         contenders.append(Contender(number, values[number], shrunk, estimate(first) if first else None))
     accuracy = estimate([result.value for result in found])
     comparison = _comparison(plan, chosen, found, records, results, config)
-    return Confirmation(chosen, tuple(contenders), accuracy, _median(found), comparison)
+    others = [value_beside(result.curve, "last", config.metric) for result in found]
+    taken = [value for value in others if value is not None]
+    mean_beside = fmean(taken) if len(taken) == len(found) else None
+    return Confirmation(chosen, tuple(contenders), accuracy, _median(found), comparison, mean_beside)
 
 
 def _comparison(

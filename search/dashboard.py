@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ from search.study import SETTINGS
 from search.trials import read_trials
 
 
-def dashboard(place: Place, host: str, port: int, data_dir: str) -> int:
+def dashboard(place: Place, host: str, port: int, data_dir: str | None) -> int:
     """Serve until interrupted. With a name only that study is brought up to date, else all of the storage."""
     path = place.sqlite_path
     if path is not None and (not path.is_file() or is_new(path)):
@@ -51,7 +52,7 @@ def dashboard(place: Place, host: str, port: int, data_dir: str) -> int:
     return 0
 
 
-def _bring_up_to_date(place: Place, data_dir: str) -> None:
+def _bring_up_to_date(place: Place, data_dir: str | None) -> None:
     """Furnish a search; any other study is left as it is. One that cannot be read does not keep the others back."""
     try:
         study = existing(place)

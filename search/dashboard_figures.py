@@ -7,6 +7,7 @@ from itertools import accumulate
 from math import log10
 from typing import Any
 
+from search.config import words_of
 from search.describe import architecture_line, percent
 from search.study_figures import SPAN, WIDEST
 from search.summary import StudySummary
@@ -27,13 +28,13 @@ def figures(summary: StudySummary, records: Sequence[TrialRecord]) -> dict[str, 
         return {}
     found = {
         "accuracy-against-parameters": _accuracy(summary, records, finished),
-        "best-so-far": _best_so_far(records, finished),
+        "best-so-far": _best_so_far(summary.config.metric, records, finished),
     }
     return found | ({"importances": _importances(summary.importances)} if summary.importances else {})
 
 
 def _accuracy(summary: StudySummary, records: Sequence[TrialRecord], finished: Sequence[TrialRecord]) -> Figure:
-    limit = summary.config.max_params
+    limit, metric = summary.config.max_params, summary.config.metric
     by_size = sorted(finished, key=lambda record: record.n_params or 0)
     front = list(accumulate((error(record.value) for record in by_size), min))
     baselines = [one for one in summary.baselines if one.n_params <= WIDEST * limit]
@@ -42,8 +43,8 @@ def _accuracy(summary: StudySummary, records: Sequence[TrialRecord], finished: S
     stated = [one for one in baselines if one.stated_accuracy] if summary.config.data.dataset == "mnist" else []
     stopped = _stopped(records)
     data = [
-        _dots("stopped early, last accuracy", stopped, "x-thin", PURPLE),
-        _dots("finished, one seed", finished, "circle", GREY),
+        _dots(f"stopped early, last {summary.config.metric_name}", stopped, "x-thin", PURPLE, metric),
+        _dots("finished, one seed", finished, "circle", GREY, metric),
         _line("best of its size", [*(record.n_params or 0 for record in by_size), limit], [*front, front[-1]], GREY),
         _marks(
             "hand-designed, in this study",
@@ -72,7 +73,7 @@ def _accuracy(summary: StudySummary, records: Sequence[TrialRecord], finished: S
     errors = [error(record.value) for record in finished] + [error(one.stated_accuracy) for one in within]
     sizes = [record.n_params or 0 for record in finished]
     low = min(0.9 * min(sizes), 0.75 * limit)
-    layout = _layout("Accuracy against parameters", "parameters", errors)
+    layout = _layout(f"{words_of(metric).capitalize()} against parameters", "parameters", errors, metric)
     layout["xaxis"] |= {"range": [low, 1.02 * limit], "tickformat": ","}
     return {"data": data, "layout": layout | {"shapes": shapes, "annotations": notes}}
 
@@ -98,7 +99,7 @@ def _winner(summary: StudySummary) -> list[Figure]:
     return [trace]
 
 
-def _best_so_far(records: Sequence[TrialRecord], finished: Sequence[TrialRecord]) -> Figure:
+def _best_so_far(metric: str, records: Sequence[TrialRecord], finished: Sequence[TrialRecord]) -> Figure:
     by_number = sorted(finished, key=lambda record: record.number)
     best = list(accumulate((error(record.value) for record in by_number), min))
     last = max(record.number for record in records)
@@ -107,16 +108,16 @@ def _best_so_far(records: Sequence[TrialRecord], finished: Sequence[TrialRecord]
     edge = SPAN * max(errors)
     data = [
         _line("best so far", [*(record.number for record in by_number), last], [*best, best[-1]], ORANGE),
-        _dots("finished", finished, "circle", GREY, by_number=True),
+        _dots("finished", finished, "circle", GREY, metric, by_number=True),
         # Those that had got nowhere stand on the edge: their hover text says where they were.
-        _dots("stopped early, there or below", _stopped(records), "x-thin", BLUE, by_number=True, edge=edge),
+        _dots("stopped early, there or below", _stopped(records), "x-thin", BLUE, metric, by_number=True, edge=edge),
         _marks(
             "refused, never trained",
             [(record.number, edge, f"trial {record.number}, refused<br>{record.reason}") for record in refused],
             {"symbol": "line-ns-open", "size": 9, "color": PURPLE, "line": {"width": 2}},
         ),
     ]
-    return {"data": data, "layout": _layout("Best so far", "trial", [*errors, edge])}
+    return {"data": data, "layout": _layout("Best so far", "trial", [*errors, edge], metric)}
 
 
 def _importances(importances: Mapping[str, float]) -> Figure:
@@ -143,6 +144,7 @@ def _dots(
     records: Sequence[TrialRecord],
     symbol: str,
     color: str,
+    metric: str,
     *,
     by_number: bool = False,
     edge: float = float("inf"),
@@ -150,7 +152,7 @@ def _dots(
     """Trials at their parameters or their numbers; `edge` is the highest error that is drawn where it lies."""
     points = []
     for record in records:
-        reached = record.value if record.value is not None else float(record.curve[-1]["accuracy"])
+        reached = record.value if record.value is not None else float(record.curve[-1][metric])
         x = record.number if by_number else record.n_params or 0
         points.append((x, min(error(reached), edge), _hover(record, reached)))
     line = {"width": 2, "color": color} if symbol == "x-thin" else {"width": 0}
@@ -200,7 +202,7 @@ def _line(name: str, xs: Sequence[float], errors: Sequence[float], color: str) -
     }
 
 
-def _layout(title: str, x_title: str, errors: Sequence[float]) -> Figure:
+def _layout(title: str, x_title: str, errors: Sequence[float], metric: str) -> Figure:
     """The error on a log scale that grows downwards and shows accuracies, which crowd towards 100 %."""
     low, high = 0.8 * min(errors), 1.15 * max(errors)
     ticks = [step * 10.0**power for power in range(-2, 2) for step in _STEPS]
@@ -216,7 +218,7 @@ def _layout(title: str, x_title: str, errors: Sequence[float]) -> Figure:
             "range": [log10(high), log10(low)],
             "tickvals": ticks,
             "ticktext": [f"{100 - tick:.4g} %" for tick in ticks],
-            "title": {"text": "accuracy"},
+            "title": {"text": words_of(metric)},
             "automargin": True,
             "zeroline": False,
         },

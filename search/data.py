@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-import torch
-from torch import Tensor
+from search.config import FOLDER, DataConfig, DataForm, InputError
+from search.definitions import OWN, Definition
+from search.folder_data import TERMS, FolderData, read_folder
+from search.idx import UnavailableError
+from search.split import (
+    OWN_FOLDER,
+    STRATIFIED,
+    VAL_PARTS,
+    WRITER_DISJOINT,
+    Split,
+    channel_statistics,
+    checksum_of,
+    chosen_by_class,
+    hold_out,
+)
+from search.torchvision_data import DEFINITIONS
 
-from search.config import DataConfig, InputError
-from search.idx import IdxFiles, UnavailableError
-from search.writers import read_writers
-
-# Part of the training images that is held out for `select_on == "val"`: about 10,000 of MNIST's 60,000.
-VAL_PARTS = 6
-# How they are chosen. Results on one kind of split do not compare with those on the other.
-STRATIFIED, WRITER_DISJOINT = "stratified", "stratified and writer-disjoint"
-# Of the fixed splits. Another seed makes other data sets: results before and after are not comparable.
-SPLIT_SEED = 0
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """images: uint8 (N, C, H, W); labels: int64 (N,), from 0."""
-
-    images: Tensor
-    labels: Tensor
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def take(self, indices: Tensor) -> Split:
-        """The images and labels at `indices`, in that order."""
-        return Split(self.images[indices], self.labels[indices])
+__all__ = [
+    "DATASETS",
+    "Dataset",
+    "Definition",
+    "Split",
+    "definition",
+    "form_of",
+    "is_at_hand",
+    "load_dataset",
+    "resolve_auto",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +43,9 @@ class Dataset:
     val         held out of the training images, or None where the search is scored on the test set
     mean, std   per channel, of `train.images` scaled to [0, 1]
     checksum    SHA-256 of all images and labels, whatever is held out
-    held_out    how the validation images were chosen, STRATIFIED or WRITER_DISJOINT; empty where there are none
+    held_out    how the validation images were chosen, as search.split names it; empty where there are none
     test_files  as in Definition, as is terms
+    remarks     what its user should know, a sentence each
     """
 
     name: str
@@ -60,6 +59,7 @@ class Dataset:
     held_out: str = ""
     test_files: tuple[str, ...] = ()
     terms: str = ""
+    remarks: tuple[str, ...] = ()
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -77,38 +77,38 @@ class Dataset:
         """What the search is scored on: validation images where there are any, else the test set."""
         return self.test if self.val is None else self.val
 
-
-@dataclass(frozen=True)
-class Definition:
-    """What is known of a data set before it is read.
-
-    load       takes the data directory and returns (train, test)
-    writers    takes the data directory and the training labels, (N,), and returns who wrote each training image, int64
-               (N,), or None where that is not known
-    is_at      takes the data directory and returns whether the data is there, so that nothing would be downloaded
-    test_files files below the data directory with the test images and labels; none where they are not IDX files
-    terms      where the images come from and on what terms, for those who publish a network trained on them
-    """
-
-    input_shape: tuple[int, int, int]
-    classes: tuple[str, ...]
-    load: Callable[[Path], tuple[Split, Split]]
-    writers: Callable[[Path, Tensor], Tensor | None] = lambda _root, _labels: None
-    is_at: Callable[[Path], bool] = lambda _root: True
-    test_files: tuple[str, ...] = ()
-    terms: str = ""
+    @property
+    def is_folder(self) -> bool:
+        """Whether the images are those of a folder, and not of a published data set."""
+        return self.name.startswith(f"{FOLDER}:")
 
     @property
-    def n_classes(self) -> int:
-        """Number of classes."""
-        return len(self.classes)
+    def form(self) -> DataForm:
+        """What is known of it without its images."""
+        return DataForm(self.name, self.input_shape, self.classes, self.checksum, self.remarks)
+
+
+# By the names of the command line. A folder of images has none: it is known when it was read.
+DATASETS: MutableMapping[str, Definition] = {**OWN, **DEFINITIONS}
 
 
 def definition(name: str) -> Definition:
     """Look up a data set; touches no file. Raises InputError for an unknown name."""
     if name not in DATASETS:
-        raise InputError(f"unknown data set {name!r:.80}; the known ones are {', '.join(DATASETS)}")
+        raise InputError(f"unknown data set {name!r:.80}; the known ones are {', '.join(DATASETS)} and folder:PATH")
     return DATASETS[name]
+
+
+def form_of(config: DataConfig) -> DataForm:
+    """What is known of a data set without its images; a folder that was never read is read. Raises InputError."""
+    if config.form is not None:
+        return config.form
+    if config.dataset == FOLDER:
+        return load_dataset(config).form
+    known = definition(config.dataset)
+    channels, *sides = known.input_shape
+    height, width = config.image_size or sides
+    return DataForm(config.dataset, (channels, height, width), known.classes)
 
 
 def resolve_auto(config: DataConfig) -> tuple[DataConfig, str | None]:
@@ -118,7 +118,8 @@ def resolve_auto(config: DataConfig) -> tuple[DataConfig, str | None]:
     wrong: to go on with other data would hide the fault.
     """
     if config.dataset != "auto":
-        definition(config.dataset)
+        if config.dataset != FOLDER:
+            definition(config.dataset)
         return config, None
     try:
         definition("mnist").load(_root(config))
@@ -139,116 +140,58 @@ def _root(config: DataConfig) -> Path:
 
 def is_at_hand(config: DataConfig) -> bool:
     """Whether load_dataset would read it without a download."""
-    return definition(config.dataset).is_at(_root(config))
+    return _root(config).is_dir() if config.dataset == FOLDER else definition(config.dataset).is_at(_root(config))
 
 
 def load_dataset(config: DataConfig) -> Dataset:
-    """Read, verify and split a data set; MNIST is downloaded where it is absent.
+    """Read, verify and split a data set; one that is absent is downloaded where it is published.
 
     Where the writers of the images are known, none of them has images in both the validation and the training images.
-    Raises InputError for an unknown name and for files that are wrong, unreadable, or absent and not to be downloaded.
+    Raises InputError for an unknown name and for files that are wrong, unreadable, or absent and not to be downloaded;
+    for a folder whose images are not those that `config.form` tells of.
     """
+    if config.dataset == FOLDER:
+        return _of_folder(config)
     known = definition(config.dataset)
     root = _root(config)
     train, test = known.load(root)
-    checksum = _checksum(train, test)
+    test_files = known.test_files
+    if config.image_size not in ((), known.input_shape[1:]):
+        height, width = config.image_size
+        # The files hold the images in another size.
+        train, test, test_files = train.resized(height, width), test.resized(height, width), ()
+    checksum = checksum_of((train, test))
     val, held_out = None, ""
     if config.select_on == "val":
         writers = known.writers(root, train.labels)
         held_out = STRATIFIED if writers is None else WRITER_DISJOINT
-        train, val = _hold_out(train, VAL_PARTS, writers)
-    mean, std = _channel_statistics(train.images)
-    facts = (known.test_files, known.terms)
+        train, val = hold_out(train, VAL_PARTS, writers)
+    mean, std = channel_statistics(train.images)
+    facts = (test_files, known.terms)
     return Dataset(config.dataset, known.classes, train, val, test, mean, std, checksum, held_out, *facts)
 
 
-def _hold_out(split: Split, n_parts: int, writers: Tensor | None = None) -> tuple[Split, Split]:
-    """Split off one of `n_parts`, stratified by class and always the same; both parts keep the original order.
-
-    With `writers`, (N,), each has all images in one part; classes and size are then met as nearly as that allows.
-    """
-    from sklearn.model_selection import StratifiedGroupKFold, train_test_split
-
-    labels = split.labels.numpy()
-    if writers is None:
-        kept, held_out = train_test_split(
-            range(len(split)), test_size=len(split) // n_parts, stratify=labels, random_state=SPLIT_SEED
+def _of_folder(config: DataConfig) -> Dataset:
+    found = read_folder(Path(config.directory), config.image_size)
+    checksum = checksum_of((found.train, found.test), found.classes)
+    if config.form and config.form.checksum not in ("", checksum):
+        raise InputError(
+            f"{config.directory} holds other images than {config.form.name} had: their checksum begins {checksum[:8]}, "
+            f"not {config.form.checksum[:8]}; put back what was there, or search in a new study"
         )
-    else:
-        folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=SPLIT_SEED)
-        kept, held_out = next(folds.split(labels, labels, groups=writers.numpy()))
-    return split.take(torch.tensor(sorted(kept))), split.take(torch.tensor(sorted(held_out)))
+    train, val, held_out = found.train, None, ""
+    if config.select_on == "val":
+        train, val, held_out = _folder_validation(found)
+    mean, std = channel_statistics(train.images)
+    return Dataset(
+        found.name, found.classes, train, val, found.test, mean, std, checksum, held_out, (), TERMS, found.remarks
+    )
 
 
-def _checksum(*splits: Split) -> str:
-    digest = hashlib.sha256()
-    for split in splits:
-        for tensor in (split.images, split.labels):
-            digest.update(str(tuple(tensor.shape)).encode())
-            digest.update(tensor.contiguous().numpy().data)
-    return digest.hexdigest()
-
-
-def _channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and (population) standard deviation per channel; by counting levels, which is exact and needs no copy."""
-    levels = torch.arange(256, dtype=torch.float64) / 255
-    counts = torch.stack([torch.bincount(channel.reshape(-1), minlength=256) for channel in images.unbind(1)])
-    share = counts.double() / counts.sum(1, keepdim=True)
-    mean = share @ levels
-    std = (share * (levels - mean[:, None]) ** 2).sum(1).sqrt()
-    return tuple(mean.tolist()), tuple(std.tolist())
-
-
-def _load_idx(files: IdxFiles, root: Path) -> tuple[Split, Split]:
-    """(train, test) of grey images in IDX files."""
-    images, labels, test_images, test_labels = files.read(root)
-    return Split(images.unsqueeze(1), labels.long()), Split(test_images.unsqueeze(1), test_labels.long())
-
-
-def _load_digits(_: Path) -> tuple[Split, Split]:
-    """scikit-learn's embedded digits, 8x8 with levels 0..16, brought to MNIST's form: 20x20 in a frame of 28x28."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = torch.from_numpy(digits.images).unsqueeze(1) * (255 / 16)
-    images = torch.nn.functional.interpolate(images, size=(20, 20), mode="bilinear", align_corners=False)
-    # The small constant settles exact halves, which rounding errors would decide differently on different machines.
-    images = torch.nn.functional.pad((images + 1e-6).round().to(torch.uint8), (4, 4, 4, 4))
-    everything = Split(images, torch.from_numpy(digits.target).long())
-    return _hold_out(everything, n_parts=5)
-
-
-# Yann LeCun's MNIST, http://yann.lecun.com/exdb/mnist, uncompressed.
-_MNIST = IdxFiles(
-    "MNIST",
-    {
-        "train-images-idx3-ubyte": (47_040_016, "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
-        "train-labels-idx1-ubyte": (60_008, "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
-        "t10k-images-idx3-ubyte": (7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
-        "t10k-labels-idx1-ubyte": (10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
-    },
-)
-_DIGITS = tuple("0123456789")
-
-# As the packages that hand them out state it: keras.io/api/datasets/mnist, archive.ics.uci.edu/dataset/80.
-_MNIST_TERMS = (
-    "MNIST by Yann LeCun, Corinna Cortes and Christopher J. C. Burges (http://yann.lecun.com/exdb/mnist), derived from "
-    "NIST's special databases 1 and 3; made available under CC BY-SA 3.0."
-)
-_DIGITS_TERMS = (
-    "The test set of Optical Recognition of Handwritten Digits by E. Alpaydin and C. Kaynak, UCI Machine Learning "
-    "Repository, CC BY 4.0, as scikit-learn embeds it."
-)
-
-DATASETS: Mapping[str, Definition] = {
-    "mnist": Definition(
-        (1, 28, 28),
-        _DIGITS,
-        partial(_load_idx, _MNIST),
-        read_writers,
-        _MNIST.is_at,
-        test_files=_MNIST.paths[2:],
-        terms=_MNIST_TERMS,
-    ),
-    "digits": Definition((1, 28, 28), _DIGITS, _load_digits, terms=_DIGITS_TERMS),
-}
+def _folder_validation(found: FolderData) -> tuple[Split, Split, str]:
+    """(training images, validation images, how these were chosen)."""
+    own = bool(found.of_val.any())
+    chosen = found.of_val if own else chosen_by_class(found.train.labels, VAL_PARTS)
+    if not chosen.any():
+        raise InputError(f"{found.name} has no class with two images to hold one out of; use --select-on test")
+    return found.train.take(~chosen), found.train.take(chosen), OWN_FOLDER if own else STRATIFIED

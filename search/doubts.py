@@ -53,21 +53,23 @@ def _selection_doubt(config: SearchConfig, n_finished: int, noise: NoiseFloor | 
         points = 100 * sd * expected_maximum(n_finished)
         luck = f" Were all of them equally good, the best would still stand about {points:.2f} points above their mean."
     return (
-        f"Selected on {images}: the best accuracy of the search is the maximum over all finished trials{epochs} "
-        f"({n_finished}, one seed each), so it is optimistic.{luck} Fresh seeds take out that luck, but not that every "
-        "candidate was judged by the same images."
+        f"Selected on {images}: the best {config.metric_name} of the search is the maximum over all finished "
+        f"trials{epochs} ({n_finished}, one seed each), so it is optimistic.{luck} Fresh seeds take out that luck, but "
+        "not that every candidate was judged by the same images."
     )
 
 
 def _sd(config: SearchConfig, noise: NoiseFloor | None) -> float | None:
     """Of one accuracy, from seed to seed, where it is known."""
-    return noise.accuracy.sd if noise else RUN_TO_RUN_SD if config.data.dataset == "mnist" else None
+    is_known = (config.data.dataset, config.metric, config.data.image_size) == ("mnist", "accuracy", ())
+    return noise.accuracy.sd if noise else RUN_TO_RUN_SD if is_known else None
 
 
 def _noise_doubt(config: SearchConfig, values: Sequence[float], noise: NoiseFloor | None) -> str:
     sd = _sd(config, noise)
     if sd is None:
-        return f"How far the accuracy differs from seed to seed on {config.data.dataset} has not been measured."
+        what = f"the {config.metric_name} differs from seed to seed on {config.data.label}"
+        return f"How far {what} has not been measured."
     where = (
         f"measured here: trial {noise.trial}, {noise.accuracy.n} seeds"
         if noise

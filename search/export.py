@@ -26,6 +26,7 @@ from search.formats import FORMATS, TORCH, Exporting, Format, check_formats, in_
 from search.mistakes import mistakes_of_state, sprite
 from search.model_card import Measured, make_card, readme
 from search.model_source import model_source
+from search.scores import balanced_accuracy, is_imbalanced
 from search.train import training_device
 from search.trained_model import ModelSource
 
@@ -88,9 +89,9 @@ def _write(
     scored, test = _accuracies(module, source, data)
     mistakes = mistakes_of_state(source.arch, source.state, data)
     (folder / MISREAD).write_bytes(sprite(mistakes, data.scored.images))
-    measured = Measured(
-        scored, test, mistakes, _write_formats(Exporting(source, data, module, folder), formats, latencies)
-    )
+    balanced = tuple(_balanced(module, split) for split in (data.scored, data.test)) if _is_shown(source, data) else ()
+    forms = _write_formats(Exporting(source, data, module, folder), formats, latencies)
+    measured = Measured(scored, test, mistakes, forms, balanced)
     text = json.dumps(make_card(source, data, measured, folder), indent=2, allow_nan=False)
     card: dict[str, Any] = json.loads(text)
     (folder / "README.md").write_text(readme(card, source, data), encoding="utf-8")
@@ -122,6 +123,17 @@ def _accuracies(module: ModuleType, source: ModelSource, data: Dataset) -> tuple
             "these are other weights or data than in the training, or another kind of processor"
         )
     return scored, scored if data.val is None else accuracy(data.test)
+
+
+def _is_shown(source: ModelSource, data: Dataset) -> bool:
+    """Whether balanced accuracy goes with the accuracy."""
+    return source.is_balanced or is_imbalanced(data.scored.labels) or is_imbalanced(data.test.labels)
+
+
+def _balanced(module: ModuleType, split: Split) -> float:
+    net = module.load()
+    answers = _logits(lambda images: module.probabilities(net, images), split.images).argmax(1)
+    return balanced_accuracy(answers, split.labels)
 
 
 def _load_module(path: Path) -> ModuleType:
@@ -171,8 +183,10 @@ def _agreement(name: str, form: Format, logits: Tensor, expected: Tensor, split:
             f"format {name} computes something else than the network: a logit differs by {difference:.3g}"
         )
     answers = logits.argmax(1)
+    balanced = {"test_balanced_accuracy": balanced_accuracy(answers, split.labels)}
     return {
         "test_accuracy": int((answers == split.labels).sum()) / len(split),
+        **(balanced if is_imbalanced(split.labels) else {}),
         "other_answers": int((answers != expected.argmax(1)).sum()),
         "largest_logit_difference": float(f"{difference:.1e}"),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -83,7 +83,8 @@ def winner_source(summary: StudySummary, place: Place) -> ModelSource:
     if found:
         number, seed = found.network.number, found.network.repeat.seed
         weights = _weights(weights_path(place.folder / "repeats", number), found.trial, seed, place)
-        return source_from_confirmation(found, summary.config, summary.name, weights)
+        latency = summary.winner.latency_ms if summary.winner else None
+        return source_from_confirmation(found, summary.config, summary.name, weights, latency)
     if summary.winner is None:
         raise InputError("this study has no finished trial yet; search on with more --trials")
     return _trial_source(summary.winner, summary.config, place)
@@ -132,7 +133,7 @@ def write_export(
     source: ModelSource, data: DataConfig, place: Place, target: Path, formats: Sequence[str], *, force: bool
 ) -> dict[str, Any]:
     """Load the images that the network was scored on, and export; the card."""
-    images = load_dataset(DataConfig(data.dataset, data.directory, source.scored_on))
+    images = load_dataset(replace(data, select_on=source.scored_on))
     kept = Latencies(place.folder / LATENCIES)
     return export_model(source, images, target, formats, force=force, latencies=kept)
 

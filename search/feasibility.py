@@ -10,7 +10,7 @@ from typing import Any
 
 from models.cost import Cost, compute_cost
 from search.config import InputError, SearchConfig
-from search.data import definition
+from search.data import form_of
 from search.dimensions import Choice, Dimension
 from search.limits import describe_limits, standings, worst_excess
 from search.space_file import space_of
@@ -123,7 +123,7 @@ def _climb(space: Space, beyond: Callable[[Params], float], rng: random.Random, 
 
 
 def _cost(params: Params, config: SearchConfig) -> Cost:
-    known = definition(config.data.dataset)
+    known = form_of(config.data)
     return compute_cost(assemble(params, known.input_shape, known.n_classes).arch)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from models.cost import compute_cost
 from search.config import SearchConfig
-from search.data import definition
+from search.data import form_of
 from search.dimensions import Choice, IntRange, SuggestsValues
 from search.feasibility import nearest_point
 from search.limits import worst_excess
@@ -53,7 +53,7 @@ class FeasibleStart:
 
     def fits(self, params: Mapping[str, Any]) -> bool:
         """Whether the network of a point is within every limit."""
-        known = definition(self._config.data.dataset)
+        known = form_of(self._config.data)
         arch = assemble(params, known.input_shape, known.n_classes).arch
         return worst_excess(compute_cost(arch), self._config) <= 0
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from search.data import Dataset
 
 # A border counts as plain if nearly all of its pixels are within so many grey levels of their median.
 _PLAIN_SHARE, _PLAIN_LEVELS = 0.98, 16
@@ -27,6 +31,11 @@ class Framing:
     extent: int = 0
     by_mass: bool = False
     centre: tuple[float, float] = (0.0, 0.0)
+
+
+def framing_for(data: Dataset) -> Framing:
+    """That of the training images. Of a folder none: other pictures are read as those were."""
+    return Framing() if data.is_folder else framing_of(data.train.images)
 
 
 def framing_of(images: Tensor) -> Framing:

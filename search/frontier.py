@@ -84,9 +84,9 @@ def write_frontier(frontier: Frontier, out: Path, storage: str | None) -> None:
     folder = out / f"{frontier.prefix}-frontier{frontier.suffix}"
     make_folder(folder)
     write_whole(folder / "frontier.md", _markdown(frontier.prefix, found, rows))
-    write_whole(folder / "frontier.csv", _csv(rows))
+    write_whole(folder / "frontier.csv", _csv(_columns(found), rows))
     write_whole(folder / "frontier.svg", frontier_plot(found))
-    print(f"\nFrontier {frontier.prefix}\n{text_table(COLUMNS[:-1], [row[:-1] for row in rows], ALIGN[:-1])}")
+    print(f"\nFrontier {frontier.prefix}\n{text_table(_columns(found)[:-1], [row[:-1] for row in rows], ALIGN[:-1])}")
     print(f"\nWritten to {folder}: frontier.md, frontier.csv, frontier.svg")
 
 
@@ -118,16 +118,21 @@ def _markdown(prefix: str, found: Sequence[StudySummary], rows: Sequence[Sequenc
     config = found[0].config
     return (
         f"# Frontier {prefix}\n\n"
-        f"- {config.data.dataset}, at most {config.epochs} epochs, searched on {config.data.select_on}\n"
-        "- Mean accuracy: of the confirmed winner on the test set after the last epoch, over n fresh seeds that "
-        "neither found nor chose it. In brackets: not confirmed, the best value of the search.\n"
+        f"- {config.data.label}, at most {config.epochs} epochs, searched on {config.data.select_on}\n"
+        f"- Mean {config.metric_name}: of the confirmed winner on the test set after the last epoch, over n fresh "
+        "seeds that neither found nor chose it. In brackets: not confirmed, the best value of the search.\n"
         "- Each study was started with the trials of the others that fit its budget.\n\n"
-        f"{markdown_table(COLUMNS, rows, ALIGN)}\n\n![Accuracy against parameters](frontier.svg)\n"
+        f"{markdown_table(_columns(found), rows, ALIGN)}\n\n![Accuracy against parameters](frontier.svg)\n"
     )
 
 
-def _csv(rows: Sequence[Sequence[str]]) -> str:
+def _columns(found: Sequence[StudySummary]) -> list[str]:
+    """COLUMNS with the accuracy that was maximised."""
+    return [name.replace("accuracy", found[0].config.metric_name) for name in COLUMNS]
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([COLUMNS, *rows])
+    writer.writerows([columns, *rows])
     return text.getvalue()

@@ -20,10 +20,10 @@ def frontier_plot(studies: Sequence[StudySummary]) -> str:
         accuracy_scale(axes)
         thousands(axes)
         axes.set_xlabel("parameters")
-        axes.set_ylabel("test accuracy after the last epoch")
+        axes.set_ylabel(f"test {studies[0].config.metric_name} after the last epoch")
         axes.legend(loc="lower right")
 
-    return svg("Test accuracy against parameters of the searched networks", (7, 4.5), draw)
+    return svg(f"Test {studies[0].config.metric_name} against parameters of the searched networks", (7, 4.5), draw)
 
 
 def _draw_trials(axes: Axes, studies: Sequence[StudySummary]) -> None:

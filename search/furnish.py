@@ -18,10 +18,10 @@ from tqdm import tqdm
 from models.blocks import LayerCost
 from models.cost import compute_cost
 from models.spec import ArchSpec
-from search.config import SearchConfig
+from search.config import InputError, SearchConfig
 from search.dashboard_figures import figures
 from search.dashboard_markdown import fitted
-from search.data import Dataset, Split, definition, is_at_hand, load_dataset
+from search.data import Dataset, Split, form_of, is_at_hand, load_dataset
 from search.describe import percent
 from search.mistakes import Mistakes
 from search.network_figures import draw_confusion, draw_misread
@@ -56,9 +56,15 @@ class _Images:
     def get(self) -> Dataset | None:
         if not self._is_read:
             self._is_read = True
-            found = load_dataset(self._config) if is_at_hand(self._config) else None
+            found = self._found()
             self._data = found if found and found.checksum == self._checksum else None
         return self._data
+
+    def _found(self) -> Dataset | None:
+        try:
+            return load_dataset(self._config) if is_at_hand(self._config) else None
+        except InputError:  # as of a folder whose images have changed
+            return None
 
 
 def furnish(
@@ -125,7 +131,8 @@ def _put_tables(shelf: Shelf, trial: FrozenTrial, record: TrialRecord, config: S
     if record.curve:
         title = f"trial {record.number}"
         source = DRAWN_AS + json.dumps(record.curve).encode()
-        shelf.put(trial, CURVE, source, partial(png, (7, 4), partial(draw_curves, curves={title: record.curve})))
+        draw = partial(draw_curves, curves={title: record.curve}, metric=config.metric)
+        shelf.put(trial, CURVE, source, partial(png, (7, 4), draw))
     arch = network(record, config)
     if arch:
         table = _layer_csv(arch)
@@ -148,7 +155,7 @@ def _put_pictures(
     # Of the winner: what the network that is handed on gets wrong, which if confirmed was scored on test.
     if summary.winner and summary.mistakes:
         found[summary.winner.number] = summary.mistakes
-    classes = definition(summary.config.data.dataset).classes
+    classes = form_of(summary.config.data).classes
     # Silent where there is no terminal.
     for number, mistakes in tqdm(found.items(), "pictures", leave=False, ncols=80, disable=None):
         trial, source = trials[number], DRAWN_AS + mistakes.key().encode()

@@ -124,26 +124,26 @@ class IdxFiles:
                 fetched.mkdir(parents=True)
                 for archive in raw.glob("*.gz"):  # torchvision checks these first, and may then need no network
                     shutil.copyfile(archive, fetched / archive.name)
-                with _quiet_download():
+                with quiet_download():
                     getattr(datasets, self.name)(scratch, download=True)
                 raw.mkdir(parents=True, exist_ok=True)
                 for name in missing:
                     os.replace(fetched / name, raw / name)
         except (ImportError, RuntimeError, OSError, http.client.HTTPException) as error:
             raise UnavailableError(
-                f"{self.name} is not in {root}: {missing[0]} is missing and could not be downloaded ({_brief(error)}); "
+                f"{self.name} is not in {root}: {missing[0]} is missing and could not be downloaded ({brief(error)}); "
                 f"put {', '.join(self.files)}, plain or .gz, into {raw}, {self._elsewhere}, or use --dataset digits"
             ) from error
 
 
-def _brief(error: Exception) -> str:
+def brief(error: Exception) -> str:
     """The last line of an error: torchvision lists every mirror it tried, and they mostly fail alike."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[-1].removeprefix("<urlopen error ").removesuffix(">")
 
 
 @contextlib.contextmanager
-def _quiet_download() -> Iterator[None]:
+def quiet_download() -> Iterator[None]:
     """A limit on every wait for a server, and no progress bar where nobody watches. torchvision offers neither."""
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)

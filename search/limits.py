@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from search.amounts import BYTES, COUNT, Unit
 from search.config import NUMBER_BYTES, SearchConfig
@@ -115,6 +115,27 @@ def standings(cost: Cost, config: SearchConfig) -> list[Standing]:
         Standing(limit, limit.read(cost) * (size if limit.unit is BYTES else 1), bound, config.bytes_in)
         for limit, bound in bounds(config)
     ]
+
+
+def limits_met(cost: Cost, config: SearchConfig, latency_ms: float | None = None) -> dict[str, dict[str, Any]]:
+    """For programs: every limit of a search by its name, with the network's value and the slack.
+
+    latency_ms: as measured in the search, where it was.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for standing in standings(cost, config):
+        limit = standing.limit
+        found[limit.name] = {
+            "bound": standing.bound,
+            "value": standing.value,
+            "slack": standing.slack,
+            "of": limit.counted(config.bytes_in),
+        }
+    if config.max_latency is not None and latency_ms is not None:
+        slack = config.max_latency - latency_ms
+        bound = {"bound": config.max_latency, "value": latency_ms, "slack": slack}
+        found["max_latency"] = bound | {"of": "milliseconds for one image on one thread of the machine of the search"}
+    return found
 
 
 def worst_excess(cost: Cost, config: SearchConfig) -> float:

@@ -15,7 +15,7 @@ import jinja2
 
 from models.cost import compute_cost
 from search.data import Dataset
-from search.framing import framing_of
+from search.framing import framing_for
 from search.mistakes import Mistakes
 from search.provenance import version_of
 from search.report_parts import recipe_facts
@@ -35,12 +35,14 @@ class Measured:
     scored, test  accuracy of model.py with weights.pt on the scored split and on the test set, in [0, 1]
     mistakes      on the scored split
     formats       by name: files, size, accuracy, agreement and latency of each
+    balanced      balanced accuracies on the same two splits; none where classes are balanced and nobody asked
     """
 
     scored: float
     test: float
     mistakes: Mistakes
     formats: Mapping[str, Mapping[str, Any]]
+    balanced: tuple[float, ...] = ()
 
 
 def make_card(source: ModelSource, data: Dataset, measured: Measured, folder: Path) -> dict[str, Any]:
@@ -60,15 +62,19 @@ def make_card(source: ModelSource, data: Dataset, measured: Measured, folder: Pa
             "peak_activation_bytes_int8": cost.peak_activation_values,
         },
         "limits": {"max_params": source.max_params, "epochs": source.epochs},
+        # Every limit of the search, with where the network stands.
+        "limits_met": source.limits,
         "accuracy": {
             "select_on": source.select_on,
             "scored_on": source.scored_on,
             "note": source.selection_note,
             "score": source.score,
+            "metric": source.metric,
             "epoch_rule": source.epoch_rule,
             "recorded": source.accuracy,
             "file_on_scored": measured.scored,
             "file_on_test": measured.test,
+            **dict(zip(("balanced_on_scored", "balanced_on_test"), measured.balanced, strict=False)),
             "test_note": _test_note(source),
             "last_epoch_train": last["train_accuracy"],
             "last_epoch_scored": last["accuracy"],
@@ -82,7 +88,7 @@ def make_card(source: ModelSource, data: Dataset, measured: Measured, folder: Pa
         "data": {
             "name": data.name,
             "checksum": data.checksum,
-            "framing": asdict(framing_of(data.train.images)),
+            "framing": asdict(framing_for(data)),
             "mean": data.mean,
             "std": data.std,
             "classes": data.classes,
@@ -139,6 +145,7 @@ def readme(card: Mapping[str, Any], source: ModelSource, data: Dataset) -> str:
         processors=sorted({form["processor"] for form in formats.values()}),
         int8=[name for name in formats if name in INT8],
         split=SPLIT_NAMES[source.scored_on],
+        is_folder=data.is_folder,
         recipe="; ".join(f"{name} {value}" for name, value in recipe_facts(source.recipe).items()),
     )
 

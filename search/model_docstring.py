@@ -7,6 +7,7 @@ import textwrap
 from models.baselines import BASELINES
 from models.blocks import LayerCost
 from models.cost import Cost, compute_cost
+from search.config import words_of
 from search.data import Dataset
 from search.trained_model import SPLIT_NAMES, ModelSource
 
@@ -38,7 +39,7 @@ def _target(source: ModelSource, data: Dataset) -> str:
         return f"{baseline.title} ({baseline.id}), designed by hand; trained on {data.name} for {epochs}."
     return (
         f"At most {source.max_params:,} parameters; training on {data.name} for at most {epochs}; "
-        f"the search maximised accuracy on {SPLIT_NAMES[source.select_on]}."
+        f"the search maximised {words_of(source.metric)} on {SPLIT_NAMES[source.select_on]}."
     )
 
 

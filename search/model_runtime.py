@@ -94,30 +94,44 @@ def read_picture(path: str | Path) -> Tensor:
     of the training images: where those show one object on a plain background, so big and there; else cut to their shape
     and scaled. Raises OSError for a file that cannot be read, ValueError for one that is no picture of anything.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     channels, height, width = INPUT_SHAPE
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                picture: Any = opened.convert("RGBA")
-    except Exception as error:  # Pillow raises almost anything for a file that is damaged, and may not name it
-        if isinstance(error, OSError) and error.filename:
-            raise
-        raise ValueError(f"{path}: {error}") from error
-    picture.thumbnail((MOST_PIXELS, MOST_PIXELS))
-    # What shows through is taken to be unlike what is painted on it.
-    levels, alphas = pixels(picture.convert("LA")).double().unbind(1)
-    is_dark = (levels * alphas).sum() < 128 * alphas.sum()
-    paper = Image.new("RGBA", picture.size, "white" if is_dark else "black")
-    picture = Image.alpha_composite(paper, picture).convert("L" if channels == 1 else "RGB")
+    picture = upright(path).convert("L" if channels == 1 else "RGB")
     if BACKGROUND is not None:
         picture = on_background(picture, BACKGROUND)
     elif picture.size != (width, height):
         picture = ImageOps.fit(picture, (width, height))
     return pixels(picture).contiguous()
+
+
+def upright(path: str | Path) -> Any:
+    """A PIL image in RGBA without transparency, turned as the camera says, of at most MOST_PIXELS a side.
+
+    Raises OSError for a file that cannot be read, ValueError for one that is no picture of anything.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                picture: Any = ImageOps.exif_transpose(opened)
+                if picture.mode.startswith("I"):  # sixteen bits a level
+                    picture = picture.convert("I").point(lambda level: level / 256).convert("L")
+                picture = picture.convert("RGBA")
+    except Exception as error:  # Pillow raises almost anything for a file that is damaged, and may not name it
+        if isinstance(error, OSError) and error.filename:
+            raise
+        raise ValueError(f"{path}: {error}") from error
+    picture.thumbnail((MOST_PIXELS, MOST_PIXELS))
+    if picture.getextrema()[3][0] == 255:
+        return picture
+    # What shows through is taken to be unlike what is painted on it.
+    levels, alphas = pixels(picture.convert("LA")).double().unbind(1)
+    is_dark = (levels * alphas).sum() < 128 * alphas.sum()
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white" if is_dark else "black"), picture)
 
 
 def pixels(picture: Any) -> Tensor:
@@ -170,9 +184,18 @@ def middle(ink: Any) -> tuple[float, float]:
 
 
 def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor]:
-    """The test images, uint8 (N, C, H, W), and labels (N,), from a folder laid out as torchvision does."""
+    """The test images, uint8 (N, C, H, W), and labels (N,).
+
+    From a folder laid out as torchvision does; for data without such files from one with a folder of pictures for each
+    class, named after it.
+    """
     if not TEST_FILES:
-        raise ValueError(f"the data set {DATASET} has no files of its own that could be scored")
+        places = [
+            (path, label) for label, name in enumerate(CLASSES) for path in sorted((Path(folder) / name).glob("*"))
+        ]
+        if not places:
+            raise ValueError(f"{folder} has no folder of pictures that is named after a class: {', '.join(CLASSES)}")
+        return torch.cat([read_picture(path) for path, _ in places]), torch.tensor([label for _, label in places])
     images, labels = (read_idx(Path(folder) / name) for name in TEST_FILES)
     if labels.shape != images.shape[:1] or images[0].numel() != torch.Size(INPUT_SHAPE).numel():
         raise ValueError(f"{folder} holds images {tuple(images.shape)} and labels {tuple(labels.shape)}, not {DATASET}")
@@ -197,10 +220,12 @@ def read_idx(path: Path) -> Tensor:
 def main(arguments: list[str] | None = None) -> int:
     """Classify pictures or score a test set; the exit status."""
     parser = argparse.ArgumentParser(description=f"Tells {', '.join(CLASSES)} apart.", exit_on_error=False)
-    parser.add_argument(
-        "pictures", nargs="*", metavar="IMAGE", help="picture of any size, dark on light or the reverse"
+    either_way = "" if BACKGROUND is None else ", dark on light or the reverse"
+    parser.add_argument("pictures", nargs="*", metavar="IMAGE", help=f"picture of any size{either_way}")
+    layout = (
+        "with the data set as torchvision lays it out" if TEST_FILES else "with a folder of pictures for each class"
     )
-    parser.add_argument("--test", metavar="DIR", help="folder with the data set as torchvision lays it out")
+    parser.add_argument("--test", metavar="DIR", help=f"folder {layout}")
     try:
         options, unknown = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
@@ -244,6 +269,7 @@ EXPORTED = (
     accuracy,
     probabilities,
     read_picture,
+    upright,
     pixels,
     on_background,
     border_level,

@@ -17,7 +17,7 @@ from models.blocks import Residual
 from models.build import build_model
 from models.spec import ArchSpec
 from search.data import Dataset
-from search.framing import framing_of
+from search.framing import framing_for
 from search.model_docstring import model_docstring
 from search.model_runtime import EXPORTED, MOST_PIXELS
 from search.trained_model import ModelSource
@@ -81,7 +81,7 @@ if __name__ == "__main__":
 
 
 def _constants(data: Dataset) -> str:
-    framing = framing_of(data.train.images)
+    framing = framing_for(data)
     lines = [
         f"DATASET = {_literal(data.name)}",
         _tuple_constant("CLASSES", data.classes),

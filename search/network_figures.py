@@ -17,23 +17,31 @@ from search.mistakes import TILES_PER_ROW, Mistakes
 from search.svg import BLUE, GREY, ORANGE
 
 N_TILES = 40
+# Longer names of classes would overlap side by side.
+LONG_NAME = 3
 
 
 @dataclass(frozen=True)
 class Part:
-    """A block, pool or part of the head, drawn as one box. side: of its output map; rf: receptive field, in pixels."""
+    """A block, pool or part of the head, drawn as one box.
+
+    side, width  rows and columns of its output map; rf: receptive field, in pixels
+    """
 
     name: str
     kind: str
     channels: int
     side: int
+    width: int
     rf: int
     n_params: int
 
     @property
     def shape(self) -> str:
-        """Channels and the side of the map: "16 x 26²"."""
-        return f"{self.channels}" if self.side == 1 else f"{self.channels} × {self.side}²"
+        """Channels and the sides of the map: "16 x 26²", "16 x 26x30"."""
+        if self.side == self.width:
+            return f"{self.channels}" if self.side == 1 else f"{self.channels} × {self.side}²"
+        return f"{self.channels} × {self.side}×{self.width}"
 
 
 def parts(arch: ArchSpec) -> list[Part]:
@@ -43,7 +51,7 @@ def parts(arch: ArchSpec) -> list[Part]:
         rows = list(group)
         last = rows[-1]
         n_params = sum(row.n_params for row in rows)
-        found.append(Part(name, _kind(rows), last.channels, last.height, last.receptive_field, n_params))
+        found.append(Part(name, _kind(rows), last.channels, last.height, last.width, last.receptive_field, n_params))
     return found
 
 
@@ -56,7 +64,7 @@ def _kind(rows: Sequence[LayerCost]) -> str:
 
 def draw_architecture(axes: Axes, arch: ArchSpec) -> None:
     """The network from left to right: boxes as high as their maps, around them the receptive field as it grows."""
-    image = Part("image", "image", arch.input_shape[0], arch.input_shape[1], 1, 0)
+    image = Part("image", "image", *arch.input_shape, 1, 0)
     shown = [image, *parts(arch)]
     half = max(max(part.rf, part.side) for part in shown) / 2
     fields = [part.rf / 2 for part in shown]
@@ -101,7 +109,8 @@ def draw_confusion(axes: Axes, mistakes: Mistakes, classes: Sequence[str]) -> No
         axes.text(len(classes) - 0.3, label, f"{100 * mistakes.class_accuracies[label]:.1f} %", va="center", fontsize=9)
     axes.set_xlim(-0.5, len(classes) - 0.5)
     axes.set_ylim(len(classes) - 0.5, -0.5)
-    axes.set_xticks(range(len(classes)), classes)
+    is_long = max(map(len, classes)) > LONG_NAME
+    axes.set_xticks(range(len(classes)), classes, rotation=90 if is_long else 0)
     axes.set_yticks(range(len(classes)), classes)
     axes.set_aspect("equal")
     axes.set_xlabel("taken for")

@@ -16,8 +16,8 @@ from models.build import build_model
 from models.spec import ArchSpec
 from search.config import DataConfig, RecipeConfig
 from search.data import Dataset, load_dataset
+from search.scores import EpochMetrics
 from search.train import (
-    EpochMetrics,
     TrainingDivergedError,
     TrainResult,
     engine_for,
@@ -57,7 +57,7 @@ class RecordedTraining:
         data: Dataset,
         seed: int,
         on_epoch: Callable[[int, EpochMetrics], None] | None = None,
-        **options: bool,
+        **options: Any,
     ) -> TrainResult:
         """Train from scratch, with search.train.train's `options`. Raises TrialFailedError if the training diverged."""
         device = training_device()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -55,7 +56,8 @@ class Repeat(Record):
 
 @dataclass(frozen=True)
 class RepeatResult:
-    """A finished repeat: number of its trial, accuracy in [0, 1] after the last epoch, indices of misread images."""
+    """A finished repeat: number of its trial, the search's metric in [0, 1] after the last epoch, indices of misread
+    images."""
 
     number: int
     repeat: Repeat
@@ -69,18 +71,25 @@ class RepeatResult:
 class Retraining:
     """Callable for `study.optimize`: trains the repeat that a trial was queued with. See RecordedTraining.
 
-    every_epoch: score after every epoch and keep the curve, instead of after the last one only.
+    every_epoch: score after every epoch and keep the curve, instead of after the last one only. metric: what a repeat's
+    value is, of search.config.METRICS.
     """
 
     def __init__(
-        self, data: DataConfig, weights_dir: Path | None = None, engine: str = "auto", *, every_epoch: bool = False
+        self,
+        data: DataConfig,
+        weights_dir: Path | None = None,
+        engine: str = "auto",
+        *,
+        every_epoch: bool = False,
+        metric: str = "accuracy",
     ) -> None:
         self.data = data
-        self.every_epoch = every_epoch
+        self.options: dict[str, Any] = {"every_epoch": every_epoch, "metric": metric}
         self.training = RecordedTraining(weights_dir, engine)
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """The accuracy in [0, 1]. Raises TrialPruned where nothing was queued, TrialFailedError if it diverged."""
+        """The metric in [0, 1]. Raises TrialPruned where nothing was queued, TrialFailedError if it diverged."""
         if REPEAT not in trial.user_attrs:
             # Of two workers that saw one trial left in the queue, one gets nothing.
             note(trial, outcome=REFUSED, reason="nothing was queued any more")
@@ -88,11 +97,11 @@ class Retraining:
         repeat = Repeat.from_dict(trial.user_attrs[REPEAT])
         note(trial, n_params=compute_cost(repeat.arch).n_params)
         data = self.training.data(replace(self.data, select_on=repeat.select_on))
-        result = self.training.train(trial, repeat.arch, repeat.recipe, data, repeat.seed, every_epoch=self.every_epoch)
+        result = self.training.train(trial, repeat.arch, repeat.recipe, data, repeat.seed, **self.options)
         self.training.keep_weights(trial.number, result.last_state)
         misread = [int(index) for index in (result.last_answers != data.scored.labels).nonzero()]
         note(trial, outcome=FINISHED, seconds=result.seconds, misread=misread)
-        return result.curve[-1].accuracy
+        return result.curve[-1].value(str(self.options["metric"]))
 
 
 @dataclass(frozen=True)

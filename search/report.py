@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from search.data import definition
+from search.config import METRICS
+from search.data import form_of
 from search.describe import text_table, wrapped
 from search.place import write_whole
 from search.report_evidence import (
@@ -23,12 +24,13 @@ from search.report_parts import (
     BASELINE_ALIGN,
     BASELINE_COLUMNS,
     BASELINE_RULE,
+    NO_BASELINES,
     NO_WINNER,
-    TOP_ALIGN,
-    TOP_COLUMNS,
     baseline_rows,
     headline,
     proposal_lines,
+    top_align,
+    top_columns,
     top_rows,
     winner_facts,
 )
@@ -68,9 +70,8 @@ def terminal_report(summary: StudySummary) -> str:
         "\n".join(map(wrapped, (f"Study {summary.name}", *headline(summary)))),
         _section("Winner", _winner_lines(summary)),
         *_evidence_sections(summary),
-        *([_section("Top ten", _table_lines(TOP_COLUMNS, top_rows(summary), TOP_ALIGN))] if summary.top else []),
-        _section("Hand-designed networks", _table_lines(BASELINE_COLUMNS, baseline_rows(summary), BASELINE_ALIGN)),
-        wrapped(BASELINE_RULE, indent="  ", hanging=""),
+        *([_section("Top ten", _top_lines(summary))] if summary.top else []),
+        *_baseline_sections(summary),
         _section("Proposals", [wrapped(line, indent="  ") for line in proposal_lines(summary)]),
     ]
     return "\n\n".join(sections)
@@ -86,6 +87,18 @@ def _evidence_sections(summary: StudySummary) -> list[str]:
         lines = noise_lines(summary.noise, summary.top, summary.confirmation)
         sections.append(_section("Noise floor", [wrapped(line, indent="  ") for line in lines]))
     return sections
+
+
+def _top_lines(summary: StudySummary) -> list[str]:
+    return _table_lines(top_columns(summary), top_rows(summary), top_align(summary))
+
+
+def _baseline_sections(summary: StudySummary) -> list[str]:
+    title = "Hand-designed networks"
+    if not summary.baselines:
+        return [_section(title, [f"  {NO_BASELINES}"])]
+    table = _table_lines(BASELINE_COLUMNS, baseline_rows(summary), BASELINE_ALIGN)
+    return [_section(title, table), wrapped(BASELINE_RULE, indent="  ", hanging="")]
 
 
 def _section(title: str, lines: Iterable[str]) -> str:
@@ -105,11 +118,18 @@ def _table_lines(header: Sequence[str], rows: Iterable[Sequence[str]], align: st
 
 
 def trials_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
-    """One row a trial: its facts, then the value of every searched dimension. What a trial does not have is missing."""
+    """One row a trial: its facts, then the value of every searched dimension. What a trial does not have is missing.
+
+    Both accuracies after the last trained epoch are there where classes are imbalanced or the search maximised another
+    than accuracy.
+    """
     rows = [{**vars(record), "reason": record.reason or None} for record in records]
     columns = {name: _column([row[name] for row in rows], kind) for name, kind in _COLUMNS.items()}
     last_epochs = [row["curve"][-1] if row["curve"] else {} for row in rows]
     columns["last_train_accuracy"] = _column([epoch.get("train_accuracy") for epoch in last_epochs], float)
+    if any("balanced_accuracy" in epoch for epoch in last_epochs):
+        for name in METRICS:
+            columns[f"last_{name}"] = _column([epoch.get(name) for epoch in last_epochs], float)
     for dimension in DIMENSIONS:
         values = [row["params"].get(dimension.name) for row in rows]
         columns[dimension.name] = _column(values, type(dimension.default))
@@ -124,7 +144,7 @@ def _column(values: list[object], kind: type) -> pd.api.extensions.ExtensionArra
 def write_report(summary: StudySummary, records: Sequence[TrialRecord], folder: Path) -> None:
     """Write report.html, report.md and trials.csv; each is the old one or the new one, never a part."""
     folder.mkdir(parents=True, exist_ok=True)
-    classes = definition(summary.config.data.dataset).classes
+    classes = form_of(summary.config.data).classes
     write_whole(folder / "report.html", html_report(summary, records, folder, classes))
     write_whole(folder / "report.md", markdown_report(summary))
     write_whole(folder / "trials.csv", trials_table(records).to_csv(index=False))

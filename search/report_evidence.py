@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from search.config import words_of
 from search.confirm import Comparison, Confirmation, NoiseFloor
 from search.describe import percent
+from search.scores import beside
 from search.statistics import Estimate
 from search.trials import TrialRecord
 
@@ -37,14 +39,21 @@ def fresh_seeds(found: Estimate) -> str:
     return f"{found.n} fresh seed{'s' * (found.n > 1)}"
 
 
-def winner_evidence(found: Confirmation, selected_on: str) -> dict[str, str]:
+def winner_evidence(found: Confirmation, selected_on: str, metric: str = "accuracy") -> dict[str, str]:
     """What the report says of the winner, by name. selected_on: the images that the search chose by, in words."""
     accuracy, network = found.accuracy, found.network
+    other = (
+        {}
+        if found.beside is None
+        else {words_of(beside(metric)): f"{percent(found.beside)}, mean of the same trainings"}
+    )
+    name = words_of(metric)
     facts = {
-        "accuracy": f"{percent(accuracy.mean)}, mean of {fresh_seeds(accuracy)} ({interval(accuracy)}) on the test "
+        name: f"{percent(accuracy.mean)}, mean of {fresh_seeds(accuracy)} ({interval(accuracy)}) on the test "
         f"set after the last epoch, selected on {selected_on}",
+        **other,
         "seeds": _spread(accuracy),
-        "file": f"{percent(network.value)}, the training with the median accuracy (seed {network.repeat.seed})",
+        "file": f"{percent(network.value)}, the training with the median {name} (seed {network.repeat.seed})",
         "in the search": f"{percent(found.search_value)}: selection gap {points(found.selection_gap)} points",
     }
     return facts | ({"compared with": compared(found.comparison)} if found.comparison else {})

@@ -22,13 +22,14 @@ from search.report_markdown import CORRELATION_RULE, IMPORTANCE_RULE
 from search.report_parts import (
     BASELINE_COLUMNS,
     BASELINE_RULE,
-    TOP_COLUMNS,
+    NO_BASELINES,
     baseline_rows,
     command_line,
     headline,
     method_lines,
     proposal_lines,
     recipe_facts,
+    top_columns,
     top_rows,
     winner_facts,
 )
@@ -81,10 +82,11 @@ def html_report(summary: StudySummary, records: Sequence[TrialRecord], folder: P
         contender_rule=CONTENDER_RULE,
         noise=noise_lines(summary.noise, summary.top, summary.confirmation) if summary.noise else [],
         top=top_rows(summary),
-        top_columns=TOP_COLUMNS,
+        top_columns=top_columns(summary),
         baselines=baseline_rows(summary),
         baseline_columns=BASELINE_COLUMNS,
-        baseline_rule=BASELINE_RULE,
+        baseline_rule=BASELINE_RULE if summary.baselines else NO_BASELINES,
+        metric=config.metric_name,
         recipe=recipe_facts(winner.recipe) if winner and winner.recipe else {},
         method=[*method_lines(summary), *proposal_lines(summary)],
         importance_rule=IMPORTANCE_RULE,
@@ -99,11 +101,12 @@ def _result(summary: StudySummary) -> dict[str, str]:
     winner, found = summary.winner, summary.confirmation
     if winner is None:
         return {}
+    metric = summary.config.metric_name
     selected = f"selected on {SELECTED_ON[summary.config.data.select_on]}"
     if found is None:
-        accuracy = {percent(winner.value): f"accuracy of one seed, {selected}; not confirmed"}
+        accuracy = {percent(winner.value): f"{metric} of one seed, {selected}; not confirmed"}
     else:
-        seeds = f"mean test accuracy, n = {found.accuracy.n} fresh seeds, {interval(found.accuracy)}, {selected}"
+        seeds = f"mean test {metric}, n = {found.accuracy.n} fresh seeds, {interval(found.accuracy)}, {selected}"
         accuracy = {percent(found.accuracy.mean): seeds}
     size = {f"{winner.n_params or 0:,}": f"parameters, of at most {summary.config.max_params:,}"}
     if found is None or found.comparison is None:
@@ -119,18 +122,19 @@ def _figures(summary: StudySummary, records: Sequence[TrialRecord], classes: Seq
     winner, mistakes = summary.winner, summary.mistakes
     if winner is None:
         return found
-    limit = summary.config.max_params
+    limit, metric = summary.config.max_params, summary.config.metric
+    accuracy = summary.config.metric_name.capitalize()
 
     def add(name: str, title: str, size: tuple[float, float], draw: Callable[[Axes], Any], wide: bool = False) -> None:
         found[name] = Figure(inline_svg(title, size, draw), title, wide)
 
-    title = f"Accuracy against parameters, within the budget of {limit:,}"
+    title = f"{accuracy} against parameters, within the budget of {limit:,}"
     add("accuracy", title, (5.4, 4.8), lambda axes: draw_accuracy(axes, summary, records))
     title = "Value of every trial and the best so far; stopped and refused ones marked"
-    add("best_so_far", title, (5.4, 4), lambda axes: draw_best_so_far(axes, records))
+    add("best_so_far", title, (5.4, 4), lambda axes: draw_best_so_far(axes, records, metric))
     curves = {f"trial {record.number}": record.curve for record in summary.top[:N_CURVES]}
-    title = f"Accuracy after every epoch of the {len(curves)} best trials"
-    add("curves", title, (5.4, 4), lambda axes: draw_curves(axes, curves))
+    title = f"{accuracy} after every epoch of the {len(curves)} best trials"
+    add("curves", title, (5.4, 4), lambda axes: draw_curves(axes, curves, metric))
     if winner.arch:
         arch = winner.arch
         shown = parts(arch)

@@ -17,15 +17,16 @@ from search.report_parts import (
     BASELINE_ALIGN,
     BASELINE_COLUMNS,
     BASELINE_RULE,
+    NO_BASELINES,
     NO_WINNER,
-    TOP_ALIGN,
-    TOP_COLUMNS,
     baseline_rows,
     command_line,
     headline,
     method_lines,
     proposal_lines,
     recipe_facts,
+    top_align,
+    top_columns,
     top_rows,
     winner_facts,
 )
@@ -54,10 +55,13 @@ def markdown_report(summary: StudySummary) -> str:
         *(_winner_blocks(summary) if summary.winner else [NO_WINNER]),
         *_evidence_blocks(summary),
         "## Top ten",
-        markdown_table(TOP_COLUMNS, top_rows(summary), TOP_ALIGN) if summary.top else NO_WINNER,
+        markdown_table(top_columns(summary), top_rows(summary), top_align(summary)) if summary.top else NO_WINNER,
         "## Hand-designed networks",
-        markdown_table(BASELINE_COLUMNS, baseline_rows(summary), BASELINE_ALIGN),
-        BASELINE_RULE,
+        *(
+            [markdown_table(BASELINE_COLUMNS, baseline_rows(summary), BASELINE_ALIGN), BASELINE_RULE]
+            if summary.baselines
+            else [NO_BASELINES]
+        ),
         "## What to doubt",
         _bullets(summary.doubts or [NO_WINNER]),
         "## How it was measured",
@@ -100,7 +104,7 @@ def _progress_blocks(summary: StudySummary) -> list[str]:
     if not summary.improvements:
         return []
     rows = [(str(record.number), percent(record.value)) for record in summary.improvements]
-    return ["## Best so far", markdown_table(("trial", "accuracy"), rows, ">>")]
+    return ["## Best so far", markdown_table(("trial", summary.config.metric_name), rows, ">>")]
 
 
 def _search_blocks(summary: StudySummary) -> list[str]:

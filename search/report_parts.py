@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 
 from models.cost import compute_cost
 from search.amounts import BYTES
-from search.config import RecipeConfig, SearchConfig
+from search.augmentations import mirror_options
+from search.config import RecipeConfig, SearchConfig, words_of
 from search.describe import architecture_line, percent
 from search.doubts import SELECTED_ON
 from search.latency import latency_words
 from search.limits import listed_limits, standings
 from search.report_evidence import winner_evidence
+from search.scores import beside
 from search.summary import BaselineResult, StudySummary
 from search.trials import TrialRecord
 
+NO_BASELINES = "None of them takes these images."
 NO_WINNER = "No trial has finished yet."
-TOP_COLUMNS = ("rank", "trial", "accuracy", "parameters", "MACs", "RF", "hand-designed")
-TOP_ALIGN = ">>>>>><"
 BASELINE_COLUMNS = ("network", "parameters", "fits", "stated best", "epochs", "in this study")
 BASELINE_ALIGN = "<><>><"
 BASELINE_RULE = (
@@ -33,10 +35,14 @@ _SCORED = {
     "the test set had no part in the search.",
 }
 _EPOCH_RULES = {
-    "last": "accuracy after epoch {}, the last",
-    "best": "highest accuracy of epochs 1 to {}",
-    "last3": "mean accuracy of the last 3 of {} epochs",
+    "last": "{} after epoch {}, the last",
+    "best": "highest {} of epochs 1 to {}",
+    "last3": "mean {} of the last 3 of {} epochs",
 }
+BALANCED_RULE = (
+    "Balanced accuracy is the mean over the classes of the share of a class's images that are told right: each class "
+    "weighs the same, however many images it has."
+)
 
 
 def headline(summary: StudySummary) -> list[str]:
@@ -44,15 +50,15 @@ def headline(summary: StudySummary) -> list[str]:
     config = summary.config
     latency = "" if config.max_latency is None else f", {config.max_latency:g} ms of latency"
     return [
-        f"{config.data.dataset}, at most {listed_limits(config)}{latency}",
+        f"{config.data.label}, at most {listed_limits(config)}{latency}",
         f"Selected on {SELECTED_ON[config.data.select_on]}",
         f"Value of a trial: {epoch_rule(config)}",
     ]
 
 
 def epoch_rule(config: SearchConfig) -> str:
-    """Which epoch's accuracy is the value of a trial."""
-    return _EPOCH_RULES[config.score].format(config.epochs)
+    """Which epoch's accuracy is the value of a trial, and which accuracy."""
+    return _EPOCH_RULES[config.score].format(config.metric_name, config.epochs)
 
 
 def winner_facts(summary: StudySummary) -> dict[str, str]:
@@ -62,9 +68,12 @@ def winner_facts(summary: StudySummary) -> dict[str, str]:
         return {}
     facts = {"trial": str(winner.number)}
     facts |= {"hand-designed": winner.baseline} if winner.baseline else {}
-    facts["accuracy"] = f"{percent(winner.value)}, selected on {SELECTED_ON[config.data.select_on]}"
+    facts[config.metric_name] = f"{percent(winner.value)}, selected on {SELECTED_ON[config.data.select_on]}"
+    value_beside = None if summary.confirmation else summary.value_beside(winner)
+    if value_beside is not None:
+        facts[words_of(beside(config.metric))] = f"{percent(value_beside)}, of the same training"
     if summary.confirmation:
-        facts |= winner_evidence(summary.confirmation, SELECTED_ON[config.data.select_on])
+        facts |= winner_evidence(summary.confirmation, SELECTED_ON[config.data.select_on], config.metric)
     elif summary.test_accuracy is not None and config.data.select_on != "test":
         facts["on test"] = f"{percent(summary.test_accuracy)}, on images that the search never saw"
     facts |= _cost_facts(winner, config)
@@ -90,14 +99,25 @@ def count(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
+def top_columns(summary: StudySummary) -> tuple[str, ...]:
+    """Over the best trials."""
+    return ("rank", "trial", *map(words_of, summary.metrics), "parameters", "MACs", "RF", "hand-designed")
+
+
+def top_align(summary: StudySummary) -> str:
+    """Of these columns."""
+    return ">" * (len(top_columns(summary)) - 1) + "<"
+
+
 def top_rows(summary: StudySummary) -> list[tuple[str, ...]]:
-    """The cells of the best trials, under TOP_COLUMNS."""
-    return [_top_row(rank, record) for rank, record in enumerate(summary.top, start=1)]
+    """The cells of the best trials, under `top_columns`."""
+    return [_top_row(rank, record, summary) for rank, record in enumerate(summary.top, start=1)]
 
 
-def _top_row(rank: int, record: TrialRecord) -> tuple[str, ...]:
+def _top_row(rank: int, record: TrialRecord, summary: StudySummary) -> tuple[str, ...]:
+    values = (record.value, summary.value_beside(record))[: len(summary.metrics)]
     costs = (record.n_params, record.macs, record.receptive_field)
-    return str(rank), str(record.number), percent(record.value), *map(count, costs), record.baseline or ""
+    return str(rank), str(record.number), *map(percent, values), *map(count, costs), record.baseline or ""
 
 
 def baseline_rows(summary: StudySummary) -> list[tuple[str, ...]]:
@@ -149,6 +169,9 @@ def method_lines(summary: StudySummary) -> list[str]:
         f"Value of a trial: {epoch_rule(config)}. One seed a trial, {config.epochs} epochs{precision}.",
         f"The study's seed is {config.seed}, from which each trial has a training seed of its own{seed}.",
         f"Sampler {config.sampler}, pruner {config.pruner}.",
+        *(config.data.form.remarks if config.data.form else []),
+        *([BALANCED_RULE] if len(summary.metrics) > 1 else []),
+        *(["Every other training image is mirrored, left to right."] if config.mirror else []),
         *([f"Of the space {len(config.dimensions)} dimensions were changed: space.toml."] if config.dimensions else []),
     ]
 
@@ -172,6 +195,7 @@ def command_line(summary: StudySummary) -> str:
     config = summary.config
     # The file that the study keeps beside its report.
     changed = {"dimensions": None, "space": "space.toml"} if config.dimensions else {}
-    options = config.settings() | changed | own
+    data = {"dataset": shlex.quote(config.data.option), "mirror": None} | mirror_options(config)
+    options = config.settings() | data | changed | own
     words = [f"--{name.replace('_', '-')} {value}" for name, value in options.items() if value is not None]
     return " ".join(["python search.py", *words])

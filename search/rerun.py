@@ -5,18 +5,17 @@ from __future__ import annotations
 import torch
 
 from models.build import build_model
-from objective import score
-from search.commands import config_of, existing
+from search.commands import check_data, config_of, existing
 from search.config import InputError
 from search.data import load_dataset
 from search.describe import percent
 from search.place import Place
-from search.study import SETTINGS
-from search.train import EpochMetrics, train, training_device
+from search.scores import EpochMetrics, score
+from search.train import train, training_device
 from search.trials import finished_trial, read_trials
 
 
-def rerun(place: Place, data_dir: str, number: int | None) -> int:
+def rerun(place: Place, data_dir: str | None, number: int | None) -> int:
     """Train the trial, None: the best one, and compare; 0 if the value is the recorded one, else 1. Writes nothing."""
     study = existing(place)
     config = config_of(study, data_dir)
@@ -24,8 +23,7 @@ def rerun(place: Place, data_dir: str, number: int | None) -> int:
     if record.arch is None or record.recipe is None or record.seed is None:
         raise InputError(f"trial {record.number} was recorded without network, recipe or seed; name another one")
     data = load_dataset(config.data)
-    if data.checksum != study.user_attrs[SETTINGS].get("data_checksum"):
-        raise InputError(f"{data.name} is not the data of study {place.name}: its checksum differs; see --data-dir")
+    check_data(study, data)
     torch.set_num_threads(1)  # as in a search
     torch.manual_seed(record.seed)
     model = build_model(record.arch).to(training_device())
@@ -39,8 +37,9 @@ def rerun(place: Place, data_dir: str, number: int | None) -> int:
         seed=record.seed,
         engine=record.engine or "auto",
         keep_best=keep_best,
+        metric=config.metric,
     )
-    value = score(tuple(curve), config.score)
+    value = score(curve, config.score, config.metric)
     verdict = "the same" if value == record.value else "NOT the same"
     print(f"trial {record.number}: {percent(record.value)} recorded, {percent(value)} again: {verdict}")
     return 0 if value == record.value else 1

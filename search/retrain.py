@@ -55,7 +55,8 @@ class Retrainer:
         # What is lost at the very end is queued again, and on a server others may do so.
         while left := n_left(study):
             weights_dir = self.place.folder / "repeats"
-            objective = Retraining(self.config.data, weights_dir, self.engine, every_epoch=self.every_epoch)
+            options: dict[str, Any] = {"every_epoch": self.every_epoch, "metric": self.config.metric}
+            objective = Retraining(self.config.data, weights_dir, self.engine, **options)
             task = Task(self.place.url, study.study_name, objective, self.config, QueueEmpty(), grace=self.grace)
             total = n_trained(study.get_trials(deepcopy=False)) + left
             with Progress(study, total) as progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from search.code_version import join_code
 from search.commands import NOTICE, WINNER, check_resumable, conclude, existing
 from search.config import ConfirmConfig, InputError, SearchConfig
 from search.data import Dataset, load_dataset, resolve_auto
+from search.data_place import as_read, keep_place
 from search.feasibility import Feasibility, check_something_fits, feasibility_report, survey
 from search.feasible_start import FeasibleStart
 from search.given import check_networks, queue_networks
@@ -37,6 +39,8 @@ from search.warm import check_same, warm_start
 from search.workers import Task, carry_out
 
 CONFIG = "config.json"
+# Of the data set's name in the name of a study.
+MAX_LABEL = 60
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,12 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
     runs_on = _engine(job.engine)
     data_config, notice = resolve_auto(config.data)
     config = replace(config, data=data_config)
-    place = replace(place, name=study_name(place.name, config, notice))
-    shown_url = _check_place(place)
     if notice:
         print(f"\n*** {notice}\n", file=sys.stderr)
     data = load_dataset(config.data)
+    config = replace(config, data=as_read(config.data, data))
+    place = replace(place, name=study_name(place.name, config, notice))
+    shown_url = _check_place(place)
     settings = _settings(config, data)
     # What cannot go on is to be named before anything is made.
     for other in job.warm:
@@ -140,6 +145,7 @@ def _join(
         join_code(study, may_differ=job.may_change)
         if notice:
             study.set_user_attr(NOTICE, notice)
+        keep_place(study, config.data)
         requeue_lost(study, running_are_lost=not place.is_shared)
         # A study that has all its trials stays as it is, so that what was confirmed of it holds.
         is_done = StopRule(job.n_trials).is_reached(study)
@@ -167,7 +173,9 @@ def study_name(name: str | None, config: SearchConfig, notice: str | None) -> st
     """The default name, and the data set in the name wherever digits stand in for MNIST."""
     dataset = config.data.dataset
     if name is None:
-        return f"{dataset}-{config.max_params}"
+        # What no folder can be called is left out.
+        label = re.sub("[^A-Za-z0-9._]+", "-", config.data.label)[:MAX_LABEL].strip("-")
+        return f"{label}-{config.max_params}"
     return f"{name}-{dataset}" if notice and not name.endswith(f"-{dataset}") else name
 
 
@@ -215,6 +223,7 @@ def _plan(
         (
             f"study    {where}",
             f"data     {data.name}: {len(data.train):,} training images; selected on {scored}",
+            *(f"         {remark}" for remark in data.remarks),
             f"device   {workers}",
             f"space    {n_dimensions} dimensions{changed}; {_share(feasibility)} fit {describe_limits(config)}",
             f"trials   {n_trials} of at most {config.epochs} epochs, {done} done; {n_starts} hand-designed ones first",

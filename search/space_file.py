@@ -73,6 +73,19 @@ def as_file(config: SearchConfig) -> str:
     return "".join(f'"{name}" = {value}\n' for name, _, value in (line.partition(" = ") for line in config.dimensions))
 
 
+def with_fixed(lines: tuple[str, ...], values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The lines of a space with these dimensions fixed, whatever it says of them."""
+    found = {name: value for name, _, value in (line.partition(" = ") for line in lines)}
+    found |= {one.name: _text(_with(one, values[one.name])) for one in DIMENSIONS if one.name in values}
+    return tuple(f"{one.name} = {found[one.name]}" for one in DIMENSIONS if one.name in found)
+
+
+def fixed_at(lines: tuple[str, ...], name: str) -> Any:
+    """The value at which the lines of a space fix a range; None where they do not."""
+    one = next(one for one in _changed(lines).dimensions if one.name == name)
+    return None if isinstance(one, Choice) or one.low != one.high else one.low
+
+
 def _read(path: Path) -> Iterator[tuple[str, Any]]:
     """Every value with its whole name."""
     try:

@@ -61,7 +61,7 @@ def open_study(storage: RDBStorage, name: str, settings: Mapping[str, Any]) -> o
     if SETTINGS not in study.user_attrs:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            study.set_metric_names(["accuracy"])
+            study.set_metric_names([str(settings.get("metric", "accuracy"))])
         study.set_user_attr(SETTINGS, dict(settings))
     return study
 

@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from search.config import words_of
 from search.summary import StudySummary
 from search.svg import BLUE, GREEN, GREY, ORANGE, PURPLE, YELLOW, accuracy_scale, error, thousands
 from search.trials import FINISHED, REFUSED, STOPPED, TrialRecord
@@ -46,7 +47,7 @@ def draw_accuracy(axes: Axes, summary: StudySummary, records: Sequence[TrialReco
     accuracy_scale(axes)
     thousands(axes)
     axes.set_xlabel("parameters")
-    axes.set_ylabel("accuracy")
+    axes.set_ylabel(summary.config.metric_name)
     axes.legend(loc="upper center", bbox_to_anchor=(0.42, -0.14), ncols=2, frameon=False, fontsize=8)
 
 
@@ -63,10 +64,10 @@ def _draw_winner(axes: Axes, summary: StudySummary) -> None:
     axes.errorbar([_size(winner)], [at], yerr=bars, fmt="*", markersize=13, capsize=4, color=ORANGE, label=what)
 
 
-def draw_best_so_far(axes: Axes, records: Sequence[TrialRecord]) -> None:
+def draw_best_so_far(axes: Axes, records: Sequence[TrialRecord], metric: str = "accuracy") -> None:
     """The value of every finished trial and the best so far, with the stopped and the refused ones marked.
 
-    Stopped ones stand at what they had reached, or on the lower end of the scale.
+    Stopped ones stand at what they had reached, or on the lower end of the scale. metric: what the search maximised.
     """
     finished = _finished(records)
     axes.scatter([one.number for one in finished], [error(one.value) for one in finished], s=14, color=GREY)
@@ -74,7 +75,7 @@ def draw_best_so_far(axes: Axes, records: Sequence[TrialRecord]) -> None:
     stopped = [one for one in records if one.outcome == STOPPED and one.curve]
     # One that learnt nothing would press all others together.
     edge = max((SPAN * error(one.value) for one in finished), default=100.0)
-    reached = [min(error(one.curve[-1]["accuracy"]), edge) for one in stopped]
+    reached = [min(error(one.curve[-1][metric]), edge) for one in stopped]
     axes.scatter(
         [one.number for one in stopped], reached, s=20, marker="x", color=BLUE, label="stopped early, there or below"
     )
@@ -88,24 +89,25 @@ def draw_best_so_far(axes: Axes, records: Sequence[TrialRecord]) -> None:
     # On the lower edge, whatever the scale.
     axes.plot(refused, [0.015] * len(refused), "|", color=PURPLE, transform=axes.get_xaxis_transform(), label="refused")
     axes.set_xlabel("trial")
-    axes.set_ylabel("accuracy")
+    axes.set_ylabel(words_of(metric))
     axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.16), ncols=2, frameon=False, fontsize=8)
 
 
-def draw_curves(axes: Axes, curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Accuracy after every epoch, a line for each name; of a single one that on the training images as well."""
+def draw_curves(axes: Axes, curves: Mapping[str, Sequence[Mapping[str, Any]]], metric: str = "accuracy") -> None:
+    """The metric after every epoch, a line for each name; of a single one accuracy on the training images as well."""
     looks = cycle(zip((ORANGE, BLUE, GREEN, PURPLE, YELLOW), "o^sDv", ("-", "--", "-.", ":", "-"), strict=True))
     for (name, curve), (color, marker, line) in zip(curves.items(), looks, strict=False):
         epochs = [int(epoch["epoch"]) for epoch in curve]
-        reached = [error(epoch["accuracy"]) for epoch in curve]
+        reached = [error(epoch[metric]) for epoch in curve]
         axes.plot(epochs, reached, line, marker=marker, markersize=4, color=color, label=name)
         if len(curves) == 1:
+            label = f"{'' if metric == 'accuracy' else 'accuracy on '}training images, changed and with dropout"
             train = [error(epoch["train_accuracy"]) for epoch in curve]
-            axes.plot(epochs, train, ":", color=GREY, label="training images, changed and with dropout")
+            axes.plot(epochs, train, ":", color=GREY, label=label)
     accuracy_scale(axes)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
-    axes.set_ylabel("accuracy")
+    axes.set_ylabel(words_of(metric))
     axes.legend(loc="lower right", frameon=False, fontsize=9)
 
 

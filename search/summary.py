@@ -11,12 +11,13 @@ from models.baselines import BASELINES, Baseline
 from models.cost import Cost, compute_cost
 from search.config import SearchConfig
 from search.confirm import Confirmation, ConfirmPlan, NoiseFloor, confirmation, noise_floor
-from search.data import definition
+from search.data import form_of
 from search.doubts import doubts
 from search.importance import rank_correlations
 from search.limits import standings
 from search.mistakes import Mistakes
 from search.repeats import RepeatResult
+from search.scores import beside, value_beside
 from search.space_file import space_of
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked
 from space import baseline_params
@@ -86,7 +87,7 @@ class StudySummary:
 
     notice         to be read before anything else, as that the data is not MNIST
     winner         the confirmed one, else the first of `top`; None as long as no trial has finished
-    test_accuracy  of the winner's exported file on the test set; None if there is no such file
+    test_accuracy  of the winner's exported file on the test set, by the metric of the search; None: no such file
     confirmation   what fresh seeds showed; None if nothing was confirmed. noise: the same for the noise floor
     improvements   the trials that were better than all before them, in order
     seconds        of training, summed over all trials
@@ -112,6 +113,16 @@ class StudySummary:
     correlations: Mapping[int, float]
     doubts: tuple[str, ...]
     mistakes: Mistakes | None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """That of the search and, where classes are imbalanced or it is another than accuracy, the one beside it."""
+        found = (self.config.metric, beside(self.config.metric))
+        return found if any(self.value_beside(record) is not None for record in self.top) else found[:1]
+
+    def value_beside(self, record: TrialRecord) -> float | None:
+        """What a trial had in the other metric, of the same epochs as its value."""
+        return value_beside(record.curve, self.config.score, self.config.metric)
 
 
 def summarise(
@@ -159,8 +170,10 @@ def summarise(
 def card_facts(card: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of StudySummary that come from the card.json of the exported winner; empty of no card."""
     mistakes = card.get("mistakes")  # cards of older versions have none
+    accuracy = card.get("accuracy", {})
+    is_balanced = accuracy.get("metric") == "balanced_accuracy"
     return {
-        "test_accuracy": card["accuracy"]["file_on_test"] if card else None,
+        "test_accuracy": accuracy.get("balanced_on_test" if is_balanced else "file_on_test"),
         "mistakes": Mistakes.from_dict(mistakes) if mistakes else None,
     }
 
@@ -196,13 +209,16 @@ def _training_seconds(record: TrialRecord) -> float:
 
 
 def _baseline_results(config: SearchConfig, records: Iterable[TrialRecord]) -> tuple[BaselineResult, ...]:
-    known = definition(config.data.dataset)
+    known = form_of(config.data)
+    shape = (known.input_shape, known.n_classes)
     in_space = baseline_params(known.input_shape, known.n_classes, space_of(config))
     # Of one that was interrupted and run again the later trial counts.
     tried = {record.baseline: record for record in sorted(records, key=lambda record: record.number)}
     return tuple(
         _baseline_result(baseline, config, tried.get(name), in_space=name in in_space)
         for name, baseline in BASELINES.items()
+        # Of other images they tell nothing.
+        if (baseline.spec.input_shape, baseline.spec.n_classes) == shape
     ) + tuple(
         _given_result(record, name, record.n_params)
         for name, record in tried.items()

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone knows it by)
 
-from models.record import Record
 from search import kernels
 from search.augment import augment
 from search.blocked import BlockedNetwork
@@ -25,6 +24,7 @@ from search.config import InputError, RecipeConfig
 from search.data import Dataset, Split
 from search.graphed import GraphedSGD, GraphedStep, StepFunction
 from search.optimise import MovingAverage, make_optimizer, make_schedules
+from search.scores import EpochMetrics, balanced_accuracy, is_imbalanced
 
 # A module, or something that runs one.
 Network = Callable[[Tensor], Tensor]
@@ -34,21 +34,6 @@ EVALUATION_BATCH = 128  # small, so that what it works on stays in the processor
 
 class TrainingDivergedError(RuntimeError):
     """The training loss became NaN or infinite."""
-
-
-@dataclass(frozen=True)
-class EpochMetrics(Record):
-    """What one epoch gave. Accuracies are in [0, 1]; `accuracy` is that on the scored split, after the epoch.
-
-    The training figures are taken while the weights move, with augmentation and dropout on.
-    """
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    accuracy: float
-    lr: float
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -122,6 +107,12 @@ def _accuracy(answers: Tensor, split: Split) -> float:
     return (answers == split.labels).sum().item() / len(split)
 
 
+def _balanced(answers: Tensor, split: Split, metric: str) -> float | None:
+    """Where it says something else than the accuracy, or was asked for."""
+    is_wanted = metric == "balanced_accuracy" or is_imbalanced(split.labels)
+    return balanced_accuracy(answers, split.labels) if is_wanted else None
+
+
 def training_device() -> torch.device:
     """Where networks are trained: a CUDA card if there is one, else the processor."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -150,10 +141,12 @@ def train(
     engine: str = "auto",
     keep_best: bool = False,
     every_epoch: bool = True,
+    metric: str = "accuracy",
 ) -> TrainResult:
     """Train `model` in place on data.train and score it on data.scored after every epoch.
 
-    every_epoch: False scores it after the last epoch only, which is then the only one of the curve.
+    every_epoch: False scores it after the last epoch only, which is then the only one of the curve. metric: what the
+    best epoch is best in, of search.config.METRICS.
 
     on_epoch(epoch, metrics), epochs counted from 1, may raise to stop the training. Raises TrainingDivergedError.
 
@@ -174,11 +167,11 @@ def train(
         if not every_epoch and epoch < recipe.epochs:
             continue
         answers = trainer.answers(exact=keep_best or epoch == recipe.epochs)
-        accuracy = _accuracy(answers, data.scored)
-        if keep_best and accuracy > max((earlier.accuracy for earlier in curve), default=-1.0):
-            best_state, best_answers = _copy_state(trainer.scored), answers
+        scores = (_accuracy(answers, data.scored), _balanced(answers, data.scored, metric))
         seconds = time.perf_counter() - epoch_started
-        curve.append(EpochMetrics(epoch, train_loss, train_accuracy, accuracy, lr, seconds))
+        curve.append(EpochMetrics(epoch, train_loss, train_accuracy, scores[0], lr, seconds, scores[1]))
+        if keep_best and curve[-1].value(metric) > max((one.value(metric) for one in curve[:-1]), default=-1.0):
+            best_state, best_answers = _copy_state(trainer.scored), answers
         if on_epoch:
             on_epoch(epoch, curve[-1])
     last_state = _copy_state(trainer.scored)

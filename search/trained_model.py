@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from models.build import build_model
 from models.cost import compute_cost
 from models.record import check_choice
 from models.spec import ArchSpec
-from search.config import SCORES, SELECT_ON, InputError, RecipeConfig, SearchConfig
+from search.config import METRICS, SCORES, SELECT_ON, InputError, RecipeConfig, SearchConfig, words_of
 from search.confirm import Confirmation
+from search.limits import limits_met
 from search.repeats import RepeatResult
 from search.report_evidence import fresh_seeds, interval
 from search.trials import FINISHED, TrialRecord
@@ -32,9 +33,10 @@ class ModelSource:
     state         the state_dict that belongs to `accuracy` (score last3: that of the last epoch)
     score         the epoch rule of `accuracy`; scored_on: its split, of which "test" means trained on all other images
     select_on     the split that the search was scored on
-    accuracy      in [0, 1], as recorded
+    accuracy      in [0, 1], as recorded: by `metric`, of search.config.METRICS
     curve         one mapping a scored epoch, the fields of search.train.EpochMetrics; at least the last epoch's
-    max_params    with `epochs` the limits of the search
+    max_params    with `epochs` and `limits` the limits of the search
+    limits        of the search, as search.limits.limits_met has them; none of a training outside any search
     precision     of the training: float32
     confirmation  what training on fresh seeds showed, where there was any
     network       id of a hand-designed network that was trained outside any search
@@ -60,24 +62,41 @@ class ModelSource:
     confirmation: Confirmation | None = None
     network: str = ""
     n_trainings: int = 0
+    metric: str = "accuracy"
+    limits: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_choice("score", self.score, SCORES)
         check_choice("scored-on", self.scored_on, SELECT_ON)
         check_choice("select-on", self.select_on, SELECT_ON)
+        check_choice("metric", self.metric, METRICS)
 
     @property
     def state_accuracy(self) -> float:
-        """The recorded accuracy of `state` itself; a last3 score is a mean over three states."""
-        return float(self.curve[-1]["accuracy"]) if self.score == "last3" else self.accuracy
+        """The recorded share of right answers of `state` itself.
+
+        Another figure than `accuracy` where that is balanced, or a mean over three states (score last3).
+        """
+        if self.score == "best":
+            return float(self._best_epoch["accuracy"])
+        return float(self.curve[-1]["accuracy"]) if self.score == "last3" or self.is_balanced else self.accuracy
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether `accuracy` is balanced accuracy."""
+        return self.metric != "accuracy"
+
+    @property
+    def _best_epoch(self) -> Mapping[str, Any]:
+        """The earliest of equals."""
+        return max(self.curve, key=lambda metrics: float(metrics[self.metric]))
 
     @property
     def epoch_rule(self) -> str:
         """Which epoch's accuracy was recorded, in words."""
         last = int(self.curve[-1]["epoch"])
         if self.score == "best":
-            best = max(self.curve, key=lambda metrics: float(metrics["accuracy"]))
-            return f"after epoch {best['epoch']} of {last}, the best"
+            return f"after epoch {self._best_epoch['epoch']} of {last}, the best"
         if self.score == "last3":
             return f"as the mean of epochs {max(1, last - 2)} to {last} (the weights are those after epoch {last})"
         return f"after epoch {last}, the last"
@@ -85,7 +104,8 @@ class ModelSource:
     @property
     def result(self) -> str:
         """The recorded accuracy with everything it depends on, in words."""
-        return f"{self.accuracy:.2%} on {SPLIT_NAMES[self.scored_on]} {self.epoch_rule}, seed {self.seed}"
+        what = f" {words_of(self.metric)}" if self.is_balanced else ""
+        return f"{self.accuracy:.2%}{what} on {SPLIT_NAMES[self.scored_on]} {self.epoch_rule}, seed {self.seed}"
 
     @property
     def selection_note(self) -> str:
@@ -112,7 +132,8 @@ class ModelSource:
         found = self.confirmation.accuracy
         return (
             f"Trained from {fresh_seeds(found)} the network reaches {found.mean:.2%} in the mean ({interval(found)}), "
-            f"from {found.minimum:.2%} to {found.maximum:.2%}; this is the training with the median accuracy."
+            f"from {found.minimum:.2%} to {found.maximum:.2%}; this is the training with the median "
+            f"{words_of(self.metric)}."
         )
 
 
@@ -142,11 +163,16 @@ def source_from_trial(record: TrialRecord, config: SearchConfig, study: str, wei
         max_params=config.max_params,
         epochs=config.epochs,
         precision=record.precision,
+        metric=config.metric,
+        limits=limits_met(compute_cost(arch), config, record.latency_ms),
     )
 
 
-def source_from_confirmation(found: Confirmation, config: SearchConfig, study: str, weights: Path) -> ModelSource:
-    """The confirmed winner: of its trainings from fresh seeds the one with the median accuracy."""
+def source_from_confirmation(
+    found: Confirmation, config: SearchConfig, study: str, weights: Path, latency_ms: float | None = None
+) -> ModelSource:
+    """The confirmed winner: of its trainings from fresh seeds the one with the median accuracy. latency_ms: as found in
+    the search."""
     network = found.network
     arch = network.repeat.arch
     return ModelSource(
@@ -165,6 +191,8 @@ def source_from_confirmation(found: Confirmation, config: SearchConfig, study: s
         epochs=config.epochs,
         precision=network.precision,
         confirmation=found,
+        metric=config.metric,
+        limits=limits_met(compute_cost(arch), config, latency_ms),
     )
 
 

@@ -14,7 +14,7 @@ from models.cost import compute_cost
 from models.spec import ArchSpec
 from search.config import RecipeConfig, SearchConfig
 from search.dashboard_markdown import fitted
-from search.data import definition
+from search.data import form_of
 from search.describe import LEGEND, architecture_line, markdown_table, percent
 from search.network_figures import Part, parts
 from search.report_parts import count, recipe_facts
@@ -49,7 +49,7 @@ def network(record: TrialRecord, config: SearchConfig) -> ArchSpec | None:
     """The trial's network, also that of one that was refused; None of one that ended before it had all its values."""
     if record.arch or not record.params:
         return record.arch
-    known = definition(config.data.dataset)
+    known = form_of(config.data)
     try:
         return assemble(record.params, known.input_shape, known.n_classes).arch
     except KeyError:
@@ -61,7 +61,8 @@ def _outcome(record: TrialRecord, config: SearchConfig) -> str:
     n_epochs = len(record.curve)
     if record.outcome == FINISHED:
         trained = f", trained for {n_epochs} epochs" if n_epochs else ""
-        return f"**Finished: {percent(record.value)}**{trained}, {count(record.n_params)} parameters."
+        what = "" if config.metric == "accuracy" else f" {config.metric_name}"
+        return f"**Finished: {percent(record.value)}{what}**{trained}, {count(record.n_params)} parameters."
     if record.outcome == REFUSED:
         fate = "counted, neither built nor trained" if record.latency_ms is None else "built and timed, not trained"
         return f"**Refused: {_limit(record, config)}.** {reason} It was {fate}."
@@ -99,7 +100,7 @@ def _network_blocks(arch: ArchSpec) -> list[str]:
 
 
 def _part_row(part: Part, largest: int) -> tuple[str, ...]:
-    shape = f"{part.channels} × {part.side} × {part.side}"
+    shape = f"{part.channels} × {part.side} × {part.width}"
     if not part.n_params:
         return part.kind, shape, str(part.rf), "", ""
     return (
@@ -116,8 +117,12 @@ def _curve_blocks(curve: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     step = -(-len(curve) // MAX_EPOCHS_SHOWN)
     shown = [epoch for i, epoch in enumerate(curve, start=1) if i == len(curve) or i % step == 0]
+    taken = all("balanced_accuracy" in epoch for epoch in shown)
+    values = [f"{100 * epoch['balanced_accuracy']:.2f}" for epoch in shown] if taken else []
+    balanced = [("balanced accuracy, %", *values)] if values else []
     rows = [
         ("accuracy, %", *(f"{100 * epoch['accuracy']:.2f}" for epoch in shown)),
+        *balanced,
         ("on training images, %", *(f"{100 * epoch['train_accuracy']:.2f}" for epoch in shown)),
     ]
     table = markdown_table(("epoch", *(str(epoch["epoch"]) for epoch in shown)), rows, "<" + ">" * len(shown))

@@ -12,6 +12,7 @@ from models.baselines import BASELINES
 from models.record import Record, RecordError
 from search.config import (
     INTERPOLATIONS,
+    METRICS,
     OPTIMIZERS,
     PRUNERS,
     SAMPLERS,
@@ -49,6 +50,7 @@ RANGES: list[tuple[Callable[..., Record], str, float, float, str]] = [
     (Augmentation, "brightness", 0.0, 1.0, "brightness"),
     (Augmentation, "contrast", 0.0, 1.0, "contrast"),
     (Augmentation, "erase_p", 0.0, 1.0, "erase_p"),
+    (Augmentation, "mirror_p", 0.0, 1.0, "mirror_p"),
     (lambda crop_p: Augmentation(crop_p=crop_p, crop_side=22), "crop_p", 0.0, 1.0, "crop_p"),
     (Augmentation, "crop_side", 0, 10**6, "crop_side"),
     (lambda crop_side: Augmentation(crop_p=0.1, crop_side=crop_side), "crop_side", 1, 10**6, "crop_side"),
@@ -108,6 +110,7 @@ def test_ranges_hold_their_ends_and_no_more(
         (search, "score", SCORES, "score"),
         (search, "sampler", SAMPLERS, "sampler"),
         (search, "pruner", PRUNERS, "pruner"),
+        (search, "metric", METRICS, "metric"),
     ],
 )
 def test_choices(make: Callable[..., Record], field: str, choices: tuple[str, ...], name: str) -> None:
@@ -212,7 +215,7 @@ def test_every_recipe_of_a_hand_designed_network_is_valid(recipe: RecipeConfig) 
 
 # Nothing at its default.
 CONFIG = SearchConfig(
-    data=DataConfig("digits", "/data", select_on="val"),
+    data=DataConfig("digits", "/data", select_on="val", image_size=(20, 30)),
     max_params=5000,
     max_macs=10**6,
     max_memory=10**5,
@@ -226,6 +229,8 @@ CONFIG = SearchConfig(
     seed=7,
     sampler="random",
     pruner="none",
+    metric="balanced_accuracy",
+    mirror=True,
 )
 
 
@@ -254,6 +259,9 @@ def test_settings_have_the_names_of_the_command_line() -> None:
         "seed": 7,
         "sampler": "random",
         "pruner": "none",
+        "metric": "balanced_accuracy",
+        "mirror": True,
+        "image_size": "20x30",
     }
 
 
@@ -270,7 +278,7 @@ def test_the_data_directory_is_no_setting_and_everything_else_is() -> None:
 
 
 def test_a_setting_that_older_studies_lack_is_left_out_at_its_default() -> None:
-    added = {"max_weights_bytes", "min_rf", "bytes_in", "max_latency", "dimensions"}
+    added = {"max_weights_bytes", "min_rf", "bytes_in", "max_latency", "dimensions", "metric", "mirror", "image_size"}
     assert search().settings().keys() == CONFIG.settings().keys() - added
 
 

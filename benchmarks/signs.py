@@ -1,0 +1,116 @@
+"""Draws a folder of small colour images to try a search on: six signs, some of them rare.
+
+    python -m benchmarks.signs signs
+
+Every image has two colours that differ in brightness, a sign of its own size, place and angle, and noise. The same
+arguments draw the same images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+WIDTH, HEIGHT = 40, 32
+# How many images of each sign, as shares of the commonest one.
+SHARES = {"circle": 1.0, "cross": 0.8, "ring": 0.6, "square": 0.5, "star": 0.3, "triangle": 0.2}
+# Drawn larger and scaled down, so that edges are smooth.
+_FINER = 4
+
+Point = tuple[float, float]
+
+
+def draw_folder(folder: Path, n_commonest: int, seed: int = 0) -> int:
+    """Write folder/SIGN/NUMBER.png and return how many images that are."""
+    rng = random.Random(seed)
+    n_images = 0
+    for sign, share in SHARES.items():
+        (folder / sign).mkdir(parents=True, exist_ok=True)
+        for number in range(max(2, round(share * n_commonest))):
+            draw_sign(sign, rng).save(folder / sign / f"{number:04d}.png")
+            n_images += 1
+    return n_images
+
+
+def draw_sign(sign: str, rng: random.Random) -> Image.Image:
+    """One image of a sign, by its name in SHARES."""
+    paper, ink = _colours(rng)
+    picture = Image.new("RGB", (WIDTH * _FINER, HEIGHT * _FINER), paper)
+    radius = rng.uniform(0.28, 0.44) * HEIGHT * _FINER
+    middle = tuple(_FINER * side / 2 + rng.uniform(-4, 4) * _FINER for side in (WIDTH, HEIGHT))
+    angle = rng.uniform(-0.25, 0.25)
+
+    def at(turn: float, distance: float) -> Point:
+        """The point so far around and so far out, of the sign's radius."""
+        direction = 2 * math.pi * turn + angle - math.pi / 2
+        return middle[0] + radius * distance * math.cos(direction), middle[1] + radius * distance * math.sin(direction)
+
+    _SIGNS[sign](ImageDraw.Draw(picture), at, ink, paper)
+    small = picture.resize((WIDTH, HEIGHT), Image.Resampling.BOX)
+    noise = bytes(rng.randrange(256) for _ in range(3 * WIDTH * HEIGHT))
+    return Image.blend(small, Image.frombytes("RGB", small.size, noise), rng.uniform(0.05, 0.25))
+
+
+def _colours(rng: random.Random) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Two that differ in brightness, either of them the brighter."""
+    dark = tuple(rng.randrange(0, 110) for _ in range(3))
+    bright = tuple(rng.randrange(140, 256) for _ in range(3))
+    return (dark, bright) if rng.random() < 0.5 else (bright, dark)
+
+
+At = Callable[[float, float], Point]
+Colour = tuple[int, ...]
+
+
+def _circle(draw: ImageDraw.ImageDraw, at: At, ink: Colour, _paper: Colour) -> None:
+    draw.polygon([at(step / 60, 1) for step in range(60)], fill=ink)
+
+
+def _ring(draw: ImageDraw.ImageDraw, at: At, ink: Colour, paper: Colour) -> None:
+    _circle(draw, at, ink, paper)
+    draw.polygon([at(step / 60, 0.55) for step in range(60)], fill=paper)
+
+
+def _cross(draw: ImageDraw.ImageDraw, at: At, ink: Colour, _paper: Colour) -> None:
+    for first in (0.125, 0.375):
+        draw.line([at(first, 1), at(first + 0.5, 1)], fill=ink, width=7 * _FINER)
+
+
+def _square(draw: ImageDraw.ImageDraw, at: At, ink: Colour, _paper: Colour) -> None:
+    draw.polygon([at(corner / 4 + 0.125, 1.1) for corner in range(4)], fill=ink)
+
+
+def _star(draw: ImageDraw.ImageDraw, at: At, ink: Colour, _paper: Colour) -> None:
+    draw.polygon([at(step / 10, 0.45 if step % 2 else 1.15) for step in range(10)], fill=ink)
+
+
+def _triangle(draw: ImageDraw.ImageDraw, at: At, ink: Colour, _paper: Colour) -> None:
+    draw.polygon([at(corner / 3, 1.15) for corner in range(3)], fill=ink)
+
+
+_SIGNS = {
+    "circle": _circle,
+    "cross": _cross,
+    "ring": _ring,
+    "square": _square,
+    "star": _star,
+    "triangle": _triangle,
+}
+
+
+def main() -> None:
+    """Draw the folder that is named on the command line."""
+    parser = argparse.ArgumentParser(description="Draws a folder of small colour images to try a search on.")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where to: DIR/SIGN/NUMBER.png")
+    parser.add_argument("--commonest", type=int, default=500, metavar="N", help="images of the commonest sign (500)")
+    options = parser.parse_args()
+    print(f"{draw_folder(options.folder, options.commonest):,} images of {len(SHARES)} signs in {options.folder}")
+
+
+if __name__ == "__main__":
+    main()

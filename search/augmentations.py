@@ -1,0 +1,55 @@
+"""Which augmentations a search may use: what makes sense for its data, and what its user switches on or off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from search.config import AUGMENTATIONS, FOLDER, InputError, RecipeConfig, SearchConfig
+from search.data import definition
+from search.definitions import OF_CHARACTERS
+from search.space_file import fixed_at, with_fixed
+
+MIRROR = "mirror"
+# Share of the training images that are mirrored, where any are.
+MIRRORED = 0.5
+
+
+def choose_augmentations(config: SearchConfig, on: Sequence[str], off: Sequence[str]) -> SearchConfig:
+    """The search with the augmentations of its data, and those `on`, but without those `off`.
+
+    Mirroring is on or off. The others are searched dimensions: off, they are fixed at 0, as a --space file may fix them
+    too. Raises InputError for one that makes no sense for the data, and for one that is wanted and fixed at 0.
+    """
+    usual, possible = _of(config.data.dataset)
+    for name in on:
+        if name in off:
+            raise InputError(f"{name} is given to both --augment and --no-augment; leave out one")
+        if name not in possible:
+            raise InputError(f"{name} makes no sense for {config.data.dataset}; it takes {', '.join(possible)}")
+        if name != MIRROR and fixed_at(config.dimensions, name) == 0:
+            raise InputError(f"--augment {name}, but the --space file fixes it at 0; leave out one")
+    dimensions = with_fixed(config.dimensions, {name: 0.0 for name in AUGMENTATIONS if name != MIRROR and name in off})
+    return replace(config, dimensions=dimensions, mirror=MIRROR in (*usual, *on) and MIRROR not in off)
+
+
+def _of(dataset: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(what is used unless it is switched off, what may be switched on)."""
+    if dataset == FOLDER:  # whether its images may be mirrored, only its user can tell
+        return OF_CHARACTERS, AUGMENTATIONS
+    known = definition("mnist" if dataset == "auto" else dataset)
+    return known.augmentations, known.augmentations
+
+
+def mirror_options(config: SearchConfig) -> dict[str, str]:
+    """What the command line says of mirroring to have it as this search has it."""
+    usual, _ = _of(config.data.dataset)
+    if config.mirror == (MIRROR in usual):
+        return {}
+    return {"augment" if config.mirror else "no_augment": MIRROR}
+
+
+def as_searched(recipe: RecipeConfig, config: SearchConfig) -> RecipeConfig:
+    """A recipe of the space with what the search fixes for all: the epochs, and whether images are mirrored."""
+    mirrored = MIRRORED if config.mirror else 0.0
+    return replace(recipe, epochs=config.epochs, augmentation=replace(recipe.augmentation, mirror_p=mirrored))
