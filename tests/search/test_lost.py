@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
@@ -65,11 +66,11 @@ def objective(trial: optuna.Trial) -> float:
     return x + 1e-12 * trial.user_attrs["seed"]
 
 
-def search(storage: InMemoryStorage) -> optuna.Study:
+def search(storage: InMemoryStorage, starts: Mapping[str, Mapping[str, Any]]) -> optuna.Study:
     """What the same command does, again and again."""
     study = memory_study(storage)
     requeue_lost(study, running_are_lost=True)
-    enqueue(study, STARTS, "start")
+    enqueue(study, starts, "start")
     run_trials(study, objective, 0, StopRule(N_TRIALS))
     return study
 
@@ -84,44 +85,51 @@ def decided(study: optuna.Study) -> list[tuple[object, ...]]:
     return sorted(found, key=lambda one: one[0])
 
 
-@pytest.fixture(scope="module")
-def whole() -> tuple[list[tuple[object, ...]], int]:
-    """An uninterrupted study, and how often it writes."""
+@dataclass(frozen=True)
+class Whole:
+    """An uninterrupted study: what it starts with, what it decided, how often it wrote."""
+
+    starts: Mapping[str, Mapping[str, Any]]
+    decided: list[tuple[object, ...]]
+    n_writes: int
+
+
+@pytest.fixture(scope="module", params=[STARTS, {}], ids=["starts", "no starts"])
+def whole(request: pytest.FixtureRequest) -> Whole:
     storage = Mortal()
-    return decided(search(storage)), storage.n_writes
+    return Whole(request.param, decided(search(storage, request.param)), storage.n_writes)
 
 
-def test_the_study_has_trials_of_every_kind(whole: tuple[list[tuple[object, ...]], int]) -> None:
-    assert {one[1] for one in whole[0]} == {FINISHED, STOPPED, DIVERGED, REFUSED}
+def test_the_study_has_trials_of_every_kind(whole: Whole) -> None:
+    assert {one[1] for one in whole.decided} == {FINISHED, STOPPED, DIVERGED, REFUSED}
 
 
-def test_killed_before_any_write_and_resumed_equals_uninterrupted(whole: tuple[list[tuple[object, ...]], int]) -> None:
-    expected, n_writes = whole
-    for last in range(n_writes):
+def test_killed_before_any_write_and_resumed_equals_uninterrupted(whole: Whole) -> None:
+    for last in range(whole.n_writes):
         storage = Mortal()
         storage.last = last
         with pytest.raises(Killed):
-            search(storage)
+            search(storage, whole.starts)
         storage.last = -1
-        study = search(storage)
-        assert decided(study) == expected, f"killed before write {last} of {n_writes}"
+        study = search(storage, whole.starts)
+        assert decided(study) == whole.decided, f"killed before write {last} of {whole.n_writes}"
         assert n_trained(study.trials) == N_TRIALS
         assert not study.get_trials(states=(TrialState.RUNNING, TrialState.WAITING))
 
 
-def test_killed_again_and_again_equals_uninterrupted(whole: tuple[list[tuple[object, ...]], int]) -> None:
+def test_killed_again_and_again_equals_uninterrupted(whole: Whole) -> None:
     storage = Mortal()
     n_deaths = 0
     while True:
         # Some more writes every time, so that no trial is hit more often than it may be.
         storage.n_writes, storage.last = 0, 9 + n_deaths % 3
         try:
-            study = search(storage)
+            study = search(storage, whole.starts)
             break
         except Killed:
             n_deaths += 1
     assert n_deaths > N_TRIALS
-    assert decided(study) == whole[0]
+    assert decided(study) == whole.decided
 
 
 @pytest.mark.parametrize("kind", ["baseline", "start", "repeat"])
@@ -143,10 +151,16 @@ def test_one_that_its_user_interrupts_is_queued_again_however_often() -> None:
     def interrupted(_trial: optuna.Trial) -> float:
         raise KeyboardInterrupt
 
-    for _ in range(2 * MAX_RETRIES):
-        with pytest.raises(KeyboardInterrupt):
-            run_trials(study, interrupted, 0, StopRule(1))
-        assert requeue_lost(study, running_are_lost=True) == 1
+    # Before it has died as often as it may, and afterwards.
+    for _ in range(2):
+        for _ in range(2 * MAX_RETRIES):
+            with pytest.raises(KeyboardInterrupt):
+                run_trials(study, interrupted, 0, StopRule(1))
+            assert requeue_lost(study, running_are_lost=True) == 1
+        while study.trials[-1].user_attrs["retries"] < MAX_RETRIES:
+            with pytest.raises(ZeroDivisionError):
+                run_trials(study, lambda _: 1 / 0, 0, StopRule(1))
+            assert requeue_lost(study, running_are_lost=True) == 1
     run_trials(study, objective, 0, StopRule(1))
     assert decided(study)[0][0] == 0
 
@@ -222,19 +236,24 @@ def given_up(study: optuna.Study, trial: optuna.Trial) -> None:
     requeue_lost(study, running_are_lost=False)
 
 
-@pytest.mark.parametrize("moment", ["noting", "returning", "pruning"])
-def test_a_worker_whose_trial_was_given_up_goes_on_with_the_next(moment: str) -> None:
+@pytest.mark.parametrize("moment", ["noting", "returning", "pruning", "telling"])
+def test_a_worker_whose_trial_was_given_up_goes_on_with_the_next(moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
     study = memory_study()
     trained = []
 
     def slow(trial: optuna.Trial) -> float:
         trained.append(trial.number)
         if trial.number == 1:
+            if moment == "telling":  # after Optuna has looked, and before it writes
+                monkeypatch.setattr(study.sampler, "after_trial", lambda *_: given_up(study, trial), raising=False)
+                return 0.5
             given_up(study, trial)
             if moment == "returning":
                 return 0.5
             if moment == "pruning":
                 raise optuna.TrialPruned
+        if trial.number > 1:
+            monkeypatch.undo()
         return objective(trial)
 
     enqueue(study, STARTS, "start")
