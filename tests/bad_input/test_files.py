@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import os
 import struct
@@ -314,3 +315,8 @@ def test_the_variable_of_the_environment_is_an_option_too(refuses: Refuses, monk
     write(refuses.folder, "images", "precious")
     monkeypatch.setenv("DATA_DIR", "images")
     refuses([*RUN, "--dataset", "mnist"], "images is not a directory; name a directory")
+
+
+def test_a_terminal_that_knows_no_such_letters(refuses: Refuses, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    refuses(["describe", "s004_net3"], "the output cannot hold '·' in ascii; set PYTHONIOENCODING=utf-8")
