@@ -12,7 +12,6 @@ from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Any, Self
 
-
 # Of a whole number: one with thousands of digits could not even be written down again.
 MAX_BITS = 1000
 
