@@ -12,6 +12,9 @@ from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import Any, Self
 
+# Of a whole number: one with thousands of digits could not even be written down again.
+MAX_BITS = 1000
+
 
 class RecordError(ValueError):
     """Data that is not a valid record; the message names the field, the value and what would be right."""
@@ -93,6 +96,8 @@ def _read(hint: Any, value: object, where: str) -> Any:
     # bool is a subclass of int: `true` for a width is a mistake, not a 1.
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise RecordError(f"{where} must be {_NAMES.get(hint, hint.__name__)}, got {shown(value)}")
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise RecordError(f"{where} is too large, got {shown(value)}")
     return value
 
 

@@ -15,8 +15,9 @@ def refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     for module in ("search.run", "search.retrain"):
         monkeypatch.setattr(f"{module}.carry_out", _train)
     monkeypatch.setattr("benchmarks.engine.measure", _train)
+    monkeypatch.setattr("search.dashboard._serve", _train)
     return Refuses(tmp_path, capsys)
 
 
 def _train(*_: object) -> None:
-    raise AssertionError("it was taken, and would be trained")
+    raise AssertionError("it was taken, and would be trained or served")

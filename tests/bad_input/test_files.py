@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import os
 import struct
@@ -115,7 +116,11 @@ NETWORKS: list[tuple[str, str | bytes | None, str]] = [
     ("a.json", changed(head={"kind": "conv", "kernel_size": 3}), "the 3x3 head does not cover its map"),
     ("a.toml", TOML.replace("8 }", "8 "), "a.toml is not a TOML file: "),
     ("a.toml", TOML + "n_classes = 12", "is not a TOML file: Cannot overwrite a value"),
-    ("a.toml", TOML.replace("10", "0x" + "f" * 9000), "n_classes must be between 1 and 1,000,000, got a int that is"),
+    (
+        "a.toml",
+        TOML.replace("10", "0x" + "f" * 9000),
+        "ArchSpec.n_classes is too large, got a int that is too large to be shown",
+    ),
     ("a.toml", TOML.replace("= 10", "= 2020-01-01"), "n_classes must be a whole number, got datetime.date(2020, 1, 1)"),
     ("a.toml", TOML.replace("= 10", "= 2020-13-01"), "is not a TOML file"),
     ("a.toml", "x = " + "[" * 5000, "a.toml is nested too deeply to be a network"),
@@ -314,3 +319,8 @@ def test_the_variable_of_the_environment_is_an_option_too(refuses: Refuses, monk
     write(refuses.folder, "images", "precious")
     monkeypatch.setenv("DATA_DIR", "images")
     refuses([*RUN, "--dataset", "mnist"], "images is not a directory; name a directory")
+
+
+def test_a_terminal_that_knows_no_such_letters(refuses: Refuses, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    refuses(["describe", "s004_net3"], "the output cannot hold '·' in ascii; set PYTHONIOENCODING=utf-8")

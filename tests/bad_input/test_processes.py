@@ -12,7 +12,6 @@ import pytest
 from tests.bad_input.refusals import check_line, tree
 
 ROOT = Path(__file__).resolve().parents[2]
-needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this machine has no /dev/full")
 
 
 def run(folder: Path, *arguments: str | bytes, redirected: str = "") -> subprocess.CompletedProcess[str]:
@@ -29,10 +28,9 @@ def check_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
     check_line(done.stderr, *words)
 
 
-@needs_full
-@pytest.mark.parametrize("arguments", [("describe", "s004_net3"), ("describe", "s000_net", "--json")], ids=len)
-def test_output_to_a_full_device(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    done = run(tmp_path, *arguments, redirected="> /dev/full")
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this machine has no /dev/full")
+def test_output_to_a_full_device(tmp_path: Path) -> None:
+    done = run(tmp_path, "describe", "s004_net3", redirected="> /dev/full")
     check_refused(done, "cannot write: No space left on device; make room, and the same command goes on")
 
 
@@ -44,15 +42,3 @@ def test_output_that_is_closed(tmp_path: Path) -> None:
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     check_refused(run(tmp_path, "describe", b"\xff\xfe.json"), "must be text without control characters, got")
     assert tree(tmp_path) == {}
-
-
-def test_what_a_shell_would_run_is_only_a_name(tmp_path: Path) -> None:
-    check_refused(run(tmp_path, "report", "$(touch marker);`touch marker`"), "a study's name is made of")
-    assert tree(tmp_path) == {}
-
-
-def test_a_terminal_that_knows_no_such_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    done = run(tmp_path, "describe", "s004_net3")
-    assert done.returncode == 2
-    check_line(done.stderr, "the output cannot hold '·' in ascii; set PYTHONIOENCODING=utf-8")

@@ -1,0 +1,25 @@
+"""How many bad inputs are tried."""
+
+from tests.bad_input import test_exported, test_files, test_options, test_storages, test_studies
+
+TABLES = (
+    test_options.CASES,
+    test_options.COMMAND_LINES,
+    test_files.NETWORKS,
+    test_files.SPACES,
+    test_files.DATA,
+    test_studies.OTHERS,
+    test_studies.WEIGHTS_FILES,
+    test_studies.STUDY_FILES,
+    test_storages.URLS,
+    test_storages.KINDS,
+    test_exported.ARGUMENTS,
+    test_exported.PICTURES,
+    test_exported.TEST_SETS,
+)
+
+
+def test_there_are_many_and_none_is_there_twice() -> None:
+    assert sum(map(len, TABLES)) >= 500
+    for table in TABLES:
+        assert len({repr(row) for row in table}) == len(table)
