@@ -35,7 +35,7 @@ def test_a_folder_with_braces_holds_a_database(tmp_path: Path) -> None:
             "--storage is sqlite:///FILE or postgresql://USER@HOST/DATABASE, got one that is",
         ),
         ("postgres://me:secret@host/db", "got one that is 'postgres'"),
-        ("secret", "--storage is not a database URL"),
+        ("studies.db", "--storage is not a database URL, got 'studies.db'"),
         ("postgresql://me:sec@ret@host/db", "write those of a password as %40"),
         ("postgresql://me:secret@host:port/db", "--storage is not a database URL"),
         ("postgresql://me:secret@127.0.0.1:1/db", "cannot open the postgresql storage: connection"),
