@@ -105,8 +105,8 @@ def run_here(task: Task, study: optuna.Study, undertaker: Undertaker, watch: Wat
 def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, undertaker: Undertaker, watch: Watch) -> None:
     """Run the study in `n_workers` processes; `watch` is called about every second.
 
-    Raises InputError if a worker found its input unusable, FailureError if the database or the disk failed it,
-    WorkersDiedError after MAX_DEATHS deaths in a row.
+    Raises InputError if a worker found its input unusable, FailureError if the database or the disk failed it (on a
+    server only after MAX_DEATHS in a row, as that may be back in a moment), WorkersDiedError after as many deaths.
     """
     workers = [_hire(task) for _ in range(n_workers)]
     n_deaths = n_done = 0
@@ -118,7 +118,7 @@ def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, undertaker
                 workers.remove(worker)
                 if worker.process.exitcode == 0:
                     continue
-                _check(worker.process.exitcode)
+                _check(worker.process.exitcode, may_pass=task.is_shared and n_deaths < MAX_DEATHS - 1)
                 undertaker.bury(worker.name)
                 trained = n_trained(study.get_trials(deepcopy=False))
                 n_deaths = n_deaths + 1 if trained == n_done else 1
@@ -132,10 +132,10 @@ def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, undertaker
     watch(study)
 
 
-def _check(exitcode: int) -> None:
+def _check(exitcode: int, *, may_pass: bool) -> None:
     if exitcode == UNUSABLE_INPUT:
         raise InputError("a worker could not go on (its reason stands above)")
-    if exitcode == FAILED:
+    if exitcode == FAILED and not may_pass:
         raise FailureError("a worker could not go on (its reason stands above); what is done is kept")
 
 
