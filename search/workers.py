@@ -106,7 +106,7 @@ def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, undertaker
     """Run the study in `n_workers` processes; `watch` is called about every second.
 
     Raises InputError if a worker found its input unusable, FailureError if the database or the disk failed it (on a
-    server only after MAX_DEATHS in a row, as that may be back in a moment), WorkersDiedError after as many deaths.
+    server after MAX_DEATHS in a row, as one connection may fail alone), WorkersDiedError after as many deaths.
     """
     workers = [_hire(task) for _ in range(n_workers)]
     n_deaths = n_done = 0
