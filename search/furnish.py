@@ -30,6 +30,7 @@ from search.place import ARTIFACTS, Place
 from search.report_evidence import fresh_seeds
 from search.report_markdown import markdown_report
 from search.shelf import Shelf
+from search.storage import explained
 from search.study import SETTINGS
 from search.study_figures import draw_curves
 from search.summary import StudySummary
@@ -92,7 +93,8 @@ def furnish(
         # Last, as it takes longest.
         _put_pictures(shelf, trials, summary, trained, _Images(study, config, data))
     except Exception as error:
-        print(f"search.py: the dashboard's notes and figures are not complete: {error!r:.300}", file=sys.stderr)
+        reason = explained(error) or f"{error!r:.300}"
+        print(f"search.py: the dashboard's notes and figures are not complete: {reason}", file=sys.stderr)
 
 
 def _remarks(summary: StudySummary) -> dict[int, str]:

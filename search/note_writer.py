@@ -12,6 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from search.config import SearchConfig
+from search.storage import explained
 from search.trial_note import trial_note
 from search.trials import TrialRecord
 
@@ -46,7 +47,8 @@ class NoteWriter:
             self.write(study, [trial for trial in ended if trial.number not in self._done])
         except Exception as error:
             if not self._has_failed:
-                print(f"\nsearch.py: the dashboard's notes could not be written: {error!r:.200}", file=sys.stderr)
+                reason = explained(error) or f"{error!r:.200}"
+                print(f"\nsearch.py: the dashboard's notes could not be written: {reason}", file=sys.stderr)
             self._has_failed = True
 
     def write(

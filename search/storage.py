@@ -29,7 +29,11 @@ _FILES, _SERVERS = ("sqlite", "sqlite+pysqlite"), ("postgresql", "postgresql+psy
 _CONNECT_SECONDS = 10
 # A machine that was switched off must not hold what it had locked for the two hours that are TCP's default.
 _KEEPALIVE = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 3}
-_SERVER_KEEPALIVE = "SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+_SERVER_SETTINGS = (
+    "SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; "
+    # Nor must a process that was stopped in the middle of a transaction, which otherwise takes a moment.
+    "SET idle_in_transaction_session_timeout = '120s'"
+)
 
 OnStale = Callable[[optuna.Study, FrozenTrial], None]
 
@@ -118,7 +122,7 @@ def _open_server(url: str, asked: URL, grace: int | None, on_stale: OnStale | No
 
 def _set_up_server(connection: Any, _record: object) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(_SERVER_KEEPALIVE)
+        cursor.execute(_SERVER_SETTINGS)
     connection.commit()
 
 

@@ -28,7 +28,7 @@ WORKER_STOP_SECONDS = 30.0
 # With no trial finished in between.
 MAX_DEATHS = 10
 # How a worker ends that has said why it cannot go on.
-CANNOT_GO_ON = 2
+UNUSABLE_INPUT, FAULT = 2, 3
 
 Watch = Callable[[optuna.Study], None]
 
@@ -106,8 +106,8 @@ def run_here(task: Task, study: optuna.Study, undertaker: Undertaker, watch: Wat
 def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, undertaker: Undertaker, watch: Watch) -> None:
     """Run the study in `n_workers` processes; `watch` is called about every second.
 
-    Raises InputError if a worker could not go on with its input, database or disk, WorkersDiedError after MAX_DEATHS
-    deaths in a row.
+    Raises InputError if a worker found its input unusable, or if the database or the disk failed it (on a server after
+    MAX_DEATHS in a row, as one connection may fail alone), WorkersDiedError after as many deaths.
     """
     workers = [_hire(task) for _ in range(n_workers)]
     n_deaths = n_done = 0
@@ -119,8 +119,7 @@ def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, undertaker
                 workers.remove(worker)
                 if worker.process.exitcode == 0:
                     continue
-                if worker.process.exitcode == CANNOT_GO_ON:
-                    raise InputError("a worker could not go on (its reason stands above); what is done is kept")
+                _check(worker.process.exitcode, may_pass=task.is_shared and n_deaths < MAX_DEATHS - 1)
                 undertaker.bury(worker.name)
                 trained = n_trained(study.get_trials(deepcopy=False))
                 n_deaths = n_deaths + 1 if trained == n_done else 1
@@ -132,6 +131,11 @@ def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, undertaker
     finally:
         _stop([worker.process for worker in workers])
     watch(study)
+
+
+def _check(exitcode: int, *, may_pass: bool) -> None:
+    if exitcode == UNUSABLE_INPUT or (exitcode == FAULT and not may_pass):
+        raise InputError("a worker could not go on (its reason stands above); what is done is kept")
 
 
 def _dead(n_deaths: int, exitcode: int) -> str:
@@ -174,17 +178,17 @@ def _work(task: Task, token: str) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except InputError as error:
-        _give_up(str(error))
+        _give_up(str(error), UNUSABLE_INPUT)
     except Exception as error:
         message = explained(error)
         if message is None:
             raise
-        _give_up(message)
+        _give_up(message, FAULT)
 
 
-def _give_up(message: str) -> NoReturn:
+def _give_up(message: str, exitcode: int) -> NoReturn:
     print(f"search.py: {message}", file=sys.stderr)
-    sys.exit(CANNOT_GO_ON)
+    sys.exit(exitcode)
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:

@@ -56,7 +56,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         yield Disk(folder, fill, lambda: filler.unlink(missing_ok=True))
     finally:
         if is_mounted:
-            subprocess.run(["umount", str(folder)], check=True)
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)  # the database may still be open here
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="no way to fill a disk")

@@ -106,7 +106,7 @@ def test_two_of_four_workers_on_two_machines_are_killed_while_training(server: s
 
 
 def test_a_machine_that_dies_and_a_worker_that_was_only_slow(server: str, tmp_path: Path) -> None:
-    asked, grace = 5, 4
+    asked, grace = 5, 10
     arguments = (*DIGITS, "--study", "grace", "--storage", server, "--trials", asked, "--epochs", 8, "--grace", grace)
     with started(tmp_path, *arguments, "--jobs", 2) as a, started(tmp_path, *arguments, "--jobs", 1) as b:
         study = open_now(server, "grace")

@@ -17,7 +17,7 @@ from search.study import StopRule, enqueue, make_pruner, n_trained, run_trials
 from search.trials import DIVERGED, FINISHED, REFUSED, STOPPED, TrialFailedError, outcome_of
 
 N_TRIALS = 7
-STARTS = {"one": {"x": 0.25, "n": 3}, "two": {"x": 0.75, "n": 5}}
+STARTS = {"one": {"x": 0.25, "y": 0.5}, "two": {"x": 0.75, "y": 0.5}}
 WRITES = ("create_new_trial", "set_trial_param", "set_trial_state_values", "set_trial_user_attr")
 
 
@@ -56,7 +56,7 @@ def memory_study(storage: InMemoryStorage | None = None) -> optuna.Study:
 
 def objective(trial: optuna.Trial) -> float:
     """Every way to end; like the real one, it notes how before Optuna hears of it."""
-    x, _ = trial.suggest_float("x", 0, 1), trial.suggest_int("n", 1, 100, log=True)
+    x, _ = trial.suggest_float("x", 0, 1), trial.suggest_float("y", 0, 1)
     kind = (FINISHED, STOPPED, REFUSED, DIVERGED)[int(1000 * x) % 4 if "start" not in trial.user_attrs else 0]
     trial.set_user_attr("outcome", kind)
     if kind == DIVERGED:
@@ -135,7 +135,7 @@ def test_killed_again_and_again_equals_uninterrupted(whole: Whole) -> None:
 @pytest.mark.parametrize("kind", ["baseline", "start", "repeat"])
 def test_a_lost_trial_is_queued_again_with_its_place_and_name_but_not_for_ever(kind: str) -> None:
     study = memory_study()
-    study.enqueue_trial({"x": 0.25, "n": 3}, user_attrs={kind: "one"})
+    study.enqueue_trial({"x": 0.25, "y": 0.5}, user_attrs={kind: "one"})
     for attempt in range(MAX_RETRIES + 1):
         assert requeue_lost(study, running_are_lost=True) == (attempt > 0)
         with pytest.raises(ZeroDivisionError):
@@ -152,11 +152,12 @@ def test_one_that_its_user_interrupts_is_queued_again_however_often() -> None:
         raise KeyboardInterrupt
 
     # Before it has died as often as it may, and afterwards.
-    for _ in range(2):
+    for n_deaths in (0, MAX_RETRIES):
         for _ in range(2 * MAX_RETRIES):
             with pytest.raises(KeyboardInterrupt):
                 run_trials(study, interrupted, 0, StopRule(1))
             assert requeue_lost(study, running_are_lost=True) == 1
+            assert study.trials[-1].user_attrs["retries"] == n_deaths
         while study.trials[-1].user_attrs["retries"] < MAX_RETRIES:
             with pytest.raises(ZeroDivisionError):
                 run_trials(study, lambda _: 1 / 0, 0, StopRule(1))
