@@ -44,12 +44,13 @@ _LEFT_BEHIND = ("index", "worker", "retry_of", "retries", "interrupted", "start"
 def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[Place]) -> int:
     """Adopt the finished trials of `others` that are within this study's limits and not yet in it; how many.
 
-    Each was seen to be there and to mean the same by its values (check_same). Raises InputError if it is gone.
+    Raises InputError for a study that is not there or whose values mean something else.
     """
     known = {trial.user_attrs.get("candidate") for trial in study.get_trials(deepcopy=False)}
     n_adopted = 0
     for place in others:
         other = load_study(open_storage(place.url), str(place.name))
+        check_same(study.study_name, study.user_attrs[SETTINGS], other)
         for trial in other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             candidate = trial.user_attrs.get("candidate")
             if trial.user_attrs.get("outcome") != FINISHED or candidate in known:

@@ -318,7 +318,7 @@ def test_a_study_without_a_result_has_nothing_to_confirm_and_no_noise(
     assert confirm(tmp_path, "2:2") == 0
     assert "No trial has finished yet." in capsys.readouterr().out
     assert null(tmp_path) == 2
-    assert capsys.readouterr().err == "search.py: this study has no finished trial yet\n"
+    assert capsys.readouterr().err == "search.py: this study has no finished trial yet; search on with more --trials\n"
     assert trainings == []
 
 
