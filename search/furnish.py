@@ -23,6 +23,7 @@ from search.dashboard_figures import figures
 from search.dashboard_markdown import fitted
 from search.data import Dataset, Split, form_of, is_at_hand, load_dataset
 from search.describe import percent
+from search.faults import explained
 from search.mistakes import Mistakes
 from search.network_figures import draw_confusion, draw_misread
 from search.note_writer import NoteWriter
@@ -30,7 +31,6 @@ from search.place import ARTIFACTS, Place
 from search.report_evidence import fresh_seeds
 from search.report_markdown import markdown_report
 from search.shelf import Shelf
-from search.storage import explained
 from search.study import SETTINGS
 from search.study_figures import draw_curves
 from search.summary import StudySummary

@@ -31,7 +31,8 @@ def interval(found: Estimate) -> str:
     """The 95 % interval of a mean, in words."""
     if found.low is None or found.high is None:
         return "one seed, so no interval"
-    return f"95 % interval {100 * found.low:.2f} to {100 * found.high:.2f}"
+    # Student's t distribution does not know that there is nothing above 100 %.
+    return f"95 % interval {100 * found.low:.2f} to {100 * min(found.high, 1):.2f}"
 
 
 def fresh_seeds(found: Estimate) -> str:
