@@ -164,7 +164,7 @@ def test_values_that_mean_something_else_are_refused_in_one_line(tmp_path: Path,
     new = study(tmp_path, "new")
     with pytest.raises(InputError) as caught:
         adopt(new, tmp_path, "source")
-    expected = f"study 'source' cannot start 'new': its {name} is other, here {SETTINGS.get(name)}"
+    expected = f"study 'source' cannot start 'new': its {name} is other, here {SETTINGS.get(name)}; name another --warm"
     assert str(caught.value) == expected
     assert new.trials == []
 
