@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from search.study import open_storage
+from search.storage import open_storage
 from tests.bad_input.refusals import PASSWORD, Refuses
 from tests.bad_input.test_options import RUN, short
 

@@ -23,7 +23,8 @@ from models.build import build_model
 from models.spec import ArchSpec, Head
 from search.config import DataConfig
 from search.data import load_dataset
-from search.study import SETTINGS, open_storage
+from search.storage import open_storage
+from search.study import SETTINGS
 from space import SPACE_KEY
 from tests.bad_input.refusals import Refuses
 from tests.bad_input.test_options import RUN, short
