@@ -25,7 +25,7 @@ from search.trials import FINISHED
 # Studies that agree in these settings give a candidate the same value, but for the seed.
 SAME = ("dataset", "data_checksum", "select_on", "held_out", "epochs", "score", "space", "dimensions")
 # Of an adopted trial: its place in the other study, and the name of a starting point, which has a size for each budget.
-_LEFT_BEHIND = ("index", "worker", "retry_of", "retries", "interrupted", "start")
+_LEFT_BEHIND = ("index", "worker", "retry_of", "retries", "restarts", "interrupted", "start")
 
 
 def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[Place]) -> int:
