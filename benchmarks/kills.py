@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Sized
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,7 @@ MAIN_SHARE = 0.25
 MEAN_PAUSE = 3.0
 # Trials to be done in peace once the last process was killed.
 LAST_TRIALS = 5
-START_SECONDS = 1200.0
+WAIT_SECONDS = 1200.0
 
 # Of the decided trials: number, index, state, value.
 _DECIDED = """
@@ -48,7 +49,7 @@ WHERE trials.state IN ('COMPLETE', 'PRUNED') OR (trials.state = 'FAIL' AND outco
 """
 _NUMBERS = "SELECT number FROM trials JOIN studies USING (study_id) WHERE study_name = ? ORDER BY number"
 _BEGUN = """
-SELECT count(*) FROM trial_user_attributes JOIN trials USING (trial_id) JOIN studies USING (study_id)
+SELECT trial_id FROM trial_user_attributes JOIN trials USING (trial_id) JOIN studies USING (study_id)
 WHERE study_name = ? AND key = 'worker'
 """
 
@@ -97,6 +98,8 @@ class Attack:
         try:
             while self.killed.total() < n_kills:
                 self._start(n_trials or 100_000)
+                if self.killed.total() % 2:
+                    self._wait(self.decided)  # on a busy machine there would else be nothing to lose
                 time.sleep(self.rng.expovariate(1 / self.mean_pause))
                 self._report()
                 self._kill()
@@ -131,15 +134,15 @@ class Attack:
                 self.process = subprocess.Popen(
                     self.command(n_trials), cwd=self.folder, stdout=log, stderr=log, text=True
                 )
-            self._wait_until_it_works()
+            self._wait(self._begun)  # imports take most of a start; what is to be hit lies behind them
 
-    def _wait_until_it_works(self) -> None:
-        """Imports take most of a start; what is to be hit lies behind them."""
-        deadline = time.monotonic() + START_SECONDS
-        before = self._n_begun()
-        while self.process and self.process.poll() is None and self._n_begun() == before:
+    def _wait(self, look: Callable[[], Sized]) -> None:
+        """Until there is one more of what is looked at, or the search has ended."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        before = len(look())
+        while self.process and self.process.poll() is None and len(look()) == before:
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the search did not begin a trial within {START_SECONDS:.0f} s")
+                raise TimeoutError(f"the search did nothing new within {WAIT_SECONDS:.0f} s")
             time.sleep(0.05)
 
     def _kill(self) -> None:
@@ -198,9 +201,8 @@ class Attack:
     def _n_trained(self) -> int:
         return sum(one.is_trained for one in self.decided().values())
 
-    def _n_begun(self) -> int:
-        found = self._query(_BEGUN, STUDY)
-        return int(found[0][0]) if found else 0
+    def _begun(self) -> list[tuple[Any, ...]]:
+        return self._query(_BEGUN, STUDY)
 
     def _query(self, sql: str, *values: str) -> list[tuple[Any, ...]]:
         try:

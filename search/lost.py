@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import optuna
@@ -22,11 +22,13 @@ from search.storage import alone
 from search.study import INTERRUPTED, WORKER, Places
 from search.trials import outcome_of
 
-# A trial that was in training in this many processes when they died may be why they did.
+# A trial that so many workers died of may be why. That a whole command was killed says less of what it trained.
 MAX_RETRIES = 3
+MAX_RESTARTS = 10
 # From the moment that a worker takes a trial to that when it says that it has it, which is no time at all.
 UNCLAIMED_SECONDS = 30
 WATCH_SECONDS = 1.0
+_LIMITS = {"retries": MAX_RETRIES, "restarts": MAX_RESTARTS}
 # What a queued trial was given on its way; one that is run again keeps it.
 KEPT = ("baseline", "start", "repeat", "given")
 
@@ -36,18 +38,26 @@ def requeue_lost(study: optuna.Study, *, running_are_lost: bool) -> int:
 
     running_are_lost: nobody works on this study, so a trial marked running has no one left to finish it.
     """
-    if running_are_lost:
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            _fail(study, trial)
+    left_behind = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if running_are_lost else []
+    for trial in left_behind:
+        _fail(study, trial)
+    restarted = {trial.number for trial in left_behind}
     trials = study.get_trials(deepcopy=False)
     places = Places()
     lost = _lost(trials)
     for trial in lost:
-        retries = trial.user_attrs.get("retries", 0) + (INTERRUPTED not in trial.user_attrs)
-        facts = {"retry_of": trial.number, "retries": retries, "index": places.index(trial, trials)}
+        facts = {"retry_of": trial.number, "index": places.index(trial, trials), **_deaths(trial, restarted)}
         facts |= {name: trial.user_attrs[name] for name in KEPT if name in trial.user_attrs}
         study.enqueue_trial(_params_to_repeat(trial, trials), user_attrs=facts)
     return len(lost)
+
+
+def _deaths(trial: FrozenTrial, restarted: Container[int]) -> dict[str, int]:
+    """How often a trial was begun and not ended, this time included, for each reason that there is a limit to."""
+    found = {name: trial.user_attrs.get(name, 0) for name in _LIMITS}
+    if INTERRUPTED not in trial.user_attrs:
+        found["restarts" if trial.number in restarted else "retries"] += 1
+    return found
 
 
 def _lost(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -59,7 +69,10 @@ def _lost(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         if trial.state == TrialState.FAIL
         and outcome_of(trial) is None
         and trial.number not in retried
-        and (INTERRUPTED in trial.user_attrs or trial.user_attrs.get("retries", 0) < MAX_RETRIES)
+        and (
+            INTERRUPTED in trial.user_attrs
+            or all(trial.user_attrs.get(name, 0) < limit for name, limit in _LIMITS.items())
+        )
     ]
 
 

@@ -38,7 +38,7 @@ SAME = (
     "image_size",
 )
 # Of an adopted trial: its place in the other study, and the name of a starting point, which has a size for each budget.
-_LEFT_BEHIND = ("index", "worker", "retry_of", "retries", "interrupted", "start")
+_LEFT_BEHIND = ("index", "worker", "retry_of", "retries", "restarts", "interrupted", "start")
 
 
 def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[Place]) -> int:

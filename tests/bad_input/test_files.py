@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from models.baselines import BASELINES
-from search import data
 from search.data import DATASETS, definition
+from search.definitions import load_idx
 from search.idx import IdxFiles
 from tests.bad_input.refusals import Refuses
 from tests.bad_input.test_options import RUN, short
@@ -255,7 +255,7 @@ DELETE = (
 def small_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     """ "mnist" means the files above."""
     files = IdxFiles("MNIST", {name: (len(text), hashlib.sha256(text).hexdigest()) for name, text in PUBLISHED.items()})
-    known = replace(definition("mnist"), load=partial(data._load_idx, files), is_at=files.is_at)
+    known = replace(definition("mnist"), load=partial(load_idx, files), is_at=files.is_at)
     monkeypatch.setitem(DATASETS, "mnist", known)
 
 

@@ -159,7 +159,9 @@ def test_space_files(tmp_path: Path) -> None:
 
 VALUES: dict[str, tuple[Callable[[str], Any], list[str]]] = {
     "count": (argument_values.count, ["8000", "8k", "1.5M", "1_000"]),
-    "size": (argument_values.size, ["64KiB", "64 kB", "1.5MB"]),
+    "number_of_bytes": (argument_values.number_of_bytes, ["64KiB", "64 kB", "1.5MB"]),
+    "size": (argument_values.size, ["32", "32x40"]),
+    "switched_off": (argument_values.switched_off, ["all", "rotation,mirror"]),
     "positive": (argument_values.positive, ["10", "+10", "1_000"]),
     "whole": (argument_values.whole, ["-10", "4294967295"]),
     "milliseconds": (argument_values.milliseconds, ["1.5ms", "1e-3", " 2 MS"]),
@@ -185,7 +187,7 @@ def test_values_of_options(kind: str) -> None:
         except ArgumentTypeError as error:
             check_refusal(error)
             return
-        if kind in ("count", "size", "positive", "port"):
+        if kind in ("count", "number_of_bytes", "positive", "port"):
             assert value >= 1
             assert read(str(value)) == value
         if kind == "confirming" and value is not None:

@@ -184,6 +184,11 @@ def test_a_server_that_cannot_be_used_is_one_line_without_the_password(server: s
     assert not any(secret in said for secret in (PASSWORD, "wrong-one", "wr@ng"))
 
 
+def test_the_password_may_come_from_where_postgresql_looks_for_it(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    open_storage(server.replace(f":{PASSWORD}", ""))
+
+
 def test_two_machines_that_share_a_folder_confirm_together(server: str, tmp_path: Path) -> None:
     arguments = (*DIGITS, "--study", "both", "--storage", server, "--trials", 2, "--jobs", 1, "--epochs", 1)
     arguments = (*arguments, "--confirm", "2:2")

@@ -11,7 +11,7 @@ import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
-from search.lost import MAX_RETRIES, Undertaker, requeue_lost
+from search.lost import MAX_RESTARTS, MAX_RETRIES, Undertaker, requeue_lost
 from search.samplers import make_sampler
 from search.study import StopRule, enqueue, make_pruner, n_trained, run_trials
 from search.trials import DIVERGED, FINISHED, REFUSED, STOPPED, TrialFailedError, outcome_of
@@ -143,6 +143,30 @@ def test_a_lost_trial_is_queued_again_with_its_place_and_name_but_not_for_ever(k
     assert {trial.user_attrs["index"] for trial in study.trials} == {0}
     assert [trial.user_attrs[kind] for trial in study.trials] == ["one"] * (MAX_RETRIES + 1)
     assert requeue_lost(study, running_are_lost=True) == 0
+
+
+def test_a_command_that_is_killed_begins_a_trial_again_more_often() -> None:
+    study = memory_study()
+    for _ in range(MAX_RESTARTS):
+        study.ask().suggest_float("x", 0, 1)
+        assert requeue_lost(study, running_are_lost=True) == 1
+    run_trials(study, lambda _: 0.5, 0, StopOnce())
+    assert {trial.user_attrs["index"] for trial in study.trials[1:]} == {0}
+    study = memory_study()
+    study.enqueue_trial({}, user_attrs={"restarts": MAX_RESTARTS})
+    study.ask()
+    assert requeue_lost(study, running_are_lost=True) == 0
+
+
+class StopOnce:
+    """After one trial."""
+
+    def __init__(self) -> None:
+        self.n_asked = 0
+
+    def is_reached(self, _study: optuna.Study) -> bool:
+        self.n_asked += 1
+        return self.n_asked > 1
 
 
 def test_one_that_its_user_interrupts_is_queued_again_however_often() -> None:

@@ -275,7 +275,7 @@ def wait_for_repeat(process: subprocess.Popen[str], out: Path) -> int:
         with contextlib.suppress(sqlite3.Error), contextlib.closing(_database(out)) as database:
             found = database.execute(_TRAINING).fetchall()
             if found:
-                return int(found[0][0])
+                return int(json.loads(found[0][0]).partition("-")[0])
         time.sleep(0.01)
     raise AssertionError(f"no repeat was seen in training; exit status {process.poll()}")
 
