@@ -61,7 +61,7 @@ VALUES: list[tuple[list[str], str, list[tuple[str, str]]]] = [
         ],
     ),
     (RUN, "--grace", [("0", WHOLE), ("3m", f"{WHOLE} '3m'"), (HUGE, "at most 1,000")]),
-    (RUN, "--metric", [("", "invalid choice: ''"), ("balanced", "choose from accuracy, balanced_accuracy")]),
+    (RUN, "--metric", [("", "must not be empty"), ("balanced", "invalid choice: 'balanced' (choose from 'accuracy'")]),
     (RUN, "--augment", [("", "must be of rotation, shift, scale, shear, mirror; got ''"), ("flip", "got 'flip'")]),
     (RUN, "--no-augment", [("none", "got 'none'"), ("rotation,", "got ''"), ("all,shear", "got 'all'")]),
     (
