@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,7 +101,17 @@ def only_one(place: Place) -> Iterator[None]:
         return
     message = f"study {place.name} is being run by another process; wait for it or choose another --study"
     with _locked(place, 0, message):
+        _sweep(place.folder)
         yield
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left half written."""
+    for pattern in ("*.partial", "*/*.partial", ".writable-*"):
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
+    for path in folder.glob(".winner-*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

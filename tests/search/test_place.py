@@ -1,0 +1,55 @@
+"""The right to write in a study's folder, and what is found there."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from search.config import InputError
+from search.place import Place, one_writer, only_one
+
+SERVER = "postgresql://me@host/db"
+
+
+def test_a_study_of_one_machine_is_held_by_one_process(tmp_path: Path) -> None:
+    place = Place(tmp_path, "one")
+    place.folder.mkdir()
+    with only_one(place), one_writer(place):
+        with pytest.raises(InputError, match="study one is being run by another process"), only_one(place):
+            pass
+        with only_one_of_another(tmp_path):
+            pass
+    with only_one(place):
+        pass
+
+
+def only_one_of_another(out: Path) -> AbstractContextManager[None]:
+    other = Place(out, "other")
+    other.folder.mkdir()
+    return only_one(other)
+
+
+def test_of_a_shared_study_only_the_files_are_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.place.WRITER_SECONDS", 0)
+    place = Place(tmp_path, "one", SERVER)
+    place.folder.mkdir()
+    refused = pytest.raises(InputError, match="another process has been writing to")
+    with only_one(place), only_one(place), one_writer(place), refused, one_writer(place):
+        pass
+
+
+@pytest.mark.parametrize(("storage", "is_swept"), [(None, True), (SERVER, False)])
+def test_what_killed_processes_left_is_swept_where_nobody_else_writes(
+    tmp_path: Path, storage: str | None, is_swept: bool
+) -> None:
+    place = Place(tmp_path, "one", storage)
+    left = ["weights/trial-00001.12.partial", "report.md.12.partial", ".writable-12", ".winner-abc/new/model.py"]
+    kept = ["weights/trial-00001.pt", "report.md", "winner/model.py"]
+    for name in (*left, *kept):
+        (place.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (place.folder / name).touch()
+    with only_one(place):
+        assert [(place.folder / name).exists() for name in left] == [not is_swept] * len(left)
+        assert all((place.folder / name).exists() for name in kept)
