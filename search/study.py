@@ -22,7 +22,7 @@ from optuna.pruners import BasePruner, NopPruner
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, exc
 
 from search.config import InputError
 from search.faults import cannot_open
@@ -52,13 +52,14 @@ def open_storage(url: str) -> RDBStorage:
     """The storage at a SQLAlchemy URL; a new SQLite file is created. Raises InputError."""
     parsed = parse_url(url)
     is_sqlite = parsed.get_backend_name() == "sqlite"
-    path = sqlite_path(parsed)
-    if path is not None:
+    if (path := sqlite_path(parsed)) is not None:
         check_sqlite(path)
     options: dict[str, Any] = {"connect_args": {"timeout": SQLITE_BUSY_SECONDS}} if is_sqlite else {}
     try:
-        # Optuna fills in what stands in braces.
-        storage = RDBStorage(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", exc.SAWarning)  # of an option that the driver does not know
+            # Optuna fills in what stands in braces.
+            storage = RDBStorage(url.replace("{", "{{").replace("}", "}}"), engine_kwargs=options)
     except Exception as error:  # drivers raise almost anything for a URL that they cannot use
         raise InputError(cannot_open(parsed, error)) from error
     if is_sqlite:
