@@ -14,7 +14,7 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
-from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import ProgrammingError, SAWarning, SQLAlchemyError
 
 from search.config import InputError
 from search.faults import cannot_open
@@ -77,7 +77,9 @@ def _template(url: str) -> str:
 
 
 def _open_file(url: str) -> RDBStorage:
-    storage = RDBStorage(_template(url), engine_kwargs={"connect_args": {"timeout": SQLITE_BUSY_SECONDS}})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SAWarning)  # of an option that the driver does not know
+        storage = RDBStorage(_template(url), engine_kwargs={"connect_args": {"timeout": SQLITE_BUSY_SECONDS}})
     event.listen(storage.engine, "connect", _set_up_sqlite)
     event.listen(storage.engine, "begin", _begin_immediately)
     storage.engine.dispose()  # connections made so far lack the settings

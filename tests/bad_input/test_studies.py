@@ -305,7 +305,12 @@ STUDY_FILES: list[tuple[str, str | bytes | None, list[str], str]] = [
     ("file", "precious", [*EXPORT[:-1], "file/below"], "cannot write"),
     ("studies/new", "precious", [*RUN, "--study", "new"], "cannot write to studies/new: File exists; choose another"),
     ("file", "precious", [*RUN, "--out", "file"], "cannot write to file/digits-8000: Not a directory; choose another"),
-    ("studies/mine/report.md", None, REPORT, "cannot write studies/mine/report.md: Is a directory; make room there or"),
+    (
+        "studies/mine/report.html",
+        None,
+        REPORT,
+        "cannot write studies/mine/report.html: Is a directory; make room there or",
+    ),
 ]
 
 
