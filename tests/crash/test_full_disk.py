@@ -70,7 +70,7 @@ def test_a_disk_that_fills_up_costs_nothing_but_time(disk: Disk) -> None:
         workers = children(process.pid)
         disk.fill(process)
         _, said = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 1, said
+    assert process.returncode == 2, said
     assert "Traceback" not in said, said
     assert "the same command goes on" in said
     assert "what is done is kept" in said or said.count("the same command goes on") > 1
