@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 from search.config import InputError
 
-_HEADER = b"SQLite format 3\0"
 # Of Optuna's first tables.
 _OPTUNAS = {"studies", "version_info"}
 
@@ -20,11 +19,7 @@ def check_sqlite(path: Path) -> None:
         return
     if not path.is_file():
         raise InputError(f"the storage {path} is not a file; name another with --storage")
-    with path.open("rb") as file:
-        start = file.read(len(_HEADER))
-    if start and start != _HEADER:
-        raise InputError(f"the storage {path} is not a SQLite database; name another with --storage")
-    tables = _tables(path) if start else set()
+    tables = set() if is_new(path) else _tables(path)
     if tables and not tables & _OPTUNAS:
         raise InputError(
             f"the storage {path} is a database of something else: it has the table {min(tables)!r:.80} and none of "
@@ -38,11 +33,17 @@ def is_new(path: Path) -> bool:
 
 
 def _tables(path: Path) -> set[str]:
-    """Their names; none where they cannot be read, which is told where the file is opened."""
+    """Their names; none where they cannot be read, which is told where the file is opened.
+
+    Through SQLite alone: a process that opens and closes a file itself loses every lock that it has on it, also those
+    of its other connections to the database, which another process may then take apart under them.
+    """
     # Immutable: neither a lock nor a file beside it. What is still in a write-ahead log is not seen.
     address = f"file:{quote(str(path))}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(address, uri=True)) as database:
             return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    except sqlite3.Error:
+    except sqlite3.Error as error:
+        if "not a database" in str(error):
+            raise InputError(f"the storage {path} is not a SQLite database; name another with --storage") from error
         return set()
