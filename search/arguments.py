@@ -109,7 +109,7 @@ def make_parser() -> argparse.ArgumentParser:
         help=f"beside model.py and weights.pt: {', '.join(FORMATS[1:])}, or all",
     )
     export.add_argument("--force", action="store_true", help="replace an earlier export in that folder")
-    export.add_argument("--data-dir", metavar="DIR", help="where data sets lie (default: $DATA_DIR, else data)")
+    export.add_argument("--data-dir", metavar="DIR", help="where data sets lie, or a folder of images now does")
     confirm = commands.add_parser("confirm", help="the best trials of a study again, on fresh seeds")
     _add_confirm_option(confirm)
     null = commands.add_parser("null", help="a study's noise floor: one configuration trained again and again")
@@ -143,7 +143,7 @@ def make_parser() -> argparse.ArgumentParser:
     dashboard.add_argument(
         "--host", default=LOOPBACK, metavar="ADDRESS", help=f"address to listen on (default: {LOOPBACK}, this machine)"
     )
-    dashboard.add_argument("--data-dir", metavar="DIR", help="where data sets lie (default: $DATA_DIR, else data)")
+    dashboard.add_argument("--data-dir", metavar="DIR", help="where data sets lie, or a folder of images now does")
     return parser
 
 

@@ -9,6 +9,7 @@ import optuna
 from optuna.trial import TrialState
 from tqdm import tqdm
 
+from search.config import words_of
 from search.study import n_trained
 from search.trials import REFUSED, STOPPED
 
@@ -28,7 +29,9 @@ class Progress:
         trials = study.get_trials(deepcopy=False)
         counts = Counter(trial.user_attrs.get("outcome") for trial in trials)
         values = [trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
-        best = f", best {max(values):.2%}" if values else ""
+        metric = words_of((study.metric_names or ["accuracy"])[0])
+        what = "" if metric == "accuracy" else f" {metric}"
+        best = f", best {max(values):.2%}{what}" if values else ""
         postfix = f"{counts[REFUSED]} refused, {counts[STOPPED]} stopped{best}"
         self._bar.set_postfix_str(postfix, refresh=False)
         # Overshoot by side-by-side workers would make tqdm drop the total.

@@ -42,7 +42,8 @@ def fresh_seeds(found: Estimate) -> str:
 def winner_evidence(found: Confirmation, selected_on: str, metric: str = "accuracy") -> dict[str, str]:
     """What the report says of the winner, by name. selected_on: the images that the search chose by, in words."""
     accuracy, network = found.accuracy, found.network
-    other = {} if found.beside is None else {words_of(beside(metric)): f"{percent(found.beside)}, mean of the same trainings"}
+    mean_beside = f"{percent(found.beside)}, mean of the same trainings"
+    other = {} if found.beside is None else {words_of(beside(metric)): mean_beside}
     name = words_of(metric)
     facts = {
         name: f"{percent(accuracy.mean)}, mean of {fresh_seeds(accuracy)} ({interval(accuracy)}) on the test "

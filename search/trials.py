@@ -34,7 +34,7 @@ class TrialRecord:
     outcome    one of the constants above, or Optuna's state in lower case: running, waiting, fail (it was interrupted)
     value      the score in [0, 1]; only finished and repeated trials have one
     latency_ms  as search.latency measures it; trials of older versions, and those refused before, have none
-    curve      one dict an epoch, the fields of search.train.EpochMetrics
+    curve      one dict an epoch, the fields of search.scores.EpochMetrics
     start      name of the space's own starting point, where the trial is one
     origin     "study/number" of the trial that this one was adopted from
     mistakes   what it gets wrong, the fields of search.mistakes.Mistakes; trials of older versions have none

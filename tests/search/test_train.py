@@ -500,3 +500,26 @@ print(len(train(network(), made_up_data(), RECIPE).curve))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("4\n", "")
+
+
+@pytest.mark.parametrize(("metric", "best"), [("accuracy", 0), ("balanced_accuracy", 1)])
+def test_the_best_epoch_is_best_in_the_metric(
+    metric: str, best: int, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = torch.tensor([0] * 8 + [1, 2])
+    uneven = replace(data, test=Split(data.test.images[:10], labels))
+    # First all of one class, then half of that and both others, then nothing.
+    scripted = [torch.zeros(10, dtype=torch.int64), torch.where(torch.arange(10) < 4, 1, labels), labels + 1]
+    given = iter(scripted)
+    monkeypatch.setattr(train_module._Trainer, "answers", lambda _self, **_: next(given))
+    result = train(network(), uneven, replace(RECIPE, epochs=3), keep_best=True, metric=metric)
+    assert [epoch.accuracy for epoch in result.curve] == pytest.approx([0.8, 0.6, 0.0])
+    assert [epoch.balanced_accuracy for epoch in result.curve] == pytest.approx([1 / 3, 2.5 / 3, 0.0])
+    assert torch.equal(result.best_answers, scripted[best])
+
+
+def test_balanced_classes_have_no_balanced_accuracy_until_it_is_asked_for(data: Dataset) -> None:
+    rows = torch.cat([(data.test.labels == label).nonzero().flatten()[:20] for label in range(N_CLASSES)])
+    even, one = replace(data, test=data.test.take(rows)), replace(RECIPE, epochs=1)
+    assert train(network(), even, one).curve[0].balanced_accuracy is None
+    assert train(network(), even, one, metric="balanced_accuracy").curve[0].balanced_accuracy is not None
