@@ -90,7 +90,9 @@ def _evidence_sections(summary: StudySummary) -> list[str]:
 
 
 def _top_lines(summary: StudySummary) -> list[str]:
-    return _table_lines(top_columns(summary), top_rows(summary), top_align(summary))
+    # There is no room for more.
+    columns = [name.replace("balanced accuracy", "balanced") for name in top_columns(summary)]
+    return _table_lines(columns, top_rows(summary), top_align(summary))
 
 
 def _baseline_sections(summary: StudySummary) -> list[str]:

@@ -17,6 +17,10 @@ DEEP = {"stages": 3, "head.kind": "conv", "head.hidden": True} | {
     for i in (1, 2, 3)
     for name, value in ((f"stages.{i}.depth", 4), (f"stages.{i}.padded", 3), (f"stages.{i}.kind", "separable"))
 }
+BALANCED = replace(CONFIG, metric="balanced_accuracy")
+WITH_BOTH = [
+    replace(record, curve=tuple(one | {"balanced_accuracy": 0.97} for one in record.curve)) for record in EVERY_OUTCOME
+]
 LIMITED = SearchConfig(DataConfig("mnist", "data"), 10**9, 10**12, 10**12, epochs=10_000, score="last3")
 SUMMARIES = {
     "every outcome": summarise("mnist-8000", CONFIG, EVERY_OUTCOME),
@@ -29,5 +33,8 @@ SUMMARIES = {
     "measured": summarise("s", CONFIG, EVERY_OUTCOME, **measured()),
     "confirmed on val": summarise("s", VAL, EVERY_OUTCOME, winner_card=CARD | {"trial": 9}, **confirmed(VAL)),
     "large": summarise("x" * 100, LIMITED, [made_up(10**6, 1.0, params=DEEP, n_params=10**9, macs=10**12)]),
+    "imbalanced": summarise("s", CONFIG, WITH_BOTH),
     "all over": summarise("s", replace(CONFIG, max_macs=1), [made_up(0, outcome=REFUSED)]),
 }
+# Of a search that maximised balanced accuracy; what goes with it is WITH_BOTH.
+BALANCED_SUMMARY = summarise("s", BALANCED, WITH_BOTH)

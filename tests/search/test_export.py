@@ -212,6 +212,7 @@ def test_selected_on_validation_images_and_retrained_on_all_of_them(data: Datase
         "scored_on": "test",
         "note": source.selection_note,
         "score": "last",
+        "metric": "accuracy",
         "epoch_rule": "after epoch 3, the last",
         "recorded": accuracy,
         "file_on_scored": accuracy,

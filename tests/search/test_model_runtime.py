@@ -251,9 +251,16 @@ def check_refused(done: tuple[int, str, str], message: str) -> None:
     assert message in err
 
 
-def test_a_data_set_without_files(run: Run, data: Dataset, tmp_path: Path) -> None:
+def test_a_data_set_without_files_is_scored_on_folders_of_pictures(run: Run, data: Dataset, tmp_path: Path) -> None:
     folder = write_files(tmp_path, source_of(SPEC, build_model(SPEC).state_dict()), replace(data, test_files=()))
-    check_refused(run(folder, "--test", tmp_path), "the data set digits has no files of its own that could be scored")
+    check_refused(run(folder, "--test", tmp_path), "has no folder of pictures that is named after a class: 0, 1, 2, 3")
+    (tmp_path / "3").mkdir()
+    Image.fromarray(data.test.images[0, 0].numpy()).save(tmp_path / "3" / "a.png")
+    status, out, err = run(folder, "--test", tmp_path)
+    assert (status, err) == (0, "")
+    assert out in ("0.00% of 1 test images\n", "100.00% of 1 test images\n")
+    (tmp_path / "3" / "b.png").write_text("no picture")
+    check_refused(run(folder, "--test", tmp_path), "cannot identify image file")
 
 
 # --- what goes wrong ------------------------------------------------------------------------------------------------

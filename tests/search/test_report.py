@@ -13,7 +13,7 @@ from search.confirm import reporting
 from search.report import StudySummary, markdown_report, summarise, terminal_report, trials_table, write_report
 from search.trials import TrialRecord
 from space import DIMENSIONS
-from tests.search.made_up_summaries import CARD, NOTICE, SUMMARIES, VAL
+from tests.search.made_up_summaries import BALANCED_SUMMARY, CARD, NOTICE, SUMMARIES, VAL
 from tests.search.made_up_trials import (
     CONFIG,
     EVERY_OUTCOME,
@@ -357,3 +357,33 @@ def test_a_failed_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(OSError, match="No space left"):
         write_report(SUMMARIES["every outcome"], EVERY_OUTCOME, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"report.md": b"old"}
+
+
+@pytest.mark.parametrize(
+    ("summary", "own", "other"),
+    [
+        (BALANCED_SUMMARY, "balanced accuracy", "accuracy"),
+        (SUMMARIES["imbalanced"], "accuracy", "balanced accuracy"),
+    ],
+    ids=["balanced", "imbalanced"],
+)
+def test_both_accuracies_are_told_apart(summary: StudySummary, own: str, other: str) -> None:
+    terminal, markdown = terminal_report(summary), markdown_report(summary)
+    assert f"Value of a trial: {own} after epoch 15, the last" in terminal
+    assert max(map(len, terminal.splitlines())) <= 80
+    assert f"| rank | trial | {own} | {other} | parameters |" in markdown
+    assert f"| trial | {own} |\n" in markdown
+    assert f"| {own} | 99.52 %, selected on test |" in markdown
+    assert f"| {other} | {'97.00' if own == 'accuracy' else '99.00'} %, of the same training |" in markdown
+    assert f"the best {own} of the search is the maximum" in markdown
+    assert ("MNIST: one network" in markdown) == (own == "accuracy")
+    both = "last_accuracy", "last_balanced_accuracy"
+    table = trials_table(summary.top)
+    assert {column for column in table.columns if column in both} == set(both)
+    assert table.last_balanced_accuracy.tolist() == [0.97] * len(table)
+
+
+def test_where_classes_are_balanced_there_is_one_accuracy() -> None:
+    terminal, markdown = reports("every outcome")
+    assert "balanced" not in terminal + markdown
+    assert "last_accuracy" not in trials_table(EVERY_OUTCOME).columns

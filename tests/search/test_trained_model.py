@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from models.build import build_model
+from models.cost import compute_cost
 from models.record import RecordError
 from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig, InputError, RecipeConfig, SearchConfig
@@ -35,6 +36,10 @@ RECORD = TrialRecord(
     curve=CURVE,
     precision="bfloat16",
 )
+
+
+N_PARAMS = compute_cost(SPEC).n_params
+LIMITS = {"max_params": {"bound": 8000, "value": N_PARAMS, "slack": 8000 - N_PARAMS, "of": "parameters"}}
 
 
 def save_weights(path: Path, spec: ArchSpec = SPEC) -> dict[str, torch.Tensor]:
@@ -64,6 +69,7 @@ def test_trial_and_weights_become_a_source(tmp_path: Path) -> None:
         max_params=8000,
         epochs=3,
         precision="bfloat16",
+        limits=LIMITS,
     )
     assert vars(source) == vars(expected)
 
@@ -117,6 +123,7 @@ def test_a_confirmed_network_and_its_weights_become_a_source(tmp_path: Path) -> 
         epochs=3,
         precision="float32",
         confirmation=CONFIRMED,
+        limits=LIMITS,
     )
     assert vars(source) == vars(expected)
     assert source.state_accuracy == 0.85
