@@ -164,6 +164,11 @@ def load_dataset(config: DataConfig) -> Dataset:
 
 
 def _of_folder(config: DataConfig) -> Dataset:
+    if config.form and not Path(config.directory).is_dir():
+        raise InputError(
+            f"the images of {config.form.name} are not in {config.directory} any more; say where they are now: "
+            "--data-dir PATH, or for a search --dataset folder:PATH"
+        )
     found = read_folder(Path(config.directory), config.image_size)
     checksum = checksum_of((found.train, found.test), found.classes)
     if config.form and config.form.checksum not in ("", checksum):

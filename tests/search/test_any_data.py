@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,22 +58,15 @@ def signs(tmp_path_factory: pytest.TempPathFactory) -> Signs:
 
 
 @pytest.fixture
-def moved(signs: Signs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def moved(signs: Signs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of all of it, from where one works; its images under another name, the old ones out of sight."""
     shutil.copytree(signs.root, tmp_path / "here")
     (tmp_path / "here" / "signs").rename(tmp_path / "elsewhere")
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr("search.data.read_folder", _but(signs.root / "signs"))
-    return tmp_path
-
-
-def _but(hidden: Path) -> Any:
-    from search.folder_data import read_folder
-
-    def read(folder: Path, size: tuple[int, ...] = ()) -> Any:
-        return read_folder(folder.with_name("gone") if folder == hidden else folder, size)
-
-    return read
+    images, hidden = signs.root / "signs", signs.root / "hidden"
+    images.rename(hidden)
+    yield tmp_path
+    hidden.rename(images)
 
 
 def one_line(capsys: pytest.CaptureFixture[str]) -> str:
@@ -192,7 +186,8 @@ def test_report_and_export_from_another_folder(moved: Path, capsys: pytest.Captu
     assert main(["report", "signs"]) == 0
     assert "folder:signs, at most 2,000 parameters" in capsys.readouterr().out
     assert main(["export", "signs", "--out", "again"]) == 2
-    assert "is not there; --dataset folder:PATH takes" in one_line(capsys)
+    assert "are not in" in (line := one_line(capsys))
+    assert "any more; say where they are now: --data-dir PATH" in line
     assert main(["export", "signs", "--out", "again", "--data-dir", str(moved / "elsewhere")]) == 0
     assert (moved / "here" / "again" / "model.py").is_file()
 

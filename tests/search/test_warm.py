@@ -154,7 +154,20 @@ def test_one_that_was_adopted_keeps_its_origin(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["dataset", "data_checksum", "select_on", "held_out", "epochs", "score", "space", "dimensions"]
+    "name",
+    [
+        "dataset",
+        "data_checksum",
+        "select_on",
+        "held_out",
+        "epochs",
+        "score",
+        "space",
+        "dimensions",
+        "metric",
+        "mirror",
+        "image_size",
+    ],
 )
 def test_values_that_mean_something_else_are_refused_in_one_line(tmp_path: Path, name: str) -> None:
     source = study(tmp_path, "source", **{name: "other"})
