@@ -108,8 +108,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Draws a folder of small colour images to try a search on.")
     parser.add_argument("folder", type=Path, metavar="DIR", help="where to: DIR/SIGN/NUMBER.png")
     parser.add_argument("--commonest", type=int, default=500, metavar="N", help="images of the commonest sign (500)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another one draws other images (0)")
     options = parser.parse_args()
-    print(f"{draw_folder(options.folder, options.commonest):,} images of {len(SHARES)} signs in {options.folder}")
+    n_images = draw_folder(options.folder, options.commonest, options.seed)
+    print(f"{n_images:,} images of {len(SHARES)} signs in {options.folder}")
 
 
 if __name__ == "__main__":
