@@ -12,6 +12,7 @@ KNOWN = {"28", "784", "10"}
 DEFINITIONS = {"search/definitions.py", "search/torchvision_data.py", "models/baseline_networks.py"}
 # What else the same numbers mean elsewhere, by a part of the line.
 OTHER_MEANINGS = {
+    "models/record.py": ["10**6"],
     "models/baselines.py": ["receptive_field_stated=28"],
     "models/baseline_recipes.py": ["step_size=10"],
     # Defaults that are relied on from outside: suggest(trial) is of MNIST.
@@ -24,16 +25,20 @@ OTHER_MEANINGS = {
         "((6, 10), (18, 18, 18), (22, 22, 22)),",
     ],
     "search/amounts.py": ["10**3", "2**10"],
+    "search/argument_values.py": ["10**9"],
     "search/arguments.py": ['"--runs"'],
+    "search/config.py": ["10**15"],
     "search/augment.py": ["ERASE_ATTEMPTS"],
     "search/fixed_point.py": ["SHARES", "np.clip", "2.0**"],
     "search/frontier_plot.py": ["s=10"],
     "search/furnish.py": ["// 10"],
     "search/kernels.py": ["_POINTER"],
+    "search/lost.py": ["MAX_RESTARTS", "self._grace / 10"],
     "search/mistakes.py": ["TILES_PER_ROW"],
     "search/model_card.py": ["N_CONFUSIONS"],
     "search/optimise.py": ["(10 + n)"],
     "search/samplers.py": ["N_START"],
+    "search/storage.py": ["_CONNECT_SECONDS", "keepalives_interval"],
     "search/summary.py": ["N_TOP"],
     "search/svg.py": ["font.size", "set_ylim"],
     "search/workers.py": ["MAX_DEATHS"],

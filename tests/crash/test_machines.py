@@ -170,7 +170,7 @@ def test_a_machine_that_differs_is_refused_with_the_difference(
         ((PASSWORD, "wrong-one"), "password authentication failed"),
         (("127.0.0.1:", "127.0.0.1:1"), "cannot open the postgresql storage"),
         (("/postgres", "/nowhere"), 'database "nowhere" does not exist'),
-        ((PASSWORD, "wr@ng"), "write one that is part of the password as %40"),
+        ((PASSWORD, "wr@ng"), "write those of a password as %40"),
     ],
     ids=str,
 )

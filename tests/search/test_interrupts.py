@@ -18,8 +18,8 @@ import sys, time
 from search.interrupts import interruptible
 try:
     with interruptible():
-        print("at work", flush=True)
         try:
+            print("at work", flush=True)
             time.sleep(600)
         except KeyboardInterrupt:
             print("saving", flush=True)

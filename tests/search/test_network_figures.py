@@ -70,6 +70,6 @@ def test_misread_images(n: int, channels: int) -> None:
     images = torch.randint(0, 256, (60, channels, 4, 4), dtype=torch.uint8)
     misread = tuple(Misread(i, i % 3, (i + 1) % 3) for i in range(n))
     on = axes()
-    draw_misread(on, Mistakes(((0,),), misread), images, ("a", "b", "c"))
+    draw_misread(on, Mistakes(((0,) * 3,) * 3, misread), images, ("a", "b", "c"))
     assert len(on.images) == min(n, N_TILES)
     assert words(on) == [f"{'abc'[i % 3]} → {'abc'[(i + 1) % 3]}" for i in range(min(n, N_TILES))]

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from models.baselines import BASELINES
+from search.config import InputError
 from search.confirm import reporting
 from search.report import StudySummary, markdown_report, summarise, terminal_report, trials_table, write_report
 from search.trials import TrialRecord
@@ -354,7 +355,7 @@ def test_a_failed_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytes
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(Path, "write_text", write_half)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match=r"report\.html: No space left on device; make room there"):
         write_report(SUMMARIES["every outcome"], EVERY_OUTCOME, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"report.md": b"old"}
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import sqlite3
@@ -518,7 +519,7 @@ def test_export_of_another_trial(finished, tmp_path, inside):
 
 def exported(inside, folder, *arguments):
     """Arguments of `export` after the study; its card, or the one line that says why there is none."""
-    target = folder / "studies" / f"copy-{len(list((folder / 'studies').iterdir()))}"
+    target = folder / "studies" / f"copy-{secrets.token_hex(4)}"
     status, _, err = inside(folder, "export", "digits-8000", "--out", target, *arguments)
     if status:
         assert (status, err.count("\n"), target.exists()) == (2, 1, False)
