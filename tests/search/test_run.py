@@ -10,8 +10,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,16 +29,13 @@ from search.storage import open_storage
 from search.study import load_study, open_study
 from search.trials import FINISHED, TRAINED
 from space import DEFAULTS, assemble
+from tests.crash.searches import command, started
 
 ROOT = Path(__file__).resolve().parents[2]
 MNIST = ROOT.parent / "shared" / "data"
 DIGITS = ("--dataset", "digits", "--epochs", "1", "--confirm", "none")
 # Five hand-designed networks and two starting points of the space go first, so two of nine are proposed.
 N_TRIALS = 9
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, str(ROOT / "search.py"), *map(str, arguments)]
 
 
 def search(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -66,24 +61,6 @@ class Inside:
 @pytest.fixture
 def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inside:
     return Inside(monkeypatch, capsys)
-
-
-@contextmanager
-def started(folder: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """A search that runs while the test goes on; its interrupt signal is on, whatever the test runner inherited."""
-    process = subprocess.Popen(
-        command(*arguments),
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def trials(folder: Path, study: str) -> list[optuna.trial.FrozenTrial]:
