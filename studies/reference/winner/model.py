@@ -43,7 +43,10 @@ total                                                            7,565  782,196
 
 import argparse
 import gzip
+import math
 import sys
+import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +154,9 @@ def load(path: str | Path = WEIGHTS) -> Net:
     except (OSError, ModuleNotFoundError):
         raise
     except Exception as error:  # both packages raise almost anything for a file that is not theirs
-        raise ValueError(f"{path} is damaged or does not hold this network's weights") from error
+        raise ValueError(
+            f"{path} is damaged or does not hold this network's weights; take those it came with"
+        ) from error
     return net.eval()
 
 
@@ -176,24 +181,46 @@ def read_picture(path: str | Path) -> Tensor:
 
     A picture of the right size is only inverted, if its background is the wrong one. Any other is brought into the form
     of the training images: where those show one object on a plain background, so big and there; else cut to their shape
-    and scaled.
+    and scaled. Raises OSError for a file that cannot be read, ValueError for one that is no picture of anything.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     channels, height, width = INPUT_SHAPE
-    with Image.open(path) as opened:
-        picture: Any = opened.convert("RGBA")
-    picture.thumbnail((MOST_PIXELS, MOST_PIXELS))
-    # What shows through is taken to be unlike what is painted on it.
-    levels, alphas = pixels(picture.convert("LA")).double().unbind(1)
-    is_dark = (levels * alphas).sum() < 128 * alphas.sum()
-    paper = Image.new("RGBA", picture.size, "white" if is_dark else "black")
-    picture = Image.alpha_composite(paper, picture).convert("L" if channels == 1 else "RGB")
+    picture = upright(path).convert("L" if channels == 1 else "RGB")
     if BACKGROUND is not None:
         picture = on_background(picture, BACKGROUND)
     elif picture.size != (width, height):
         picture = ImageOps.fit(picture, (width, height))
     return pixels(picture).contiguous()
+
+
+def upright(path: str | Path) -> Any:
+    """A PIL image in RGBA without transparency, turned as the camera says, of at most MOST_PIXELS a side.
+
+    Raises OSError for a file that cannot be read, ValueError for one that is no picture of anything.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                picture: Any = ImageOps.exif_transpose(opened)
+                if picture.mode.startswith("I"):  # sixteen bits a level
+                    picture = picture.convert("I").point(lambda level: level / 256).convert("L")
+                picture = picture.convert("RGBA")
+    except Exception as error:  # Pillow raises almost anything for a file that is damaged, and may not name it
+        if isinstance(error, OSError) and error.filename:
+            raise
+        raise ValueError(f"{path}: {error}") from error
+    picture.thumbnail((MOST_PIXELS, MOST_PIXELS))
+    if picture.getextrema()[3][0] == 255:
+        return picture
+    # What shows through is taken to be unlike what is painted on it.
+    levels, alphas = pixels(picture.convert("LA")).double().unbind(1)
+    is_dark = (levels * alphas).sum() < 128 * alphas.sum()
+    return Image.alpha_composite(Image.new("RGBA", picture.size, "white" if is_dark else "black"), picture)
 
 
 def pixels(picture: Any) -> Tensor:
@@ -217,7 +244,7 @@ def on_background(picture: Any, background: int) -> Any:
     contrast = ImageChops.difference(picture, Image.new("L", picture.size, border))
     strongest = contrast.getextrema()[1]
     if not strongest:
-        raise ValueError("the picture is blank: all of it has one grey level")
+        raise ValueError("the picture is blank: all of it has one grey level; give one that shows something")
     contrast = contrast.point(lambda level: 0 if 4 * level < strongest else 255 * level // strongest)
     ink = contrast.crop(contrast.getbbox())
     scale = EXTENT / max(ink.size)
@@ -246,9 +273,18 @@ def middle(ink: Any) -> tuple[float, float]:
 
 
 def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor]:
-    """The test images, uint8 (N, C, H, W), and labels (N,), from a folder laid out as torchvision does."""
+    """The test images, uint8 (N, C, H, W), and labels (N,).
+
+    From a folder laid out as torchvision does; for data without such files from one with a folder of pictures for each
+    class, named after it.
+    """
     if not TEST_FILES:
-        raise ValueError(f"the data set {DATASET} has no files of its own that could be scored")
+        places = [
+            (path, label) for label, name in enumerate(CLASSES) for path in sorted((Path(folder) / name).glob("*"))
+        ]
+        if not places:
+            raise ValueError(f"{folder} has no folder of pictures that is named after a class: {', '.join(CLASSES)}")
+        return torch.cat([read_picture(path) for path, _ in places]), torch.tensor([label for _, label in places])
     images, labels = (read_idx(Path(folder) / name) for name in TEST_FILES)
     if labels.shape != images.shape[:1] or images[0].numel() != torch.Size(INPUT_SHAPE).numel():
         raise ValueError(f"{folder} holds images {tuple(images.shape)} and labels {tuple(labels.shape)}, not {DATASET}")
@@ -258,40 +294,54 @@ def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor]:
 def read_idx(path: Path) -> Tensor:
     """The bytes in a file of the format of http://yann.lecun.com/exdb/mnist, plain or gzipped (.gz)."""
     packed = path.with_name(f"{path.name}.gz")
-    content = gzip.decompress(packed.read_bytes()) if packed.exists() and not path.exists() else path.read_bytes()
+    try:
+        content = gzip.decompress(packed.read_bytes()) if packed.exists() and not path.exists() else path.read_bytes()
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{packed} is damaged: {error}") from error
     n_axes = content[3] if len(content) > 3 else 0
     shape = [int.from_bytes(content[4 * i : 4 * i + 4], "big") for i in range(1, n_axes + 1)]
     start = 4 + 4 * n_axes
-    if content[:3] != b"\0\0\x08" or len(content) - start != torch.Size(shape).numel():
+    if content[:3] != b"\0\0\x08" or not n_axes or not 0 < math.prod(shape) == len(content) - start:
         raise ValueError(f"{path} is not a whole IDX file of bytes")
     return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).view(shape)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Classify pictures or score a test set; the exit status."""
-    parser = argparse.ArgumentParser(description=f"Tells {', '.join(CLASSES)} apart.")
-    parser.add_argument(
-        "pictures", nargs="*", metavar="IMAGE", help="picture of any size, dark on light or the reverse"
+    parser = argparse.ArgumentParser(description=f"Tells {', '.join(CLASSES)} apart.", exit_on_error=False)
+    either_way = "" if BACKGROUND is None else ", dark on light or the reverse"
+    parser.add_argument("pictures", nargs="*", metavar="IMAGE", help=f"picture of any size{either_way}")
+    layout = (
+        "with the data set as torchvision lays it out" if TEST_FILES else "with a folder of pictures for each class"
     )
-    parser.add_argument("--test", metavar="DIR", help="folder with the data set as torchvision lays it out")
-    options = parser.parse_args(arguments)
-    if not options.pictures and not options.test:
+    parser.add_argument("--test", metavar="DIR", help=f"folder {layout}")
+    try:
+        options, unknown = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        return failed(f"{error}; --help lists the options")
+    if unknown:
+        return failed(f"there is no option {unknown[0]}; --help lists those there are")
+    if not options.pictures and options.test is None:
         parser.print_help()
         return 0
     try:
         net = load()
-        if options.test:
+        if options.test is not None:
             images, labels = read_test_set(options.test)
             print(f"{accuracy(net, images, labels):.2%} of {len(labels):,} test images")
         for path in options.pictures:
-            shares, classes = probabilities(net, read_picture(path))[0].topk(min(2, len(CLASSES)))
+            try:
+                picture = read_picture(path)
+            except ValueError as error:
+                raise ValueError(str(error) if str(error).startswith(path) else f"{path}: {error}") from error
+            shares, classes = probabilities(net, picture)[0].topk(min(2, len(CLASSES)))
             guesses = [
                 f"{CLASSES[i]} ({share:.2%})" for share, i in zip(shares.tolist(), classes.tolist(), strict=True)
             ]
             print(f"{path}: {', else '.join(guesses)}")
     except ModuleNotFoundError as error:
         return failed(f"{error.name} is needed for that: pip install {'pillow' if error.name == 'PIL' else error.name}")
-    except (OSError, ValueError, SyntaxError) as error:  # the last of a broken PNG
+    except (OSError, ValueError) as error:
         return failed(str(error))
     return 0
 
