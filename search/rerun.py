@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from models.build import build_model
+from search.code_version import CODE, code_version
 from search.commands import check_data, config_of, existing
 from search.config import InputError
 from search.data import load_dataset
@@ -40,6 +41,13 @@ def rerun(place: Place, data_dir: str | None, number: int | None) -> int:
         metric=config.metric,
     )
     value = score(curve, config.score, config.metric)
-    verdict = "the same" if value == record.value else "NOT the same"
+    verdict = "the same" if value == record.value else f"NOT the same{_excuse(study.user_attrs.get(CODE))}"
     print(f"trial {record.number}: {percent(record.value)} recorded, {percent(value)} again: {verdict}")
     return 0 if value == record.value else 1
+
+
+def _excuse(code: object) -> str:
+    """What else than a fault may be why: other kernels or packages round in another way. code: the study's."""
+    if code is None:
+        return ", but the study does not say with what code it was made"
+    return "" if code == code_version() else ", but the code or its packages have changed since"
