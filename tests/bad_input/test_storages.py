@@ -35,7 +35,7 @@ URLS: list[tuple[str, str]] = [
     ("", "must not be empty, got ''"),
     ("nonsense", f"{NO_URL}'nonsense'{EXAMPLE}"),
     ("studies.db", f"{NO_URL}'studies.db'"),
-    ("/tmp/studies.db", NO_URL),
+    ("/anywhere/studies.db", NO_URL),
     ("journal.log", NO_URL),
     ("://", NO_URL),
     ("sqlite:", f"{NO_URL}'sqlite:...'"),
