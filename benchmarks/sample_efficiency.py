@@ -2,6 +2,7 @@
 
     python -m benchmarks.sample_efficiency [--arms random tpe evolve] [--seeds 3] [--trials 60] [--images 10000]
                                            [--epochs 5] [--jobs 2] [--out DIR] [--starts] [--json]
+                                           [--plot FILE.svg]
 
 Every arm and study seed is a study of its own: at most 8,000 parameters, a part of MNIST's training images (stratified
 and always the same), no pruner, so that every trial costs the same epochs, and without --starts no hand-designed
@@ -33,14 +34,23 @@ import optuna
 import torch
 from sklearn.model_selection import train_test_split
 
-from benchmarks.sample_efficiency_report import LEADERS, N_MERIT_SEEDS, StudyResult, as_json, as_text, leader, trained
+from benchmarks.sample_efficiency_report import (
+    LEADERS,
+    N_MERIT_SEEDS,
+    StudyResult,
+    as_json,
+    as_plot,
+    as_text,
+    leader,
+    trained,
+)
 from models.build import build_model
 from objective import Objective
 from search.config import SAMPLERS, DataConfig, InputError, SearchConfig
 from search.data import Dataset, load_dataset
 from search.feasible_start import FeasibleStart
 from search.lost import requeue_lost
-from search.place import Place, make_folder, only_one
+from search.place import Place, make_folder, only_one, write_whole
 from search.recorded import RecordedTraining
 from search.run import fitting_starts
 from search.samplers import make_sampler
@@ -212,6 +222,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "sample-efficiency")
     parser.add_argument("--starts", action="store_true", help="begin with the hand-designed networks")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--plot", type=Path, help="write best-so-far curves there, as SVG")
     args = parser.parse_args(argv)
     data = DataConfig(args.dataset, args.data_dir, "val")
     plans = [
@@ -234,6 +245,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     engine_for(training_device(), "auto")
     run_side_by_side(plans, args.jobs)
     results = [read_study(plan) for plan in plans]
+    if args.plot:
+        write_whole(args.plot, as_plot(results))
     print(as_json(results) if args.json else as_text(results, args.trials))
 
 

@@ -10,11 +10,13 @@ from itertools import accumulate, combinations
 from statistics import mean, stdev, variance
 from typing import Any
 
+from matplotlib.axes import Axes
 from scipy.stats import t
 
 from models.spec import ArchSpec
 from search.config import RecipeConfig
 from search.statistics import rank_correlation
+from search.svg import BLUE, GREY, ORANGE, accuracy_scale, error, svg
 from search.trials import FINISHED, REFUSED, TRAINED, TrialRecord, ranked
 
 CHECKPOINTS = (10, 20, 40, 60)
@@ -141,6 +143,28 @@ def as_text(results: Sequence[StudyResult], n_trials: int) -> str:
     ]
     what = f"Differences in merit after {n_trials} trials beyond the spread over study seeds (Welch, {CONFIDENCE:.0%})"
     return "\n".join([*lines, f"{what}: {'; '.join(beyond) or 'none'}"])
+
+
+def as_plot(results: Sequence[StudyResult]) -> str:
+    """Best value so far over trained trials as SVG text: of every arm mean, lowest and highest of its study seeds."""
+
+    def draw(axes: Axes) -> None:
+        for (arm, own), color in zip(_by_arm(results).items(), (GREY, BLUE, ORANGE), strict=False):
+            # From the first trial at which every study has a finished one.
+            columns = list(zip(*(one.best for one in own), strict=False))
+            shown = [(n, column) for n, column in enumerate(columns, start=1) if min(column) > 0]
+            trials = [n for n, _ in shown]
+            axes.plot(
+                trials, [error(mean(column)) for _, column in shown], color=color, label=f"{arm} (n = {len(own)})"
+            )
+            low, high = ([error(pick(column)) for _, column in shown] for pick in (min, max))
+            axes.fill_between(trials, low, high, color=color, alpha=0.15, linewidth=0)
+        accuracy_scale(axes)
+        axes.set_xlabel("trained trials")
+        axes.set_ylabel("best held-out accuracy so far")
+        axes.legend(loc="lower right")
+
+    return svg("Best held-out accuracy so far by sampler", (7, 4), draw)
 
 
 def as_json(results: Sequence[StudyResult]) -> str:

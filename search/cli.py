@@ -233,6 +233,12 @@ def _dashboard(args: Namespace) -> int:
     return dashboard(_place(args.study, args.storage), args.host, args.port, args.data_dir)
 
 
+def _proxy(args: Namespace) -> int:
+    from search.proxy_server import serve
+
+    return serve(args.storage, args.host, args.port)
+
+
 def _place(study: str | None, storage: str | None = None) -> Place:
     """Where a study lies that is given by name or by the path of its folder."""
     from search.place import Place
@@ -257,4 +263,5 @@ COMMANDS = {
     "space": _space,
     "bench": _bench,
     "dashboard": _dashboard,
+    "proxy": _proxy,
 }

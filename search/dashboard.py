@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import signal
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +14,7 @@ from models.record import RecordError
 from search.commands import config_of, existing, summary_of
 from search.config import InputError
 from search.furnish import furnish
+from search.listening import address, check_address, is_loopback, refused
 from search.place import ARTIFACTS, Place, make_folder
 from search.retrain import repeats_name
 from search.sqlite_file import is_new
@@ -41,13 +40,13 @@ def dashboard(place: Place, host: str, port: int, data_dir: str | None) -> int:
     for one in places:
         if one.name not in repeats:
             _bring_up_to_date(one, data_dir)
-    if not _is_loopback(host):
+    if not is_loopback(host):
         print(
             f"search.py: warning: on {host} the dashboard has no login: whoever reaches this port can read, change and "
             "delete all studies",
             file=sys.stderr,
         )
-    print(f"http://{f'[{host}]' if ':' in host else host}:{port}/  (Ctrl-C ends it)", file=sys.stderr)
+    print(f"http://{address(host, port)}/  (Ctrl-C ends it)", file=sys.stderr)
     _serve(storage, place, host, port)
     return 0
 
@@ -66,28 +65,7 @@ def _bring_up_to_date(place: Place, data_dir: str | None) -> None:
         print(f"search.py: study {place.name} is shown as it is: {error}", file=sys.stderr)
 
 
-def check_address(host: str, port: int) -> None:
-    """Raise InputError where nothing can listen at that address, before anything is made ready for it."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port), family=family).close()
-    except (OSError, UnicodeError) as error:  # the latter of a name that no host can have
-        raise InputError(_refused(host, port, error)) from error
-
-
-def _refused(host: str, port: int, error: Exception) -> str:
-    reason = getattr(error, "strerror", None) or error
-    return f"cannot listen on {host:.80}, port {port}: {reason}; choose another --host or --port"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _serve(storage: optuna.storages.RDBStorage, place: Place, host: str, port: int) -> None:
+def _serve(storage: optuna.storages.BaseStorage, place: Place, host: str, port: int) -> None:
     from optuna_dashboard import run_server
 
     # There is nothing to save, and a server in the midst of an answer would swallow what is raised there.
@@ -95,4 +73,4 @@ def _serve(storage: optuna.storages.RDBStorage, place: Place, host: str, port: i
     try:
         run_server(storage, host=host, port=port, artifact_store=FileSystemArtifactStore(str(place.out / ARTIFACTS)))
     except OSError as error:
-        raise InputError(_refused(host, port, error)) from error
+        raise InputError(refused(host, port, error)) from error

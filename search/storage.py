@@ -1,25 +1,24 @@
-"""The databases that studies lie in: a SQLite file of one machine, or a PostgreSQL server that many machines share."""
+"""Where studies lie: a SQLite file of one machine, or a PostgreSQL server of many, perhaps behind a proxy."""
 
 from __future__ import annotations
 
 import hashlib
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial
+from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
 from sqlalchemy.exc import ProgrammingError, SAWarning, SQLAlchemyError
 
 from search.config import InputError
 from search.faults import cannot_open
+from search.proxy import OnStale, ProxyStorage
 from search.sqlite_file import check_sqlite
-from search.storage_url import parse_url, sqlite_path
+from search.storage_url import PROXY, parse_url, sqlite_path
 
 SQLITE_BUSY_SECONDS = 60
 # A worker that was silent for so long is given up, and its trial queued again.
@@ -35,10 +34,10 @@ _SERVER_SETTINGS = (
     "SET idle_in_transaction_session_timeout = '120s'"
 )
 
-OnStale = Callable[[optuna.Study, FrozenTrial], None]
 
+class ServerStorage(RDBStorage):
+    """PostgreSQL."""
 
-class _ServerStorage(RDBStorage):
     def record_heartbeat(self, trial_id: int) -> None:
         """See RDBStorage. A beat that fails is not missed: where the server is gone, the trial's next word tells it."""
         try:
@@ -46,27 +45,50 @@ class _ServerStorage(RDBStorage):
         except (StorageInternalError, SQLAlchemyError):
             return
 
+    def hold(self, what: str) -> AbstractContextManager[None]:
+        """Hold a lock of the server's, which goes with the connection: a holder that is killed holds nothing."""
+        return _locked(self.engine, what)
 
-def open_storage(url: str, grace: int | None = None, on_stale: OnStale | None = None) -> RDBStorage:
-    """The storage at a SQLAlchemy URL; a new SQLite file is created. Raises InputError.
+    @contextmanager
+    def hold_if_free(self, what: str) -> Iterator[bool]:
+        """The same without waiting: whether it is held."""
+        with self.engine.connect() as connection:
+            yield connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), _key(what)).scalar_one()
+
+
+def open_storage(
+    url: str, grace: int | None = None, on_stale: OnStale | None = None, n_threads: int = 1
+) -> BaseStorage:
+    """The storage at a SQLAlchemy URL, or at grpc://HOST:PORT; a new SQLite file is created. Raises InputError.
 
     grace: on a server, trials that run tell that they do, and one that was silent for so many seconds is marked failed
     by whoever next begins a trial, who then calls `on_stale`. None: trials run in silence.
+    n_threads: how many of this process will use it at the same time.
     """
     parsed = parse_url(url)
     kind = parsed.drivername
-    if kind not in (*_FILES, *_SERVERS):
+    if kind not in (*_FILES, *_SERVERS, PROXY):
         raise InputError(
-            f"--storage is sqlite:///FILE or postgresql://USER@HOST/DATABASE, got one that is {kind!r:.40}"
+            "--storage is sqlite:///FILE, postgresql://USER@HOST/DATABASE or grpc://HOST:PORT, got one that is "
+            f"{kind!r:.40}"
         )
     path = sqlite_path(parsed)
     if path is not None:
         check_sqlite(path)
     try:
-        return _open_file(url) if kind in _FILES else _open_server(url, parsed, grace, on_stale)
+        if kind in _FILES:
+            return _open_file(url)
+        interval = max(1, grace // BEATS_A_GRACE) if grace else None
+        if kind == PROXY:
+            return ProxyStorage(str(parsed.host), parsed.port or 0, interval, grace, on_stale)
+        return _open_server(url, parsed, interval, grace, on_stale, n_threads)
+    except InputError:
+        raise
     except ModuleNotFoundError as error:
         way_out = "python -m pip install -r requirements-postgresql.txt"
-        raise InputError(f"a storage on PostgreSQL needs {error.name}, which is not installed: {way_out}") from error
+        raise InputError(
+            f"a storage of several machines needs {error.name}, which is not installed: {way_out}"
+        ) from error
     except Exception as error:  # drivers raise almost anything for a URL that they cannot use
         raise InputError(cannot_open(parsed, error)) from error
 
@@ -100,16 +122,17 @@ def _begin_immediately(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _open_server(url: str, asked: URL, grace: int | None, on_stale: OnStale | None) -> RDBStorage:
+def _open_server(
+    url: str, asked: URL, interval: int | None, grace: int | None, on_stale: OnStale | None, n_threads: int
+) -> ServerStorage:
     defaults = {"connect_timeout": _CONNECT_SECONDS, **_KEEPALIVE}
     options = {"connect_args": {name: value for name, value in defaults.items() if name not in asked.query}}
     # A worker holds one connection, and for moments a second, so that a server with room for 100 serves nearly as many.
-    pool = {"pool_size": 1, "max_overflow": 4, "pool_pre_ping": True}
-    interval = max(1, grace // BEATS_A_GRACE) if grace else None
+    pool = {"pool_size": n_threads, "max_overflow": n_threads + 3, "pool_pre_ping": True}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # of the heartbeat
         with _tables_made_once(create_engine(asked, poolclass=NullPool, **options)):
-            storage = _ServerStorage(
+            storage = ServerStorage(
                 _template(url),
                 engine_kwargs={**options, **pool},
                 heartbeat_interval=interval,
@@ -140,11 +163,13 @@ def _tables_made_once(engine: Engine) -> AbstractContextManager[None]:
 
 @contextmanager
 def _locked(engine: Engine, what: str) -> Iterator[None]:
-    """Hold a lock of the server's, which goes with the connection: a holder that is killed holds nothing."""
-    key = int.from_bytes(hashlib.sha256(f"search.py {what}".encode()).digest()[:8], "big", signed=True)
     with engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), _key(what))
         yield
+
+
+def _key(what: str) -> dict[str, int]:
+    return {"key": int.from_bytes(hashlib.sha256(f"search.py {what}".encode()).digest()[:8], "big", signed=True)}
 
 
 def alone(storage: Any, name: str) -> AbstractContextManager[None]:
@@ -153,6 +178,4 @@ def alone(storage: Any, name: str) -> AbstractContextManager[None]:
     Not to be entered twice. A SQLite file has but one deciding process anyway (search.place.only_one).
     """
     storage = getattr(storage, "_backend", storage)  # a study sees its storage through a cache
-    if isinstance(storage, _ServerStorage):
-        return _locked(storage.engine, f"study {name}")
-    return nullcontext()
+    return storage.hold(f"study {name}") if isinstance(storage, ServerStorage | ProxyStorage) else nullcontext()

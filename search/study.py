@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import optuna
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.pruners import BasePruner, NopPruner
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
@@ -45,7 +45,7 @@ INTERRUPTED = "interrupted"
 GIVEN = "given"
 
 
-def load_study(storage: RDBStorage, name: str) -> optuna.Study:
+def load_study(storage: BaseStorage, name: str) -> optuna.Study:
     """An existing study. Raises InputError that lists the ones there are."""
     try:
         return optuna.load_study(study_name=name, storage=storage)
@@ -54,7 +54,7 @@ def load_study(storage: RDBStorage, name: str) -> optuna.Study:
         raise InputError(f"there is no study {name!r:.120} here; there are: {names:.600}") from error
 
 
-def open_study(storage: RDBStorage, name: str, settings: Mapping[str, Any]) -> optuna.Study:
+def open_study(storage: BaseStorage, name: str, settings: Mapping[str, Any]) -> optuna.Study:
     """Create the study, or resume it if it was made with the same settings; InputError names the differences."""
     study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
     check_settings(study, settings)

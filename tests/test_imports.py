@@ -177,7 +177,14 @@ ALLOWED = {
     "search.trials": {"models.record", "models.spec", "search.config"},
     # Whatever is searched, the study only sees an objective.
     "search.study": {"search.config", "search.trials"},
-    "search.storage": {"search.config", "search.faults", "search.sqlite_file", "search.storage_url"},
+    "search.proxy": {"search.config"},
+    "search.storage": {
+        "search.config",
+        "search.faults",
+        "search.proxy",
+        "search.sqlite_file",
+        "search.storage_url",
+    },
     "search.lost": {"search.storage", "search.study", "search.trials"},
     "search.code_version": {"search.config", "search.provenance"},
     # Said before anything heavy is imported.

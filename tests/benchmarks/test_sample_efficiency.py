@@ -8,7 +8,15 @@ import pytest
 
 from benchmarks import sample_efficiency
 from benchmarks.sample_efficiency import StudyPlan, SubsetObjective, read_study, run_study
-from benchmarks.sample_efficiency_report import StudyResult, as_json, as_text, differences, leader, rank_correlations
+from benchmarks.sample_efficiency_report import (
+    StudyResult,
+    as_json,
+    as_plot,
+    as_text,
+    differences,
+    leader,
+    rank_correlations,
+)
 from objective import Objective
 from search.config import DataConfig, SearchConfig
 from search.data import load_dataset
@@ -125,6 +133,7 @@ def test_an_interrupted_study_goes_on_and_makes_nothing_twice(tmp_path, monkeypa
     assert len(found.best) == 3
     assert found.merits == (0.5, 0.5, 0.5)
     assert "evolve" in as_text([found], 3)
+    assert "evolve (n = 1)" in as_plot([found])
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -1,5 +1,6 @@
 """Fixtures of several files of tests."""
 
+from tests.search.digits_runs import finished, inside
 from tests.search.tiny_mnist import real_mnist, tiny_mnist
 
-__all__ = ["real_mnist", "tiny_mnist"]
+__all__ = ["finished", "inside", "real_mnist", "tiny_mnist"]

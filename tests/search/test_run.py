@@ -1,19 +1,12 @@
-"""The main job as its user runs it: real processes, real signals, on the embedded digits."""
+"""The main job as its user runs it, on the embedded digits."""
 
-import contextlib
 import json
 import os
-import secrets
-import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
-import time
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
-import optuna
 import pandas as pd
 import pytest
 import torch
@@ -21,94 +14,15 @@ import torch
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from search import kernels
-from search.cli import main
 from search.config import DataConfig, SearchConfig
 from search.data import DATASETS, load_dataset
 from search.run import own_starts
 from search.storage import open_storage
-from search.study import load_study, open_study
+from search.study import open_study
 from search.trials import FINISHED, TRAINED
 from space import DEFAULTS, assemble
-from tests.crash.searches import command, started
-
-ROOT = Path(__file__).resolve().parents[2]
-MNIST = ROOT.parent / "shared" / "data"
-DIGITS = ("--dataset", "digits", "--epochs", "1", "--confirm", "none")
-# Five hand-designed networks and two starting points of the space go first, so two of nine are proposed.
-N_TRIALS = 9
-
-
-def search(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), cwd=folder, capture_output=True, text=True, timeout=300)
-
-
-@dataclass(frozen=True)
-class Inside:
-    """Runs a command in this process, for what needs no process of its own."""
-
-    monkeypatch: pytest.MonkeyPatch
-    capsys: pytest.CaptureFixture[str]
-
-    def __call__(self, folder: Path, *arguments: object) -> tuple[int, str, str]:
-        """(exit status, standard output, standard error)."""
-        self.monkeypatch.chdir(folder)
-        self.capsys.readouterr()
-        status = main([str(argument) for argument in arguments])
-        captured = self.capsys.readouterr()
-        return status, captured.out, captured.err
-
-
-@pytest.fixture
-def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inside:
-    return Inside(monkeypatch, capsys)
-
-
-def trials(folder: Path, study: str) -> list[optuna.trial.FrozenTrial]:
-    return load_study(open_storage(f"sqlite:///{folder}/studies/studies.db"), study).get_trials(deepcopy=False)
-
-
-def wait_for_training(process: subprocess.Popen[str], folder: Path, study: str, n_started: int) -> list[int]:
-    """Until `n_started` candidates were found to fit and one of them is in training; process ids of its trainers.
-
-    Reads the database itself: a look through Optuna takes longer than some trainings.
-    """
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(_database(folder)) as database:
-            found = database.execute(_STARTED, (study,)).fetchall()
-            training = [int(json.loads(worker).partition("-")[0]) for state, worker in found if state == "RUNNING"]
-            if training and len(found) >= n_started:
-                return training
-        time.sleep(0.01)
-    raise AssertionError(f"no training was seen; exit status {process.poll()}")
-
-
-def _database(folder: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{folder}/studies/studies.db?mode=ro", uri=True)
-
-
-_STARTED = """
-SELECT trials.state, worker.value_json FROM trials
-JOIN studies ON studies.study_id = trials.study_id AND studies.study_name = ?
-JOIN trial_user_attributes AS worker ON worker.trial_id = trials.trial_id AND worker.key = 'worker'
-JOIN trial_user_attributes AS fits ON fits.trial_id = trials.trial_id AND fits.key = 'candidate'
-"""
-
-
-def decided(folder: Path, study: str) -> dict[int, tuple[object, ...]]:
-    """Every decided proposal by its index: state, value, point and training seed."""
-    return {
-        t.user_attrs["index"]: (t.state, t.value, t.params, t.user_attrs["seed"])
-        for t in trials(folder, study)
-        if "outcome" in t.user_attrs
-    }
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """One uninterrupted study with one worker."""
-    folder = tmp_path_factory.mktemp("finished")
-    return folder, search(folder, "--budget", 8000, "--trials", N_TRIALS, "--jobs", 1, *DIGITS)
+from tests.crash.searches import started
+from tests.search.digits_runs import DIGITS, N_TRIALS, ROOT, decided, search, trials, wait_for_training
 
 
 def test_a_study_ends_with_report_and_winner(finished):
@@ -278,47 +192,6 @@ def test_interrupted_killed_and_resumed_equals_uninterrupted(finished, tmp_path)
     assert decided(tmp_path, "digits-8000") == decided(finished[0], "digits-8000")
 
 
-def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path, inside):
-    arguments = ("--budget", 8000, "--trials", 6, "--jobs", 2, *DIGITS)
-    with started(tmp_path, *arguments) as process:
-        os.kill(wait_for_training(process, tmp_path, "digits-8000", 2)[0], signal.SIGKILL)
-        _, message = process.communicate(timeout=240)
-        assert process.returncode == 0, message
-    found = trials(tmp_path, "digits-8000")
-    lost = [trial.number for trial in found if trial.state.name == "FAIL"]
-    assert [trial.user_attrs["retry_of"] for trial in found if "retry_of" in trial.user_attrs] == lost != []
-    assert 6 <= sum(trial.user_attrs.get("outcome") in TRAINED for trial in found) <= 7
-    assert len({trial.user_attrs["index"] for trial in found if "outcome" in trial.user_attrs}) == len(found) - len(
-        lost
-    )
-    with sqlite3.connect(tmp_path / "studies" / "studies.db") as database:
-        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    database.close()
-    # Trained beside others, and again alone.
-    assert inside(tmp_path, "rerun", "digits-8000")[0] == 0
-
-
-def test_workers_end_with_a_killed_main_process(tmp_path):
-    # Trainings so long that the workers cannot simply have come to their end.
-    with started(tmp_path, "--budget", 8000, "--trials", 50, "--jobs", 2, *DIGITS, "--epochs", 1000) as process:
-        workers = wait_for_training(process, tmp_path, "digits-8000", 2)
-        process.kill()
-        process.wait()
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and any(Path(f"/proc/{worker}").exists() for worker in workers):
-        time.sleep(0.1)
-    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
-
-
-def test_one_study_is_run_by_one_process_at_a_time(tmp_path):
-    arguments = ("--budget", 8000, "--trials", 50, "--jobs", 1, *DIGITS)
-    with started(tmp_path, *arguments) as process:
-        wait_for_training(process, tmp_path, "digits-8000", 1)
-        done = search(tmp_path, *arguments)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "is being run by another process" in done.stderr
-
-
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
@@ -383,17 +256,6 @@ def test_a_random_search_that_meets_nothing_that_fits_ends_with_a_feasibility_re
     ):
         assert words in err
     assert not (tmp_path / "studies" / "digits-50" / "weights").exists()
-
-
-def test_without_a_compiler_pytorch_trains_and_the_plan_says_why(tmp_path):
-    arguments = ("--budget", 8000, "--trials", 1, "--jobs", 1, *DIGITS)
-    environment = {**os.environ, "CXX": "/no/such/compiler", "PYTHONPYCACHEPREFIX": str(tmp_path / "pycache")}
-    done = subprocess.run(
-        command(*arguments), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "PyTorch's operators ([Errno 2] No such file or directory: '/no/such/compiler')" in done.stdout
-    assert set(pd.read_csv(tmp_path / "studies" / "digits-8000" / "trials.csv").engine.dropna()) == {"torch"}
 
 
 def test_kernels_that_are_asked_for_and_missing_end_in_one_line(tmp_path, inside, monkeypatch):
@@ -462,112 +324,3 @@ def test_settings_are_those_of_the_study_that_comes_with_the_repository(finished
     studies = (finished[0] / "studies" / "digits-8000", ROOT / "studies" / "reference")
     new, old = (json.loads((study / "config.json").read_text())["settings"] for study in studies)
     assert new.keys() == old.keys()
-
-
-@pytest.mark.skipif(not (MNIST / "MNIST").is_dir(), reason="no MNIST in ../shared/data")
-def test_two_workers_on_mnist(tmp_path):
-    small = ("--budget", 2000, "--max-macs", 200_000, "--confirm", "none")
-    done = search(tmp_path, *small, "--trials", 2, "--jobs", 2, "--epochs", 1, "--data-dir", MNIST)
-    assert (done.returncode, done.stderr) == (0, "")
-    study = tmp_path / "studies" / "mnist-2000"
-    card = json.loads((study / "winner" / "card.json").read_text())
-    assert card["data"]["n_images"] == {"train": 60_000, "test": 10_000}
-    assert card["accuracy"]["file_on_test"] == card["accuracy"]["recorded"] > 0.5
-    assert pd.read_csv(study / "trials.csv").n_params.notna().all()
-    assert card["cost"]["n_params"] <= 2000
-    assert card["cost"]["macs"] <= 200_000
-
-
-def test_without_mnist_and_network_digits_stand_in_and_nobody_can_overlook_it(tmp_path):
-    # A proxy that is not there: every download fails at once.
-    environment = os.environ | dict.fromkeys(
-        ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://[::1]:9"
-    )
-    environment.pop("DATA_DIR", None)
-    arguments = ("--budget", 8000, "--trials", 1, "--jobs", 1, "--epochs", 1, "--confirm", "none", "--study", "mine")
-    done = subprocess.run(
-        command(*arguments), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert "THIS IS NOT MNIST" in done.stderr
-    assert "THIS IS NOT MNIST" in done.stdout
-    assert "THIS IS NOT MNIST" in (tmp_path / "studies" / "mine-digits" / "report.md").read_text()
-
-
-def test_export_of_another_trial(finished, tmp_path, inside):
-    folder, _ = finished
-    finals = [t for t in trials(folder, "digits-8000") if t.user_attrs.get("outcome") == FINISHED]
-    other = min(finals, key=lambda trial: trial.value)
-    status, _, err = inside(folder, "export", "digits-8000", "--trial", other.number, "--out", tmp_path / "other")
-    assert (status, err) == (0, "")
-    card = json.loads((tmp_path / "other" / "card.json").read_text())
-    assert (card["trial"], card["accuracy"]["file_on_test"]) == (other.number, other.value)
-    status, _, err = inside(folder, "export", "digits-8000", "--trial", 999)
-    assert (status, err.count("\n")) == (2, 1)
-    assert "trial 999 is not a finished one" in err
-
-
-def exported(inside, folder, *arguments):
-    """Arguments of `export` after the study; its card, or the one line that says why there is none."""
-    target = folder / "studies" / f"copy-{secrets.token_hex(4)}"
-    status, _, err = inside(folder, "export", "digits-8000", "--out", target, *arguments)
-    if status:
-        assert (status, err.count("\n"), target.exists()) == (2, 1, False)
-        return err
-    return json.loads((target / "card.json").read_text())
-
-
-def test_export_of_the_best_within_a_budget(finished, inside):
-    folder, _ = finished
-    finals = [t for t in trials(folder, "digits-8000") if t.user_attrs.get("outcome") == FINISHED]
-    sizes = sorted(trial.user_attrs["n_params"] for trial in finals)
-    best = max(finals, key=lambda trial: trial.value)
-    assert exported(inside, folder, "--budget", best.user_attrs["n_params"])["trial"] == best.number
-    smallest = exported(inside, folder, "--budget", f"{sizes[0]}")
-    assert smallest["cost"]["n_params"] == sizes[0]
-    assert "has at most 10 parameters" in exported(inside, folder, "--budget", 10)
-
-
-def test_export_of_a_hand_designed_network_that_was_trained(finished, inside):
-    folder, _ = finished
-    card = exported(inside, folder, "--network", "s004_net3")
-    records = {t.number: t for t in trials(folder, "digits-8000")}
-    assert records[card["trial"]].user_attrs["baseline"] == "s004_net3"
-    assert "no finished training of 's000_net'" in exported(inside, folder, "--network", "s000_net")
-
-
-def test_export_goes_over_nothing_without_being_told(finished, inside):
-    folder, _ = finished
-    target = folder / "studies" / "digits-8000" / "winner"
-    before = {path.name: path.read_bytes() for path in target.iterdir()}
-    status, _, err = inside(folder, "export", "digits-8000")
-    assert (status, "winner exists; replace it with --force" in err) == (2, True)
-    assert {path.name: path.read_bytes() for path in target.iterdir()} == before
-    status, _, err = inside(folder, "export", "digits-8000", "--force", "--format", "pt2")
-    assert (status, err) == (0, "")
-    assert {path.name for path in target.iterdir()} == {*before, "model.pt2"}
-    # The report of the study exports nothing, and a search that goes on keeps the formats.
-    assert inside(folder, "report", "digits-8000")[0] == 0
-    assert (target / "model.pt2").is_file()
-    assert inside(folder, "--budget", 8000, "--trials", N_TRIALS, "--jobs", 1, *DIGITS)[0] == 0
-    assert {path.name for path in target.iterdir()} == {*before, "model.pt2"}
-
-
-def test_the_winner_can_be_exported_where_only_its_files_are_left(finished, inside, tmp_path):
-    """As in a copy of the study that was handed on without the weights of all trials."""
-    folder, _ = finished
-    shutil.copytree(folder / "studies", tmp_path / "studies")
-    shutil.rmtree(tmp_path / "studies" / "digits-8000" / "weights")
-    card = exported(inside, tmp_path)
-    original = json.loads((tmp_path / "studies" / "digits-8000" / "winner" / "card.json").read_text())
-    assert card["sha256"] == original["sha256"]
-    another = next(t.number for t in trials(tmp_path, "digits-8000") if t.value and t.number != card["trial"])
-    assert "cannot read the weights file" in exported(inside, tmp_path, "--trial", another)
-
-
-def test_a_damaged_latency_file_is_named(finished, inside, tmp_path):
-    folder, _ = finished
-    shutil.copytree(folder / "studies", tmp_path / "studies")
-    for content in ("{", "[1]", '{"a": 1}'):
-        (tmp_path / "studies" / "digits-8000" / "latencies.json").write_text(content)
-        assert "latencies.json is damaged" in exported(inside, tmp_path)

@@ -1,0 +1,36 @@
+"""Addresses that a command of this program listens on."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+from search.config import InputError
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise InputError where nothing can listen at that address, before anything is made ready for it."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except (OSError, UnicodeError) as error:  # the latter of a name that no host can have
+        raise InputError(refused(host, port, error)) from error
+
+
+def refused(host: str, port: int, error: Exception) -> str:
+    """What to tell of an address that cannot be listened on."""
+    reason = getattr(error, "strerror", None) or error
+    return f"cannot listen on {host:.80}, port {port}: {reason}; choose another --host or --port"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only the users of this machine reach it."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def address(host: str, port: int) -> str:
+    """As it stands in a URL."""
+    return f"{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,0 +1,196 @@
+"""One study on several machines behind a proxy: what is killed, the proxy itself among it, and who decides."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.storages import InMemoryStorage
+from optuna.storages._grpc.server import make_server
+from optuna.trial import TrialState
+
+from search.config import InputError
+from search.proxy_server import serve
+from search.storage import alone, open_storage
+from search.study import n_trained
+from tests.crash.searches import DIGITS, finish, open_now, pid_of, started, until
+from tests.crash.server import PASSWORD, postgresql
+from tests.crash.test_machines import by_machine, check_whole
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgresql() as url:
+        yield url
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+@contextmanager
+def proxied(folder: Path, server: str, port: int) -> Iterator[Any]:
+    """A proxy that answers."""
+    with started(folder, "proxy", "--storage", server, "--port", port) as process:
+        until(lambda: answers(port) or process.poll() is not None, "no proxy")
+        assert process.poll() is None, process.stderr.read()
+        yield process
+
+
+def answers(port: int) -> bool:
+    with suppress(InputError):
+        open_storage(f"grpc://127.0.0.1:{port}")
+        return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def proxy(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    port = free_port()
+    with proxied(tmp_path_factory.mktemp("proxy"), server, port):
+        yield f"grpc://127.0.0.1:{port}"
+
+
+def test_workers_are_killed_and_the_proxy_too(server: str, tmp_path: Path) -> None:
+    asked, port = 7, free_port()
+    url = f"grpc://127.0.0.1:{port}"
+    arguments = (*DIGITS, "--study", "behind", "--storage", url, "--trials", asked, "--jobs", 2, "--epochs", 8)
+    with (
+        proxied(tmp_path / "proxy", server, port) as first,
+        started(tmp_path / "a", *arguments) as a,
+        started(tmp_path / "b", *arguments) as b,
+    ):
+        study = open_now(server, "behind")
+        mains = {"a": a.pid, "b": b.pid}
+
+        def both() -> list[int] | None:
+            found = by_machine(study, mains)
+            return [pid_of(trials[0]) for trials in found.values()] if all(found.values()) else None
+
+        for victim in until(both, "the machines did not train at the same time"):
+            os.kill(victim, signal.SIGKILL)
+        until(lambda: n_trained(study.get_trials(deepcopy=False)) >= 2, "nothing was trained")
+        first.kill()
+        first.wait()
+        time.sleep(3)  # in which the workers come to the end of an epoch and find nobody to tell
+        with proxied(tmp_path / "proxy", server, port) as second:
+            said = finish(a) + finish(b)
+            second.send_signal(signal.SIGINT)
+            _, of_proxy = second.communicate(timeout=60)
+    assert second.returncode == 130
+    assert url in of_proxy
+    assert PASSWORD not in said + of_proxy
+    check_whole(study, asked, 4)
+    assert len([trial for trial in study.trials if "retry_of" in trial.user_attrs]) >= 2
+
+
+def test_a_machine_behind_the_proxy_and_one_that_is_not_bury_each_others_dead(
+    server: str, proxy: str, tmp_path: Path
+) -> None:
+    asked, grace = 5, 10
+    common = (*DIGITS, "--study", "mixed", "--trials", asked, "--epochs", 8, "--grace", grace)
+    with (
+        started(tmp_path / "a", *common, "--storage", proxy, "--jobs", 2) as a,
+        started(tmp_path / "b", *common, "--storage", server, "--jobs", 1) as b,
+    ):
+        study = open_now(server, "mixed")
+        mains = {"a": a.pid, "b": b.pid}
+        lost = until(lambda: by_machine(study, mains)["b"], "b did not train")[0]
+        b.kill()
+        slow = until(lambda: by_machine(study, mains)["a"], "a did not train")[0]
+        os.kill(pid_of(slow), signal.SIGSTOP)
+        until(lambda: study.get_trials(deepcopy=False)[slow.number].state == TrialState.FAIL, "it was not given up")
+        os.kill(pid_of(slow), signal.SIGCONT)
+        finish(a)
+    check_whole(study, asked, 3)
+    retried = {trial.user_attrs["retry_of"] for trial in study.trials if "retry_of" in trial.user_attrs}
+    assert {lost.number, slow.number} <= retried
+
+
+def test_the_lock_holds_behind_the_proxy_and_before_it(server: str, proxy: str) -> None:
+    seen: list[str] = []
+    storages = [open_storage(url) for url in (proxy, server, proxy, server)]
+
+    def hold(storage: Any) -> None:
+        for _ in range(5):
+            with alone(storage, "one"):
+                seen.append("in")
+                time.sleep(0.02)
+                seen.append("out")
+
+    threads = [threading.Thread(target=hold, args=(storage,)) for storage in storages]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == ["in", "out"] * 20
+
+
+def test_two_studies_do_not_wait_for_each_other(proxy: str) -> None:
+    storage = open_storage(proxy)
+    with alone(storage, "one"), alone(storage, "other"):
+        pass
+
+
+def hold_until_killed(url: str, told: Any) -> None:
+    with alone(open_storage(url), "one"):
+        told.send("held")
+        time.sleep(600)
+
+
+def test_a_holder_that_is_killed_holds_nothing(proxy: str) -> None:
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=hold_until_killed, args=(proxy, theirs))
+    process.start()
+    assert ours.recv() == "held"
+    process.kill()
+    process.join()
+    with alone(open_storage(proxy), "one"):
+        pass
+
+
+def test_more_that_wait_than_the_proxy_has_threads(proxy: str) -> None:
+    """Each that waited in a thread of the proxy's would leave the holder none for its own calls."""
+    entered = []
+
+    def wait() -> None:
+        with alone(open_storage(proxy), "crowd"):
+            entered.append(None)
+
+    holder = open_storage(proxy)
+    with alone(holder, "crowd"):
+        threads = [threading.Thread(target=wait) for _ in range(40)]
+        for thread in threads:
+            thread.start()
+        time.sleep(1)
+        assert holder.get_all_studies() is not None
+        assert not entered
+    for thread in threads:
+        thread.join()
+    assert len(entered) == 40
+
+
+def test_another_program_at_that_address_is_refused() -> None:
+    server = make_server(InMemoryStorage(), "127.0.0.1", port := free_port())
+    server.start()
+    try:
+        with pytest.raises(InputError, match="what answers is another program; start `search"):
+            open_storage(f"grpc://127.0.0.1:{port}")
+    finally:
+        server.stop(0).wait()
+
+
+def test_two_proxies_do_not_share_an_address(server: str, proxy: str) -> None:
+    with pytest.raises(InputError, match="choose another --host or --port"):
+        serve(server, "127.0.0.1", int(proxy.rpartition(":")[2]))

@@ -1,0 +1,98 @@
+"""The main job as processes of its own: killed, side by side, without a compiler, a network or MNIST."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from search.trials import TRAINED
+from tests.crash.searches import command, started
+from tests.search.digits_runs import DIGITS, MNIST, search, trials, wait_for_training
+
+
+def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path, inside):
+    arguments = ("--budget", 8000, "--trials", 6, "--jobs", 2, *DIGITS)
+    with started(tmp_path, *arguments) as process:
+        os.kill(wait_for_training(process, tmp_path, "digits-8000", 2)[0], signal.SIGKILL)
+        _, message = process.communicate(timeout=240)
+        assert process.returncode == 0, message
+    found = trials(tmp_path, "digits-8000")
+    lost = [trial.number for trial in found if trial.state.name == "FAIL"]
+    assert [trial.user_attrs["retry_of"] for trial in found if "retry_of" in trial.user_attrs] == lost != []
+    assert 6 <= sum(trial.user_attrs.get("outcome") in TRAINED for trial in found) <= 7
+    assert len({trial.user_attrs["index"] for trial in found if "outcome" in trial.user_attrs}) == len(found) - len(
+        lost
+    )
+    with sqlite3.connect(tmp_path / "studies" / "studies.db") as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    database.close()
+    # Trained beside others, and again alone.
+    assert inside(tmp_path, "rerun", "digits-8000")[0] == 0
+
+
+def test_workers_end_with_a_killed_main_process(tmp_path):
+    # Trainings so long that the workers cannot simply have come to their end.
+    with started(tmp_path, "--budget", 8000, "--trials", 50, "--jobs", 2, *DIGITS, "--epochs", 1000) as process:
+        workers = wait_for_training(process, tmp_path, "digits-8000", 2)
+        process.kill()
+        process.wait()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and any(Path(f"/proc/{worker}").exists() for worker in workers):
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
+def test_one_study_is_run_by_one_process_at_a_time(tmp_path):
+    arguments = ("--budget", 8000, "--trials", 50, "--jobs", 1, *DIGITS)
+    with started(tmp_path, *arguments) as process:
+        wait_for_training(process, tmp_path, "digits-8000", 1)
+        done = search(tmp_path, *arguments)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "is being run by another process" in done.stderr
+
+
+def test_without_a_compiler_pytorch_trains_and_the_plan_says_why(tmp_path):
+    arguments = ("--budget", 8000, "--trials", 1, "--jobs", 1, *DIGITS)
+    environment = {**os.environ, "CXX": "/no/such/compiler", "PYTHONPYCACHEPREFIX": str(tmp_path / "pycache")}
+    done = subprocess.run(
+        command(*arguments), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "PyTorch's operators ([Errno 2] No such file or directory: '/no/such/compiler')" in done.stdout
+    assert set(pd.read_csv(tmp_path / "studies" / "digits-8000" / "trials.csv").engine.dropna()) == {"torch"}
+
+
+@pytest.mark.skipif(not (MNIST / "MNIST").is_dir(), reason="no MNIST in ../shared/data")
+def test_two_workers_on_mnist(tmp_path):
+    small = ("--budget", 2000, "--max-macs", 200_000, "--confirm", "none")
+    done = search(tmp_path, *small, "--trials", 2, "--jobs", 2, "--epochs", 1, "--data-dir", MNIST)
+    assert (done.returncode, done.stderr) == (0, "")
+    study = tmp_path / "studies" / "mnist-2000"
+    card = json.loads((study / "winner" / "card.json").read_text())
+    assert card["data"]["n_images"] == {"train": 60_000, "test": 10_000}
+    assert card["accuracy"]["file_on_test"] == card["accuracy"]["recorded"] > 0.5
+    assert pd.read_csv(study / "trials.csv").n_params.notna().all()
+    assert card["cost"]["n_params"] <= 2000
+    assert card["cost"]["macs"] <= 200_000
+
+
+def test_without_mnist_and_network_digits_stand_in_and_nobody_can_overlook_it(tmp_path):
+    # A proxy that is not there: every download fails at once.
+    environment = os.environ | dict.fromkeys(
+        ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://[::1]:9"
+    )
+    environment.pop("DATA_DIR", None)
+    arguments = ("--budget", 8000, "--trials", 1, "--jobs", 1, "--epochs", 1, "--confirm", "none", "--study", "mine")
+    done = subprocess.run(
+        command(*arguments), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "THIS IS NOT MNIST" in done.stderr
+    assert "THIS IS NOT MNIST" in done.stdout
+    assert "THIS IS NOT MNIST" in (tmp_path / "studies" / "mine-digits" / "report.md").read_text()
