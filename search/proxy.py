@@ -17,7 +17,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import GrpcStorageProxy
-from optuna.storages._grpc import client
+from optuna.storages._grpc.client import GrpcClientCache
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial
 
@@ -93,10 +93,12 @@ class ProxyStorage(GrpcStorageProxy, BaseHeartbeat):
     def _setup(self) -> None:
         # As Optuna's, but for the options of the channel.
         import grpc
+        from optuna.storages._grpc.auto_generated import api_pb2_grpc
 
         self._channel = grpc.insecure_channel(f"{self._host}:{self._port}", options=list(_CHANNEL.items()))
-        self._stub = client.api_pb2_grpc.StorageServiceStub(self._channel)
-        self._cache = client.GrpcClientCache(self._stub)
+        make_stub: Any = api_pb2_grpc.StorageServiceStub  # generated, without types
+        self._stub = make_stub(self._channel)
+        self._cache = GrpcClientCache(self._stub)
         self._beat = self._channel.unary_unary(f"/{SERVICE}/{BEAT}")
         self._stale = self._channel.unary_unary(f"/{SERVICE}/{STALE}")
         self._hold = self._channel.unary_stream(f"/{SERVICE}/{HOLD}")

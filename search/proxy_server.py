@@ -80,7 +80,8 @@ def make_server(storage: ServerStorage, host: str, port: int) -> Any:
     from optuna.storages._grpc.servicer import OptunaStorageProxyService
 
     server = grpc.server(ThreadPoolExecutor(THREADS), options=list(_OPTIONS.items()))
-    api_pb2_grpc.add_StorageServiceServicer_to_server(OptunaStorageProxyService(get_storage(storage)), server)
+    add_service: Any = api_pb2_grpc.add_StorageServiceServicer_to_server  # generated, without types
+    add_service(OptunaStorageProxyService(get_storage(storage)), server)
     trials = _Trials(storage)
     handlers = {
         BEAT: grpc.unary_unary_rpc_method_handler(trials.beat),
