@@ -182,7 +182,6 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="a worker elsewhere silent for so long is dead",
     )
-    add("--changed-code", action="store_true", help="go on although the code has changed since the study was made")
     add("--out", default=DEFAULT_OUT, metavar="DIR", help="folder of the studies (default: studies)")
     add(
         "--seed",
@@ -263,6 +262,9 @@ def _add_limit_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_training_options(parser: argparse.ArgumentParser) -> None:
     """For every command that trains."""
+    parser.add_argument(
+        "--changed-code", action="store_true", help="go on although the code has changed since the study was made"
+    )
     add = parser.add_argument
     add("--data-dir", metavar="DIR", help="where data sets lie or are downloaded to (default: $DATA_DIR, else data)")
     add(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
-from search.commands import check_resumable, existing
+from search.commands import Trainer, check_resumable, existing
 from search.config import FOLDER, DataConfig, InputError, RecipeConfig, SearchConfig
 from search.data import form_of, load_dataset
 from search.place import Place, make_folder, only_one, write_whole
@@ -18,7 +19,6 @@ from search.repeats import COMMON, OWN, Repeat, read_results
 from search.reproduction import BUDGET, as_json, common_recipe, own_recipes
 from search.reproduction_plot import reproduction_plot
 from search.reproduction_report import markdown, terminal
-from search.retrain import Retrainer
 from search.study import SETTINGS, derived_seed
 
 KIND = "baselines"
@@ -27,7 +27,7 @@ SEED = 0
 
 
 def train_baselines(
-    place: Place, data: DataConfig, ids: Sequence[str], n_seeds: int | None, engine: str, n_workers: int, recipe: Path
+    place: Place, data: DataConfig, ids: Sequence[str], n_seeds: int | None, trainer: Trainer, recipe: Path
 ) -> int:
     """Train what is not there yet, then report. ids: none means all.
 
@@ -45,10 +45,10 @@ def train_baselines(
         # Only for the workers, which are those of a search.
         config = SearchConfig(data, max_params=BUDGET, sampler="random", pruner="none")
         print(f"baselines {len(repeats)} trainings, of which some may be there already", flush=True)
-        trainer = Retrainer(place, config, engine, n_workers, every_epoch=True)
-        study = trainer.open(str(place.name), settings)
+        retrainer = replace(trainer.at(place, config), every_epoch=True)
+        study = retrainer.open(str(place.name), settings)
         study.set_user_attr(N_IMAGES, len(dataset.test))
-        trainer.train(study, repeats)
+        retrainer.train(study, repeats)
         return report_baselines(place)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from argparse import Namespace
 
     from models.spec import ArchSpec
+    from search.commands import Trainer
     from search.place import Place
     from search.run import Job
 
@@ -160,7 +161,7 @@ def _baselines(args: Namespace) -> int:
     if args.recipe_of and not card.is_file():
         raise InputError(f"there is no {card}: study {args.recipe_of!r:.120} has no winner; name another --recipe-of")
     data = DataConfig.named(args.dataset, data_directory(args.data_dir))
-    return train_baselines(place, data, args.ids, args.seeds, args.engine, args.jobs or _n_cores(), card)
+    return train_baselines(place, data, args.ids, args.seeds, _trainer(args), card)
 
 
 def _confirm(args: Namespace) -> int:
@@ -168,16 +169,19 @@ def _confirm(args: Namespace) -> int:
 
     if args.confirm is None:
         raise InputError("nothing to confirm with --confirm none; give K:SEEDS")
-    return commands.confirm(
-        _place(args.study, args.storage), args.data_dir, args.confirm, args.engine, args.jobs or _n_cores()
-    )
+    return commands.confirm(_place(args.study, args.storage), args.data_dir, args.confirm, _trainer(args))
 
 
 def _null(args: Namespace) -> int:
     from search import commands
 
-    n_workers = args.jobs or _n_cores()
-    return commands.null(_place(args.study, args.storage), args.data_dir, args.trial, args.runs, args.engine, n_workers)
+    return commands.null(_place(args.study, args.storage), args.data_dir, args.trial, args.runs, _trainer(args))
+
+
+def _trainer(args: Namespace) -> Trainer:
+    from search.commands import Trainer
+
+    return Trainer(args.engine, args.jobs or _n_cores(), args.changed_code)
 
 
 def _rerun(args: Namespace) -> int:

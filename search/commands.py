@@ -6,7 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +147,20 @@ def is_there(place: Place) -> bool:
     return True
 
 
-def confirm(place: Place, data_dir: str | None, confirming: ConfirmConfig, engine: str, n_workers: int) -> int:
+@dataclass(frozen=True)
+class Trainer:
+    """With what `confirm` and `null` train: engine, networks side by side, and whether the code may have changed."""
+
+    engine: str
+    n_workers: int
+    may_change: bool = False
+
+    def at(self, place: Place, config: SearchConfig) -> Retrainer:
+        """For the study at `place`."""
+        return Retrainer(place, config, self.engine, self.n_workers, may_change=self.may_change)
+
+
+def confirm(place: Place, data_dir: str | None, confirming: ConfirmConfig, trainer: Trainer) -> int:
     """Train the best trials of a study again on fresh seeds; report and export what that shows."""
     study = existing(place)
     config = config_of(study, data_dir)
@@ -155,11 +168,11 @@ def confirm(place: Place, data_dir: str | None, confirming: ConfirmConfig, engin
     check_data(study, data)
     make_folder(place.folder)
     with only_one(place):
-        retrain.confirm(Retrainer(place, config, engine, n_workers), study, confirming, len(data.scored))
+        retrain.confirm(trainer.at(place, config), study, confirming, len(data.scored))
         return conclude(study, config, place, with_export=True, data=data)
 
 
-def null(place: Place, data_dir: str | None, number: int | None, n: int, engine: str, n_workers: int) -> int:
+def null(place: Place, data_dir: str | None, number: int | None, n: int, trainer: Trainer) -> int:
     """Measure how far trainings of one configuration differ by their seed; report it."""
     study = existing(place)
     config = config_of(study, data_dir)
@@ -168,7 +181,7 @@ def null(place: Place, data_dir: str | None, number: int | None, n: int, engine:
     finished_trial(read_trials(study.get_trials(deepcopy=False)), number)
     make_folder(place.folder)
     with only_one(place):
-        retrain.measure_noise(Retrainer(place, config, engine, n_workers), study, number, n)
+        retrain.measure_noise(trainer.at(place, config), study, number, n)
         return conclude(study, config, place, with_export=False, data=data)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import optuna
 
+from search.code_version import join_code
 from search.config import ConfirmConfig, InputError, SearchConfig
 from search.confirm import ConfirmPlan, choose, choosing, confirmation, make_plan, measuring, noise_floor, reporting
 from search.lost import requeue_lost
@@ -30,7 +31,7 @@ REPEATS = "-repeats"
 class Retrainer:
     """Who trains: where the study lies that it is for, with which engine, how many networks side by side.
 
-    every_epoch as in Retraining, grace as in open_storage
+    every_epoch as in Retraining, grace as in open_storage, may_change as in search.run.Job
     """
 
     place: Place
@@ -39,12 +40,14 @@ class Retrainer:
     n_workers: int
     every_epoch: bool = False
     grace: int = GRACE_SECONDS
+    may_change: bool = False
 
     def open(self, name: str, settings: Mapping[str, Any]) -> optuna.Study:
         """The study that trains, made if there is none; what an interrupted run had begun is queued again."""
         storage = open_storage(self.place.url)
         with alone(storage, name):
             study = open_study(storage, name, settings)
+            join_code(study, may_differ=self.may_change)
             requeue_lost(study, running_are_lost=not self.place.is_shared)
         return study
 

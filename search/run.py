@@ -122,7 +122,8 @@ def run(config: SearchConfig, place: Place, job: Job) -> int:
             print("Raise the limit, or widen the space in space.py.", file=sys.stderr)
             return 2
         if job.confirming and stop.is_reached(study):
-            retrainer = Retrainer(place, config, job.engine, job.n_workers, grace=job.grace)
+            options: dict[str, Any] = {"grace": job.grace, "may_change": job.may_change}
+            retrainer = Retrainer(place, config, job.engine, job.n_workers, **options)
             confirm(retrainer, study, job.confirming, len(data.scored))
         return conclude(study, config, place, with_export=True, data=data)
 

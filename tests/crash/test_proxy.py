@@ -118,6 +118,25 @@ def test_a_machine_behind_the_proxy_and_one_that_is_not_bury_each_others_dead(
     assert {lost.number, slow.number} <= retried
 
 
+def test_machines_with_folders_of_their_own_search_and_confirm_together(
+    server: str, proxy: str, tmp_path: Path
+) -> None:
+    arguments = (*DIGITS, "--study", "apart", "--storage", proxy, "--trials", 4, "--jobs", 1, "--epochs", 1)
+    arguments = (*arguments, "--confirm", "2:2")
+    with started(tmp_path / "a", *arguments) as a, started(tmp_path / "b", *arguments) as b:
+        said = finish(a) + finish(b)
+    check_whole(open_now(server, "apart"), 4, 2)
+    repeats = open_now(server, "apart-repeats").get_trials()
+    identities = [tuple(trial.user_attrs["repeat"][name] for name in ("purpose", "trial", "seed")) for trial in repeats]
+    assert len(set(identities)) == len(identities) >= 2 * 2 + 2
+    # The one that trained the median network has the winner's files; the other says where they are.
+    folders = [tmp_path / name / "studies" / "apart" for name in "ab"]
+    assert sorted((folder / "winner" / "card.json").is_file() for folder in folders) == [False, True]
+    assert said.count("are not in") == 1
+    assert len({(folder / "trials.csv").read_text() for folder in folders}) == 1
+    assert len({"mean of 2 fresh seeds" in (folder / "report.md").read_text() for folder in folders}) == 1
+
+
 def test_the_lock_holds_behind_the_proxy_and_before_it(server: str, proxy: str) -> None:
     seen: list[str] = []
     storages = [open_storage(url) for url in (proxy, server, proxy, server)]

@@ -198,6 +198,26 @@ def test_more_seeds_train_only_what_is_missing(
     assert done.items() <= outcome(out).items()
 
 
+def test_other_code_does_not_go_on_with_a_confirmation_unless_it_is_told_to(
+    confirmed: Path,
+    copied: Callable[[Path], Path],
+    trainings: list[Repeat],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = copied(confirmed)
+    monkeypatch.setattr("search.code_version.version_of", lambda _name: "1.2.3")
+    for command in (lambda: confirm(out, "2:3"), lambda: null(out, "--runs", 1)):
+        capsys.readouterr()
+        assert command() == 2
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1
+        assert f"study '{STUDY}-repeats' was made with other code (numpy " in said
+    assert trainings == []
+    assert null(out, "--runs", 1, "--changed-code") == 0
+    assert [repeat.purpose for repeat in trainings] == [NOISE]
+
+
 @pytest.mark.parametrize("n_before", [1, 5])
 def test_an_interrupted_confirmation_goes_on_where_it_stopped(
     searched: Path,
