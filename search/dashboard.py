@@ -14,7 +14,7 @@ from models.record import RecordError
 from search.commands import config_of, existing, summary_of
 from search.config import InputError
 from search.furnish import furnish
-from search.listening import address, check_address, is_loopback, refused
+from search.listening import address, check_address, refused, warn_of_others
 from search.place import ARTIFACTS, Place, make_folder
 from search.retrain import repeats_name
 from search.sqlite_file import is_new
@@ -40,12 +40,7 @@ def dashboard(place: Place, host: str, port: int, data_dir: str | None) -> int:
     for one in places:
         if one.name not in repeats:
             _bring_up_to_date(one, data_dir)
-    if not is_loopback(host):
-        print(
-            f"search.py: warning: on {host} the dashboard has no login: whoever reaches this port can read, change and "
-            "delete all studies",
-            file=sys.stderr,
-        )
+    warn_of_others(host, "dashboard")
     print(f"http://{address(host, port)}/  (Ctrl-C ends it)", file=sys.stderr)
     _serve(storage, place, host, port)
     return 0

@@ -1,9 +1,10 @@
-"""Addresses that a command of this program listens on."""
+"""Addresses that a command of this program listens on, and who reaches them."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
+import sys
 
 from search.config import InputError
 
@@ -23,8 +24,17 @@ def refused(host: str, port: int, error: Exception) -> str:
     return f"cannot listen on {host:.80}, port {port}: {reason}; choose another --host or --port"
 
 
-def is_loopback(host: str) -> bool:
-    """Whether only the users of this machine reach it."""
+def warn_of_others(host: str, what: str) -> None:
+    """Say so where not only the users of this machine reach `what`."""
+    if not _is_loopback(host):
+        print(
+            f"search.py: warning: on {host} the {what} has no login: whoever reaches this port can read, change and "
+            "delete all studies",
+            file=sys.stderr,
+        )
+
+
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

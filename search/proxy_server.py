@@ -12,7 +12,7 @@ from typing import Any
 from optuna.storages import get_storage
 
 from search.config import InputError
-from search.listening import address, check_address, is_loopback, refused
+from search.listening import address, check_address, refused, warn_of_others
 from search.proxy import BEAT, HELD, HOLD, SERVICE, STALE, TAKEN
 from search.storage import GRACE_SECONDS, ServerStorage, open_storage
 from search.storage_url import PROXY, is_server, parse_url, shown_url
@@ -107,12 +107,7 @@ def serve(url: str, host: str, port: int) -> int:
     assert isinstance(storage, ServerStorage)
     server = make_server(storage, host, port)
     server.start()
-    if not is_loopback(host):
-        print(
-            f"search.py: warning: on {host} the proxy has no login: whoever reaches this port can read, change and "
-            "delete all studies",
-            file=sys.stderr,
-        )
+    warn_of_others(host, "proxy")
     print(f"proxy of {shown}: --storage grpc://{address(host, port)} (Ctrl-C ends it)", file=sys.stderr)
     try:
         server.wait_for_termination()

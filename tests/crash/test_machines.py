@@ -105,11 +105,15 @@ def test_two_of_four_workers_on_two_machines_are_killed_while_training(server: s
         assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path
 
 
-def test_a_machine_that_dies_and_a_worker_that_was_only_slow(server: str, tmp_path: Path) -> None:
+def check_burials(folder: Path, name: str, server: str, url_of_a: str, url_of_b: str) -> None:
+    """One machine of two dies, and a worker of the other is taken for dead."""
     asked, grace = 5, 10
-    arguments = (*DIGITS, "--study", "grace", "--storage", server, "--trials", asked, "--epochs", 8, "--grace", grace)
-    with started(tmp_path, *arguments, "--jobs", 2) as a, started(tmp_path, *arguments, "--jobs", 1) as b:
-        study = open_now(server, "grace")
+    common = (*DIGITS, "--study", name, "--trials", asked, "--epochs", 8, "--grace", grace)
+    with (
+        started(folder / "a", *common, "--storage", url_of_a, "--jobs", 2) as a,
+        started(folder / "b", *common, "--storage", url_of_b, "--jobs", 1) as b,
+    ):
+        study = open_now(server, name)
         mains = {"a": a.pid, "b": b.pid}
         lost = until(lambda: by_machine(study, mains)["b"], "b did not train")[0]
         b.kill()
@@ -121,6 +125,10 @@ def test_a_machine_that_dies_and_a_worker_that_was_only_slow(server: str, tmp_pa
     check_whole(study, asked, 3)
     retried = {trial.user_attrs["retry_of"] for trial in study.trials if "retry_of" in trial.user_attrs}
     assert {lost.number, slow.number} <= retried
+
+
+def test_a_machine_that_dies_and_a_worker_that_was_only_slow(server: str, tmp_path: Path) -> None:
+    check_burials(tmp_path, "grace", server, server, server)
 
 
 def joined(arguments: tuple[object, ...], monkeypatch: pytest.MonkeyPatch) -> int:

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.storages._grpc.server import make_server
-from optuna.trial import TrialState
 
 from search.config import InputError
 from search.proxy_server import serve
@@ -24,7 +23,7 @@ from search.storage import alone, open_storage
 from search.study import n_trained
 from tests.crash.searches import DIGITS, finish, open_now, pid_of, started, until
 from tests.crash.server import PASSWORD, postgresql
-from tests.crash.test_machines import by_machine, check_whole
+from tests.crash.test_machines import by_machine, check_burials, check_whole
 
 
 @pytest.fixture(scope="module")
@@ -98,24 +97,7 @@ def test_workers_are_killed_and_the_proxy_too(server: str, tmp_path: Path) -> No
 def test_a_machine_behind_the_proxy_and_one_that_is_not_bury_each_others_dead(
     server: str, proxy: str, tmp_path: Path
 ) -> None:
-    asked, grace = 5, 10
-    common = (*DIGITS, "--study", "mixed", "--trials", asked, "--epochs", 8, "--grace", grace)
-    with (
-        started(tmp_path / "a", *common, "--storage", proxy, "--jobs", 2) as a,
-        started(tmp_path / "b", *common, "--storage", server, "--jobs", 1) as b,
-    ):
-        study = open_now(server, "mixed")
-        mains = {"a": a.pid, "b": b.pid}
-        lost = until(lambda: by_machine(study, mains)["b"], "b did not train")[0]
-        b.kill()
-        slow = until(lambda: by_machine(study, mains)["a"], "a did not train")[0]
-        os.kill(pid_of(slow), signal.SIGSTOP)
-        until(lambda: study.get_trials(deepcopy=False)[slow.number].state == TrialState.FAIL, "it was not given up")
-        os.kill(pid_of(slow), signal.SIGCONT)
-        finish(a)
-    check_whole(study, asked, 3)
-    retried = {trial.user_attrs["retry_of"] for trial in study.trials if "retry_of" in trial.user_attrs}
-    assert {lost.number, slow.number} <= retried
+    check_burials(tmp_path, "mixed", server, proxy, server)
 
 
 def test_machines_with_folders_of_their_own_search_and_confirm_together(
