@@ -4,7 +4,7 @@
                                       [--direct]
 
 Starts the proxy and so many workers as a search has them, but for the training: each trial suggests twenty numbers and
-waits through five epochs. Each worker is a thread with a storage of its own, in one of eight processes. Half-way one of
+waits through five epochs. Each worker is a thread with a storage of its own, in one of eight processes. On the way one of
 those is killed (kill -9) with all its workers, which the others are to notice. Then the study is checked: numbers
 without a gap, every place decided once, every lost trial queued again once, and the total as asked for.
 
@@ -149,7 +149,7 @@ def measure(url: str, args: Any) -> int:
             most = max(most, connection.execute(text(query)).scalar_one() - 1)
         trials = study.get_trials(deepcopy=False)
         most_working = max(most_working, sum(trial.state.name == "RUNNING" for trial in trials))
-        if n_trained(trials) >= args.trials // 2 and victim.is_alive():
+        if n_trained(trials) >= args.trials // 4 and victim.is_alive():
             victim.kill()
     seconds = time.monotonic() - began
     undertaker.wait_for_others(lambda _study: None)
@@ -158,7 +158,7 @@ def measure(url: str, args: Any) -> int:
     print(
         f"{n_threads * N_PROCESSES} workers in {N_PROCESSES} processes, at most {most_working} trials at the same time"
     )
-    print(f"{n_trained(trials)} trials of {N_EPOCHS} epochs in {seconds:.0f} s, {n_threads} workers killed half-way")
+    print(f"{n_trained(trials)} trials of {N_EPOCHS} epochs in {seconds:.0f} s, {n_threads} workers killed on the way")
     print(f"{sum('retry_of' in trial.user_attrs for trial in trials)} trials lost and queued again")
     print(f"connections of the PostgreSQL server: at most {most}")
     print("faults:", "; ".join(found) or "none")

@@ -9,18 +9,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from optuna.storages import get_storage
-
 from search.config import InputError
 from search.listening import address, check_address, refused, warn_of_others
 from search.proxy import BEAT, HELD, HOLD, SERVICE, STALE, TAKEN
+from search.shared_reads import SharingStorage
 from search.storage import GRACE_SECONDS, ServerStorage, open_storage
 from search.storage_url import PROXY, is_server, parse_url, shown_url
 
-# Each may use a connection of the PostgreSQL server for the time of one call.
-THREADS = 24
-# A lock occupies one of them for as long as it is held.
-_MAX_LOCKS = THREADS // 2
+# Calls at the same time. Many of them wait for one reading; connections of the PostgreSQL server are fewer.
+_THREADS, _CONNECTIONS = 64, 20
+# A lock occupies a thread and a connection for as long as it is held.
+_MAX_LOCKS = 10
 # As long as PostgreSQL itself lets a transaction idle here.
 _HOLD_SECONDS = 120
 _STOP_SECONDS = 5
@@ -79,9 +78,9 @@ def make_server(storage: ServerStorage, host: str, port: int) -> Any:
     from optuna.storages._grpc.auto_generated import api_pb2_grpc
     from optuna.storages._grpc.servicer import OptunaStorageProxyService
 
-    server = grpc.server(ThreadPoolExecutor(THREADS), options=list(_OPTIONS.items()))
+    server = grpc.server(ThreadPoolExecutor(_THREADS), options=list(_OPTIONS.items()))
     add_service: Any = api_pb2_grpc.add_StorageServiceServicer_to_server  # generated, without types
-    add_service(OptunaStorageProxyService(get_storage(storage)), server)
+    add_service(OptunaStorageProxyService(SharingStorage(storage)), server)
     trials = _Trials(storage)
     handlers = {
         BEAT: grpc.unary_unary_rpc_method_handler(trials.beat),
@@ -103,7 +102,7 @@ def serve(url: str, host: str, port: int) -> int:
     if asked.drivername == PROXY or not is_server(url):
         raise InputError(f"a proxy stands before a PostgreSQL server, --storage postgresql://..., got {shown:.120}")
     check_address(host, port)
-    storage = open_storage(url, GRACE_SECONDS, n_threads=THREADS)
+    storage = open_storage(url, GRACE_SECONDS, n_threads=_CONNECTIONS)
     assert isinstance(storage, ServerStorage)
     server = make_server(storage, host, port)
     server.start()

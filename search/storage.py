@@ -63,7 +63,7 @@ def open_storage(
 
     grace: on a server, trials that run tell that they do, and one that was silent for so many seconds is marked failed
     by whoever next begins a trial, who then calls `on_stale`. None: trials run in silence.
-    n_threads: how many of this process will use it at the same time.
+    n_threads: of this process, that use it at the same time: as many connections are kept, for moments twice as many.
     """
     parsed = parse_url(url)
     kind = parsed.drivername

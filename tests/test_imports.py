@@ -361,6 +361,7 @@ USERS = {
         "search.data_place",
         "search.proxy",
         "search.proxy_server",
+        "search.shared_reads",
     },
     "grpc": {"search.proxy", "search.proxy_server"},
     "optuna_dashboard": {"search.note_writer", "search.furnish", "search.dashboard"},
