@@ -64,7 +64,6 @@ URLS: list[tuple[str, str]] = [
     ("postgresql+psycopg://127.0.0.1:PORT/x?user=me&password=SECRET", "cannot open the postgresql+psycopg storage: "),
     ("postgresql+psycopg://me:SECRET@no-such-host.invalid/x", "cannot open the postgresql+psycopg storage: "),
     ("postgresql+psycopg://me:{SECRET}@127.0.0.1:PORT/{0}", "cannot open the postgresql+psycopg storage: "),
-    ("grpc://127.0.0.1:PORT", "cannot use the proxy at 127.0.0.1:"),
     ("grpc://127.0.0.1:PORT", "nobody answers; check --storage, and that `search.py proxy` runs there"),
     ("grpc://127.0.0.1", PROXY),
     ("grpc://:PORT", PROXY),
