@@ -4,8 +4,8 @@
                                       [--direct]
 
 Starts the proxy and so many workers as a search has them, but for the training: each trial suggests twenty numbers and
-waits through five epochs. Each worker is a thread with a storage of its own, in one of eight processes. On the way one of
-those is killed (kill -9) with all its workers, which the others are to notice. Then the study is checked: numbers
+waits through five epochs. Each worker is a thread with a storage of its own, in one of eight processes. On the way one
+of those is killed (kill -9) with all its workers, which the others are to notice. Then the study is checked: numbers
 without a gap, every place decided once, every lost trial queued again once, and the total as asked for.
 
 The study it makes is left in the database; name one that may be filled.

@@ -51,7 +51,8 @@ def cannot_open(url: URL, error: Exception) -> str:
     reason = _storage_reason(error) or (str(error).splitlines() or [type(error).__name__])[0]
     if url.password:
         reason = reason.replace(str(url.password), "***")
-    return f"cannot open the {url.drivername} storage: {reason}; {_way_out(reason, 'check --storage')}"
+    where = f" ({url.database:.200})" if url.get_backend_name() == "sqlite" else ""
+    return f"cannot open the {url.drivername} storage: {reason}{where}; {_way_out(reason, 'check --storage')}"
 
 
 def _storage_reason(error: BaseException | None) -> str | None:

@@ -201,7 +201,7 @@ def locked(refuses: Refuses, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("locked")
 @pytest.mark.parametrize("command", COMMANDS, ids=short)
 def test_a_database_that_another_program_holds(refuses: Refuses, command: list[str]) -> None:
-    refuses([*command, "--storage", "sqlite:///x.db"], "database is locked; another program holds it; end that one")
+    refuses([*command, "--storage", "sqlite:///x.db"], "database is locked (x.db); another program holds it")
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=short)

@@ -32,7 +32,7 @@ def test_a_folder_with_braces_holds_a_database(tmp_path: Path) -> None:
     [
         (
             "mysql://me:secret@host/db",
-            "--storage is sqlite:///FILE or postgresql://USER@HOST/DATABASE, got one that is",
+            "--storage is sqlite:///FILE, postgresql://USER@HOST/DATABASE or grpc://HOST:PORT, got one that is",
         ),
         ("postgres://me:secret@host/db", "got one that is 'postgres'"),
         ("studies.db", "--storage is not a database URL, got 'studies.db'"),
