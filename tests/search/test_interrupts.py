@@ -37,7 +37,9 @@ def test_once_ends_after_saving_and_again_at_once(
     asked: signal.Signals, saving: float, times: int, expected: tuple[int, str]
 ) -> None:
     words = [sys.executable, "-c", SAVES, str(saving)]
-    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    # A test run in the background of a shell is deaf to SIGINT, and so are its children unless they are told to listen.
+    listen = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True, preexec_fn=listen) as process:
         assert process.stdout
         for said in ("at work\n", "saving\n")[:times]:
             assert process.stdout.readline() == said
