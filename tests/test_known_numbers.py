@@ -39,6 +39,8 @@ OTHER_MEANINGS = {
     "search/optimise.py": ["(10 + n)"],
     "search/samplers.py": ["N_START"],
     "search/storage.py": ["_CONNECT_SECONDS", "keepalives_interval"],
+    "search/proxy.py": ["_OPEN_SECONDS"],
+    "search/proxy_server.py": ["_MAX_LOCKS"],
     "search/summary.py": ["N_TOP"],
     "search/svg.py": ["font.size", "set_ylim"],
     "search/workers.py": ["MAX_DEATHS"],
