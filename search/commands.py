@@ -149,7 +149,7 @@ def is_there(place: Place) -> bool:
 
 @dataclass(frozen=True)
 class Trainer:
-    """With what `confirm` and `null` train: engine, networks side by side, and whether the code may have changed."""
+    """With what networks are trained again: engine, how many side by side, and whether the code may have changed."""
 
     engine: str
     n_workers: int

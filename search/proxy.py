@@ -22,6 +22,7 @@ from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial
 
 from search.config import InputError
+from search.listening import address
 
 # The service beside Optuna's own. Requests are JSON, or the lock's name.
 SERVICE = "search.Trials"
@@ -95,7 +96,7 @@ class ProxyStorage(GrpcStorageProxy, BaseHeartbeat):
         import grpc
         from optuna.storages._grpc.auto_generated import api_pb2_grpc
 
-        self._channel = grpc.insecure_channel(f"{self._host}:{self._port}", options=list(_CHANNEL.items()))
+        self._channel = grpc.insecure_channel(address(self._host, self._port), options=list(_CHANNEL.items()))
         make_stub: Any = api_pb2_grpc.StorageServiceStub  # generated, without types
         self._stub = make_stub(self._channel)
         self._cache = GrpcClientCache(self._stub)
@@ -114,7 +115,8 @@ class ProxyStorage(GrpcStorageProxy, BaseHeartbeat):
             self._stale(request, timeout=CALL_SECONDS if patient else _OPEN_SECONDS, wait_for_ready=patient)
         except grpc.RpcError as error:
             self.close()
-            raise InputError(f"cannot use the proxy at {self._host}:{self._port}: {_reason(error)}") from error
+            where = address(self._host, self._port)
+            raise InputError(f"cannot use the proxy at {where}: {_reason(error)}") from error
 
     def record_heartbeat(self, trial_id: int) -> None:
         """See BaseHeartbeat. A sign of life that gets lost is not missed: the next call of the trial tells why."""

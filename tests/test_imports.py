@@ -177,7 +177,8 @@ ALLOWED = {
     "search.trials": {"models.record", "models.spec", "search.config"},
     # Whatever is searched, the study only sees an objective.
     "search.study": {"search.config", "search.trials"},
-    "search.proxy": {"search.config"},
+    "search.listening": {"search.config"},
+    "search.proxy": {"search.config", "search.listening"},
     "search.storage": {
         "search.config",
         "search.faults",

@@ -49,6 +49,17 @@ def _parent(pid: int) -> int:
         return -1
 
 
+def kill_a_worker_of_each(study: optuna.Study, mains: dict[str, int]) -> None:
+    """While all machines train."""
+
+    def trainers() -> list[int] | None:
+        found = by_machine(study, mains)
+        return [pid_of(trials[0]) for trials in found.values()] if all(found.values()) else None
+
+    for victim in until(trainers, "the machines did not train at the same time"):
+        os.kill(victim, signal.SIGKILL)
+
+
 def check_whole(study: optuna.Study, asked: int, n_workers: int) -> None:
     """What holds of a study whatever was done to it."""
     trials = study.get_trials(deepcopy=False)
@@ -75,14 +86,7 @@ def test_two_of_four_workers_on_two_machines_are_killed_while_training(server: s
     arguments = (*DIGITS, "--study", "four", "--storage", server, "--trials", asked, "--jobs", 2, "--epochs", 8)
     with started(tmp_path / "a", *arguments) as a, started(tmp_path / "b", *arguments) as b:
         study = open_now(server, "four")
-        mains = {"a": a.pid, "b": b.pid}
-
-        def both() -> list[int] | None:
-            found = by_machine(study, mains)
-            return [pid_of(trials[0]) for trials in found.values()] if all(found.values()) else None
-
-        for victim in until(both, "the machines did not train at the same time"):
-            os.kill(victim, signal.SIGKILL)
+        kill_a_worker_of_each(study, {"a": a.pid, "b": b.pid})
         said = finish(a) + finish(b)
     assert PASSWORD not in said
     check_whole(study, asked, 4)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import socket
 import threading
@@ -18,12 +17,13 @@ from optuna.storages import InMemoryStorage
 from optuna.storages._grpc.server import make_server
 
 from search.config import InputError
+from search.listening import address
 from search.proxy_server import serve
 from search.storage import alone, open_storage
 from search.study import n_trained
-from tests.crash.searches import DIGITS, finish, open_now, pid_of, started, until
+from tests.crash.searches import DIGITS, finish, open_now, started, until
 from tests.crash.server import PASSWORD, postgresql
-from tests.crash.test_machines import by_machine, check_burials, check_whole
+from tests.crash.test_machines import check_burials, check_whole, kill_a_worker_of_each
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +39,17 @@ def free_port() -> int:
 
 
 @contextmanager
-def proxied(folder: Path, server: str, port: int) -> Iterator[Any]:
+def proxied(folder: Path, server: str, port: int, host: str = "127.0.0.1") -> Iterator[Any]:
     """A proxy that answers."""
-    with started(folder, "proxy", "--storage", server, "--port", port) as process:
-        until(lambda: answers(port) or process.poll() is not None, "no proxy")
+    with started(folder, "proxy", "--storage", server, "--port", port, "--host", host) as process:
+        until(lambda: answers(address(host, port)) or process.poll() is not None, "no proxy")
         assert process.poll() is None, process.stderr.read()
         yield process
 
 
-def answers(port: int) -> bool:
+def answers(at: str) -> bool:
     with suppress(InputError):
-        open_storage(f"grpc://127.0.0.1:{port}")
+        open_storage(f"grpc://{at}")
         return True
     return False
 
@@ -71,14 +71,7 @@ def test_workers_are_killed_and_the_proxy_too(server: str, tmp_path: Path) -> No
         started(tmp_path / "b", *arguments) as b,
     ):
         study = open_now(server, "behind")
-        mains = {"a": a.pid, "b": b.pid}
-
-        def both() -> list[int] | None:
-            found = by_machine(study, mains)
-            return [pid_of(trials[0]) for trials in found.values()] if all(found.values()) else None
-
-        for victim in until(both, "the machines did not train at the same time"):
-            os.kill(victim, signal.SIGKILL)
+        kill_a_worker_of_each(study, {"a": a.pid, "b": b.pid})
         until(lambda: n_trained(study.get_trials(deepcopy=False)) >= 2, "nothing was trained")
         first.kill()
         first.wait()
@@ -180,6 +173,12 @@ def test_more_that_wait_than_the_proxy_has_threads(proxy: str) -> None:
     for thread in threads:
         thread.join()
     assert len(entered) == 40
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+def test_an_address_of_six_groups(server: str, tmp_path: Path) -> None:
+    with proxied(tmp_path, server, free_port(), "::1"):
+        pass
 
 
 def test_another_program_at_that_address_is_refused() -> None:
