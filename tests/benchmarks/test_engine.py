@@ -13,7 +13,7 @@ from models.cost import compute_cost
 from search.cli import main
 from search.config import Augmentation, RecipeConfig
 from search.train import train
-from tests.search.test_train import made_up_data, network
+from tests.search.made_up_trainings import made_up_data, network
 
 
 def test_bench_reports_all_its_keys(tmp_path, capsys, monkeypatch) -> None:

@@ -17,7 +17,7 @@ from search.config import Augmentation, RecipeConfig, Schedule
 from search.graphed import WARM_UP_STEPS, GraphedSGD, GraphedStep
 from search.optimise import MovingAverage, make_optimizer, make_schedules
 from search.train import train
-from tests.search.test_train import made_up_data, network
+from tests.search.made_up_trainings import made_up_data, network
 
 
 class FakeGraph:
