@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -137,39 +137,74 @@ def suggest(
     return assemble(space.suggest(trial), input_shape, n_classes)
 
 
-# What was found before (studies/README.md), by stage: separable convolutions, padded, behind a plain one. The narrower
-# ones are for smaller budgets.
-_START_WIDTHS = (
-    ((8, 16), (26, 26, 26), (34, 34, 34)),
-    ((8, 14), (22, 22, 22), (28, 28, 28)),
-    ((6, 10), (18, 18, 18), (22, 22, 22)),
-    ((5, 8), (11, 11, 11), (14, 14, 14)),
-    ((4, 5), (7, 7, 7), (8, 8, 8)),
-)
-_START_AUGMENTATION = {"rotation": 9.0, "shift": 0.06, "scale": 0.06}
+@dataclass(frozen=True)
+class _Family:
+    """Networks of one shape that were found before (studies/README.md), for one budget each, the largest first.
+
+    padded: convolutions of each stage; widths: by size, stage and convolution; all separable but the very first.
+    """
+
+    padded: tuple[int, ...]
+    widths: tuple[tuple[tuple[int, ...], ...], ...]
+    optimizers: tuple[str, ...]
+    recipe: Mapping[str, float]
+
+    def points(self, space: Space) -> Iterator[Params]:
+        """Every size, with each optimizer."""
+        recipe = {
+            one.name: min(max(self.recipe[one.name], one.low), one.high)
+            for one in space.dimensions
+            if isinstance(one, FloatRange) and one.name in self.recipe
+        }
+        for widths in self.widths:
+            network: Params = {"stages": len(widths)}
+            for i, (padded, stage) in enumerate(zip(self.padded, widths, strict=True), start=1):
+                at = f"stages.{i}"
+                network |= {f"{at}.width.{conv}": width for conv, width in enumerate(stage, start=1)}
+                network |= {f"{at}.depth": len(stage), f"{at}.padded": padded, f"{at}.kind": "separable"}
+            for optimizer in self.optimizers:
+                yield space.defaults | network | recipe | {"optimizer": optimizer}
+
+
+_FAMILIES = {
+    "separable": _Family(
+        padded=(1, 3, 3),
+        widths=(
+            ((8, 16), (26, 26, 26), (34, 34, 34)),
+            ((8, 14), (22, 22, 22), (28, 28, 28)),
+            ((6, 10), (18, 18, 18), (22, 22, 22)),
+            ((5, 8), (11, 11, 11), (14, 14, 14)),
+            ((4, 5), (7, 7, 7), (8, 8, 8)),
+        ),
+        optimizers=("sgd", "adamw"),
+        recipe={"rotation": 9.0, "shift": 0.06, "scale": 0.06},
+    ),
+    # Five convolutions before the first pool: twice the multiply-adds.
+    "deep": _Family(
+        padded=(1, 3, 2),
+        widths=(
+            ((16, 28, 18, 18, 18), (26, 34, 20), (24, 40)),
+            ((12, 22, 14, 14, 14), (22, 28, 18), (22, 34)),
+            ((9, 16, 11, 11, 11), (16, 22, 14), (18, 27)),
+            ((6, 9, 7, 7, 7), (10, 13, 10), (11, 17)),
+            ((4, 5, 4, 4, 4), (6, 8, 6), (7, 9)),
+        ),
+        optimizers=("sgd",),
+        recipe={"sgd.lr": 0.65, "label_smoothing": 0.03, "rotation": 7.0, "shift": 0.04, "scale": 0.05},
+    ),
+}
 
 
 def starting_points(space: Space = WHOLE) -> list[tuple[str, Params]]:
-    """Points of our own to try first, by name, the largest first: one family of networks, each with two recipes.
+    """Points of our own to try first, by name, of each name the largest first.
 
-    A space may have room for some of them only. Where it has less of an augmentation, they have as much as it has.
+    A space may have room for some of them only. Where it has less of a recipe's number, they have as much as it has.
     """
-    found = []
-    for widths in _START_WIDTHS:
-        network: Params = {"stages": len(widths)} | {
-            one.name: min(max(_START_AUGMENTATION[one.name], one.low), one.high)
-            for one in space.dimensions
-            if isinstance(one, FloatRange) and one.name in _START_AUGMENTATION
-        }
-        for i, stage in enumerate(widths, start=1):
-            at = f"stages.{i}"
-            network |= {f"{at}.width.{conv}": width for conv, width in enumerate(stage, start=1)}
-            padded = len(stage) - (i == 1)
-            network |= {f"{at}.depth": len(stage), f"{at}.padded": padded, f"{at}.kind": "separable"}
-        found += [
-            (f"separable-{optimizer}", space.defaults | network | {"optimizer": optimizer})
-            for optimizer in ("sgd", "adamw")
-        ]
+    found = [
+        (f"{name}-{params['optimizer']}", params)
+        for name, family in _FAMILIES.items()
+        for params in family.points(space)
+    ]
     return [(name, params) for name, params in found if space.holds(params)]
 
 
