@@ -1,44 +1,48 @@
-"""An image classifier of 7,565 parameters for mnist.
+"""An image classifier of 6,829 parameters for mnist.
 
 Target
     At most 8,000 parameters; training on mnist for at most 15 epochs; the search maximised accuracy
     on the test set.
 
 Result
-    7,565 parameters; 99.54% on the test set after epoch 15, the last, seed 388495540. Trained from
-    10 fresh seeds the network reaches 99.54% in the mean (95 % interval 99.51 to 99.56), from
-    99.45% to 99.59%; this is the training with the median accuracy. Selected on test: the search
+    6,829 parameters; 99.55% on the test set after epoch 15, the last, seed 1233210967. Trained from
+    10 fresh seeds the network reaches 99.57% in the mean (95 % interval 99.54 to 99.61), from
+    99.52% to 99.67%; this is the training with the median accuracy. Selected on test: the search
     chose by these same images, so expect a little less on new ones.
 
 Analysis
-    One image takes 782,196 multiply-adds (MACs). The largest maps that exist at once take 63.4 KiB
-    in float32, 15.8 KiB in int8. The receptive field (RF) is 44 pixels square before the head and
-    64 at the logits, of images of 28x28. Parameters by part: stage1 4%, stage2 38%, stage3 54%,
-    head 4%; the largest layer is stage3.block2.pointwise with 1,224. In the last epoch 99.63% of
-    the training images were right, augmented and while the weights moved, and 99.54% of the test
-    set after it: a gap of +0.09 points.
+    One image takes 1,260,417 multiply-adds (MACs). The largest maps that exist at once take 107.7
+    KiB in float32, 26.9 KiB in int8. The receptive field (RF) is 42 pixels square before the head
+    and 58 at the logits, of images of 28x28. Parameters by part: stage1 32%, stage2 36%, stage3
+    26%, head 6%; the largest layer is stage3.block2.pointwise with 984. In the last epoch 99.52% of
+    the training images were right, augmented and while the weights moved, and 99.55% of the test
+    set after it: a gap of -0.03 points.
 
-layer                    kind                   output  RF  parameters     MACs
-stage1.block1            conv 3x3              8x26x26   3          88   48,672
-stage1.block2.depthwise  depthwise 3x3         8x26x26   5          72   48,672
-stage1.block2.pointwise  conv 1x1             16x26x26   5         160   86,528
-stage1.pool              max pool 2x2         16x13x13   6           0        0
-stage2.block1.depthwise  depthwise 3x3        16x13x13  10         144   24,336
-stage2.block1.pointwise  conv 1x1             32x13x13  10         576   86,528
-stage2.block2.depthwise  depthwise 3x3        32x13x13  14         288   48,672
-stage2.block2.pointwise  conv 1x1             26x13x13  14         884  140,608
-stage2.block3.depthwise  depthwise 3x3        26x13x13  18         234   39,546
-stage2.block3.pointwise  conv 1x1             27x13x13  18         756  118,638
-stage2.pool              max pool 2x2           27x6x6  20           0        0
-stage3.block1.depthwise  depthwise 3x3          27x6x6  28         243    8,748
-stage3.block1.pointwise  conv 1x1               34x6x6  28         986   33,048
-stage3.block2.depthwise  depthwise 3x3          34x6x6  36         306   11,016
-stage3.block2.pointwise  conv 1x1               34x6x6  36       1,224   41,616
-stage3.block3.depthwise  depthwise 3x3          34x6x6  44         306   11,016
-stage3.block3.pointwise  conv 1x1               28x6x6  44       1,008   34,272
-head.gap                 global average pool    28x1x1  64           0        0
-head.linear              linear                 10x1x1  64         290      280
-total                                                            7,565  782,196
+layer                    kind                   output  RF  parameters       MACs
+stage1.block1            conv 3x3             14x26x26   3         154     85,176
+stage1.block2.depthwise  depthwise 3x3        14x24x24   5         126     72,576
+stage1.block2.pointwise  conv 1x1             26x24x24   5         416    209,664
+stage1.block3.depthwise  depthwise 3x3        26x22x22   7         234    113,256
+stage1.block3.pointwise  conv 1x1             15x22x22   7         420    188,760
+stage1.block4.depthwise  depthwise 3x3        15x20x20   9         135     54,000
+stage1.block4.pointwise  conv 1x1             18x20x20   9         306    108,000
+stage1.block5.depthwise  depthwise 3x3        18x20x20  11         162     64,800
+stage1.block5.pointwise  conv 1x1             13x20x20  11         260     93,600
+stage1.pool              max pool 2x2         13x10x10  12           0          0
+stage2.block1.depthwise  depthwise 3x3        13x10x10  16         117     11,700
+stage2.block1.pointwise  conv 1x1             24x10x10  16         360     31,200
+stage2.block2.depthwise  depthwise 3x3        24x10x10  20         216     21,600
+stage2.block2.pointwise  conv 1x1             33x10x10  20         858     79,200
+stage2.block3.depthwise  depthwise 3x3        33x10x10  24         297     29,700
+stage2.block3.pointwise  conv 1x1             17x10x10  24         595     56,100
+stage2.pool              max pool 2x2           17x5x5  26           0          0
+stage3.block1.depthwise  depthwise 3x3          17x5x5  34         153      3,825
+stage3.block1.pointwise  conv 1x1               22x5x5  34         418      9,350
+stage3.block2.depthwise  depthwise 3x3          22x5x5  42         198      4,950
+stage3.block2.pointwise  conv 1x1               41x5x5  42         984     22,550
+head.gap                 global average pool    41x1x1  58           0          0
+head.linear              linear                 10x1x1  58         420        410
+total                                                            6,829  1,260,417
 """
 
 import argparse
@@ -78,48 +82,56 @@ class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stage1 = nn.Sequential(
-            nn.Conv2d(1, 8, 3, bias=False),  # 8x26x26
-            nn.BatchNorm2d(8),
-            nn.SiLU(),
-            nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False),  # 8x26x26
-            nn.Conv2d(8, 16, 1, bias=False),  # 16x26x26
-            nn.BatchNorm2d(16),
-            nn.SiLU(),
-            nn.MaxPool2d(2),  # 16x13x13
+            nn.Conv2d(1, 14, 3, bias=False),  # 14x26x26
+            nn.BatchNorm2d(14),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(14, 14, 3, groups=14, bias=False),  # 14x24x24
+            nn.Conv2d(14, 26, 1, bias=False),  # 26x24x24
+            nn.BatchNorm2d(26),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(26, 26, 3, groups=26, bias=False),  # 26x22x22
+            nn.Conv2d(26, 15, 1, bias=False),  # 15x22x22
+            nn.BatchNorm2d(15),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(15, 15, 3, groups=15, bias=False),  # 15x20x20
+            nn.Conv2d(15, 18, 1, bias=False),  # 18x20x20
+            nn.BatchNorm2d(18),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(18, 18, 3, padding=1, groups=18, bias=False),  # 18x20x20
+            nn.Conv2d(18, 13, 1, bias=False),  # 13x20x20
+            nn.BatchNorm2d(13),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),  # 13x10x10
         )
         self.stage2 = nn.Sequential(
-            nn.Conv2d(16, 16, 3, padding=1, groups=16, bias=False),  # 16x13x13
-            nn.Conv2d(16, 32, 1, bias=False),  # 32x13x13
-            nn.BatchNorm2d(32),
-            nn.SiLU(),
-            nn.Conv2d(32, 32, 3, padding=1, groups=32, bias=False),  # 32x13x13
-            nn.Conv2d(32, 26, 1, bias=False),  # 26x13x13
-            nn.BatchNorm2d(26),
-            nn.SiLU(),
-            nn.Conv2d(26, 26, 3, padding=1, groups=26, bias=False),  # 26x13x13
-            nn.Conv2d(26, 27, 1, bias=False),  # 27x13x13
-            nn.BatchNorm2d(27),
-            nn.SiLU(),
-            nn.MaxPool2d(2),  # 27x6x6
+            nn.Conv2d(13, 13, 3, padding=1, groups=13, bias=False),  # 13x10x10
+            nn.Conv2d(13, 24, 1, bias=False),  # 24x10x10
+            nn.BatchNorm2d(24),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(24, 24, 3, padding=1, groups=24, bias=False),  # 24x10x10
+            nn.Conv2d(24, 33, 1, bias=False),  # 33x10x10
+            nn.BatchNorm2d(33),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(33, 33, 3, padding=1, groups=33, bias=False),  # 33x10x10
+            nn.Conv2d(33, 17, 1, bias=False),  # 17x10x10
+            nn.BatchNorm2d(17),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2),  # 17x5x5
         )
         self.stage3 = nn.Sequential(
-            nn.Conv2d(27, 27, 3, padding=1, groups=27, bias=False),  # 27x6x6
-            nn.Conv2d(27, 34, 1, bias=False),  # 34x6x6
-            nn.BatchNorm2d(34),
-            nn.SiLU(),
-            nn.Conv2d(34, 34, 3, padding=1, groups=34, bias=False),  # 34x6x6
-            nn.Conv2d(34, 34, 1, bias=False),  # 34x6x6
-            nn.BatchNorm2d(34),
-            nn.SiLU(),
-            nn.Conv2d(34, 34, 3, padding=1, groups=34, bias=False),  # 34x6x6
-            nn.Conv2d(34, 28, 1, bias=False),  # 28x6x6
-            nn.BatchNorm2d(28),
-            nn.SiLU(),
+            nn.Conv2d(17, 17, 3, padding=1, groups=17, bias=False),  # 17x5x5
+            nn.Conv2d(17, 22, 1, bias=False),  # 22x5x5
+            nn.BatchNorm2d(22),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(22, 22, 3, padding=1, groups=22, bias=False),  # 22x5x5
+            nn.Conv2d(22, 41, 1, bias=False),  # 41x5x5
+            nn.BatchNorm2d(41),
+            nn.ReLU(inplace=True),
         )
         self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),  # 28x1x1
+            nn.AdaptiveAvgPool2d(1),  # 41x1x1
             nn.Flatten(),
-            nn.Linear(28, 10),  # 10
+            nn.Linear(41, 10),  # 10
         )
 
     def forward(self, x: Tensor) -> Tensor:
