@@ -107,7 +107,7 @@ def _row(summary: StudySummary) -> tuple[str, ...]:
         f"{winner.n_params or 0:,}",
         f"{winner.macs or 0:,}",
         percent(accuracy.mean) if accuracy else f"({percent(winner.value)})",
-        interval(accuracy) if accuracy else "not confirmed",
+        interval(accuracy).removeprefix("95 % interval ") if accuracy else "not confirmed",
         sd_points(accuracy) if accuracy else "-",
         str(accuracy.n) if accuracy else "1",
         architecture_line(winner.arch) if winner.arch else "",

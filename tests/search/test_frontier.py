@@ -108,7 +108,7 @@ def test_the_table_has_a_row_a_budget(searched: Searched) -> None:
         assert row["mean accuracy"] == f"{50 * sum(values):.2f} %"
         trials = pd.read_csv(searched.out / f"frontier-{budget}" / "trials.csv").set_index("number")
         assert row["parameters"] == f"{trials.n_params[plan.candidates[0]]:,.0f}"
-        assert re.fullmatch(r"95 % interval -?[\d.]+ to -?[\d.]+", row["95 % interval"])
+        assert re.fullmatch(r"-?[\d.]+ to -?[\d.]+", row["95 % interval"])
     markdown = (searched.out / "frontier-frontier" / "frontier.md").read_text()
     assert [line for line in markdown.splitlines() if line.startswith("| ")][2:] == [
         f"| {' | '.join(row.values())} |" for row in rows
