@@ -14,20 +14,31 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-REFERENCE = ROOT / "studies" / "reference"
-WINNER = json.loads((REFERENCE / "winner" / "card.json").read_text())["trial"]
+WINNER = json.loads((ROOT / "studies" / "reference" / "winner" / "card.json").read_text())["trial"]
 
 
 @pytest.fixture(scope="module")
 def address(browser, tmp_path_factory):  # noqa: ARG001 - without a browser nothing is served
-    """Where a copy of the reference study is served, through the command line."""
-    folder = tmp_path_factory.mktemp("dashboard")
-    shutil.copytree(REFERENCE, folder / "studies" / "reference")
+    with served("reference", tmp_path_factory.mktemp("dashboard")) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def evolved(browser, tmp_path_factory):  # noqa: ARG001
+    """Of the search by mutation, which proposes what was there before."""
+    with served("evolve", tmp_path_factory.mktemp("dashboard")) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def served(study, folder):
+    """Where a copy of a study of the repository is served, through the command line."""
+    shutil.copytree(ROOT / "studies" / study, folder / "studies" / study)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, str(ROOT / "search.py"), "dashboard", "reference", "--port", str(port)],
+        [sys.executable, str(ROOT / "search.py"), "dashboard", study, "--port", str(port)],
         cwd=folder,
         stderr=subprocess.DEVNULL,
     )
@@ -97,16 +108,16 @@ def test_the_winner_has_a_note_pictures_and_files(address, watched):
     ("number", "first"),
     [(9, "Refused: over budget."), (7, "Stopped early after epoch 5 of 15."), (45, "Repeats trial 3.")],
 )
-def test_what_was_pruned_says_at_once_why(address, watched, number, first):
+def test_what_was_pruned_says_at_once_why(evolved, watched, number, first):
     page = watched.page
-    page.goto(f"{address}/trials?numbers={number}")
+    page.goto(f"{evolved}/trials?numbers={number}")
     page.get_by_role("heading", name=f"Trial {number} ").wait_for()
     words = page.locator("strong").first
     words.wait_for()
     assert words.inner_text() == first
 
 
-def test_a_repeated_trial_leads_to_the_one_that_it_repeats(address, watched):
-    watched.page.goto(f"{address}/trials?numbers=45")
+def test_a_repeated_trial_leads_to_the_one_that_it_repeats(evolved, watched):
+    watched.page.goto(f"{evolved}/trials?numbers=45")
     watched.page.get_by_role("link", name="trial 3").click()
     watched.page.get_by_role("heading", name="Trial 3 ").wait_for()

@@ -101,7 +101,8 @@ def test_machines_with_folders_of_their_own_search_and_confirm_together(
     with started(tmp_path / "a", *arguments) as a, started(tmp_path / "b", *arguments) as b:
         said = finish(a) + finish(b)
     check_whole(open_now(server, "apart"), 4, 2)
-    repeats = open_now(server, "apart-repeats").get_trials()
+    # Of two workers that saw one trial left in the queue, one gets a trial that is none.
+    repeats = [trial for trial in open_now(server, "apart-repeats").get_trials() if "repeat" in trial.user_attrs]
     identities = [tuple(trial.user_attrs["repeat"][name] for name in ("purpose", "trial", "seed")) for trial in repeats]
     assert len(set(identities)) == len(identities) >= 2 * 2 + 2
     # The one that trained the median network has the winner's files; the other says where they are.
