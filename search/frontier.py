@@ -16,7 +16,7 @@ from search.describe import architecture_line, markdown_table, percent, text_tab
 from search.feasibility import NothingFitsError
 from search.frontier_plot import frontier_plot
 from search.place import Place, make_folder, write_whole
-from search.report_evidence import interval, sd_points
+from search.report_evidence import bounds, sd_points
 from search.run import Job, run
 from search.summary import StudySummary
 from search.trials import read_trials
@@ -107,7 +107,7 @@ def _row(summary: StudySummary) -> tuple[str, ...]:
         f"{winner.n_params or 0:,}",
         f"{winner.macs or 0:,}",
         percent(accuracy.mean) if accuracy else f"({percent(winner.value)})",
-        interval(accuracy).removeprefix("95 % interval ") if accuracy else "not confirmed",
+        bounds(accuracy) if accuracy else "not confirmed",
         sd_points(accuracy) if accuracy else "-",
         str(accuracy.n) if accuracy else "1",
         architecture_line(winner.arch) if winner.arch else "",

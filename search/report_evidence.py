@@ -29,10 +29,15 @@ def sd_points(found: Estimate) -> str:
 
 def interval(found: Estimate) -> str:
     """The 95 % interval of a mean, in words."""
+    return bounds(found) if found.low is None else f"95 % interval {bounds(found)}"
+
+
+def bounds(found: Estimate) -> str:
+    """The ends of that interval."""
     if found.low is None or found.high is None:
         return "one seed, so no interval"
     # Student's t distribution does not know that there is nothing above 100 %.
-    return f"95 % interval {100 * found.low:.2f} to {100 * min(found.high, 1):.2f}"
+    return f"{100 * found.low:.2f} to {100 * min(found.high, 1):.2f}"
 
 
 def fresh_seeds(found: Estimate) -> str:
