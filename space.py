@@ -142,21 +142,20 @@ class _Family:
     """Networks of one shape that were found before (studies/README.md), for one budget each, the largest first.
 
     padded: convolutions of each stage; widths: by size, stage and convolution; all separable but the very first.
+    recipe: of all but the last `n_small` sizes, which have SMALL_RECIPE.
     """
 
     padded: tuple[int, ...]
     widths: tuple[tuple[tuple[int, ...], ...], ...]
+    n_small: int
     optimizers: tuple[str, ...]
-    recipe: Mapping[str, float]
+    recipe: Mapping[str, Any]
 
     def points(self, space: Space) -> Iterator[Params]:
         """Every size, with each optimizer."""
-        recipe = {
-            one.name: min(max(self.recipe[one.name], one.low), one.high)
-            for one in space.dimensions
-            if isinstance(one, FloatRange) and one.name in self.recipe
-        }
-        for widths in self.widths:
+        n_large = len(self.widths) - self.n_small
+        for size, widths in enumerate(self.widths):
+            recipe = _within(space, self.recipe if size < n_large else SMALL_RECIPE)
             network: Params = {"stages": len(widths)}
             for i, (padded, stage) in enumerate(zip(self.padded, widths, strict=True), start=1):
                 at = f"stages.{i}"
@@ -165,6 +164,30 @@ class _Family:
             for optimizer in self.optimizers:
                 yield space.defaults | network | recipe | {"optimizer": optimizer}
 
+
+def _within(space: Space, recipe: Mapping[str, Any]) -> Params:
+    """As much of that recipe as the space has: numbers out of a range at its end, else the space's defaults."""
+    found: Params = {}
+    for one in space.dimensions:
+        if one.name not in recipe:
+            continue
+        value = recipe[one.name]
+        if isinstance(one, FloatRange):
+            found[one.name] = min(max(value, one.low), one.high)
+        else:
+            found[one.name] = value if one.holds(value) else one.default
+    return found
+
+
+# Networks of 2,000 parameters and less underfit: what keeps larger ones from overfitting costs them accuracy.
+SMALL_RECIPE: Mapping[str, Any] = {
+    "activation": "silu",
+    "batch_size": 64,
+    "label_smoothing": 0.0,
+    "rotation": 3.0,
+    "shift": 0.02,
+    "scale": 0.02,
+}
 
 _FAMILIES = {
     "separable": _Family(
@@ -176,6 +199,7 @@ _FAMILIES = {
             ((5, 8), (11, 11, 11), (14, 14, 14)),
             ((4, 5), (7, 7, 7), (8, 8, 8)),
         ),
+        n_small=2,
         optimizers=("sgd", "adamw"),
         recipe={"rotation": 9.0, "shift": 0.06, "scale": 0.06},
     ),
@@ -189,6 +213,7 @@ _FAMILIES = {
             ((6, 9, 7, 7, 7), (10, 13, 10), (11, 17)),
             ((4, 5, 4, 4, 4), (6, 8, 6), (7, 9)),
         ),
+        n_small=2,
         optimizers=("sgd",),
         recipe={"sgd.lr": 0.65, "label_smoothing": 0.03, "rotation": 7.0, "shift": 0.04, "scale": 0.05},
     ),
@@ -198,7 +223,7 @@ _FAMILIES = {
 def starting_points(space: Space = WHOLE) -> list[tuple[str, Params]]:
     """Points of our own to try first, by name, of each name the largest first.
 
-    A space may have room for some of them only. Where it has less of a recipe's number, they have as much as it has.
+    A space may have room for some of them only. Of a recipe they have as much as the space has.
     """
     found = [
         (f"{name}-{params['optimizer']}", params)

@@ -149,7 +149,12 @@ class EvolveSampler(BaseSampler):
     """
 
     def __init__(
-        self, seed: int, n_explore: int = 16, n_parents: int = 8, tpe_share: float = 0.25, mean_changes: float = 3.0
+        self,
+        seed: int,
+        n_explore: int = N_START,
+        n_parents: int = 8,
+        tpe_share: float = 0.25,
+        mean_changes: float = 3.0,
     ) -> None:
         self._rng = random.Random(seed)
         self._tpe = _tpe(seed)

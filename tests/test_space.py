@@ -19,7 +19,6 @@ from models.baselines import BASELINES
 from models.build import build_model
 from models.cost import compute_cost
 from models.spec import ArchSpec, Block, Head, Stage
-from search.arguments import BUDGETS
 from search.config import Augmentation, RecipeConfig, Schedule
 from search.dimensions import Choice, Dimension, FloatRange, IntRange
 from space import (
@@ -34,7 +33,6 @@ from space import (
     assemble,
     baseline_params,
     sample,
-    starting_points,
     suggest,
     to_params,
 )
@@ -331,26 +329,6 @@ def test_a_hand_designed_network_is_an_exact_point(id_: str) -> None:
 @pytest.mark.parametrize("data", [((3, 28, 28), 10), ((1, 32, 32), 10), ((1, 28, 28), 7)])
 def test_hand_designed_networks_are_points_for_their_own_data_only(data: tuple[tuple[int, int, int], int]) -> None:
     assert baseline_params(*data) == {}
-
-
-# --- starting points ------------------------------------------------------------------------------------------------
-
-STARTS = starting_points()
-
-
-@pytest.mark.parametrize(("name", "params"), STARTS, ids=[f"{i} {name}" for i, (name, _) in enumerate(STARTS)])
-def test_a_starting_point_is_a_point_of_the_space(name: str, params: Params) -> None:
-    candidate = suggest(FixedTrial(params))  # which warns of a value outside its range
-    assert to_params(candidate.arch, candidate.recipe) == params
-    assert name.endswith(f"-{candidate.recipe.optimizer}")
-
-
-@pytest.mark.parametrize("name", ["separable-sgd", "separable-adamw", "deep-sgd"])
-def test_each_starting_point_has_sizes_from_the_largest_budget_of_a_frontier_to_the_smallest(name: str) -> None:
-    sizes = [compute_cost(assemble(params).arch).n_params for found, params in STARTS if found == name]
-    assert sizes == sorted(set(sizes), reverse=True)
-    for budget in BUDGETS:
-        assert 0.9 * budget < max(size for size in sizes if size <= budget)
 
 
 # --- what the space does not hold -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from search.config import SAMPLERS
 from search.dimensions import SuggestsValues
 from search.lost import requeue_lost
-from search.samplers import EvolveSampler, best_finished, make_sampler, moved, n_within
+from search.samplers import N_START, EvolveSampler, best_finished, make_sampler, moved, n_within
 from search.study import StopRule, n_trained, run_trials
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED
 from tests.search.test_study import memory_study, objective
@@ -203,7 +203,7 @@ def test_evolve_explores_as_tpe_does():
         run_trials(study, objective, 0, StopRule(30))
         first[sampler] = [trial.params for trial in study.trials]
         finished = [trial.number for trial in study.trials if trial.user_attrs["outcome"] == FINISHED]
-        n_explored = finished[15] + 1
+        n_explored = finished[N_START - 1] + 1
     assert first["evolve"][:n_explored] == first["tpe"][:n_explored]
     assert first["evolve"][n_explored:] != first["tpe"][n_explored:]
 
