@@ -92,6 +92,10 @@ def furnish(
         _put_winner(shelf, trials, summary, place)
         # Last, as it takes longest.
         _put_pictures(shelf, trials, summary, trained, _Images(study, config, data))
+        # As where a database was copied without its artifacts, and the images are not at hand. What is missing here
+        # may be on another machine of the same study.
+        if not place.is_shared:
+            shelf.take_away_lost()
     except Exception as error:
         reason = explained(error) or f"{error!r:.300}"
         print(f"search.py: the dashboard's notes and figures are not complete: {reason}", file=sys.stderr)

@@ -55,6 +55,12 @@ class Shelf:
         """Remove file `name`, if there is one."""
         self._take_away(trial, name)
 
+    def take_away_lost(self) -> None:
+        """Of every trial the files that are not in the folder: the dashboard would offer what it cannot serve."""
+        for key, facts in list(self._noted.items()):
+            if facts is not None and not (self._folder / facts["artifact_id"]).is_file():
+                self._note(key, None)
+
     def _take_away(self, trial: FrozenTrial, name: str, kept: str | None = None) -> None:
         for key, facts in list(self._noted.items()):
             mine = key.startswith(_key(trial, "")) and facts is not None

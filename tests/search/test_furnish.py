@@ -150,6 +150,18 @@ def test_without_its_own_data_there_are_no_pictures_and_no_download(place, monke
     assert capsys.readouterr().err == ""
 
 
+def test_a_database_that_came_without_its_artifacts_offers_only_what_is_there(place, monkeypatch):
+    export(place, KNOWN)
+    offered = files(brought_up_to_date(place), KNOWN)
+    shutil.rmtree(place.out / "artifacts")
+    shutil.rmtree(place.folder / "winner")
+    monkeypatch.setattr("search.furnish.is_at_hand", lambda _: False)
+    with monkeypatch.context() as server:
+        server.setattr(Place, "is_shared", True)  # the files may be where another machine is
+        assert files(brought_up_to_date(place), KNOWN) == offered
+    assert files(brought_up_to_date(place), KNOWN) == offered - {"misread.png", "model.py", "weights.pt"}
+
+
 def test_data_in_memory_is_not_read_again_and_none_is_read_for_nothing(place, monkeypatch):
     data = load_dataset(DIGITS.data)
     monkeypatch.setattr("search.furnish.load_dataset", lambda _: pytest.fail("read again"))
