@@ -13,7 +13,7 @@ The best of many noisy values is inflated by luck. So the trials that lead after
 trials are trained again with three fresh seeds and scored on the test set, which no search has seen: their merit.
 
 Arms of one study seed share the random points that a study begins with, where these fit, and `evolve` proposes as `tpe`
-does up to its 16th trained trial: up to there the two are the same study.
+does up to its tenth trained trial: up to there the two are the same study.
 """
 
 from __future__ import annotations
