@@ -142,20 +142,19 @@ class _Family:
     """Networks of one shape that were found before (studies/README.md), for one budget each, the largest first.
 
     padded: convolutions of each stage; widths: by size, stage and convolution; all separable but the very first.
-    recipe: of all but the last `n_small` sizes, which have SMALL_RECIPE.
+    recipe: of all but the last N_SMALL sizes, which have SMALL_RECIPE.
     """
 
     padded: tuple[int, ...]
     widths: tuple[tuple[tuple[int, ...], ...], ...]
-    n_small: int
     optimizers: tuple[str, ...]
     recipe: Mapping[str, Any]
 
     def points(self, space: Space) -> Iterator[Params]:
         """Every size, with each optimizer."""
-        n_large = len(self.widths) - self.n_small
-        for size, widths in enumerate(self.widths):
-            recipe = _within(space, self.recipe if size < n_large else SMALL_RECIPE)
+        recipes = [self.recipe] * (len(self.widths) - N_SMALL) + [SMALL_RECIPE] * N_SMALL
+        for widths, wanted in zip(self.widths, recipes, strict=True):
+            recipe = _within(space, wanted)
             network: Params = {"stages": len(widths)}
             for i, (padded, stage) in enumerate(zip(self.padded, widths, strict=True), start=1):
                 at = f"stages.{i}"
@@ -180,6 +179,7 @@ def _within(space: Space, recipe: Mapping[str, Any]) -> Params:
 
 
 # Networks of 2,000 parameters and less underfit: what keeps larger ones from overfitting costs them accuracy.
+N_SMALL = 2
 SMALL_RECIPE: Mapping[str, Any] = {
     "activation": "silu",
     "batch_size": 64,
@@ -199,7 +199,6 @@ _FAMILIES = {
             ((5, 8), (11, 11, 11), (14, 14, 14)),
             ((4, 5), (7, 7, 7), (8, 8, 8)),
         ),
-        n_small=2,
         optimizers=("sgd", "adamw"),
         recipe={"rotation": 9.0, "shift": 0.06, "scale": 0.06},
     ),
@@ -213,7 +212,6 @@ _FAMILIES = {
             ((6, 9, 7, 7, 7), (10, 13, 10), (11, 17)),
             ((4, 5, 4, 4, 4), (6, 8, 6), (7, 9)),
         ),
-        n_small=2,
         optimizers=("sgd",),
         recipe={"sgd.lr": 0.65, "label_smoothing": 0.03, "rotation": 7.0, "shift": 0.04, "scale": 0.05},
     ),
