@@ -38,6 +38,9 @@ def _stage_dimensions(stage: int) -> list[Dimension]:
         # A residual stage pairs its convolutions from the end; an odd first one stays plain. A separable first stage
         # starts with a plain one: a depthwise convolution of a grey image is one filter.
         Choice(f"{at}.kind", ("conv", "separable", "residual"), "conv"),
+        # Whether its convolutions are of one width, the first's, and share their weights: among themselves, or also
+        # with the stage before, whose last width they then have. Batch norm is each one's own.
+        Choice(f"{at}.shared", ("none", "stage", "before") if stage > 1 else ("none", "stage"), "none"),
         # After which convolution dropout stands.
         Choice(f"{at}.dropout", ("none", "all", *map(str, range(1, MAX_DEPTH + 1))), "none"),
     ]
@@ -58,20 +61,24 @@ DIMENSIONS: tuple[Dimension, ...] = (
     IntRange("stages", 2, MAX_STAGES, 2),
     *(dimension for stage in range(1, MAX_STAGES + 1) for dimension in _stage_dimensions(stage)),
     *(dimension for pool in range(1, MAX_STAGES) for dimension in _transition_dimensions(pool)),
-    Choice("head.kind", ("gap_linear", "gap_conv", "conv_gap", "conv"), "gap_linear"),
+    Choice("head.kind", ("gap_linear", "gap_conv", "conv_gap", "conv", "gap"), "gap_linear"),
     # A 1x1 block before the classifying convolution (heads gap_conv and conv).
     Choice("head.hidden", (False, True), False),
     IntRange("head.hidden_width", 4, 32, 16, log=True),
     Choice("head.dropout", (False, True), False),
     Choice("order", ("conv-bn-act", "conv-act-bn"), "conv-bn-act"),
+    # Without, a batch norm has a number a channel less.
+    Choice("norm_scale", (True, False), True),
     Choice("activation", ("relu", "silu"), "relu"),
     FloatRange("dropout", 0.0, 0.25, 0.0),
     # The recipe; the rest of it is fixed in search.points.
-    Choice("optimizer", ("sgd", "adamw"), "sgd"),
+    Choice("optimizer", ("sgd", "adamw", "soap"), "sgd"),
     FloatRange("sgd.lr", 0.02, 1.0, 0.3, log=True),
     FloatRange("sgd.weight_decay", 0.0, 5e-4, 0.0),
     FloatRange("adamw.lr", 0.001, 0.05, 0.01, log=True),
     FloatRange("adamw.weight_decay", 0.0, 0.05, 0.01),
+    FloatRange("soap.lr", 0.003, 0.1, 0.02, log=True),
+    FloatRange("soap.weight_decay", 0.0, 0.05, 0.0),
     Choice("batch_size", (32, 64, 128), 128),
     FloatRange("label_smoothing", 0.0, 0.1, 0.02),
     FloatRange("rotation", 0.0, 15.0, 7.0),
@@ -105,6 +112,10 @@ class Space:
     def holds(self, params: Mapping[str, Any]) -> bool:
         """Whether all values of a point are within their ranges."""
         return all(dimension.holds(params[dimension.name]) for dimension in self.dimensions)
+
+    def completed(self, params: Mapping[str, Any]) -> Params:
+        """A point of this space or an older one, with the defaults of dimensions that it does not have."""
+        return self.defaults | {name: value for name, value in params.items() if name in self.defaults}
 
     def to_params(self, arch: ArchSpec, recipe: RecipeConfig | None = None) -> Params:
         """The inverse of `assemble`: the point that stands for a network and a recipe (None: that of the defaults).

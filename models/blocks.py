@@ -11,7 +11,7 @@ Multiply-adds are those of convolutions and linear layers, without biases, batch
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,7 @@ class LayerCost(NamedTuple):
     n_params: int
     macs: int
     live: int  # activation values that must exist at once while the layer runs: inputs, outputs, kept shortcuts
+    n_shared: int = 0  # weights and biases that are an earlier layer's; n_params does not count them again
 
     @property
     def n_values(self) -> int:
@@ -47,8 +48,18 @@ class LayerCost(NamedTuple):
         return self.channels * self.height * self.width
 
 
+class UnscaledBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm whose weight is 1 and no parameter: it normalises and adds a bias."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__(num_features)
+        del self.weight
+        self.register_buffer("weight", torch.ones(num_features))
+
+
 def _norm_and_activation(block: Block, channels: int, *, activate: bool = True) -> list[nn.Module]:
-    norm: list[nn.Module] = [nn.BatchNorm2d(channels)] if block.batch_norm else []
+    kind = nn.BatchNorm2d if block.norm_scale else UnscaledBatchNorm2d
+    norm: list[nn.Module] = [kind(channels)] if block.batch_norm else []
     activation = [_ACTIVATIONS[block.activation]()] if block.activation and activate else []
     return norm + activation if block.order == "conv-bn-act" else activation + norm
 
@@ -58,23 +69,49 @@ def _dropout(p: float) -> list[nn.Module]:
 
 
 def _conv_row(
-    name: str, kind: str, at: LayerCost, channels: int, kernel: int, shrink: int, groups: int, extra_params: int
+    name: str,
+    kind: str,
+    at: LayerCost,
+    channels: int,
+    kernel: int,
+    shrink: int,
+    groups: int,
+    *,
+    bias: bool = False,
+    norm: int = 0,
+    shared: bool = False,
 ) -> LayerCost:
-    """The row of one convolution of stride 1; extra_params are its bias and batch norm."""
+    """The row of one convolution of stride 1 and its batch norm of `norm` numbers a channel.
+
+    shared: its weights are another's.
+    """
     height, width = at.height - shrink, at.width - shrink
     weights = kernel * kernel * (at.channels // groups) * channels
+    own = weights + bias * channels
     return LayerCost(
         name,
-        kind,
+        f"{kind}, shared" if shared else kind,
         channels,
         height,
         width,
         at.receptive_field + (kernel - 1) * at.jump,
         at.jump,
-        weights + extra_params,
+        (0 if shared else own) + channels * norm,
         weights * height * width,
         at.channels * at.height * at.width + channels * height * width,
+        own if shared else 0,
     )
+
+
+class _Extras(TypedDict):
+    bias: bool
+    norm: int
+    shared: bool
+
+
+def _extras(block: Block) -> _Extras:
+    """What the row of a convolution needs to know of its block beside the shape."""
+    return {"bias": block.bias, "norm": block.batch_norm * (1 + block.norm_scale), "shared": block.shared}
 
 
 class ConvBlock:
@@ -89,8 +126,7 @@ class ConvBlock:
     @staticmethod
     def cost(block: Block, at: LayerCost, name: str) -> list[LayerCost]:
         out, kernel = block.out_channels, block.kernel_size
-        extra = out * (block.bias + 2 * block.batch_norm)
-        return [_conv_row(name, f"conv {kernel}x{kernel}", at, out, kernel, block.shrink, 1, extra)]
+        return [_conv_row(name, f"conv {kernel}x{kernel}", at, out, kernel, block.shrink, 1, **_extras(block))]
 
 
 class SeparableBlock:
@@ -109,9 +145,10 @@ class SeparableBlock:
     def cost(block: Block, at: LayerCost, name: str) -> list[LayerCost]:
         kernel, out = block.kernel_size, block.out_channels
         kind = f"depthwise {kernel}x{kernel}"
-        depthwise = _conv_row(f"{name}.depthwise", kind, at, at.channels, kernel, block.shrink, at.channels, 0)
-        extra = out * (block.bias + 2 * block.batch_norm)
-        return [depthwise, _conv_row(f"{name}.pointwise", "conv 1x1", depthwise, out, 1, 0, 1, extra)]
+        depthwise = _conv_row(
+            f"{name}.depthwise", kind, at, at.channels, kernel, block.shrink, at.channels, shared=block.shared
+        )
+        return [depthwise, _conv_row(f"{name}.pointwise", "conv 1x1", depthwise, out, 1, 0, 1, **_extras(block))]
 
 
 class Residual(nn.Module):
@@ -146,16 +183,17 @@ class ResidualBlock:
     @staticmethod
     def cost(block: Block, at: LayerCost, name: str) -> list[LayerCost]:
         out, kernel = block.out_channels, block.kernel_size
-        kind, extra = f"conv {kernel}x{kernel}", out * (block.bias + 2 * block.batch_norm)
-        first = _conv_row(f"{name}.conv1", kind, at, out, kernel, 0, 1, extra)
-        second = _conv_row(f"{name}.conv2", kind, first, out, kernel, 0, 1, extra)
+        kind, extras = f"conv {kernel}x{kernel}", _extras(block)
+        first = _conv_row(f"{name}.conv1", kind, at, out, kernel, 0, 1, **extras)
+        second = _conv_row(f"{name}.conv2", kind, first, out, kernel, 0, 1, **extras)
         # The block's input waits for the sum while the second convolution runs.
         second = second._replace(live=second.live + at.n_values)
         weights = 0 if at.channels == out else at.channels * out
         total = second._replace(
             name=f"{name}.sum",
             kind="shortcut 1x1 + sum" if weights else "sum",
-            n_params=weights,
+            n_params=0 if block.shared else weights,
+            n_shared=weights if block.shared else 0,
             macs=weights * at.height * at.width,
             live=at.n_values + (2 if weights else 1) * second.n_values,
         )
@@ -229,7 +267,7 @@ class GapConvHead:
     def cost(head: Head, at: LayerCost, n_classes: int) -> list[LayerCost]:
         rows = [_global_pool(at)]
         rows += _hidden_rows(head, rows[0])
-        return [*rows, _conv_row("head.conv", "conv 1x1", rows[-1], n_classes, 1, 0, 1, head.bias * n_classes)]
+        return [*rows, _conv_row("head.conv", "conv 1x1", rows[-1], n_classes, 1, 0, 1, bias=head.bias)]
 
 
 class ConvGapHead:
@@ -242,7 +280,7 @@ class ConvGapHead:
 
     @staticmethod
     def cost(head: Head, at: LayerCost, n_classes: int) -> list[LayerCost]:
-        conv = _conv_row("head.conv", "conv 1x1", at, n_classes, 1, 0, 1, head.bias * n_classes)
+        conv = _conv_row("head.conv", "conv 1x1", at, n_classes, 1, 0, 1, bias=head.bias)
         return [conv, _global_pool(conv)]
 
 
@@ -260,6 +298,37 @@ class ConvHead:
         rows = _hidden_rows(head, at)
         last = rows[-1] if rows else at
         return [*rows, _dense("head.conv", f"conv {at.height}x{at.width}", last, n_classes, bias=head.bias)]
+
+
+class FirstChannels(nn.Module):
+    """The first n_channels of (N, C), times one factor for all: (N, n_channels)."""
+
+    # The mean of a map after batch norm and activation is rarely above 1, and as logits that would leave every class
+    # likely: training starts from a factor that does not.
+    START = 4.0
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.n_channels = n_channels
+        self.weight = nn.Parameter(torch.full((1,), self.START))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, : self.n_channels] * self.weight
+
+
+class GapHead:
+    """Global average pooling, flatten, dropout; the first channels, one a class, times one factor are the logits."""
+
+    @staticmethod
+    def modules(head: Head, _at: LayerCost, n_classes: int) -> list[nn.Module]:
+        return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), *_dropout(head.dropout), FirstChannels(n_classes)]
+
+    @staticmethod
+    def cost(_head: Head, at: LayerCost, n_classes: int) -> list[LayerCost]:
+        pooled = _global_pool(at)
+        live = at.channels + n_classes
+        first = pooled._replace(name="head.scores", kind="first channels", channels=n_classes, n_params=1, live=live)
+        return [pooled, first]
 
 
 class FlattenLinearHead:
@@ -280,11 +349,18 @@ BLOCKS: dict[str, type[ConvBlock] | type[SeparableBlock] | type[ResidualBlock]] 
     "residual": ResidualBlock,
 }
 HEADS: dict[
-    str, type[GapLinearHead] | type[GapConvHead] | type[ConvGapHead] | type[ConvHead] | type[FlattenLinearHead]
+    str,
+    type[GapLinearHead]
+    | type[GapConvHead]
+    | type[ConvGapHead]
+    | type[ConvHead]
+    | type[FlattenLinearHead]
+    | type[GapHead],
 ] = {
     "gap_linear": GapLinearHead,
     "gap_conv": GapConvHead,
     "conv_gap": ConvGapHead,
     "conv": ConvHead,
     "flatten_linear": FlattenLinearHead,
+    "gap": GapHead,
 }

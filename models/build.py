@@ -8,21 +8,29 @@ from torch import nn
 
 from models.blocks import BLOCKS, HEADS
 from models.cost import trace_features
-from models.spec import ArchSpec
+from models.spec import ArchSpec, WeightShapes
 
 
 def build_model(spec: ArchSpec) -> nn.Sequential:
     """The network of `spec`, with PyTorch's default initialisation drawn from torch's global generator.
 
     Input (N, C, H, W) float32, output (N, n_classes) logits. Children are stage1, stage2, ... and head, each a flat
-    nn.Sequential; the state_dict keys of the same spec are always the same.
+    nn.Sequential; the state_dict keys of the same spec are always the same. Layers that share weights hold the same
+    nn.Parameter, which the state_dict has under the name of each of them.
     """
     parts: OrderedDict[str, nn.Module] = OrderedDict()
+    owners: dict[WeightShapes, list[nn.Conv2d]] = {}
     channels = spec.input_shape[0]
     for i, stage in enumerate(spec.stages, start=1):
         layers: list[nn.Module] = []
         for block in stage.blocks:
-            layers += BLOCKS[block.kind].modules(block, channels)
+            modules = BLOCKS[block.kind].modules(block, channels)
+            convs, weights = _convolutions(modules), block.weights_of(channels)
+            if block.shared:
+                _share(convs, owners[weights])
+            else:
+                owners[weights] = convs
+            layers += modules
             channels = block.out_channels
         if stage.pool:
             layers.append(nn.MaxPool2d(stage.pool))
@@ -30,3 +38,12 @@ def build_model(spec: ArchSpec) -> nn.Sequential:
     last_map = trace_features(spec)[-1]
     parts["head"] = nn.Sequential(*HEADS[spec.head.kind].modules(spec.head, last_map, spec.n_classes))
     return nn.Sequential(parts)
+
+
+def _convolutions(modules: list[nn.Module]) -> list[nn.Conv2d]:
+    return [inner for module in modules for inner in module.modules() if isinstance(inner, nn.Conv2d)]
+
+
+def _share(convs: list[nn.Conv2d], owner: list[nn.Conv2d]) -> None:
+    for own, shared in zip(convs, owner, strict=True):
+        own.weight, own.bias = shared.weight, shared.bias

@@ -14,7 +14,9 @@ FLOAT32_BYTES = 4
 class Cost:
     """The cost of one forward pass over one image.
 
-    n_params                 every trainable number, batch-norm weight and bias included, buffers excluded
+    n_params                 every trainable number, batch-norm weight and bias included, buffers excluded; weights that
+                             layers share count once
+    n_stored                 the same where every layer has a copy of its weights: what files of them hold
     macs                     multiply-adds of convolutions and linear layers
     peak_activation_bytes    the largest sum of maps that must exist at once, in float32 (a quarter of it in int8);
                              batch norm, activation and dropout work in place
@@ -24,6 +26,7 @@ class Cost:
     """
 
     n_params: int
+    n_stored: int
     macs: int
     peak_activation_bytes: int
     receptive_field: int
@@ -52,8 +55,10 @@ def compute_cost(spec: ArchSpec) -> Cost:
     """Parameters, multiply-adds, activation memory and receptive field of `spec`, in total and by layer."""
     features = trace_features(spec)
     layers = features[1:] + HEADS[spec.head.kind].cost(spec.head, features[-1], spec.n_classes)
+    n_params = sum([row.n_params for row in layers])
     return Cost(
-        n_params=sum([row.n_params for row in layers]),
+        n_params=n_params,
+        n_stored=n_params + sum([row.n_shared for row in layers]),
         macs=sum([row.macs for row in layers]),
         peak_activation_bytes=FLOAT32_BYTES * max([row.live for row in layers]),
         receptive_field=layers[-1].receptive_field,

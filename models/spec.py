@@ -16,9 +16,13 @@ KERNEL_SIZES = (1, 3, 5, 7)
 PADDINGS = ("valid", "same")
 ORDERS = ("conv-bn-act", "conv-act-bn")
 ACTIVATIONS = ("relu", "leaky_relu", "silu", "hardswish", "gelu")
-HEAD_KINDS = ("gap_linear", "gap_conv", "conv_gap", "conv", "flatten_linear")
+HEAD_KINDS = ("gap_linear", "gap_conv", "conv_gap", "conv", "flatten_linear", "gap")
 # Of channels, classes and sides: beyond any network that could be built, and costs are still numbers to be read.
 LARGEST = 1_000_000
+
+
+# See Block.weights_of.
+WeightShapes = tuple[str, int, int, int, bool]
 
 
 class SpecError(RecordError):
@@ -35,9 +39,12 @@ class Block(Record):
     padding       valid: none, the map shrinks by kernel_size - 1; same: kernel_size // 2 zeros on every side
     bias          whether convolutions have a bias
     batch_norm    whether batch normalisation is used
+    norm_scale    whether batch normalisation multiplies each channel by a weight; it always adds one
     activation    one of ACTIVATIONS, or None for a bare (linear) block
     order         whether batch norm comes before or after the activation
     dropout       probability of zeroing one value at the end of the block
+    shared        its convolutions have the weights of the nearest block before it that is like it (`weights_of` tells
+                  them apart) and not shared itself. Its batch norm is its own
     """
 
     out_channels: int
@@ -49,6 +56,8 @@ class Block(Record):
     activation: str | None = "relu"
     order: str = "conv-bn-act"
     dropout: float = 0.0
+    shared: bool = False
+    norm_scale: bool = True
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -79,6 +88,10 @@ class Block(Record):
         """How many rows and columns of the map the block consumes."""
         return 0 if self.padding == "same" else self.kernel_size - 1
 
+    def weights_of(self, in_channels: int) -> WeightShapes:
+        """What a block with that input must have in common with another to share its weights."""
+        return self.kind, in_channels, self.out_channels, self.kernel_size, self.bias
+
 
 @dataclass(frozen=True)
 class Stage(Record):
@@ -104,6 +117,7 @@ class Head(Record):
     conv_gap        a 1x1 convolution, then global average pooling
     conv            the `hidden` 1x1 blocks, then a convolution over the whole map; kernel_size may state its side
     flatten_linear  flatten, then a linear layer
+    gap             global average pooling; the first channels, one a class, times one factor for all are the logits
 
     bias is that of the classifying layer; dropout stands right before that layer.
     """
@@ -121,6 +135,10 @@ class Head(Record):
             raise SpecError(f"dropout must be at least 0 and below 1, got {self.dropout!r}")
         if self.hidden and self.kind not in ("gap_conv", "conv"):
             raise SpecError(f"a {self.kind} head has no hidden blocks, got {len(self.hidden)}")
+        if self.kind == "gap" and self.bias:
+            raise SpecError("a gap head has no layer that could have a bias")
+        if any(block.shared for block in self.hidden):
+            raise SpecError("the hidden blocks of a head share no weights")
         if any(block.kernel_size != 1 for block in self.hidden):
             raise SpecError("the hidden blocks of a head must have kernel_size 1")
         if self.kernel_size is not None:
@@ -148,7 +166,8 @@ class ArchSpec(Record):
             raise SpecError(f"input_shape must be (channels, height, width), all at least 1, got {shape}")
         check_range("input_shape's largest number", max(self.input_shape), 1, LARGEST)
         check_range("n_classes", self.n_classes, 1, LARGEST)
-        _, height, width = self.input_shape
+        channels, height, width = self.input_shape
+        owned: set[WeightShapes] = set()
         for i, stage in enumerate(self.stages, start=1):
             for j, block in enumerate(stage.blocks, start=1):
                 if block.shrink >= min(height, width):
@@ -157,12 +176,22 @@ class ArchSpec(Record):
                         f"does not fit a map of {height}x{width}"
                     )
                 height, width = height - block.shrink, width - block.shrink
+                weights = block.weights_of(channels)
+                if block.shared and weights not in owned:
+                    raise SpecError(
+                        f"stage {i} block {j} is shared, but no block before it is a {block.kind} of {channels} to "
+                        f"{block.out_channels} channels with kernel_size {block.kernel_size}"
+                    )
+                owned.add(weights)
+                channels = block.out_channels
             if stage.pool:
                 if stage.pool > min(height, width):
                     raise SpecError(
                         f"stage {i}: a {stage.pool}x{stage.pool} pool does not fit a map of {height}x{width}"
                     )
                 height, width = height // stage.pool, width // stage.pool
+        if self.head.kind == "gap" and channels < self.n_classes:
+            raise SpecError(f"a gap head needs a channel for each of {self.n_classes} classes, got {channels}")
         side = self.head.kernel_size
         if side is not None and (side, side) != (height, width):
             problem = "is larger than" if side > min(height, width) else "does not cover"

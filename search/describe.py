@@ -13,8 +13,8 @@ from models.spec import ArchSpec, Block
 
 LEGEND = (
     "a number is a 3x3 convolution of that many channels, (KxK)8 one with another kernel; after it p: padded, "
-    "s: separable, r: residual (two convolutions and a shortcut), b: bare (no batch norm, no activation); "
-    "pool: 2x2 max pool; GAP: global average pooling"
+    "s: separable, r: residual (two convolutions and a shortcut), b: bare (no batch norm, no activation), "
+    "=: with the weights of the last one of that shape; pool: 2x2 max pool; GAP: global average pooling"
 )
 _KIND_MARKS = {"conv": "", "separable": "s", "residual": "r"}
 _LAYER_COLUMNS = ("layer", "kind", "output", "RF", "jump", "parameters", "MACs")
@@ -70,7 +70,7 @@ def _block_mark(block: Block) -> str:
     # A residual block is always padded, and a 1x1 convolution never needs to be.
     padded = block.padding == "same" and block.kernel_size > 1 and block.kind != "residual"
     bare = not block.batch_norm and block.activation is None
-    return f"{kernel}{block.out_channels}{_KIND_MARKS[block.kind]}{'p' * padded}{'b' * bare}"
+    return f"{kernel}{block.out_channels}{_KIND_MARKS[block.kind]}{'p' * padded}{'b' * bare}{'=' * block.shared}"
 
 
 def _head_marks(spec: ArchSpec) -> list[str]:
@@ -82,6 +82,7 @@ def _head_marks(spec: ArchSpec) -> list[str]:
         "conv_gap": [f"(1x1){spec.n_classes}", "GAP"],
         "conv": [*hidden, f"({last_map.height}x{last_map.width}){spec.n_classes}"],
         "flatten_linear": ["flatten", f"linear {spec.n_classes}"],
+        "gap": ["GAP"],
     }[spec.head.kind]
 
 

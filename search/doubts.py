@@ -85,18 +85,19 @@ def _noise_doubt(config: SearchConfig, values: Sequence[float], noise: NoiseFloo
 
 def _values_on_range_ends(record: TrialRecord, config: SearchConfig) -> list[str]:
     """The searched values of a trial that lie on an end of their range, and matter: a step inside changes the trial."""
-    dimensions = space_of(config).dimensions
-    if record.arch is None or any(dimension.name not in record.params for dimension in dimensions):
-        return []  # a study of an older space, or a network that is no point of it
+    space = space_of(config)
+    if record.arch is None or not record.params:
+        return []  # a network that is no point of the space
     shape = (record.arch.input_shape, record.arch.n_classes)
-    candidate = assemble(record.params, *shape)
+    params = space.completed(record.params)
+    candidate = assemble(params, *shape)
     found = []
-    for dimension in dimensions:
-        if isinstance(dimension, Choice) or dimension.low == dimension.high:
+    for dimension in space.dimensions:
+        if isinstance(dimension, Choice) or dimension.low == dimension.high or dimension.name not in record.params:
             continue
-        value = record.params[dimension.name]
+        value = params[dimension.name]
         inside = _step_inside(dimension, value)
-        if inside is not None and assemble({**record.params, dimension.name: inside}, *shape) != candidate:
+        if inside is not None and assemble({**params, dimension.name: inside}, *shape) != candidate:
             found.append(f"{dimension.name} = {value:.4g} ({dimension.low:g} to {dimension.high:g})")
     return found
 

@@ -7,12 +7,12 @@ a point may go, which is further than they are searched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from models.record import Record
-from models.spec import ACTIVATIONS, BLOCK_KINDS, HEAD_KINDS, ORDERS, ArchSpec, Block, Head, Stage
+from models.spec import ACTIVATIONS, BLOCK_KINDS, HEAD_KINDS, ORDERS, ArchSpec, Block, Head, Stage, WeightShapes
 from search.config import Augmentation, RecipeConfig, Schedule
 from search.dimensions import Choice, Dimension, FloatRange, IntRange
 
@@ -32,6 +32,7 @@ BUILDABLE: tuple[Dimension, ...] = (
     Choice("stages.*.kernel", (3, 5, 7), 3),
     IntRange("stages.*.padded", 0, MAX_DEPTH, 0),
     Choice("stages.*.kind", BLOCK_KINDS, "conv"),
+    Choice("stages.*.shared", ("none", "stage", "before"), "none"),
     Choice("stages.*.dropout", _DROPOUTS, "none"),
     Choice("transitions.*.place", ("none", "before", "after"), "none"),
     IntRange("transitions.*.width", 1, 1024, 1),
@@ -41,9 +42,10 @@ BUILDABLE: tuple[Dimension, ...] = (
     IntRange("head.hidden_width", 1, 1024, 1),
     Choice("head.dropout", (False, True), False),
     Choice("order", ORDERS, "conv-bn-act"),
+    Choice("norm_scale", (True, False), True),
     Choice("activation", ACTIVATIONS, "relu"),
     FloatRange("dropout", 0.0, 0.9, 0.0),
-    Choice("optimizer", ("sgd", "adamw"), "sgd"),
+    Choice("optimizer", ("sgd", "adamw", "soap"), "sgd"),
     FloatRange("*.lr", 1e-8, 100.0, 0.1),
     FloatRange("*.weight_decay", 0.0, 1.0, 0.0),
     IntRange("batch_size", 2, 4096, 128),
@@ -67,21 +69,62 @@ def assemble(
     params: Mapping[str, Any], input_shape: tuple[int, int, int] = (1, 28, 28), n_classes: int = 10
 ) -> Candidate:
     """The candidate that `params` (a value for every dimension) stand for."""
-    side = min(input_shape[1:])
-    stages = []
+    side, width = min(input_shape[1:]), input_shape[0]
+    channels = input_shape[0]
+    stages: list[Stage] = []
     for i in range(1, params["stages"] + 1):
         blocks = _transition(params, i - 1, "after") if i > 1 else []
-        convs, side = _stage_blocks(params, i, side)
+        convs, side = _stage_blocks(params, i, side, _widths(params, i, width))
         blocks += convs
         last = i == params["stages"]
         blocks += [] if last else _transition(params, i, "before")
         pool = 0 if last or side < 2 else 2
         side = side // 2 if pool else side
         stages.append(Stage(tuple(blocks), pool))
-    return Candidate(ArchSpec(input_shape, n_classes, tuple(stages), _head(params)), _recipe(params))
+        width = convs[-1].out_channels if convs else width
+        channels = blocks[-1].out_channels if blocks else channels
+    shared = tuple(params[f"stages.{i}.shared"] for i in range(1, len(stages) + 1))
+    stages = _with_shared_weights(stages, shared, input_shape[0])
+    head = _head(params, channels, n_classes)
+    return Candidate(ArchSpec(input_shape, n_classes, tuple(stages), head), _recipe(params))
 
 
-def _stage_blocks(params: Mapping[str, Any], stage: int, side: int) -> tuple[list[Block], int]:
+def _widths(params: Mapping[str, Any], stage: int, before: int) -> list[int]:
+    """Of each convolution of a stage; before: of the last convolution of the stage before.
+
+    Where weights are shared there is one width for all, or none would be alike.
+    """
+    at = f"stages.{stage}"
+    widths = [params[f"{at}.width.{conv}"] for conv in range(1, params[f"{at}.depth"] + 1)]
+    match params[f"{at}.shared"]:
+        case "stage":
+            return [widths[0]] * len(widths)
+        case "before":
+            return [before if stage > 1 else widths[0]] * len(widths)
+    return widths
+
+
+def _with_shared_weights(stages: Sequence[Stage], shared: Sequence[str], channels: int) -> list[Stage]:
+    """The stages with every block shared that may be, and finds one like it.
+
+    shared: of each stage "none", "stage" (among its own blocks) or "before" (also with those of the stage before it).
+    """
+    found: list[Stage] = []
+    of_stage = set[WeightShapes]()
+    for stage, sharing in zip(stages, shared, strict=True):
+        known, of_stage = of_stage if sharing == "before" else set(), set()
+        blocks = []
+        for block in stage.blocks:
+            weights = block.weights_of(channels)
+            is_shared = sharing != "none" and block.kernel_size > 1 and weights in known | of_stage
+            blocks.append(replace(block, shared=True) if is_shared else block)
+            of_stage.add(weights)
+            channels = block.out_channels
+        found.append(Stage(tuple(blocks), stage.pool))
+    return found
+
+
+def _stage_blocks(params: Mapping[str, Any], stage: int, side: int, widths: Sequence[int]) -> tuple[list[Block], int]:
     """The convolutions of a stage whose map has `side` rows, and the side after them."""
     at = f"stages.{stage}"
     depth, kernel, dropout = params[f"{at}.depth"], params[f"{at}.kernel"], params[f"{at}.dropout"]
@@ -101,17 +144,21 @@ def _stage_blocks(params: Mapping[str, Any], stage: int, side: int) -> tuple[lis
         side -= 0 if padded else shrink
         blocks.append(
             Block(
-                params[f"{at}.width.{conv}"],
+                widths[conv - 1],
                 kernel,
                 kind=block_kind,
                 padding="same" if padded else "valid",
-                activation=params["activation"],
-                order=params["order"],
+                **_norm_and_activation(params),
                 dropout=params["dropout"] if dropout in ("all", str(conv)) else 0.0,
             )
         )
         conv += 1
     return blocks, side
+
+
+def _norm_and_activation(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What all blocks of a network have in common but bare ones."""
+    return {name: params[name] for name in ("activation", "order", "norm_scale")}
 
 
 def _transition(params: Mapping[str, Any], pool: int, place: str) -> list[Block]:
@@ -121,15 +168,16 @@ def _transition(params: Mapping[str, Any], pool: int, place: str) -> list[Block]
         return []
     if params[f"{at}.bare"]:
         return [Block(params[f"{at}.width"], 1, batch_norm=False, activation=None)]
-    return [Block(params[f"{at}.width"], 1, activation=params["activation"], order=params["order"])]
+    return [Block(params[f"{at}.width"], 1, **_norm_and_activation(params))]
 
 
-def _head(params: Mapping[str, Any]) -> Head:
+def _head(params: Mapping[str, Any], channels: int, n_classes: int) -> Head:
     kind = params["head.kind"]
+    if kind == "gap" and channels < n_classes:
+        kind = "gap_linear"
     p = params["dropout"] if params["head.dropout"] else 0.0
     if kind in ("gap_conv", "conv") and params["head.hidden"]:
-        width, activation, order = params["head.hidden_width"], params["activation"], params["order"]
-        return Head(kind, hidden=(Block(width, 1, activation=activation, order=order, dropout=p),))
+        return Head(kind, hidden=(Block(params["head.hidden_width"], 1, **_norm_and_activation(params), dropout=p),))
     return Head(kind, bias=kind == "gap_linear", dropout=p)
 
 
@@ -157,11 +205,14 @@ def params_of(arch: ArchSpec, recipe: RecipeConfig | None, defaults: Mapping[str
     blocks = [block for stage in arch.stages for block in stage.blocks]
     shaped = [block for block in blocks if block.activation and block.batch_norm]
     if shaped:
-        params |= {"activation": shaped[0].activation, "order": shaped[0].order}
+        params |= {name: getattr(shaped[0], name) for name in ("activation", "order", "norm_scale")}
     params["dropout"] = max([block.dropout for block in [*blocks, *arch.head.hidden]] + [arch.head.dropout])
     params["stages"] = len(arch.stages)
+    channels = arch.input_shape[0]
     for i, stage in enumerate(arch.stages, start=1):
         params |= _stage_params(stage, i, last=i == len(arch.stages))
+        params[f"stages.{i}.shared"] = _sharing(stage, channels)
+        channels = stage.blocks[-1].out_channels if stage.blocks else channels
     params |= _head_params(arch.head)
     params |= {} if recipe is None else _recipe_params(recipe)
     return params
@@ -190,6 +241,19 @@ def _stage_params(stage: Stage, number: int, *, last: bool) -> Params:
     dropped = [str(end) for end, block in zip(ends, blocks, strict=True) if block.dropout]
     params[f"{at}.dropout"] = "none" if not dropped else dropped[0] if len(dropped) == 1 < len(blocks) else "all"
     return params
+
+
+def _sharing(stage: Stage, channels: int) -> str:
+    """What makes a stage of these blocks. Where all find their weights within it "stage" and "before" are the same."""
+    owned, found = set[WeightShapes](), "none"
+    for block in stage.blocks:
+        weights = block.weights_of(channels)
+        if block.shared and weights not in owned:
+            return "before"
+        found = "stage" if block.shared else found
+        owned.add(weights)
+        channels = block.out_channels
+    return found
 
 
 def _head_params(head: Head) -> Params:

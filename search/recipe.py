@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from models.record import Record, RecordError, check_choice, check_range, check_types, shown
 
-OPTIMIZERS = ("sgd", "adam", "adamw")
+OPTIMIZERS = ("sgd", "adam", "adamw", "soap")
 SCHEDULES = ("constant", "onecycle", "step")
 INTERPOLATIONS = ("nearest", "bilinear")
 # No training is longer, and none has larger numbers: what is beyond is a slip of the keyboard.

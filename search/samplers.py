@@ -88,7 +88,7 @@ class StartSampler(BaseSampler):
         self._is_starting = n_within(study.get_trials(deepcopy=False)) < N_START
         if not self._is_starting or trial.system_attrs.get("fixed_params"):
             return self._sampler.infer_relative_search_space(study, trial)
-        asked = _Distributions()
+        asked = Distributions()
         self._start.ask(asked)
         return asked.found
 
@@ -109,21 +109,24 @@ class StartSampler(BaseSampler):
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
 
 
-class _Distributions:
+class Distributions:
     """Stands in for a trial, and takes down what it is asked for. It answers with the lowest value, or first choice."""
 
     def __init__(self) -> None:
         self.found: dict[str, BaseDistribution] = {}
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        """See SuggestsValues."""
         self.found[name] = IntDistribution(low, high, log=log)
         return low
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """See SuggestsValues."""
         self.found[name] = FloatDistribution(low, high, log=log)
         return low
 
     def suggest_categorical(self, name: str, choices: tuple[Any, ...]) -> Any:
+        """See SuggestsValues."""
         self.found[name] = CategoricalDistribution(choices)
         return choices[0]
 

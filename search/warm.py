@@ -2,6 +2,9 @@
 
 An adopted trial is as it was, with its value, but for its constraints, which are those of the new limits. It is no
 proposal of the study that adopts it: it counts neither there nor in the sequence that its seed stands for.
+
+The other study may be of another space, or of this one before it grew: what it trained and this one could propose is
+adopted, as the point that stands for it here.
 """
 
 from __future__ import annotations
@@ -11,17 +14,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from models.cost import compute_cost
 from models.spec import ArchSpec
 from objective import refusal
-from search.config import InputError, SearchConfig
+from search.augmentations import as_searched
+from search.config import InputError, RecipeConfig, SearchConfig
+from search.data import form_of
 from search.latency import latency_excess
 from search.place import Place
+from search.samplers import Distributions
+from search.space_file import space_of
 from search.storage import open_storage
-from search.study import ORIGIN, SETTINGS, load_study
+from search.study import GIVEN, ORIGIN, SETTINGS, load_study
 from search.trials import FINISHED
+from space import Params, assemble
 
 # Studies that agree in these settings give a candidate the same value, but for the seed.
 SAME = (
@@ -31,8 +40,6 @@ SAME = (
     "held_out",
     "epochs",
     "score",
-    "space",
-    "dimensions",
     "metric",
     "mirror",
     "image_size",
@@ -59,8 +66,9 @@ def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[Place
             # One that was never timed is as unknown as one that is too slow.
             excess = latency_excess(trial.user_attrs.get("latency_ms", math.inf), config)
             constraints |= {} if excess is None else {"latency": excess}
-            if not reason and (excess is None or excess <= 0):
-                study.add_trial(_adopted(trial, constraints, str(place.name)))
+            point = _point(trial, config)
+            if point is not None and not reason and (excess is None or excess <= 0):
+                study.add_trial(_adopted(trial, constraints, str(place.name), *point))
                 known.add(candidate)
                 n_adopted += 1
     return n_adopted
@@ -79,14 +87,41 @@ def check_same(name: str, settings: Mapping[str, Any], other: optuna.Study) -> N
             )
 
 
-def _adopted(trial: FrozenTrial, constraints: dict[str, float], origin: str) -> FrozenTrial:
+def _point(trial: FrozenTrial, config: SearchConfig) -> tuple[Params, dict[str, BaseDistribution]] | None:
+    """The values and ranges of a trial in the space of the adopting study; None if it is no point of that.
+
+    A network that was given is a point of no space.
+    """
+    if GIVEN in trial.user_attrs:
+        return {}, {}
+    space, known = space_of(config), form_of(config.data)
+    params = space.completed(trial.params)
+    asked = Distributions()
+    space.suggest(asked)
+    if not space.holds(params):
+        return None
+    found = assemble(params, known.input_shape, known.n_classes)
+    recipes = (found.recipe, RecipeConfig.from_dict(trial.user_attrs["recipe"]))
+    is_same = (
+        found.arch.to_dict() == trial.user_attrs["arch"] and len({as_searched(one, config) for one in recipes}) == 1
+    )
+    return (params, asked.found) if is_same else None
+
+
+def _adopted(
+    trial: FrozenTrial,
+    constraints: dict[str, float],
+    origin: str,
+    params: Params,
+    distributions: dict[str, BaseDistribution],
+) -> FrozenTrial:
     attrs = {name: value for name, value in trial.user_attrs.items() if name not in _LEFT_BEHIND}
     # One that was adopted itself keeps the study it was trained in.
     attrs.setdefault(ORIGIN, f"{origin}/{trial.number}")
     return optuna.trial.create_trial(
         value=trial.value,
-        params=trial.params,
-        distributions=trial.distributions,
+        params=params,
+        distributions=distributions,
         user_attrs=attrs,
         intermediate_values=trial.intermediate_values,
         constraints=constraints,

@@ -62,7 +62,7 @@ ACTIVE = DEFAULTS | {
 def active(dimension: Dimension) -> Params:
     """ACTIVE, with the optimiser that the dimension is of, if it is of one."""
     of, dot, _ = dimension.name.partition(".")
-    return ACTIVE | ({"optimizer": of} if dot and of in ("sgd", "adamw") else {})
+    return ACTIVE | ({"optimizer": of} if dot and of in ("sgd", "adamw", "soap") else {})
 
 
 def ends(dimension: Dimension) -> tuple[Any, ...]:
@@ -192,8 +192,13 @@ MASKED: list[tuple[Params, list[str]]] = [
     ({"head.kind": "gap_linear"}, ["head.hidden", "head.hidden_width"]),
     ({"head.kind": "conv_gap"}, ["head.hidden", "head.hidden_width"]),
     ({"head.dropout": False}, ["dropout"]),
-    ({"optimizer": "sgd"}, ["adamw.lr", "adamw.weight_decay"]),
-    ({"optimizer": "adamw"}, ["sgd.lr", "sgd.weight_decay"]),
+    ({"head.kind": "gap"}, ["head.hidden", "head.hidden_width"]),
+    ({"optimizer": "sgd"}, [f"{other}.{of}" for other in ("adamw", "soap") for of in ("lr", "weight_decay")]),
+    ({"optimizer": "adamw"}, [f"{other}.{of}" for other in ("sgd", "soap") for of in ("lr", "weight_decay")]),
+    ({"optimizer": "soap"}, [f"{other}.{of}" for other in ("sgd", "adamw") for of in ("lr", "weight_decay")]),
+    # Where weights are shared all are as wide as the first, or as the last of the stage before.
+    ({"stages.1.shared": "stage"}, [f"stages.1.width.{conv}" for conv in range(2, MAX_DEPTH + 1)]),
+    ({"stages.2.shared": "before"}, [f"stages.2.width.{conv}" for conv in range(1, MAX_DEPTH + 1)]),
     ({"dropout": 0.0}, [name for name in NAMES if name.endswith(".dropout")]),
     # Of a pair of convolutions with a shortcut the second decides the width, and both are padded.
     ({"stages.1.kind": "residual"}, ["stages.1.width.1", "stages.1.width.3", "stages.1.width.5", "stages.1.padded"]),
@@ -212,6 +217,42 @@ def test_masked_dimensions_change_nothing(values: Params, masked: list[str]) -> 
     for dimension in [DIMENSIONS[NAMES.index(name)] for name in masked]:
         for value in ends(dimension):
             assert assemble(base | {dimension.name: value}, LARGE) == assemble(base, LARGE), f"{dimension.name}={value}"
+
+
+# --- shared weights -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "widths", "shared"),
+    [
+        ({}, "8 8 8 | 14 14 14", "... | ..."),
+        ({"stages.1.shared": "stage"}, "8 8 8 | 14 14 14", "..= | ..."),
+        # The first of a stage is of other widths, and the second is the first of its shape.
+        ({"stages.2.shared": "stage"}, "8 8 8 | 14 14 14", "... | ..="),
+        ({"stages.2.shared": "stage", "stages.2.width.1": 8}, "8 8 8 | 8 8 8", "... | .=="),
+        ({"stages.2.shared": "before"}, "8 8 8 | 8 8 8", "... | ==="),
+        ({"stages.1.shared": "stage", "stages.2.shared": "before"}, "8 8 8 | 8 8 8", "..= | ==="),
+        # Another kernel is another weight.
+        ({"stages.2.shared": "before", "stages.2.kernel": 5}, "8 8 8 | 8 8 8", "... | .=="),
+        ({"stages.2.shared": "before", "stages.2.kind": "separable"}, "8 8 8 | 8 8 8", "... | .=="),
+        # A transition leads to a width of its own, which is no width of the convolutions.
+        ({"stages.2.shared": "before", "transitions.1.place": "after"}, "8 8 8 | 5 8 8 8", "... | ..=="),
+    ],
+    ids=str,
+)
+def test_which_convolutions_share(values: Params, widths: str, shared: str) -> None:
+    plain: Params = {f"stages.{stage}.depth": 3 for stage in (1, 2)} | {"transitions.1.width": 5}
+    plain |= {f"stages.{stage}.width.{conv}": width for stage, width in ((1, 8), (2, 14)) for conv in (1, 2, 3)}
+    arch = assemble(DEFAULTS | plain | values).arch
+    assert [" ".join(str(block.out_channels) for block in stage.blocks) for stage in arch.stages] == widths.split(" | ")
+    found = ["".join(".="[block.shared] for block in stage.blocks) for stage in arch.stages]
+    assert found == shared.split(" | ")
+
+
+def test_without_a_channel_for_every_class_the_head_is_linear() -> None:
+    narrow = DEFAULTS | {"head.kind": "gap"} | {f"stages.2.width.{conv}": 9 for conv in range(1, MAX_DEPTH + 1)}
+    assert assemble(narrow, n_classes=9).arch.head.kind == "gap"
+    assert assemble(narrow, n_classes=10).arch.head.kind == "gap_linear"
 
 
 # --- random points, and back ----------------------------------------------------------------------------------------

@@ -36,7 +36,26 @@ def random_spec(rng: random.Random) -> ArchSpec:
 
 def _draw(rng: random.Random) -> ArchSpec:
     stages = tuple(_stage(rng) for _ in range(rng.randint(0, 3)))
-    return ArchSpec(rng.choice(INPUT_SHAPES), rng.choice(CLASS_COUNTS), stages, _head(rng))
+    input_shape = rng.choice(INPUT_SHAPES)
+    return ArchSpec(input_shape, rng.choice(CLASS_COUNTS), _sharing(rng, stages, input_shape[0]), _head(rng))
+
+
+def _sharing(rng: random.Random, stages: tuple[Stage, ...], channels: int) -> tuple[Stage, ...]:
+    """In half of the networks all blocks are as wide as the input or the first block, and most that may be share."""
+    if not any(stage.blocks for stage in stages) or rng.random() < 0.5:
+        return stages
+    width = rng.choice((channels, next(stage.blocks[0] for stage in stages if stage.blocks).out_channels))
+    found, owned = [], set()
+    for stage in stages:
+        blocks = []
+        for block in stage.blocks:
+            alike = replace(block, out_channels=width)
+            weights = alike.weights_of(channels)
+            blocks.append(replace(alike, shared=weights in owned and rng.random() < 0.8))
+            owned.add(weights)
+            channels = width
+        found.append(replace(stage, blocks=tuple(blocks)))
+    return tuple(found)
 
 
 def _stage(rng: random.Random) -> Stage:
@@ -55,6 +74,7 @@ def _block(rng: random.Random, kernel_size: int) -> Block:
         activation=rng.choice((*ACTIVATIONS, None)),
         order=rng.choice(ORDERS),
         dropout=rng.choice((0.0, 0.1)),
+        norm_scale=rng.random() < 0.7,
     )
 
 
@@ -62,7 +82,7 @@ def _head(rng: random.Random) -> Head:
     kind = rng.choice(HEAD_KINDS)
     n_hidden = rng.randint(0, 2) if kind in ("gap_conv", "conv") else 0
     hidden = tuple(_block(rng, 1) for _ in range(n_hidden))
-    return Head(kind, hidden, bias=rng.random() < 0.5, dropout=rng.choice((0.0, 0.1)))
+    return Head(kind, hidden, bias=kind != "gap" and rng.random() < 0.5, dropout=rng.choice((0.0, 0.1)))
 
 
 def _with_head_side(rng: random.Random, spec: ArchSpec) -> ArchSpec:

@@ -100,5 +100,5 @@ def test_every_limit_is_a_setting_and_an_option() -> None:
 
 
 def test_nothing_is_limited_that_is_not_asked_for() -> None:
-    cost = Cost(10**9, 10**12, 10**12, 0, 0, ())
+    cost = Cost(10**9, 10**9, 10**12, 10**12, 0, 0, ())
     assert refusal(cost, ROOMY)[1] == ""

@@ -164,8 +164,6 @@ def test_one_that_was_adopted_keeps_its_origin(tmp_path: Path) -> None:
         "held_out",
         "epochs",
         "score",
-        "space",
-        "dimensions",
         "metric",
         "mirror",
         "image_size",
