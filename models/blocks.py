@@ -1,4 +1,4 @@
-"""Every kind of block and head: its modules and, side by side, its parameters, multiply-adds and receptive field.
+"""Every kind of block: its modules and, side by side, its parameters, multiply-adds and receptive field.
 
 `modules` returns plain torch layers in forward order (a residual block is the one exception), so a network is a flat
 list that a reader, an exporter or a compiler can walk. `cost` returns one LayerCost row for each layer that holds
@@ -16,7 +16,7 @@ from typing import NamedTuple, TypedDict
 import torch
 from torch import Tensor, nn
 
-from models.spec import Block, Head
+from models.spec import Block
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
@@ -64,11 +64,12 @@ def _norm_and_activation(block: Block, channels: int, *, activate: bool = True) 
     return norm + activation if block.order == "conv-bn-act" else activation + norm
 
 
-def _dropout(p: float) -> list[nn.Module]:
+def dropout_layers(p: float) -> list[nn.Module]:
+    """Dropout of probability p, or no layer."""
     return [nn.Dropout(p)] if p else []
 
 
-def _conv_row(
+def conv_row(
     name: str,
     kind: str,
     at: LayerCost,
@@ -121,12 +122,12 @@ class ConvBlock:
     def modules(block: Block, in_channels: int) -> list[nn.Module]:
         padding = block.kernel_size // 2 if block.padding == "same" else 0
         conv = nn.Conv2d(in_channels, block.out_channels, block.kernel_size, padding=padding, bias=block.bias)
-        return [conv, *_norm_and_activation(block, block.out_channels), *_dropout(block.dropout)]
+        return [conv, *_norm_and_activation(block, block.out_channels), *dropout_layers(block.dropout)]
 
     @staticmethod
     def cost(block: Block, at: LayerCost, name: str) -> list[LayerCost]:
         out, kernel = block.out_channels, block.kernel_size
-        return [_conv_row(name, f"conv {kernel}x{kernel}", at, out, kernel, block.shrink, 1, **_extras(block))]
+        return [conv_row(name, f"conv {kernel}x{kernel}", at, out, kernel, block.shrink, 1, **_extras(block))]
 
 
 class SeparableBlock:
@@ -139,16 +140,16 @@ class SeparableBlock:
             in_channels, in_channels, block.kernel_size, padding=padding, groups=in_channels, bias=False
         )
         pointwise = nn.Conv2d(in_channels, block.out_channels, 1, bias=block.bias)
-        return [depthwise, pointwise, *_norm_and_activation(block, block.out_channels), *_dropout(block.dropout)]
+        return [depthwise, pointwise, *_norm_and_activation(block, block.out_channels), *dropout_layers(block.dropout)]
 
     @staticmethod
     def cost(block: Block, at: LayerCost, name: str) -> list[LayerCost]:
         kernel, out = block.kernel_size, block.out_channels
         kind = f"depthwise {kernel}x{kernel}"
-        depthwise = _conv_row(
+        depthwise = conv_row(
             f"{name}.depthwise", kind, at, at.channels, kernel, block.shrink, at.channels, shared=block.shared
         )
-        return [depthwise, _conv_row(f"{name}.pointwise", "conv 1x1", depthwise, out, 1, 0, 1, **_extras(block))]
+        return [depthwise, conv_row(f"{name}.pointwise", "conv 1x1", depthwise, out, 1, 0, 1, **_extras(block))]
 
 
 class Residual(nn.Module):
@@ -178,14 +179,14 @@ class ResidualBlock:
         )
         shortcut: nn.Module = nn.Identity() if in_channels == out else nn.Conv2d(in_channels, out, 1, bias=False)
         after = [_ACTIVATIONS[block.activation]()] if block.activation and activation_last else []
-        return [Residual(main, shortcut), *after, *_dropout(block.dropout)]
+        return [Residual(main, shortcut), *after, *dropout_layers(block.dropout)]
 
     @staticmethod
     def cost(block: Block, at: LayerCost, name: str) -> list[LayerCost]:
         out, kernel = block.out_channels, block.kernel_size
         kind, extras = f"conv {kernel}x{kernel}", _extras(block)
-        first = _conv_row(f"{name}.conv1", kind, at, out, kernel, 0, 1, **extras)
-        second = _conv_row(f"{name}.conv2", kind, first, out, kernel, 0, 1, **extras)
+        first = conv_row(f"{name}.conv1", kind, at, out, kernel, 0, 1, **extras)
+        second = conv_row(f"{name}.conv2", kind, first, out, kernel, 0, 1, **extras)
         # The block's input waits for the sum while the second convolution runs.
         second = second._replace(live=second.live + at.n_values)
         weights = 0 if at.channels == out else at.channels * out
@@ -202,165 +203,18 @@ class ResidualBlock:
 
 def pool_cost(size: int, at: LayerCost, name: str) -> LayerCost:
     """The row of a max pool of side and stride `size`."""
-    return _pool_row(name, f"max pool {size}x{size}", at, at.height // size, at.width // size, size)
+    return pool_row(name, f"max pool {size}x{size}", at, at.height // size, at.width // size, size)
 
 
-def _pool_row(name: str, kind: str, at: LayerCost, height: int, width: int, size: int) -> LayerCost:
+def pool_row(name: str, kind: str, at: LayerCost, height: int, width: int, size: int) -> LayerCost:
+    """The row of a pool of side and stride `size` whose map is height x width."""
     live = at.n_values + at.channels * height * width
     rf = at.receptive_field + (size - 1) * at.jump
     return LayerCost(name, kind, at.channels, height, width, rf, at.jump * size, 0, 0, live)
-
-
-def _global_pool(at: LayerCost) -> LayerCost:
-    # Taken as a pool with kernel and stride of the map's longer side, which is what it is on a square map.
-    return _pool_row("head.gap", "global average pool", at, 1, 1, max(at.height, at.width))
-
-
-def _dense(name: str, kind: str, at: LayerCost, n_classes: int, *, bias: bool) -> LayerCost:
-    """The row of a layer that sees its whole input map at once: a linear layer or a convolution of the map's size."""
-    side = max(at.height, at.width)
-    weights = at.n_values * n_classes
-    rf = at.receptive_field + (side - 1) * at.jump
-    n_params = weights + bias * n_classes
-    return LayerCost(name, kind, n_classes, 1, 1, rf, at.jump, n_params, weights, at.n_values + n_classes)
-
-
-def _hidden_modules(head: Head, in_channels: int) -> tuple[list[nn.Module], int]:
-    layers: list[nn.Module] = []
-    for block in head.hidden:
-        layers += BLOCKS[block.kind].modules(block, in_channels)
-        in_channels = block.out_channels
-    return layers, in_channels
-
-
-def _hidden_rows(head: Head, at: LayerCost) -> list[LayerCost]:
-    rows: list[LayerCost] = []
-    for i, block in enumerate(head.hidden, start=1):
-        rows += BLOCKS[block.kind].cost(block, rows[-1] if rows else at, f"head.hidden{i}")
-    return rows
-
-
-class GapLinearHead:
-    """Global average pooling, flatten, dropout, linear."""
-
-    @staticmethod
-    def modules(head: Head, at: LayerCost, n_classes: int) -> list[nn.Module]:
-        linear = nn.Linear(at.channels, n_classes, bias=head.bias)
-        return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), *_dropout(head.dropout), linear]
-
-    @staticmethod
-    def cost(head: Head, at: LayerCost, n_classes: int) -> list[LayerCost]:
-        pooled = _global_pool(at)
-        return [pooled, _dense("head.linear", "linear", pooled, n_classes, bias=head.bias)]
-
-
-class GapConvHead:
-    """Global average pooling, hidden 1x1 blocks, dropout, 1x1 convolution, flatten."""
-
-    @staticmethod
-    def modules(head: Head, at: LayerCost, n_classes: int) -> list[nn.Module]:
-        hidden, channels = _hidden_modules(head, at.channels)
-        conv = nn.Conv2d(channels, n_classes, 1, bias=head.bias)
-        return [nn.AdaptiveAvgPool2d(1), *hidden, *_dropout(head.dropout), conv, nn.Flatten()]
-
-    @staticmethod
-    def cost(head: Head, at: LayerCost, n_classes: int) -> list[LayerCost]:
-        rows = [_global_pool(at)]
-        rows += _hidden_rows(head, rows[0])
-        return [*rows, _conv_row("head.conv", "conv 1x1", rows[-1], n_classes, 1, 0, 1, bias=head.bias)]
-
-
-class ConvGapHead:
-    """Dropout, 1x1 convolution, global average pooling, flatten."""
-
-    @staticmethod
-    def modules(head: Head, at: LayerCost, n_classes: int) -> list[nn.Module]:
-        conv = nn.Conv2d(at.channels, n_classes, 1, bias=head.bias)
-        return [*_dropout(head.dropout), conv, nn.AdaptiveAvgPool2d(1), nn.Flatten()]
-
-    @staticmethod
-    def cost(head: Head, at: LayerCost, n_classes: int) -> list[LayerCost]:
-        conv = _conv_row("head.conv", "conv 1x1", at, n_classes, 1, 0, 1, bias=head.bias)
-        return [conv, _global_pool(conv)]
-
-
-class ConvHead:
-    """Hidden 1x1 blocks, dropout, a convolution over the whole map, flatten: the 7x7 head of the write-ups."""
-
-    @staticmethod
-    def modules(head: Head, at: LayerCost, n_classes: int) -> list[nn.Module]:
-        hidden, channels = _hidden_modules(head, at.channels)
-        conv = nn.Conv2d(channels, n_classes, (at.height, at.width), bias=head.bias)
-        return [*hidden, *_dropout(head.dropout), conv, nn.Flatten()]
-
-    @staticmethod
-    def cost(head: Head, at: LayerCost, n_classes: int) -> list[LayerCost]:
-        rows = _hidden_rows(head, at)
-        last = rows[-1] if rows else at
-        return [*rows, _dense("head.conv", f"conv {at.height}x{at.width}", last, n_classes, bias=head.bias)]
-
-
-class FirstChannels(nn.Module):
-    """The first n_channels of (N, C), times one factor for all: (N, n_channels)."""
-
-    # The mean of a map after batch norm and activation is rarely above 1, and as logits that would leave every class
-    # likely: training starts from a factor that does not.
-    START = 4.0
-
-    def __init__(self, n_channels: int) -> None:
-        super().__init__()
-        self.n_channels = n_channels
-        self.weight = nn.Parameter(torch.full((1,), self.START))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x[:, : self.n_channels] * self.weight
-
-
-class GapHead:
-    """Global average pooling, flatten, dropout; the first channels, one a class, times one factor are the logits."""
-
-    @staticmethod
-    def modules(head: Head, _at: LayerCost, n_classes: int) -> list[nn.Module]:
-        return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), *_dropout(head.dropout), FirstChannels(n_classes)]
-
-    @staticmethod
-    def cost(_head: Head, at: LayerCost, n_classes: int) -> list[LayerCost]:
-        pooled = _global_pool(at)
-        live = at.channels + n_classes
-        first = pooled._replace(name="head.scores", kind="first channels", channels=n_classes, n_params=1, live=live)
-        return [pooled, first]
-
-
-class FlattenLinearHead:
-    """Flatten, dropout, linear."""
-
-    @staticmethod
-    def modules(head: Head, at: LayerCost, n_classes: int) -> list[nn.Module]:
-        return [nn.Flatten(), *_dropout(head.dropout), nn.Linear(at.n_values, n_classes, bias=head.bias)]
-
-    @staticmethod
-    def cost(head: Head, at: LayerCost, n_classes: int) -> list[LayerCost]:
-        return [_dense("head.linear", "linear", at, n_classes, bias=head.bias)]
 
 
 BLOCKS: dict[str, type[ConvBlock] | type[SeparableBlock] | type[ResidualBlock]] = {
     "conv": ConvBlock,
     "separable": SeparableBlock,
     "residual": ResidualBlock,
-}
-HEADS: dict[
-    str,
-    type[GapLinearHead]
-    | type[GapConvHead]
-    | type[ConvGapHead]
-    | type[ConvHead]
-    | type[FlattenLinearHead]
-    | type[GapHead],
-] = {
-    "gap_linear": GapLinearHead,
-    "gap_conv": GapConvHead,
-    "conv_gap": ConvGapHead,
-    "conv": ConvHead,
-    "flatten_linear": FlattenLinearHead,
-    "gap": GapHead,
 }

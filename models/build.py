@@ -6,8 +6,9 @@ from collections import OrderedDict
 
 from torch import nn
 
-from models.blocks import BLOCKS, HEADS
+from models.blocks import BLOCKS
 from models.cost import trace_features
+from models.heads import HEADS
 from models.spec import ArchSpec, WeightShapes
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.blocks import BLOCKS, HEADS, LayerCost, pool_cost
+from models.blocks import BLOCKS, LayerCost, pool_cost
+from models.heads import HEADS
 from models.spec import ArchSpec
 
 FLOAT32_BYTES = 4
