@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -31,7 +31,7 @@ def _stage_dimensions(stage: int) -> list[Dimension]:
     at = f"stages.{stage}"
     return [
         IntRange(f"{at}.depth", 1, MAX_DEPTH, 2),
-        *(IntRange(f"{at}.width.{conv}", 3, 48, 12, log=True) for conv in range(1, MAX_DEPTH + 1)),
+        *(IntRange(f"{at}.width.{conv}", 3, 64, 12, log=True) for conv in range(1, MAX_DEPTH + 1)),
         Choice(f"{at}.kernel", (3, 5), 3),
         # How many of the stage's last convolutions are padded; the ones before shrink the map.
         IntRange(f"{at}.padded", 0, MAX_DEPTH, 0),
@@ -146,100 +146,6 @@ def suggest(
 ) -> Candidate:
     """Ask `trial` for every dimension and assemble the candidate. Always a valid network; nothing is built."""
     return assemble(space.suggest(trial), input_shape, n_classes)
-
-
-@dataclass(frozen=True)
-class _Family:
-    """Networks of one shape that were found before (studies/README.md), for one budget each, the largest first.
-
-    padded: convolutions of each stage; widths: by size, stage and convolution; all separable but the very first.
-    recipe: of all but the last N_SMALL sizes, which have SMALL_RECIPE.
-    """
-
-    padded: tuple[int, ...]
-    widths: tuple[tuple[tuple[int, ...], ...], ...]
-    optimizers: tuple[str, ...]
-    recipe: Mapping[str, Any]
-
-    def points(self, space: Space) -> Iterator[Params]:
-        """Every size, with each optimizer."""
-        recipes = [self.recipe] * (len(self.widths) - N_SMALL) + [SMALL_RECIPE] * N_SMALL
-        for widths, wanted in zip(self.widths, recipes, strict=True):
-            recipe = _within(space, wanted)
-            network: Params = {"stages": len(widths)}
-            for i, (padded, stage) in enumerate(zip(self.padded, widths, strict=True), start=1):
-                at = f"stages.{i}"
-                network |= {f"{at}.width.{conv}": width for conv, width in enumerate(stage, start=1)}
-                network |= {f"{at}.depth": len(stage), f"{at}.padded": padded, f"{at}.kind": "separable"}
-            for optimizer in self.optimizers:
-                yield space.defaults | network | recipe | {"optimizer": optimizer}
-
-
-def _within(space: Space, recipe: Mapping[str, Any]) -> Params:
-    """As much of that recipe as the space has: numbers out of a range at its end, else the space's defaults."""
-    found: Params = {}
-    for one in space.dimensions:
-        if one.name not in recipe:
-            continue
-        value = recipe[one.name]
-        if isinstance(one, FloatRange):
-            found[one.name] = min(max(value, one.low), one.high)
-        else:
-            found[one.name] = value if one.holds(value) else one.default
-    return found
-
-
-# Networks of 2,000 parameters and less underfit: what keeps larger ones from overfitting costs them accuracy.
-N_SMALL = 2
-SMALL_RECIPE: Mapping[str, Any] = {
-    "activation": "silu",
-    "batch_size": 64,
-    "label_smoothing": 0.0,
-    "rotation": 3.0,
-    "shift": 0.02,
-    "scale": 0.02,
-}
-
-_FAMILIES = {
-    "separable": _Family(
-        padded=(1, 3, 3),
-        widths=(
-            ((8, 16), (26, 26, 26), (34, 34, 34)),
-            ((8, 14), (22, 22, 22), (28, 28, 28)),
-            ((6, 10), (18, 18, 18), (22, 22, 22)),
-            ((5, 8), (11, 11, 11), (14, 14, 14)),
-            ((4, 5), (7, 7, 7), (8, 8, 8)),
-        ),
-        optimizers=("sgd", "adamw"),
-        recipe={"rotation": 9.0, "shift": 0.06, "scale": 0.06},
-    ),
-    # Five convolutions before the first pool: twice the multiply-adds.
-    "deep": _Family(
-        padded=(1, 3, 2),
-        widths=(
-            ((16, 28, 18, 18, 18), (26, 34, 20), (24, 40)),
-            ((12, 22, 14, 14, 14), (22, 28, 18), (22, 34)),
-            ((9, 16, 11, 11, 11), (16, 22, 14), (18, 27)),
-            ((6, 9, 7, 7, 7), (10, 13, 10), (11, 17)),
-            ((4, 5, 4, 4, 4), (6, 8, 6), (7, 9)),
-        ),
-        optimizers=("sgd",),
-        recipe={"sgd.lr": 0.65, "label_smoothing": 0.03, "rotation": 7.0, "shift": 0.04, "scale": 0.05},
-    ),
-}
-
-
-def starting_points(space: Space = WHOLE) -> list[tuple[str, Params]]:
-    """Points of our own to try first, by name, of each name the largest first.
-
-    A space may have room for some of them only. Of a recipe they have as much as the space has.
-    """
-    found = [
-        (f"{name}-{params['optimizer']}", params)
-        for name, family in _FAMILIES.items()
-        for params in family.points(space)
-    ]
-    return [(name, params) for name, params in found if space.holds(params)]
 
 
 def baseline_params(input_shape: tuple[int, int, int], n_classes: int, space: Space = WHOLE) -> dict[str, Params]:

@@ -32,6 +32,7 @@ from search.place import Place, make_folder, one_writer, only_one, write_whole
 from search.progress import Progress
 from search.retrain import REPEATS, Retrainer, confirm
 from search.space_file import as_file, space_of
+from search.starting_points import starting_points
 from search.storage import GRACE_SECONDS, alone, open_storage
 from search.study import SETTINGS, StopRule, enqueue, n_refused_in_a_row, n_trained, open_study
 from search.train import engine_for, training_device
@@ -197,7 +198,7 @@ def fitting_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Param
 def own_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Params]:
     """Of each of the space's own starting points the largest that is within every limit."""
     found: dict[str, space.Params] = {}
-    for name, params in space.starting_points(space_of(config)):
+    for name, params in starting_points(space_of(config)):
         arch = space.assemble(params, data.input_shape, data.n_classes).arch
         if name not in found and not refusal(compute_cost(arch), config)[1]:
             found[name] = params

@@ -299,6 +299,7 @@ ALLOWED = {
         "search.dimensions",
         "search.points",
     },
+    "search.starting_points": {"search.dimensions", "space"},
     "search.space_file": {
         "models.record",
         "search.config",

@@ -7,7 +7,8 @@ from search.augment import augment
 from search.augmentations import as_searched, choose_augmentations, mirror_options
 from search.config import Augmentation, DataConfig, InputError, RecipeConfig, SearchConfig
 from search.space_file import space_of
-from space import SPACE_KEY, starting_points
+from search.starting_points import starting_points
+from space import SPACE_KEY
 
 
 def chosen(dataset: str, on: str = "", off: str = "", dimensions: tuple[str, ...] = ()) -> SearchConfig:

@@ -12,7 +12,8 @@ from models.cost import compute_cost
 from models.spec import ArchSpec
 from search.mistakes import Misread, Mistakes
 from search.network_figures import N_TILES, draw_architecture, draw_confusion, draw_misread, draw_parameters, parts
-from space import assemble, starting_points
+from search.starting_points import starting_points
+from space import assemble
 
 NETWORKS = {name: one.spec for name, one in BASELINES.items()}
 NETWORKS |= {f"start {i}": assemble(params).arch for i, (_, params) in enumerate(starting_points())}

@@ -1,0 +1,127 @@
+"""Points of the space that a search tries first: networks that earlier studies found, in sizes for every budget.
+
+Where they come from and what they reached: studies/README.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from search.dimensions import FloatRange
+from space import WHOLE, Params, Space
+
+# Networks of 2,000 parameters and less underfit: what keeps larger ones from overfitting costs them accuracy.
+N_SMALL = 2
+SMALL_RECIPE: Mapping[str, Any] = {
+    "activation": "silu",
+    "batch_size": 64,
+    "label_smoothing": 0.0,
+    "rotation": 3.0,
+    "shift": 0.02,
+    "scale": 0.02,
+}
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Networks of one shape, for one budget each, the largest first; all separable but the very first convolution.
+
+    padded: convolutions of each stage; widths: by size, stage and convolution; shared: of each stage.
+    common: other values that all of its networks have. recipe: of all but the last N_SMALL sizes, which have `small`.
+    """
+
+    padded: tuple[int, ...]
+    widths: tuple[tuple[tuple[int, ...], ...], ...]
+    optimizers: tuple[str, ...]
+    recipe: Mapping[str, Any]
+    small: Mapping[str, Any] = field(default_factory=lambda: SMALL_RECIPE)
+    shared: tuple[str, ...] = ("none", "none", "none")
+    common: Mapping[str, Any] = field(default_factory=dict)
+
+    def points(self, space: Space) -> Iterator[Params]:
+        """Every size, with each optimizer."""
+        recipes = [self.recipe] * (len(self.widths) - N_SMALL) + [self.small] * N_SMALL
+        for widths, wanted in zip(self.widths, recipes, strict=True):
+            recipe = _within(space, wanted)
+            network: Params = {"stages": len(widths), **self.common}
+            for i, (padded, shared, stage) in enumerate(zip(self.padded, self.shared, widths, strict=True), start=1):
+                at = f"stages.{i}"
+                network |= {f"{at}.width.{conv}": width for conv, width in enumerate(stage, start=1)}
+                network |= {f"{at}.depth": len(stage), f"{at}.padded": padded, f"{at}.kind": "separable"}
+                network |= {f"{at}.shared": shared}
+            for optimizer in self.optimizers:
+                yield space.defaults | network | recipe | {"optimizer": optimizer}
+
+
+def _within(space: Space, recipe: Mapping[str, Any]) -> Params:
+    """As much of that recipe as the space has: numbers out of a range at its end, else the space's defaults."""
+    found: Params = {}
+    for one in space.dimensions:
+        if one.name not in recipe:
+            continue
+        value = recipe[one.name]
+        if isinstance(one, FloatRange):
+            found[one.name] = min(max(value, one.low), one.high)
+        else:
+            found[one.name] = value if one.holds(value) else one.default
+    return found
+
+
+_FAMILIES = {
+    # Two stages of convolutions that share one set of weights, and no classifying layer.
+    "shared": _Family(
+        padded=(0, 3, 3),
+        widths=(
+            ((16, 28), (64, 64, 64), (64, 64, 64)),
+            ((14, 22), (54, 54, 54), (54, 54, 54)),
+            ((11, 18), (42, 42, 42), (42, 42, 42)),
+            ((7, 12), (28, 28, 28), (28, 28, 28)),
+            ((5, 8), (18, 18, 18), (18, 18, 18)),
+        ),
+        shared=("none", "stage", "before"),
+        common={"head.kind": "gap", "norm_scale": False, "activation": "silu"},
+        optimizers=("soap",),
+        recipe={"batch_size": 64, "label_smoothing": 0.0, "rotation": 7.0, "shift": 0.045, "scale": 0.045},
+        small={"batch_size": 64, "label_smoothing": 0.0, "rotation": 6.0, "shift": 0.04, "scale": 0.04},
+    ),
+    "separable": _Family(
+        padded=(1, 3, 3),
+        widths=(
+            ((8, 16), (26, 26, 26), (34, 34, 34)),
+            ((8, 14), (22, 22, 22), (28, 28, 28)),
+            ((6, 10), (18, 18, 18), (22, 22, 22)),
+            ((5, 8), (11, 11, 11), (14, 14, 14)),
+            ((4, 5), (7, 7, 7), (8, 8, 8)),
+        ),
+        optimizers=("sgd", "adamw"),
+        recipe={"rotation": 9.0, "shift": 0.06, "scale": 0.06},
+    ),
+    # Five convolutions before the first pool: twice the multiply-adds.
+    "deep": _Family(
+        padded=(1, 3, 2),
+        widths=(
+            ((16, 28, 18, 18, 18), (26, 34, 20), (24, 40)),
+            ((12, 22, 14, 14, 14), (22, 28, 18), (22, 34)),
+            ((9, 16, 11, 11, 11), (16, 22, 14), (18, 27)),
+            ((6, 9, 7, 7, 7), (10, 13, 10), (11, 17)),
+            ((4, 5, 4, 4, 4), (6, 8, 6), (7, 9)),
+        ),
+        optimizers=("sgd",),
+        recipe={"sgd.lr": 0.65, "label_smoothing": 0.03, "rotation": 7.0, "shift": 0.04, "scale": 0.05},
+    ),
+}
+
+
+def starting_points(space: Space = WHOLE) -> list[tuple[str, Params]]:
+    """Points of our own to try first, by name, of each name the largest first.
+
+    A space may have room for some of them only. Of a recipe they have as much as the space has.
+    """
+    found = [
+        (f"{name}-{params['optimizer']}", params)
+        for name, family in _FAMILIES.items()
+        for params in family.points(space)
+    ]
+    return [(name, params) for name, params in found if space.holds(params)]
