@@ -210,17 +210,20 @@ def params_of(arch: ArchSpec, recipe: RecipeConfig | None, defaults: Mapping[str
     params["stages"] = len(arch.stages)
     channels = arch.input_shape[0]
     for i, stage in enumerate(arch.stages, start=1):
-        params |= _stage_params(stage, i, last=i == len(arch.stages))
-        params[f"stages.{i}.shared"] = _sharing(stage, channels)
+        params |= _stage_params(stage, i, _sharing(stage, channels), last=i == len(arch.stages))
         channels = stage.blocks[-1].out_channels if stage.blocks else channels
     params |= _head_params(arch.head)
     params |= {} if recipe is None else _recipe_params(recipe)
     return params
 
 
-def _stage_params(stage: Stage, number: int, *, last: bool) -> Params:
+# How many widths of a stage of its own count, by how it shares weights.
+_OWN_WIDTHS = {"none": None, "stage": 1, "before": 0}
+
+
+def _stage_params(stage: Stage, number: int, sharing: str, *, last: bool) -> Params:
     at = f"stages.{number}"
-    params: Params = {}
+    params: Params = {f"{at}.shared": sharing}
     blocks = list(stage.blocks)
     for pool, place, index in ((number - 1, "after", 0), (number, "before", -1)):
         exists = number > 1 if place == "after" else not last
@@ -232,7 +235,8 @@ def _stage_params(stage: Stage, number: int, *, last: bool) -> Params:
     kinds = [block.kind for block in blocks]
     widths = [block.out_channels for block in blocks for _ in range(1 + (block.kind == "residual"))]
     params[f"{at}.depth"] = len(widths)
-    params |= {f"{at}.width.{j}": width for j, width in enumerate(widths, start=1)}
+    own = widths[: _OWN_WIDTHS[sharing]]
+    params |= {f"{at}.width.{j}": width for j, width in enumerate(own, start=1)}
     params[f"{at}.kernel"] = max((block.kernel_size for block in blocks), default=3)
     params[f"{at}.kind"] = max(kinds, key=("conv", "separable", "residual").index, default="conv")
     if "residual" not in kinds:

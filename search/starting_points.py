@@ -28,10 +28,11 @@ SMALL_RECIPE: Mapping[str, Any] = {
 class _Family:
     """Networks of one shape, for one budget each, the largest first; all separable but the very first convolution.
 
-    padded: convolutions of each stage; widths: by size, stage and convolution; shared: of each stage.
-    common: other values that all of its networks have. recipe: of all but the last N_SMALL sizes, which have `small`.
+    depths, padded, shared: of each stage; widths: by size, stage and convolution, as many as the stage has of its own;
+    common: other values that all of its networks have; recipe: of all but the last N_SMALL sizes, which have `small`.
     """
 
+    depths: tuple[int, ...]
     padded: tuple[int, ...]
     widths: tuple[tuple[tuple[int, ...], ...], ...]
     optimizers: tuple[str, ...]
@@ -46,11 +47,11 @@ class _Family:
         for widths, wanted in zip(self.widths, recipes, strict=True):
             recipe = _within(space, wanted)
             network: Params = {"stages": len(widths), **self.common}
-            for i, (padded, shared, stage) in enumerate(zip(self.padded, self.shared, widths, strict=True), start=1):
+            for i, stage in enumerate(widths, start=1):
                 at = f"stages.{i}"
+                network |= {f"{at}.depth": self.depths[i - 1], f"{at}.padded": self.padded[i - 1]}
+                network |= {f"{at}.kind": "separable", f"{at}.shared": self.shared[i - 1]}
                 network |= {f"{at}.width.{conv}": width for conv, width in enumerate(stage, start=1)}
-                network |= {f"{at}.depth": len(stage), f"{at}.padded": padded, f"{at}.kind": "separable"}
-                network |= {f"{at}.shared": shared}
             for optimizer in self.optimizers:
                 yield space.defaults | network | recipe | {"optimizer": optimizer}
 
@@ -72,13 +73,14 @@ def _within(space: Space, recipe: Mapping[str, Any]) -> Params:
 _FAMILIES = {
     # Two stages of convolutions that share one set of weights, and no classifying layer.
     "shared": _Family(
+        depths=(2, 3, 3),
         padded=(0, 3, 3),
         widths=(
-            ((16, 28), (64, 64, 64), (64, 64, 64)),
-            ((14, 22), (54, 54, 54), (54, 54, 54)),
-            ((11, 18), (42, 42, 42), (42, 42, 42)),
-            ((7, 12), (28, 28, 28), (28, 28, 28)),
-            ((5, 8), (18, 18, 18), (18, 18, 18)),
+            ((16, 28), (64,), ()),
+            ((14, 22), (54,), ()),
+            ((11, 18), (42,), ()),
+            ((7, 12), (28,), ()),
+            ((5, 8), (18,), ()),
         ),
         shared=("none", "stage", "before"),
         common={"head.kind": "gap", "norm_scale": False, "activation": "silu"},
@@ -87,6 +89,7 @@ _FAMILIES = {
         small={"batch_size": 64, "label_smoothing": 0.0, "rotation": 6.0, "shift": 0.04, "scale": 0.04},
     ),
     "separable": _Family(
+        depths=(2, 3, 3),
         padded=(1, 3, 3),
         widths=(
             ((8, 16), (26, 26, 26), (34, 34, 34)),
@@ -100,6 +103,7 @@ _FAMILIES = {
     ),
     # Five convolutions before the first pool: twice the multiply-adds.
     "deep": _Family(
+        depths=(5, 3, 2),
         padded=(1, 3, 2),
         widths=(
             ((16, 28, 18, 18, 18), (26, 34, 20), (24, 40)),

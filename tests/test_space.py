@@ -317,7 +317,7 @@ SAMPLED = [sample(rng) for rng in [random.Random(1)] for _ in range(4000)]
 @pytest.mark.parametrize(
     ("name", "distribution"),
     [
-        ("stages.1.width.1", IntDistribution(3, 48, log=True)),
+        ("stages.1.width.1", IntDistribution(3, 64, log=True)),
         ("stages.1.depth", IntDistribution(1, 6)),
         ("sgd.lr", FloatDistribution(0.02, 1.0, log=True)),
         ("rotation", FloatDistribution(0.0, 15.0)),
@@ -399,13 +399,17 @@ TWO_STAGES = net(convs(8, 8), convs(8, 8))
         pytest.param(net([], convs(8)), id="no convolution"),
         pytest.param(net(convs(*[8] * 7), convs(8)), id="seven convolutions"),
         pytest.param(net(convs(2, 8), convs(8)), id="too narrow"),
-        pytest.param(net(convs(8, 49), convs(8)), id="too wide"),
+        pytest.param(net(convs(8, 65), convs(8)), id="too wide"),
         pytest.param(net(convs(8, kernel_size=7), convs(8)), id="7x7"),
         pytest.param(net(convs(8, bias=True), convs(8)), id="bias"),
         pytest.param(net(convs(8, batch_norm=False), convs(8)), id="no batch norm"),
         pytest.param(net(convs(8, activation="gelu"), convs(8)), id="gelu"),
         pytest.param(net(convs(8), convs(8, activation="silu")), id="two activations"),
         pytest.param(net(convs(8), convs(8, order="conv-act-bn")), id="two orders"),
+        pytest.param(net(convs(8), convs(8, norm_scale=False)), id="two kinds of batch norm"),
+        # Of equal blocks either all share or none.
+        pytest.param(net(convs(8, 8, 8), [*convs(8), *convs(8, shared=True), *convs(8)]), id="shared in the middle"),
+        pytest.param(net(convs(8, 8), convs(9, 8), convs(8, shared=True)), id="shared over a stage"),
         pytest.param(net([*convs(8, padding="same"), *convs(8)], convs(8)), id="padded first"),
         pytest.param(net([*convs(8), *convs(8, kernel_size=5)], convs(8)), id="two kernels"),
         pytest.param(net(convs(8, kind="separable"), convs(8)), id="separable first"),

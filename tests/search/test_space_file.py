@@ -20,7 +20,7 @@ from search.points import BUILDABLE
 from search.space_file import as_file, read_changes, space_of
 
 CONFIG = SearchConfig(DataConfig("mnist", "data"), max_params=8000)
-WIDTH = IntRange("stages.1.width.1", 3, 48, 12, log=True)
+WIDTH = IntRange("stages.1.width.1", 3, 64, 12, log=True)
 
 
 def changes(tmp_path: Path, text: str) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ def test_a_value_fixes_a_list_chooses_and_a_table_is_a_range(tmp_path: Path, tex
         ('"stages.*.kernel" = 5', [f"stages.{i}.kernel" for i in (1, 2, 3)]),
         ('"stages.*.width.1" = 8', [f"stages.{i}.width.1" for i in (1, 2, 3)]),
         ('"stages.*.width" = 8', [f"stages.{i}.width.{j}" for i in (1, 2, 3) for j in range(1, 7)]),
-        ('"*.lr" = 0.02', ["sgd.lr", "adamw.lr"]),
+        ('"*.lr" = 0.02', ["sgd.lr", "adamw.lr", "soap.lr"]),
     ],
 )
 def test_a_name_may_stand_for_several(tmp_path: Path, text: str, names: list[str]) -> None:
@@ -91,7 +91,7 @@ def test_the_number_of_stages_may_stand_beside_what_is_in_them(tmp_path: Path, s
 
 
 def test_what_is_as_usual_is_no_change(tmp_path: Path) -> None:
-    text = "stages.1.width.1 = {low = 3, high = 48}\nstages.1.kernel = [3, 5]\ndropout = 0.1"
+    text = "stages.1.width.1 = {low = 3, high = 64}\nstages.1.kernel = [3, 5]\ndropout = 0.1"
     assert changes(tmp_path, text) == ("dropout = 0.1",)
 
 
@@ -131,14 +131,14 @@ def test_without_a_file_the_space_is_as_it_was() -> None:
         ("stages.1.width.1 = '8 to 16'", 'must be from 1 to 1024, got "8 to 16"'),
         ("stages.1.width.1 = 2020-01-01", "must be from 1 to 1024, got"),
         ("stages.1.width.1 = {low = 20, high = 8}", "low must not be above high, got 20 to 8"),
-        ("stages.1.width.1 = {low = 60}", "low must not be above high, got 60 to 48"),
+        ("stages.1.width.1 = {low = 70}", "low must not be above high, got 70 to 64"),
         ("stages.1.width.1 = []", "needs at least one choice, got []"),
         ("stages = 4", "stages must be from 1 to 3, got 4"),
         ("stages.1.depth = 7", "must be from 1 to 6, got 7"),
         ("stages.1.kernel = [3, 4]", "stages.1.kernel must be one of 3, 5, 7, got 4"),
         ("stages.1.kernel = {low = 3}", "stages.1.kernel takes a value or a list of choices, not a range"),
         ("head.hidden = 1", "head.hidden must be one of false, true, got 1"),
-        ("optimizer = 'adam'", 'optimizer must be one of "sgd", "adamw", got "adam"'),
+        ("optimizer = 'adam'", 'optimizer must be one of "sgd", "adamw", "soap", got "adam"'),
         ("sgd.lr = 0", "sgd.lr must be from 1e-08 to 100, got 0"),
         ("sgd.lr = nan", "sgd.lr must be from 1e-08 to 100, got NaN"),
         ("stages.1.depth = ", "not TOML: Invalid value (at"),

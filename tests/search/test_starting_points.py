@@ -30,9 +30,16 @@ def test_each_starting_point_has_sizes_from_the_largest_budget_of_a_frontier_to_
 def test_starting_points_of_at_most_2000_parameters_have_the_small_recipe() -> None:
     for name, params in STARTS:
         if name == "shared-soap":
-            continue  # has a recipe of its own for them
+            continue  # has a recipe of its own for them, of which it wants more augmentation
         is_small = compute_cost(assemble(params).arch).n_params <= 2000
         assert (params.items() >= SMALL_RECIPE.items()) == is_small
+
+
+def test_sharing_starting_points_share_one_set_of_weights() -> None:
+    arch = assemble(next(params for name, params in STARTS if name == "shared-soap")).arch
+    of_stages = ["".join(".="[block.shared] for block in stage.blocks) for stage in arch.stages]
+    assert of_stages == ["..", "..=", "==="]
+    assert arch.head.kind == "gap"
 
 
 def test_of_their_recipe_starting_points_have_what_a_narrower_space_has() -> None:
@@ -43,5 +50,5 @@ def test_of_their_recipe_starting_points_have_what_a_narrower_space_has() -> Non
     points = starting_points(Space(tuple(narrowed.get(one.name, one) for one in DIMENSIONS)))
     assert len(points) == len(STARTS)
     found = {tuple(point[name] for name in narrowed) for _, point in points}
-    # Small ones, then separable, then deep ones.
-    assert found == {(32, 0.0, 0.02), (32, 0.0, 0.05), (32, 7.0, 0.04)}
+    # Small ones, then separable, deep and shared ones.
+    assert found == {(32, 0.0, 0.02), (32, 0.0, 0.05), (32, 7.0, 0.04), (32, 7.0, 0.045), (32, 0.0, 0.04)}

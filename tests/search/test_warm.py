@@ -152,6 +152,43 @@ def test_one_that_was_adopted_keeps_its_origin(tmp_path: Path) -> None:
     assert [trial.user_attrs["origin"] for trial in found] == ["one/0"]
 
 
+@pytest.mark.parametrize(
+    ("forgotten", "changed", "n_adopted"),
+    [
+        # Dimensions that this space has and the other had not: at their defaults they change nothing ...
+        (("stages.1.shared", "norm_scale"), {}, 1),
+        # ... and elsewhere it would be another network or recipe.
+        (("norm_scale",), {"norm_scale": False}, 0),
+        (("label_smoothing",), {"label_smoothing": 0.1}, 0),
+    ],
+    ids=str,
+)
+def test_of_another_space_what_is_a_point_of_this_one_is_adopted_as_that(
+    tmp_path: Path, forgotten: tuple[str, ...], changed: Params, n_adopted: int
+) -> None:
+    source, older = study(tmp_path, "source"), study(tmp_path, "older", space="another")
+    trial = add(source, SMALL | changed, 0.991)
+    older.add_trial(
+        optuna.trial.create_trial(
+            value=trial.value,
+            params={name: value for name, value in trial.params.items() if name not in forgotten} | {"gone": 1},
+            distributions={name: one for name, one in trial.distributions.items() if name not in forgotten}
+            | {"gone": optuna.distributions.IntDistribution(1, 2)},
+            user_attrs=trial.user_attrs,
+        )
+    )
+    found = adopt(study(tmp_path, "new"), tmp_path, "older")
+    assert len(found) == n_adopted
+    for one in found:
+        assert one.params == SMALL
+        assert one.distributions == trial.distributions
+
+
+def test_what_a_narrower_space_has_no_room_for_is_not_adopted(tmp_path: Path) -> None:
+    add(study(tmp_path, "source"), with_lr(SMALL, 0.1), 0.991)
+    assert adopt(study(tmp_path, "new"), tmp_path, "source", dimensions=("sgd.lr = {low = 0.2, high = 1.0}",)) == []
+
+
 # What is refused
 
 
