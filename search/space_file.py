@@ -1,7 +1,8 @@
 """Another space: a TOML file that narrows, widens or fixes searched dimensions by their names in trials.csv.
 
 A value is one of three: `16` fixes a dimension, `[8, 16, 24]` lists its choices, `{low = 8, high = 24}` is a range; an
-end that is left out stays. `stages.1.width` stands for all widths of that stage, and `*` for any part of a name.
+end that is left out stays. `stages.1.width` stands for all widths of that stage, and `*` for any part of a name. A
+stage whose widths are changed shares no weights, unless the file says how.
 
 A study keeps what was changed as lines `name = value`, in the order of the dimensions (SearchConfig.dimensions).
 """
@@ -48,6 +49,9 @@ def _changed(lines: tuple[str, ...]) -> Space:
     unknown = values.keys() - {one.name for one in DIMENSIONS}
     if unknown:
         raise InputError(f"unknown dimension {min(unknown)!r:.80}; it was written by another version")
+    # Where weights are shared, all have one width, perhaps another stage's: not where widths are wanted.
+    wanted = {name.partition(".width.")[0] for name in values if ".width." in name}
+    values = {f"{stage}.shared": "none" for stage in wanted} | values
     return Space(tuple(_with(one, values[one.name]) if one.name in values else one for one in DIMENSIONS))
 
 

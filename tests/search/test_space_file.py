@@ -18,6 +18,7 @@ from search.config import DataConfig, InputError, SearchConfig
 from search.dimensions import Choice, Dimension, FloatRange, IntRange
 from search.points import BUILDABLE
 from search.space_file import as_file, read_changes, space_of
+from search.starting_points import starting_points
 
 CONFIG = SearchConfig(DataConfig("mnist", "data"), max_params=8000)
 WIDTH = IntRange("stages.1.width.1", 3, 64, 12, log=True)
@@ -29,10 +30,13 @@ def changes(tmp_path: Path, text: str) -> tuple[str, ...]:
 
 
 def changed(tmp_path: Path, text: str) -> dict[str, Dimension]:
-    """The dimensions that are unlike the usual ones, by name."""
+    """The dimensions that are unlike the usual ones, by name; how weights are shared is left out beside widths."""
     dimensions = space_of(replace(CONFIG, dimensions=changes(tmp_path, text))).dimensions
     assert [one.name for one in dimensions] == [one.name for one in space.DIMENSIONS]
-    return {one.name: one for one, usual in zip(dimensions, space.DIMENSIONS, strict=True) if one != usual}
+    pairs = zip(dimensions, space.DIMENSIONS, strict=True)
+    return {
+        one.name: one for one, usual in pairs if one != usual and (".shared" not in one.name or "width" not in text)
+    }
 
 
 @pytest.mark.parametrize(
@@ -82,6 +86,23 @@ def test_a_name_may_stand_for_several(tmp_path: Path, text: str, names: list[str
 def test_of_two_lines_on_one_dimension_the_later_counts(tmp_path: Path) -> None:
     found = changed(tmp_path, 'stages.1.width = 8\n"stages.1.width.2" = 9')
     assert [str(one) for one in found.values()] == ["8", "9", "8", "8", "8", "8"]
+
+
+@pytest.mark.parametrize(
+    ("text", "choices"),
+    [
+        ("stages.2.kernel = 5", ("none", "stage", "before")),
+        ("stages.1.width = 8", ("none", "stage", "before")),
+        ("transitions.1.width = 8", ("none", "stage", "before")),
+        ("stages.2.width.6 = {low = 8, high = 24}", ("none",)),
+        ('stages.2.width = 8\nstages.2.shared = ["stage", "none"]', ("stage", "none")),
+    ],
+)
+def test_a_stage_whose_widths_are_wanted_shares_only_on_request(
+    tmp_path: Path, text: str, choices: tuple[str, ...]
+) -> None:
+    found = {one.name: one for one in space_of(replace(CONFIG, dimensions=changes(tmp_path, text))).dimensions}
+    assert getattr(found["stages.2.shared"], "choices") == choices  # noqa: B009 (mypy: of a Choice)
 
 
 @pytest.mark.parametrize("stages", ["stages = 2", '"stages"=2', "'stages' = 2  # of them"])
@@ -204,5 +225,5 @@ def test_a_changed_space_is_searched_and_takes_only_what_it_holds(tmp_path: Path
     assert searched.to_params(candidate.arch, candidate.recipe).keys() == points[0].keys()
     with pytest.raises(space.NotInSpaceError):
         searched.to_params(space.assemble(space.DEFAULTS).arch)
-    assert space.starting_points(searched) == []
+    assert starting_points(searched) == []
     assert space.baseline_params((1, 28, 28), 10, searched) == {}
