@@ -19,7 +19,7 @@ def test_a_starting_point_is_a_point_of_the_space(name: str, params: Params) -> 
     assert name.endswith(f"-{candidate.recipe.optimizer}")
 
 
-@pytest.mark.parametrize("name", ["shared-soap", "separable-sgd", "separable-adamw", "deep-sgd"])
+@pytest.mark.parametrize("name", ["separable-sgd", "separable-adamw", "deep-sgd"])
 def test_each_starting_point_has_sizes_from_the_largest_budget_of_a_frontier_to_the_smallest(name: str) -> None:
     sizes = [compute_cost(assemble(params).arch).n_params for found, params in STARTS if found == name]
     assert sizes == sorted(set(sizes), reverse=True)
@@ -36,10 +36,12 @@ def test_starting_points_of_at_most_2000_parameters_have_the_small_recipe() -> N
 
 
 def test_sharing_starting_points_share_one_set_of_weights() -> None:
-    arch = assemble(next(params for name, params in STARTS if name == "shared-soap")).arch
-    of_stages = ["".join(".="[block.shared] for block in stage.blocks) for stage in arch.stages]
-    assert of_stages == ["..", "..=", "==="]
-    assert arch.head.kind == "gap"
+    archs = [assemble(params).arch for name, params in STARTS if name == "shared-soap"]
+    assert [compute_cost(arch).n_params for arch in archs] == [1878, 954]
+    for arch in archs:
+        of_stages = ["".join(".="[block.shared] for block in stage.blocks) for stage in arch.stages]
+        assert of_stages == ["..", "..=", "==="]
+        assert arch.head.kind == "gap"
 
 
 def test_of_their_recipe_starting_points_have_what_a_narrower_space_has() -> None:
@@ -51,4 +53,4 @@ def test_of_their_recipe_starting_points_have_what_a_narrower_space_has() -> Non
     assert len(points) == len(STARTS)
     found = {tuple(point[name] for name in narrowed) for _, point in points}
     # Small ones, then separable, deep and shared ones.
-    assert found == {(32, 0.0, 0.02), (32, 0.0, 0.05), (32, 7.0, 0.04), (32, 7.0, 0.045), (32, 0.0, 0.04)}
+    assert found == {(32, 0.0, 0.02), (32, 0.0, 0.05), (32, 7.0, 0.04), (32, 0.0, 0.04)}
