@@ -7,6 +7,7 @@ import pytest
 
 from models.baselines import BASELINES
 from models.cost import Cost, compute_cost
+from models.spec import ArchSpec, Block, Head, Stage
 from objective import refusal
 from search.amounts import BYTES
 from search.arguments import make_parser
@@ -97,6 +98,14 @@ def test_every_limit_is_a_setting_and_an_option() -> None:
         for command in (["run", "--budget", "8k"], ["frontier"], ["space"]):
             assert getattr(make_parser().parse_args([*command, limit.flag, text]), limit.name) == value
             assert getattr(make_parser().parse_args(command), limit.name) is None
+
+
+def test_shared_weights_are_parameters_once_and_bytes_of_weights_once_for_every_layer() -> None:
+    blocks = (Block(4), Block(4), Block(4, shared=True))
+    cost = compute_cost(ArchSpec((1, 8, 8), 4, (Stage(blocks),), Head("gap")))
+    n_params = 36 + 144 + 3 * 8 + 1
+    found = {limit.name: limit.read(cost) for limit in LIMITS}
+    assert (found["max_params"], found["max_weights_bytes"]) == (n_params, n_params + 144)
 
 
 def test_nothing_is_limited_that_is_not_asked_for() -> None:
