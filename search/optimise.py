@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from search.config import RecipeConfig
 from search.graphed import GraphedSGD
+from search.soap import Soap
 
 Scheduler = torch.optim.lr_scheduler.LRScheduler
 
 
 def make_optimizer(model: nn.Module, recipe: RecipeConfig, *, graphed: bool = False) -> torch.optim.Optimizer:
-    """SGD, Adam or AdamW over all parameters of `model`; graphed (SGD only): its steps can be recorded."""
+    """SGD, Adam, AdamW or SOAP over all parameters of `model`; graphed (SGD only): its steps can be recorded."""
     parameters = model.parameters()
     if graphed:
         return GraphedSGD(
@@ -33,6 +34,8 @@ def make_optimizer(model: nn.Module, recipe: RecipeConfig, *, graphed: bool = Fa
             weight_decay=recipe.weight_decay,
             fused=True,
         )
+    if recipe.optimizer == "soap":
+        return Soap(parameters, lr=recipe.lr, betas=(recipe.momentum, 0.99), weight_decay=recipe.weight_decay)
     adam = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
     betas = (recipe.momentum, 0.999)
     return adam(parameters, lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay, fused=True)

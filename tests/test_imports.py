@@ -162,7 +162,8 @@ ALLOWED = {
     "search.native_ops": {"search.kernels"},
     "search.blocked": {"models.blocks", "search.kernels", "search.native_ops"},
     "search.graphed": set(),
-    "search.optimise": {"search.config", "search.graphed"},
+    "search.soap": set(),
+    "search.optimise": {"search.config", "search.graphed", "search.soap"},
     "search.train": {
         "models.record",
         "search.config",
