@@ -4,8 +4,8 @@ Vyas et al., "SOAP: Improving and Stabilizing Shampoo using Adam", arXiv 2409.11
 its first side by all others, a vector as one row. Decayed means of G Gᵀ and Gᵀ G over its gradients G span a basis for
 either side, in which Adam runs; the bases are found anew every few steps.
 
-Unlike in the paper, the first step already moves the parameters; Adam's decayed mean of gradients is kept in the basis
-and carried over into each new one, which comes to the same as turning it at every step.
+Unlike in its authors' code, the first step already moves the parameters. Adam's decayed mean of gradients is kept in
+the basis and carried over into each new one, which comes to the same as turning it at every step.
 
 Steps of a tiny network are as dear as the calls they make, so parameters go through them together: number by number as
 one flat tensor, matrix by matrix as stacks of equal shape.
