@@ -67,8 +67,8 @@ class Schedule(Record):
 
     constant   stays at lr
     onecycle   torch's OneCycleLR, stepped per batch, lr being the peak; `epochs` is the length it is laid out for (0:
-               the recipe's epochs). cycle_momentum moves SGD's momentum, or beta1 of Adam and SOAP, from
-               max_momentum to base_momentum and back, whatever the optimiser was given
+               the recipe's epochs). cycle_momentum moves SGD's momentum, or the others' beta1, from max_momentum to
+               base_momentum and back, whatever the optimiser was given
     step       torch's StepLR, stepped per epoch: lr is multiplied by gamma every step_size epochs
     """
 
@@ -102,7 +102,7 @@ class Schedule(Record):
 class RecipeConfig(Record):
     """How a network is trained. lr is the constant, first or peak learning rate, as the schedule says.
 
-    momentum    SGD's momentum, or beta1 of Adam and SOAP; replaced where the schedule cycles it
+    momentum    SGD's momentum, or beta1 of Adam, AdamW and SOAP; replaced where the schedule cycles it
     ema_decay   per step, of the averaged weights that are evaluated and kept; 0 evaluates the weights themselves
     """
 

@@ -4,8 +4,8 @@ Vyas et al., "SOAP: Improving and Stabilizing Shampoo using Adam", arXiv 2409.11
 its first side by all others, a vector as one row. Decayed means of G Gᵀ and Gᵀ G over its gradients G span a basis for
 either side, in which Adam runs; the bases are found anew every few steps.
 
-Unlike in the paper, the first step already moves the parameters; Adam's decayed mean of gradients is kept in the basis
-and carried over into each new one, which comes to the same as turning it at every step.
+The first step, whose basis is a guess, already moves the parameters. Adam's decayed mean of gradients is kept in
+the basis and carried over into each new one, which comes to the same as turning it at every step.
 
 Steps of a tiny network are as dear as the calls they make, so parameters go through them together: number by number as
 one flat tensor, matrix by matrix as stacks of equal shape.
@@ -108,7 +108,7 @@ class _Cohort:
         self._n_steps: int = states[0]["step"]
         self._mean, self._square = _joined(states, "mean"), _joined(states, "square")
         self._plain, self._turned = torch.empty_like(self._mean), torch.empty_like(self._mean)
-        parts = self._plain.split([parameter.numel() for parameter in parameters])
+        parts = torch.split(self._plain, [parameter.numel() for parameter in parameters])
         self._plain_parts = [part.view(one.shape) for part, one in zip(parts, parameters, strict=True)]
         self._stacks = []
         start = 0
@@ -124,22 +124,24 @@ class _Cohort:
         self._n_steps += 1
         for state in self._states:
             state["step"] = self._n_steps
-        torch._foreach_copy_(self._plain_parts, [parameter.grad for parameter in self.parameters])  # type: ignore[arg-type]
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        torch._foreach_copy_(self._plain_parts, gradients)
         is_new_basis = self._n_steps == 1 or self._n_steps % group["frequency"] == 0
         for stack in self._stacks:
             stack.take_in(group["preconditioner_decay"])
             if is_new_basis:
                 stack.find_basis()
             stack.turn()
-        self._adam(*group["betas"], group["eps"])
+        self._adam(group["betas"], group["eps"])
         for stack in self._stacks:
             stack.turn_back()
         if group["weight_decay"]:
             torch._foreach_mul_(self.parameters, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(self.parameters, self._plain_parts, alpha=-group["lr"])
 
-    def _adam(self, beta1: float, beta2: float, eps: float) -> None:
+    def _adam(self, betas: tuple[float, float], eps: float) -> None:
         """From turned gradients to turned updates, in place; `plain` is overwritten."""
+        beta1, beta2 = betas
         self._mean.lerp_(self._turned, 1 - beta1)
         self._square.mul_(beta2).addcmul_(self._turned, self._turned, value=1 - beta2)
         torch.div(self._square, 1 - beta2**self._n_steps, out=self._plain).sqrt_().add_(eps)
@@ -152,38 +154,34 @@ class _Stack:
 
     def __init__(self, states: list[State], plain: Tensor, turned: Tensor, mean: Tensor) -> None:
         self._plain, self._turned, self._mean = plain, turned, mean
-        self._left = _Side(states, "left") if "left" in states[0] else None
-        self._right = _Side(states, "right") if "right" in states[0] else None
+        # Each with the two factors whose product its covariance is the mean of.
+        factors = {"left": (plain, plain.mT), "right": (plain.mT, plain)}
+        self._sides = {name: _Side(states, name, *factors[name]) for name in factors if name in states[0]}
+        left, right = self._sides.get("left"), self._sides.get("right")
+        # The factors around a matrix that turn it to the basis, and back; None stands for the identity.
+        self._to_basis = (left.transposed if left else None, right.basis if right else None)
+        self._from_basis = (left.basis if left else None, right.transposed if right else None)
 
     def take_in(self, decay: float) -> None:
         """Let the gradients in `plain` count towards the next basis."""
-        if self._left:
-            self._left.take_in(self._plain, self._plain.mT, decay)
-        if self._right:
-            self._right.take_in(self._plain.mT, self._plain, decay)
+        for side in self._sides.values():
+            side.take_in(decay)
 
     def find_basis(self) -> None:
         """Turn to the eigenvectors of what was taken in, and the mean with them; the mean square stays as it is."""
         mean = torch.empty_like(self._mean)
-        self._from_basis(self._mean, mean)
-        for side in (self._left, self._right):
-            if side:
-                side.find_basis()
-        self._to_basis(mean, self._mean)
+        _product(self._from_basis, self._mean, mean)
+        for side in self._sides.values():
+            side.find_basis()
+        _product(self._to_basis, mean, self._mean)
 
     def turn(self) -> None:
         """From `plain` to `turned`."""
-        self._to_basis(self._plain, self._turned)
+        _product(self._to_basis, self._plain, self._turned)
 
     def turn_back(self) -> None:
         """From `turned` to `plain`."""
-        self._from_basis(self._turned, self._plain)
-
-    def _to_basis(self, matrices: Tensor, out: Tensor) -> None:
-        _product(self._left and self._left.transposed, matrices, self._right and self._right.basis, out)
-
-    def _from_basis(self, matrices: Tensor, out: Tensor) -> None:
-        _product(self._left and self._left.basis, matrices, self._right and self._right.transposed, out)
+        _product(self._from_basis, self._turned, self._plain)
 
 
 class _Side:
@@ -192,25 +190,27 @@ class _Side:
     All are (n, size, size); `transposed` is a view of `basis`.
     """
 
-    def __init__(self, states: list[State], name: str) -> None:
+    def __init__(self, states: list[State], name: str, first: Tensor, second: Tensor) -> None:
         size = len(states[0][name])
+        self._first, self._second = first, second
         self._covariance = _joined(states, name).view(-1, size, size)
         self.basis = _joined(states, f"{name}_basis").view(-1, size, size)
         self.transposed = self.basis.mT
 
-    def take_in(self, first: Tensor, second: Tensor, decay: float) -> None:
-        """Move the covariance towards `first` @ `second`."""
-        self._covariance.baddbmm_(first, second, beta=decay, alpha=1 - decay)
+    def take_in(self, decay: float) -> None:
+        """Move the covariance towards the product of the two factors."""
+        self._covariance.baddbmm_(self._first, self._second, beta=decay, alpha=1 - decay)
 
     def find_basis(self) -> None:
-        """Of a training that has diverged, where eigh would raise, the old basis stays."""
+        """The old basis stays where the training has diverged: eigh would raise."""
         is_finite = self._covariance.isfinite().flatten(1).all(1).view(-1, 1, 1)
         found = torch.linalg.eigh(self._covariance.masked_fill(~is_finite, 0.0)).eigenvectors
         self.basis.copy_(torch.where(is_finite, found, self.basis))
 
 
-def _product(left: Tensor | None, matrices: Tensor, right: Tensor | None, out: Tensor) -> None:
-    """out = left @ matrices @ right, None being the identity; stacks of matrices, as for torch.bmm."""
+def _product(factors: tuple[Tensor | None, Tensor | None], matrices: Tensor, out: Tensor) -> None:
+    """out = left @ matrices @ right, for stacks of matrices; a factor that is None is the identity."""
+    left, right = factors
     if left is not None and right is not None:
         torch.bmm(torch.bmm(left, matrices), right, out=out)
     elif left is not None:
@@ -239,7 +239,7 @@ def _first_state(parameter: Tensor) -> State:
 def _joined(states: list[State], name: str) -> Tensor:
     """The tensors of that name as one flat tensor, of which every state holds its part from now on."""
     flat = torch.cat([state[name].flatten() for state in states])
-    parts = flat.split([state[name].numel() for state in states])
+    parts = torch.split(flat, [state[name].numel() for state in states])
     for state, part in zip(states, parts, strict=True):
         state[name] = part.view_as(state[name])
     return flat

@@ -163,6 +163,7 @@ ALLOWED = {
     "search.native_ops": {"search.kernels"},
     "search.blocked": {"models.blocks", "search.kernels", "search.native_ops"},
     "search.graphed": set(),
+    "search.soap": set(),
     "search.optimise": {"search.config", "search.graphed", "search.soap"},
     "search.train": {
         "models.record",

@@ -47,7 +47,7 @@ USE = "which is to be used with it"
 FACTS: list[tuple[dict[str, Any], str]] = [
     ({"arch": {"layers": []}}, "unknown key 'layers' in ArchSpec"),
     ({"arch": [1]}, "ArchSpec must be a mapping"),
-    ({"recipe": {"optimizer": "lion"}}, "optimizer must be one of sgd, adam, adamw, got 'lion'"),
+    ({"recipe": {"optimizer": "lion"}}, "optimizer must be one of sgd, adam, adamw, soap, got 'lion'"),
     ({"recipe": {"learning_rate": 0.1}}, "unknown key 'learning_rate' in RecipeConfig"),
     ({"n_params": "many"}, "its n_params is 'many'"),
     ({"curve": 3}, "its curve is 3"),

@@ -17,6 +17,7 @@ STEPS_PER_EPOCH = 8  # 256 images in batches of 32
 
 RECIPE = RecipeConfig(epochs=4, batch_size=32, lr=0.1, schedule=Schedule("constant"))
 ADAM = replace(RECIPE, optimizer="adam", lr=0.01)
+SOAP = replace(ADAM, optimizer="soap")
 
 
 def made_up_data(n_train: int = 256, n_test: int = 128) -> Dataset:

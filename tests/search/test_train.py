@@ -18,6 +18,7 @@ from search.train import EpochMetrics, evaluate, predict, train
 from tests.search.made_up_trainings import (
     ADAM,
     RECIPE,
+    SOAP,
     equal,
     holding,
     made_up_data,
@@ -41,7 +42,7 @@ def data() -> Dataset:
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_learns_with_every_optimizer_and_schedule(data: Dataset, optimizer: str, schedule: str) -> None:
-    lr = 0.1 if optimizer == "sgd" else 0.03
+    lr = {"sgd": 0.1, "soap": 0.01}.get(optimizer, 0.03)
     result = train(network(), data, replace(RECIPE, optimizer=optimizer, lr=lr, schedule=Schedule(schedule)))
     assert [metrics.epoch for metrics in result.curve] == [1, 2, 3, 4]
     assert result.curve[-1].accuracy > 0.9
@@ -67,6 +68,9 @@ def test_learns_with_every_optimizer_and_schedule(data: Dataset, optimizer: str,
         (ADAM, {"momentum": 0.5}),
         (ADAM, {"weight_decay": 0.1}),
         (replace(ADAM, weight_decay=0.1), {"optimizer": "adamw"}),
+        (ADAM, {"optimizer": "soap"}),
+        (SOAP, {"momentum": 0.5}),
+        (SOAP, {"weight_decay": 0.1}),
     ],
     ids=lambda value: "" if isinstance(value, RecipeConfig) else repr(value)[:50],
 )

@@ -11,7 +11,7 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 from search.config import RecipeConfig, Schedule
 from search.data import Dataset, Split
 from search.train import train
-from tests.search.made_up_trainings import ADAM, RECIPE, STEPS_PER_EPOCH, made_up_data, network
+from tests.search.made_up_trainings import ADAM, RECIPE, SOAP, STEPS_PER_EPOCH, made_up_data, network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -82,7 +82,7 @@ def test_one_cycle_over_a_handful_of_steps(data: Dataset, steps: list[Step], cha
     assert steps[-1].lr < 0.001
 
 
-@pytest.mark.parametrize("base", [RECIPE, ADAM], ids=lambda recipe: recipe.optimizer)
+@pytest.mark.parametrize("base", [RECIPE, ADAM, SOAP], ids=lambda recipe: recipe.optimizer)
 @pytest.mark.parametrize("momentum", [0.9, 0.0])
 def test_one_cycle_moves_the_momentum_whatever_was_given(
     data: Dataset, steps: list[Step], base: RecipeConfig, momentum: float
@@ -95,7 +95,7 @@ def test_one_cycle_moves_the_momentum_whatever_was_given(
     assert momenta[-1] == pytest.approx(0.95)
 
 
-@pytest.mark.parametrize("base", [RECIPE, ADAM], ids=lambda recipe: recipe.optimizer)
+@pytest.mark.parametrize("base", [RECIPE, ADAM, SOAP], ids=lambda recipe: recipe.optimizer)
 @pytest.mark.parametrize("schedule", [Schedule("constant"), replace(ONE_CYCLE, cycle_momentum=False)])
 def test_otherwise_the_momentum_stays_as_given(
     data: Dataset, steps: list[Step], base: RecipeConfig, schedule: Schedule
