@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from torch import nn
 
 from models.blocks import Residual
+from models.heads import FirstChannels
 from search.fixed_point import NO_FREEDOM, Freedom
 from search.int8_network import FloatArray
 
 _ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.Hardswish, nn.GELU)
-_LAYERS = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AdaptiveAvgPool2d, Residual)
+_LAYERS = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AdaptiveAvgPool2d, Residual, FirstChannels)
 # Nothing in evaluation; a flattened map has the same values in the same order.
 _NOTHING = (nn.Dropout, nn.Flatten, nn.Identity)
 
@@ -65,13 +67,21 @@ def freedom_before(rest: Sequence[Layer]) -> Freedom:
         match layer.module:
             case nn.Conv2d() as conv:
                 return Freedom(scales=True, centres=conv.padding[0] == 0, signs=signs)
-            case nn.Linear():
+            case nn.Linear() | FirstChannels():
                 return Freedom(scales=True, centres=True, signs=signs)
             case nn.MaxPool2d():
                 signs = False
             case Residual():
                 break
     return NO_FREEDOM
+
+
+def classifying_weight(module: nn.Module, channels: int) -> FloatArray:
+    """Weight (n_classes, ...) of the last layer, which sees maps of that many channels."""
+    if isinstance(module, FirstChannels):
+        weight: FloatArray = module.weight.double().item() * np.eye(module.n_channels, channels)
+        return weight
+    return folded_weight(module)
 
 
 def folded_weight(module: nn.Module, norm: nn.BatchNorm2d | None = None) -> FloatArray:

@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.blocks import Residual
+from models.blocks import Residual, UnscaledBatchNorm2d
 from models.build import build_model
+from models.heads import FirstChannels
 from models.spec import ArchSpec
 from search.data import Dataset
 from search.framing import framing_for
@@ -42,9 +43,11 @@ _LAYERS = (
     nn.SiLU,
 )
 _SHAPE_CHANGING = (nn.AdaptiveAvgPool2d, nn.Conv2d, nn.Linear, nn.MaxPool2d)
-# Modules whose arguments are their children. The source of those that are not torch's is copied.
+# Layers of our own whose arguments can be read off in the same way.
+_OWN_LAYERS = (UnscaledBatchNorm2d, FirstChannels)
+# Modules whose arguments are their children. The source of what is not torch's is copied.
 _CONTAINERS = {nn.Sequential: "nn.Sequential", Residual: "Residual"}
-_COPIED = (Residual,)
+_COPIED = (Residual, *_OWN_LAYERS)
 
 
 def model_source(source: ModelSource, data: Dataset) -> str:
@@ -121,6 +124,7 @@ def _literal(value: object) -> str:
 
 def _net(model: nn.Sequential, spec: ArchSpec) -> str:
     """The class Net: one attribute for each child of `model`, chained in order."""
+    shared = _shared_weights(model)
     shapes = _output_shapes(model, spec)
     shape = ", ".join(map(str, spec.input_shape))
     names = [name for name, _ in model.named_children()]
@@ -132,6 +136,8 @@ def _net(model: nn.Sequential, spec: ArchSpec) -> str:
         "    def __init__(self) -> None:",
         "        super().__init__()",
         *(f"        self.{name} = {part}" for name, part in zip(names, parts, strict=True)),
+        *(["        # Layers that share their weights."] if shared else []),
+        *(f"        {name} = {other}" for name, other in shared),
         "",
         "    def forward(self, x: Tensor) -> Tensor:",
         f'        """Shapes: (N, {shape}) to (N, {spec.n_classes})."""',
@@ -139,6 +145,17 @@ def _net(model: nn.Sequential, spec: ArchSpec) -> str:
         f"        return self.{names[-1]}(x)",
     ]
     return "\n".join(lines)
+
+
+def _shared_weights(model: nn.Module) -> list[tuple[str, str]]:
+    """Of each parameter that an earlier layer has already: how it is written, and how the earlier one is."""
+    known: dict[nn.Parameter, str] = {}
+    found = []
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        written = "self" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in name.split("."))
+        if known.setdefault(parameter, written) != written:
+            found.append((written, known[parameter]))
+    return found
 
 
 def _output_shapes(model: nn.Module, spec: ArchSpec) -> dict[nn.Module, tuple[int, ...]]:
@@ -169,7 +186,7 @@ def _construction(module: nn.Module, shapes: Mapping[nn.Module, tuple[int, ...]]
 def _call(layer: nn.Module) -> str:
     """A constructor call such as `nn.Conv2d(1, 8, 3, bias=False)`; arguments at torch's default are left out."""
     kind = type(layer)
-    if kind not in _LAYERS:
+    if kind not in (*_LAYERS, *_OWN_LAYERS):
         raise TypeError(f"no source is known for a layer of type {kind.__name__}; see _LAYERS in search.model_source")
     arguments = []
     for name, parameter in inspect.signature(kind).parameters.items():
@@ -180,7 +197,7 @@ def _call(layer: nn.Module) -> str:
             arguments.append(_literal(value))
         elif value != parameter.default:
             arguments.append(f"{name}={_literal(value)}")
-    return f"nn.{kind.__name__}({', '.join(arguments)})"
+    return f"{'' if kind in _OWN_LAYERS else 'nn.'}{kind.__name__}({', '.join(arguments)})"
 
 
 def _argument(layer: nn.Module, name: str) -> Any:

@@ -17,10 +17,10 @@ OTHER_MEANINGS = {
     "models/baseline_recipes.py": ["step_size=10"],
     # Defaults that are relied on from outside: suggest(trial) is of MNIST.
     "search/points.py": ["input_shape: tuple[int, int, int] = (1, 28, 28), n_classes: int = 10"],
-    "space.py": [
-        "input_shape: tuple[int, int, int] = (1, 28, 28),",
-        "n_classes: int = 10,",
-        # Widths of networks to start from.
+    "space.py": ["input_shape: tuple[int, int, int] = (1, 28, 28),", "n_classes: int = 10,"],
+    # Widths of networks to start from.
+    "search/starting_points.py": [
+        "((7, 12), (28,), ()),",
         "((8, 14), (22, 22, 22), (28, 28, 28)),",
         "((6, 10), (18, 18, 18), (22, 22, 22)),",
         "((16, 28, 18, 18, 18), (26, 34, 20), (24, 40)),",

@@ -23,7 +23,9 @@ MEAN, STD = (0.13, 0.4, 0.5), (0.31, 0.2, 0.25)
 def systematic_specs() -> dict[str, ArchSpec]:
     """Every kind of block with every activation in either order; heads, paddings, shapes and options in turn."""
     shapes, n_classes, options = cycle([(1, 14, 14), (2, 15, 13), (3, 12, 16)]), cycle([10, 3]), cycle(range(8))
-    heads = cycle([*(Head(kind) for kind in HEAD_KINDS), Head("gap_linear", bias=True), Head("conv_gap", bias=True)])
+    # A gap head needs a channel for every class, which not all of these have.
+    kinds = [kind for kind in HEAD_KINDS if kind != "gap"]
+    heads = cycle([*(Head(kind) for kind in kinds), Head("gap_linear", bias=True), Head("conv_gap", bias=True)])
     specs = {}
     for kind, order, activation in product(BLOCK_KINDS, ORDERS, (*ACTIVATIONS, None)):
         option = next(options)
@@ -45,6 +47,16 @@ def systematic_specs() -> dict[str, ArchSpec]:
     return specs
 
 
+def shared_specs() -> dict[str, ArchSpec]:
+    """Blocks of every kind that share their weights, batch norm that only adds, and no classifying layer."""
+    specs = {}
+    for kind, order, activation in product(BLOCK_KINDS, ORDERS, ("relu", "silu")):
+        ours = Block(10, 3, kind, "same", activation=activation, order=order, norm_scale=False)
+        stages = (Stage((replace(ours, kind="conv"), ours), pool=2), Stage((replace(ours, shared=True),)))
+        specs[f"shared {kind} {order} {activation}"] = ArchSpec((1, 14, 14), 10, stages, Head("gap"))
+    return specs
+
+
 def small_random_specs(n: int) -> dict[str, ArchSpec]:
     """The first `n` of the random networks that are quickly run."""
     drawn = ((seed, random_spec(random.Random(seed))) for seed in range(1000))
@@ -52,7 +64,7 @@ def small_random_specs(n: int) -> dict[str, ArchSpec]:
     return dict(next(quick) for _ in range(n))
 
 
-SPECS = systematic_specs() | small_random_specs(12)
+SPECS = systematic_specs() | shared_specs() | small_random_specs(12)
 
 
 def made_up_model(spec: ArchSpec, seed: int = 0) -> nn.Sequential:
@@ -64,8 +76,9 @@ def made_up_model(spec: ArchSpec, seed: int = 0) -> nn.Sequential:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             n = module.num_features
-            module.weight.data = torch.rand(n, generator=generator) * 2 - 0.5
-            module.weight.data[torch.rand(n, generator=generator) < 0.1] = 0
+            if isinstance(module.weight, nn.Parameter):
+                module.weight.data = torch.rand(n, generator=generator) * 2 - 0.5
+                module.weight.data[torch.rand(n, generator=generator) < 0.1] = 0
             module.bias.data = torch.randn(n, generator=generator) * 0.3
             module.running_mean = torch.randn(n, generator=generator) * 0.2
             module.running_var = torch.rand(n, generator=generator) * 0.3 + 0.05

@@ -177,7 +177,7 @@ def test_a_corrupt_data_file_is_named(capsys, tmp_path, monkeypatch):
         ("[1, 2]", "ArchSpec must be a mapping"),
         ("{}", "ArchSpec needs the key"),
         (
-            '{"input_shape": [1, 28, 28], "n_classes": 10, "stages": [], "head": {"kind": "gap"}}',
+            '{"input_shape": [1, 28, 28], "n_classes": 10, "stages": [], "head": {"kind": "gap_mlp"}}',
             "head kind must be one",
         ),
         ('{"input_shape": [1, 28, 28], "n_classes": 10, "stages": [], "tail": {}}', "unknown key 'tail'"),
@@ -213,9 +213,9 @@ def test_a_changed_space_is_shown_beside_the_usual_one(capsys, tmp_path):
     status, out, _ = run(capsys, "space", "--space", str(tmp_path / "my.toml"), "--max-macs", "1k")
     lines = [" ".join(line.split()) for line in out.splitlines()]
     assert status == 0
-    assert "stages.1.width.6 16 instead of 3 to 48, log scale" in lines
+    assert "stages.1.width.6 16 instead of 3 to 64, log scale" in lines
     assert "stages 2 instead of 2 to 3" in lines
-    assert "stages.2.width.6 3 to 48, log scale" in lines
+    assert "stages.2.width.6 3 to 64, log scale" in lines
     # 2 * (6 * 46^6 * 2 * 7 * 3 * 8)^3 * (3 * 22 * 2)^2 * 4 * 2 * 29 * 2^4 * 3 without the 2 stages and 46^6 widths.
     assert "58 dimensions: 10^38 points of whole numbers and choices, and 10 of real numbers" in out
     assert "for the budget of 8,000 parameters, 1,000 multiply-adds" in out

@@ -44,6 +44,15 @@ SPECS = {
         (Stage((Block(4, activation="silu", order="conv-act-bn"), Block(6, kind="separable", padding="same")), 3),),
         Head("conv", dropout=0.1),
     ),
+    "shared": ArchSpec(
+        (1, 10, 10),
+        4,
+        (
+            Stage((Block(6), Block(6), Block(6, padding="same", shared=True, norm_scale=False)), 2),
+            Stage((Block(6, padding="same", shared=True, activation="silu", norm_scale=False),)),
+        ),
+        Head("gap", dropout=0.1),
+    ),
 }
 
 

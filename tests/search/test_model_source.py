@@ -5,6 +5,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -51,6 +52,17 @@ SPECS = {
     **{activation: network(Block(4, activation=activation)) for activation in ACTIVATIONS},
     **{name: baseline.spec for name, baseline in BASELINES.items()},
 }
+LEAN = Block(10, kind="separable", padding="same", activation="silu", norm_scale=False)
+RESIDUAL = Block(10, kind="residual", padding="same", bias=True)
+SPECS["shared"] = ArchSpec(
+    (1, 14, 14),
+    10,
+    (
+        Stage((Block(10), LEAN, replace(LEAN, shared=True), RESIDUAL), 2),
+        Stage((replace(LEAN, padding="valid", shared=True), replace(RESIDUAL, shared=True))),
+    ),
+    Head("gap", dropout=0.1),
+)
 every_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
 
 
@@ -113,6 +125,7 @@ def test_network_is_the_one_that_build_model_makes(spec: ArchSpec, tmp_path: Pat
     assert {name: tensor.shape for name, tensor in net.state_dict().items()} == {
         name: tensor.shape for name, tensor in model.state_dict().items()
     }
+    assert sum(one.numel() for one in net.parameters()) == sum(one.numel() for one in model.parameters())
     assert not net.training
     with torch.inference_mode():
         logits = net(module.preprocess(data.test.images))
@@ -194,7 +207,7 @@ def test_residual_class_only_where_it_is_used() -> None:
     classes = {
         name: "class Residual" in model_source(source_of(spec), random_data(spec)) for name, spec in SPECS.items()
     }
-    assert {name for name, present in classes.items() if present} == {"residual", "residual conv-act-bn"}
+    assert {name for name, present in classes.items() if present} == {"residual", "residual conv-act-bn", "shared"}
 
 
 def test_files_are_as_a_formatter_would_leave_them(tmp_path: Path) -> None:
