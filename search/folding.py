@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from torch import nn
 
 from models.blocks import Residual
+from models.heads import FirstChannels
 from search.fixed_point import NO_FREEDOM, Freedom
 from search.int8_network import FloatArray
 
 _ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.Hardswish, nn.GELU)
-_LAYERS = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AdaptiveAvgPool2d, Residual)
+_LAYERS = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AdaptiveAvgPool2d, Residual, FirstChannels)
 # Nothing in evaluation; a flattened map has the same values in the same order.
 _NOTHING = (nn.Dropout, nn.Flatten, nn.Identity)
 
@@ -65,7 +67,7 @@ def freedom_before(rest: Sequence[Layer]) -> Freedom:
         match layer.module:
             case nn.Conv2d() as conv:
                 return Freedom(scales=True, centres=conv.padding[0] == 0, signs=signs)
-            case nn.Linear():
+            case nn.Linear() | FirstChannels():
                 return Freedom(scales=True, centres=True, signs=signs)
             case nn.MaxPool2d():
                 signs = False
@@ -79,6 +81,13 @@ def folded_weight(module: nn.Module, norm: nn.BatchNorm2d | None = None) -> Floa
     assert isinstance(module, nn.Conv2d | nn.Linear)
     weight: FloatArray = module.weight.double().numpy()
     return weight if norm is None else weight * scale_and_shift(norm)[0][:, None, None, None]
+
+
+def classifier_weight(module: nn.Module, channels: int) -> FloatArray:
+    """Weight (O, C, k, k) or (O, n) of the last layer, which sees that many channels."""
+    if isinstance(module, FirstChannels):
+        return np.eye(module.n_channels, channels) * module.weight.item()
+    return folded_weight(module)
 
 
 def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[FloatArray, FloatArray]:

@@ -57,8 +57,9 @@ def parts(arch: ArchSpec) -> list[Part]:
 
 def _kind(rows: Sequence[LayerCost]) -> str:
     first = rows[0].kind
-    if len(rows) > 1:
-        return first.replace("depthwise", "separable") if first.startswith("depthwise") else "residual"
+    if len(rows) > 1 and not first.startswith("depthwise"):
+        return "residual, shared" if any(row.n_shared for row in rows) else "residual"
+    first = first.replace("depthwise", "separable")
     return first.replace("max pool", "pool").replace("global average pool", "average")
 
 

@@ -26,7 +26,15 @@ from models.build import build_model
 from models.cost import compute_cost
 from models.spec import ArchSpec
 from search.fixed_point import FULL_FREEDOM, NO_FREEDOM, Freedom, Grid, fitted_grid, narrow_factors, wide_factors
-from search.folding import Layer, folded_weight, freedom_before, layers_of, scale_and_shift, split_head
+from search.folding import (
+    Layer,
+    classifier_weight,
+    folded_weight,
+    freedom_before,
+    layers_of,
+    scale_and_shift,
+    split_head,
+)
 from search.int8_filters import mean_windows, quantised_filters
 from search.int8_network import (
     INT8_MAX,
@@ -78,8 +86,9 @@ def quantise(
         signal = walk.follow(signal, body, [classifier])
         last, logit_scale = walk.classify(signal, classifier.module, pooled)
     method = f"after training, ranges fitted to {len(chosen)} training images"
-    n_params = compute_cost(arch).n_params
-    return Int8Network(arch.input_shape, tuple(walk.maps), tuple(walk.steps), last, logit_scale, n_params, method)
+    cost = compute_cost(arch)
+    maps, steps, shares = tuple(walk.maps), tuple(walk.steps), cost.n_stored > cost.n_params
+    return Int8Network(arch.input_shape, maps, steps, last, logit_scale, cost.n_params, shares, method)
 
 
 @dataclass
@@ -203,14 +212,15 @@ class _Walk:
 
     def classify(self, signal: _Signal, module: nn.Module, pooled: bool) -> tuple[Classify, float]:
         """The last layer, and what one unit of its logits is worth."""
-        n_classes, (channels, height, width) = len(folded_weight(module)), signal.levels.shape[1:]
+        channels, height, width = signal.levels.shape[1:]
+        weight = classifier_weight(module, channels)
         inputs = signal.levels - np.float64(signal.grid.zero)
         true = signal.true
         if pooled:
             inputs, true = inputs.sum((2, 3), keepdims=True), true.mean((2, 3), keepdim=True)
         expected = module(true.flatten(1) if isinstance(module, nn.Linear) else true)
         n_summed = height * width if pooled else 1
-        weight = folded_weight(module).reshape(n_classes, channels, *inputs.shape[2:])
+        weight = weight.reshape(len(weight), channels, *inputs.shape[2:])
         filters = quantised_filters(
             weight * signal.grid.scale[:, None, None] / n_summed, inputs.mean(0), _means(expected), n_summed
         )

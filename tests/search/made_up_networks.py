@@ -10,6 +10,7 @@ from itertools import cycle, product
 import torch
 from torch import Tensor, nn
 
+from models.blocks import UnscaledBatchNorm2d
 from models.build import build_model
 from models.cost import compute_cost
 from models.spec import ACTIVATIONS, BLOCK_KINDS, HEAD_KINDS, ORDERS, ArchSpec, Block, Head, Stage
@@ -52,7 +53,16 @@ def small_random_specs(n: int) -> dict[str, ArchSpec]:
     return dict(next(quick) for _ in range(n))
 
 
-SPECS = systematic_specs() | small_random_specs(12)
+def thrifty_spec(input_shape: tuple[int, int, int] = (1, 28, 28), n_classes: int = 10) -> ArchSpec:
+    """With every means of saving parameters: shared weights, batch norm without a scale, a head of one number."""
+    ours = Block(12, kind="separable", padding="same", activation="silu", norm_scale=False)
+    first = replace(ours, out_channels=5, kind="conv", padding="valid")
+    again = replace(ours, shared=True)
+    stages = (Stage((first, replace(ours, padding="valid"), ours, again), pool=2), Stage((again,)))
+    return ArchSpec(input_shape, n_classes, stages, Head("gap"))
+
+
+SPECS = systematic_specs() | small_random_specs(12) | {"thrifty": thrifty_spec((2, 16, 14))}
 
 
 def made_up_model(spec: ArchSpec, seed: int = 0) -> nn.Sequential:
@@ -64,8 +74,9 @@ def made_up_model(spec: ArchSpec, seed: int = 0) -> nn.Sequential:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             n = module.num_features
-            module.weight.data = torch.rand(n, generator=generator) * 2 - 0.5
-            module.weight.data[torch.rand(n, generator=generator) < 0.1] = 0
+            if not isinstance(module, UnscaledBatchNorm2d):
+                module.weight.data = torch.rand(n, generator=generator) * 2 - 0.5
+                module.weight.data[torch.rand(n, generator=generator) < 0.1] = 0
             module.bias.data = torch.randn(n, generator=generator) * 0.3
             module.running_mean = torch.randn(n, generator=generator) * 0.2
             module.running_var = torch.rand(n, generator=generator) * 0.3 + 0.05
