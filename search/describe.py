@@ -15,7 +15,7 @@ LEGEND = (
     "a number is a 3x3 convolution of that many channels, (KxK)8 one with another kernel; after it p: padded, "
     "s: separable, r: residual (two convolutions and a shortcut), b: bare (no batch norm, no activation), "
     "=: with the weights of the last one of that shape; pool: 2x2 max pool; GAP: global average pooling; "
-    "first 10: ten channels times one factor are the logits"
+    "first 10: the first ten channels, times one factor, are the logits"
 )
 _KIND_MARKS = {"conv": "", "separable": "s", "residual": "r"}
 _LAYER_COLUMNS = ("layer", "kind", "output", "RF", "jump", "parameters", "MACs")
@@ -99,8 +99,9 @@ def _layer_cells(row: LayerCost) -> tuple[str, ...]:
 
 def _totals(cost: Cost) -> str:
     in_float32, in_int8 = cost.peak_activation_bytes, cost.peak_activation_values
+    copied = f" ({cost.n_stored:,} with shared ones in every layer)" if cost.n_stored > cost.n_params else ""
     return (
-        f"total: {cost.n_params:,} parameters, {cost.macs:,} MACs\n"
+        f"total: {cost.n_params:,} parameters{copied}, {cost.macs:,} MACs\n"
         f"receptive field (RF): {cost.receptive_field} at the logits, {cost.feature_receptive_field} before the head\n"
         f"peak activation memory: {in_float32:,} bytes in float32, {in_int8:,} in int8"
     )
@@ -112,6 +113,7 @@ def describe_json(spec: ArchSpec, cost: Cost) -> dict[str, Any]:
         "key": spec.key(),
         "architecture": architecture_line(spec),
         "n_params": cost.n_params,
+        "n_stored": cost.n_stored,
         "macs": cost.macs,
         "receptive_field": cost.receptive_field,
         "feature_receptive_field": cost.feature_receptive_field,

@@ -55,6 +55,8 @@ def make_card(source: ModelSource, data: Dataset, measured: Measured, folder: Pa
         "trial": source.trial,
         "cost": {
             "n_params": cost.n_params,
+            # Where every layer has a copy of the weights that it shares.
+            "n_stored": cost.n_stored,
             "macs": cost.macs,
             "feature_receptive_field": cost.feature_receptive_field,
             "receptive_field": cost.receptive_field,
@@ -137,14 +139,12 @@ def confusions(mistakes: Mistakes, classes: tuple[str, ...]) -> list[dict[str, A
 def readme(card: Mapping[str, Any], source: ModelSource, data: Dataset) -> str:
     """README.md of the folder; `card` as read back from its JSON."""
     formats: Mapping[str, Any] = card["formats"]
-    cost = compute_cost(source.arch)
     return _template().render(
         card=card,
         source=source,
         origin=f"Study {source.study}" + ("" if source.trial is None else f", trial {source.trial}"),
         test_files=data.test_files,
         processors=sorted({form["processor"] for form in formats.values()}),
-        shares=cost.n_stored > cost.n_params,
         int8=[name for name in formats if name in INT8],
         split=SPLIT_NAMES[source.scored_on],
         is_folder=data.is_folder,
