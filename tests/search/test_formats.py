@@ -126,6 +126,18 @@ def test_every_file_is_there_and_measured(exported: tuple[Path, Dataset, ModelSo
             assert form["test_accuracy"] > 0.9, "int8 has 256 levels, not two"
 
 
+def test_every_text_says_how_shared_weights_are_counted(exported: tuple[Path, Dataset, ModelSource]) -> None:
+    folder, _, source = exported
+    cost = compute_cost(source.arch)
+    shares = cost.n_stored > cost.n_params
+    assert shares == (source.arch == SPECS["thrifty"])
+    readme = " ".join((folder / "README.md").read_text().split())
+    counted = ", weights that layers share counted once" * shares
+    assert f"{cost.n_params:,} parameters (batch norm's included{counted}), {cost.macs:,} multiply-adds" in readme
+    assert ("Layers that share weights" in (folder / "model.c").read_text()) == shares
+    assert ("weights that layers share" in (folder / "model.py").read_text()) == shares
+
+
 def test_files_have_the_usual_permissions(exported: tuple[Path, Dataset, ModelSource]) -> None:
     folder, _, _ = exported
     assert {path.stat().st_mode for path in folder.iterdir()} == {(folder / "model.py").stat().st_mode}
