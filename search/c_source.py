@@ -121,9 +121,10 @@ def _opening(network: Int8Network, classes: Sequence[str], arena: Arena) -> str:
     """The comment at the top: what the file is and needs."""
     flash = flash_bytes(network, classes)
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in flash.items())
+    copies = " Layers that share weights have a copy each, with their batch norm in it." if network.shares else ""
     paragraphs = [
-        f"{_parameters(network)} as int8, for {by_x(network.input_shape)} images of uint8 and "
-        f"{network.n_classes} classes: C99 with no floating point, no allocation and no library.",
+        f"{network.n_params:,} parameters as int8, for {by_x(network.input_shape)} images of uint8 and "
+        f"{network.n_classes} classes: C99 with no floating point, no allocation and no library.{copies}",
         f"Flash: {sum(flash.values()):,} bytes of constants ({kinds}), and the machine code.",
         f"RAM: {arena.n_bytes:,} bytes of static memory for all maps between the layers, and little stack. The image "
         "and the logits are the caller's and not among them.",
@@ -134,14 +135,6 @@ def _opening(network: Int8Network, classes: Sequence[str], arena: Arena) -> str:
     ]
     lines = "\n\n".join("\n".join(textwrap.wrap(text, LINE_LENGTH - 3)) for text in paragraphs).splitlines()
     return "\n".join(["/*", *(f" * {line}".rstrip() for line in lines), " */"])
-
-
-def _parameters(network: Int8Network) -> str:
-    """Each layer's weights have their own batch norm in them, so those that layers share are there for every layer."""
-    found = f"{network.n_params:,} parameters"
-    if network.n_stored == network.n_params:
-        return found
-    return f"{found}, {network.n_stored:,} with shared ones once for every layer,"
 
 
 def _network(calls: Sequence[Call]) -> str:

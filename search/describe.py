@@ -14,7 +14,8 @@ from models.spec import ArchSpec, Block
 LEGEND = (
     "a number is a 3x3 convolution of that many channels, (KxK)8 one with another kernel; after it p: padded, "
     "s: separable, r: residual (two convolutions and a shortcut), b: bare (no batch norm, no activation), "
-    "=: with the weights of the last one of that shape; pool: 2x2 max pool; GAP: global average pooling"
+    "=: with the weights of the last one of that shape; pool: 2x2 max pool; GAP: global average pooling; "
+    "first 10: the first ten channels, times one factor, are the logits"
 )
 _KIND_MARKS = {"conv": "", "separable": "s", "residual": "r"}
 _LAYER_COLUMNS = ("layer", "kind", "output", "RF", "jump", "parameters", "MACs")
@@ -54,7 +55,7 @@ def wrapped(text: str, indent: str = "", hanging: str = "  ") -> str:
 def architecture_line(spec: ArchSpec) -> str:
     """The layers in order, as in "8 16 · pool · (1x1)8 12 16p · GAP (1x1)10"; LEGEND says what the marks mean.
 
-    Order of batch norm and activation, biases and dropout are not shown.
+    Order of batch norm and activation, biases, scales of batch norm and dropout are not shown.
     """
     parts: list[str] = []
     for stage in spec.stages:
@@ -82,7 +83,7 @@ def _head_marks(spec: ArchSpec) -> list[str]:
         "conv_gap": [f"(1x1){spec.n_classes}", "GAP"],
         "conv": [*hidden, f"({last_map.height}x{last_map.width}){spec.n_classes}"],
         "flatten_linear": ["flatten", f"linear {spec.n_classes}"],
-        "gap": ["GAP"],
+        "gap": ["GAP", f"first {spec.n_classes}"],
     }[spec.head.kind]
 
 
@@ -98,8 +99,9 @@ def _layer_cells(row: LayerCost) -> tuple[str, ...]:
 
 def _totals(cost: Cost) -> str:
     in_float32, in_int8 = cost.peak_activation_bytes, cost.peak_activation_values
+    copied = f" ({cost.n_stored:,} with shared ones in every layer)" if cost.n_stored > cost.n_params else ""
     return (
-        f"total: {cost.n_params:,} parameters, {cost.macs:,} MACs\n"
+        f"total: {cost.n_params:,} parameters{copied}, {cost.macs:,} MACs\n"
         f"receptive field (RF): {cost.receptive_field} at the logits, {cost.feature_receptive_field} before the head\n"
         f"peak activation memory: {in_float32:,} bytes in float32, {in_int8:,} in int8"
     )
@@ -111,6 +113,7 @@ def describe_json(spec: ArchSpec, cost: Cost) -> dict[str, Any]:
         "key": spec.key(),
         "architecture": architecture_line(spec),
         "n_params": cost.n_params,
+        "n_stored": cost.n_stored,
         "macs": cost.macs,
         "receptive_field": cost.receptive_field,
         "feature_receptive_field": cost.feature_receptive_field,

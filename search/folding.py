@@ -76,19 +76,18 @@ def freedom_before(rest: Sequence[Layer]) -> Freedom:
     return NO_FREEDOM
 
 
-def classifying_weight(module: nn.Module, channels: int) -> FloatArray:
-    """Weight (n_classes, ...) of the last layer, which sees maps of that many channels."""
-    if isinstance(module, FirstChannels):
-        weight: FloatArray = module.weight.double().item() * np.eye(module.n_channels, channels)
-        return weight
-    return folded_weight(module)
-
-
 def folded_weight(module: nn.Module, norm: nn.BatchNorm2d | None = None) -> FloatArray:
     """Weight (O, C, k, k) or (O, n) with the factor of the batch norm in it."""
     assert isinstance(module, nn.Conv2d | nn.Linear)
     weight: FloatArray = module.weight.double().numpy()
     return weight if norm is None else weight * scale_and_shift(norm)[0][:, None, None, None]
+
+
+def classifier_weight(module: nn.Module, channels: int) -> FloatArray:
+    """Weight (O, C, k, k) or (O, n) of the last layer, which sees that many channels."""
+    if isinstance(module, FirstChannels):
+        return np.eye(module.n_channels, channels) * module.weight.item()
+    return folded_weight(module)
 
 
 def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[FloatArray, FloatArray]:

@@ -104,7 +104,7 @@ def _open_torch(exporting: Exporting) -> Answer:
 def _write_safetensors(exporting: Exporting) -> Mapping[str, Any]:
     from safetensors.torch import save
 
-    # It refuses tensors that share memory, as layers with the same weights do.
+    # It takes no two names for one tensor: weights that layers share are written out for each of them.
     state = {name: tensor.clone() for name, tensor in exporting.net.state_dict().items()}
     # Not its save_file, whose file only its owner may read.
     (exporting.folder / "weights.safetensors").write_bytes(save(state, {"format": "pt"}))

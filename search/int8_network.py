@@ -146,7 +146,8 @@ class Int8Network:
     steps        in the order in which they run; the first is ReadImage
     last         what makes the logits of the last map
     logit_scale  a real logit is its integer times this
-    n_params     of the network in floating point; n_stored: the same with shared weights once for every layer
+    n_params     of the network in floating point
+    shares       whether layers share weights there; here each has its own, with its batch norm in them
     method       how it was quantised, in a sentence
     """
 
@@ -156,7 +157,7 @@ class Int8Network:
     last: Classify
     logit_scale: float
     n_params: int
-    n_stored: int
+    shares: bool
     method: str
 
     @property

@@ -55,6 +55,8 @@ def make_card(source: ModelSource, data: Dataset, measured: Measured, folder: Pa
         "trial": source.trial,
         "cost": {
             "n_params": cost.n_params,
+            # Where every layer has a copy of the weights that it shares.
+            "n_stored": cost.n_stored,
             "macs": cost.macs,
             "feature_receptive_field": cost.feature_receptive_field,
             "receptive_field": cost.receptive_field,

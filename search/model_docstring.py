@@ -66,11 +66,16 @@ def _analysis(source: ModelSource, cost: Cost) -> str:
         f"{memory:.1f} KiB in float32, {memory / 4:.1f} KiB in int8. "
         f"The receptive field (RF) is {cost.feature_receptive_field} pixels square before the head and "
         f"{cost.receptive_field} at the logits, of images of {height}x{width}. "
-        f"Parameters by part: {_shares(cost)}; the largest layer is {heaviest.name} with {heaviest.n_params:,}. "
+        f"Parameters by part{_count_once(cost)}: {_shares(cost)}; "
+        f"the largest layer is {heaviest.name} with {heaviest.n_params:,}. "
         f"In the last epoch {last['train_accuracy']:.2%} of the training images were right, augmented and while "
         f"the weights moved, and {last['accuracy']:.2%} of {SPLIT_NAMES[source.scored_on]} after it: "
         f"a gap of {gap:+.2f} points."
     )
+
+
+def _count_once(cost: Cost) -> str:
+    return " (weights that layers share count once, in the first of them)" if cost.n_stored > cost.n_params else ""
 
 
 def _shares(cost: Cost) -> str:

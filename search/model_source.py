@@ -26,8 +26,12 @@ from search.trained_model import ModelSource
 # Of the exported file.
 LINE_LENGTH = 120
 
+# Of this project, not torch: their source is copied.
+_COPIED = (Residual, UnscaledBatchNorm2d, FirstChannels)
 # Layers whose arguments can be read off attributes of the same names.
 _LAYERS = (
+    FirstChannels,
+    UnscaledBatchNorm2d,
     nn.AdaptiveAvgPool2d,
     nn.BatchNorm2d,
     nn.Conv2d,
@@ -42,17 +46,15 @@ _LAYERS = (
     nn.ReLU,
     nn.SiLU,
 )
-_SHAPE_CHANGING = (nn.AdaptiveAvgPool2d, nn.Conv2d, nn.Linear, nn.MaxPool2d)
-# Layers of our own whose arguments can be read off in the same way.
-_OWN_LAYERS = (UnscaledBatchNorm2d, FirstChannels)
-# Modules whose arguments are their children. The source of what is not torch's is copied.
-_CONTAINERS = {nn.Sequential: "nn.Sequential", Residual: "Residual"}
-_COPIED = (Residual, *_OWN_LAYERS)
+_SHAPE_CHANGING = (FirstChannels, nn.AdaptiveAvgPool2d, nn.Conv2d, nn.Linear, nn.MaxPool2d)
+# Modules whose arguments are their children.
+_CONTAINERS = (nn.Sequential, Residual)
 
 
 def model_source(source: ModelSource, data: Dataset) -> str:
     """Write model.py. Its Net has the state_dict keys of build_model(source.arch) and, by its weights, the same logits.
 
+    Layers that share weights share them there too, so that it has as many parameters.
     Raises TypeError for a layer that is not known here.
     """
     with torch.device("meta"):
@@ -124,7 +126,7 @@ def _literal(value: object) -> str:
 
 def _net(model: nn.Sequential, spec: ArchSpec) -> str:
     """The class Net: one attribute for each child of `model`, chained in order."""
-    shared = _shared_weights(model)
+    ties = _ties(model)  # first: to find the shapes, every layer gets memory of its own
     shapes = _output_shapes(model, spec)
     shape = ", ".join(map(str, spec.input_shape))
     names = [name for name, _ in model.named_children()]
@@ -136,8 +138,11 @@ def _net(model: nn.Sequential, spec: ArchSpec) -> str:
         "    def __init__(self) -> None:",
         "        super().__init__()",
         *(f"        self.{name} = {part}" for name, part in zip(names, parts, strict=True)),
-        *(["        # Layers that share their weights."] if shared else []),
-        *(f"        {name} = {other}" for name, other in shared),
+        *(
+            ["        # Layers with the weights of an earlier one.", *(f"        {tie}" for tie in ties)]
+            if ties
+            else []
+        ),
         "",
         "    def forward(self, x: Tensor) -> Tensor:",
         f'        """Shapes: (N, {shape}) to (N, {spec.n_classes})."""',
@@ -147,15 +152,16 @@ def _net(model: nn.Sequential, spec: ArchSpec) -> str:
     return "\n".join(lines)
 
 
-def _shared_weights(model: nn.Module) -> list[tuple[str, str]]:
-    """Of each parameter that an earlier layer has already: how it is written, and how the earlier one is."""
-    known: dict[nn.Parameter, str] = {}
-    found = []
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        written = "self" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in name.split("."))
-        if known.setdefault(parameter, written) != written:
-            found.append((written, known[parameter]))
-    return found
+def _ties(model: nn.Module) -> list[str]:
+    """Assignments of the parameters that an earlier layer has too: "self.stage2[3].weight = self.stage2[0].weight"."""
+    owners: dict[nn.Parameter, str] = {}
+    places = [(_place(name), parameter) for name, parameter in model.named_parameters(remove_duplicate=False)]
+    return [f"{place} = {owner}" for place, one in places if (owner := owners.setdefault(one, place)) != place]
+
+
+def _place(name: str) -> str:
+    """A name in the state_dict as an expression in Net: "self.stage1[3].main[0].weight"."""
+    return "self" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in name.split("."))
 
 
 def _output_shapes(model: nn.Module, spec: ArchSpec) -> dict[nn.Module, tuple[int, ...]]:
@@ -178,7 +184,7 @@ def _construction(module: nn.Module, shapes: Mapping[nn.Module, tuple[int, ...]]
     margin = " " * indent
     if type(module) in _CONTAINERS:
         children = [line for child in module.children() for line in _construction(child, shapes, indent + 4)]
-        return [f"{margin}{_CONTAINERS[type(module)]}(", *children, f"{margin}),"]
+        return [f"{margin}{_name(type(module))}(", *children, f"{margin}),"]
     comment = "  # " + "x".join(map(str, shapes[module])) if isinstance(module, _SHAPE_CHANGING) else ""
     return [f"{margin}{_call(module)},{comment}"]
 
@@ -186,7 +192,7 @@ def _construction(module: nn.Module, shapes: Mapping[nn.Module, tuple[int, ...]]
 def _call(layer: nn.Module) -> str:
     """A constructor call such as `nn.Conv2d(1, 8, 3, bias=False)`; arguments at torch's default are left out."""
     kind = type(layer)
-    if kind not in (*_LAYERS, *_OWN_LAYERS):
+    if kind not in _LAYERS:
         raise TypeError(f"no source is known for a layer of type {kind.__name__}; see _LAYERS in search.model_source")
     arguments = []
     for name, parameter in inspect.signature(kind).parameters.items():
@@ -197,7 +203,12 @@ def _call(layer: nn.Module) -> str:
             arguments.append(_literal(value))
         elif value != parameter.default:
             arguments.append(f"{name}={_literal(value)}")
-    return f"{'' if kind in _OWN_LAYERS else 'nn.'}{kind.__name__}({', '.join(arguments)})"
+    return f"{_name(kind)}({', '.join(arguments)})"
+
+
+def _name(kind: type[nn.Module]) -> str:
+    """What the exported file knows it by."""
+    return kind.__name__ if kind in _COPIED else f"nn.{kind.__name__}"
 
 
 def _argument(layer: nn.Module, name: str) -> Any:

@@ -57,8 +57,9 @@ def parts(arch: ArchSpec) -> list[Part]:
 
 def _kind(rows: Sequence[LayerCost]) -> str:
     first = rows[0].kind
-    if len(rows) > 1:
-        return first.replace("depthwise", "separable") if first.startswith("depthwise") else "residual"
+    if len(rows) > 1 and not first.startswith("depthwise"):
+        return "residual, shared" if any(row.n_shared for row in rows) else "residual"
+    first = first.replace("depthwise", "separable")
     return first.replace("max pool", "pool").replace("global average pool", "average")
 
 
@@ -76,7 +77,12 @@ def draw_architecture(axes: Axes, arch: ArchSpec) -> None:
         width = 0.14 + 0.5 * min(1.0, part.channels / 48)
         color = GREY if part.n_params == 0 else BLUE
         axes.add_patch(Rectangle((column - width / 2, -part.side / 2), width, part.side, color=color))
-        lines = [part.kind.replace(" ", "\n", 1), part.shape, f"{part.n_params:,}" if part.n_params else ""]
+        # A word a line, as there is little room beside the next part.
+        lines = [
+            part.kind.replace(",", "").replace(" ", "\n"),
+            part.shape,
+            f"{part.n_params:,}" if part.n_params else "",
+        ]
         axes.text(column, -half - 3, "\n".join(lines), ha="center", va="top", fontsize=8)
         axes.text(column, half + 2, f"{part.rf}", ha="center", va="bottom", fontsize=8, color=ORANGE)
     axes.text(-0.6, half + 2, "RF", ha="right", va="bottom", fontsize=8, color=ORANGE)

@@ -28,7 +28,7 @@ from models.spec import ArchSpec
 from search.fixed_point import FULL_FREEDOM, NO_FREEDOM, Freedom, Grid, fitted_grid, narrow_factors, wide_factors
 from search.folding import (
     Layer,
-    classifying_weight,
+    classifier_weight,
     folded_weight,
     freedom_before,
     layers_of,
@@ -86,9 +86,9 @@ def quantise(
         signal = walk.follow(signal, body, [classifier])
         last, logit_scale = walk.classify(signal, classifier.module, pooled)
     method = f"after training, ranges fitted to {len(chosen)} training images"
-    counted = compute_cost(arch)
-    counts = counted.n_params, counted.n_stored
-    return Int8Network(arch.input_shape, tuple(walk.maps), tuple(walk.steps), last, logit_scale, *counts, method)
+    cost = compute_cost(arch)
+    maps, steps, shares = tuple(walk.maps), tuple(walk.steps), cost.n_stored > cost.n_params
+    return Int8Network(arch.input_shape, maps, steps, last, logit_scale, cost.n_params, shares, method)
 
 
 @dataclass
@@ -213,12 +213,12 @@ class _Walk:
     def classify(self, signal: _Signal, module: nn.Module, pooled: bool) -> tuple[Classify, float]:
         """The last layer, and what one unit of its logits is worth."""
         channels, height, width = signal.levels.shape[1:]
-        weight = classifying_weight(module, channels)
+        weight = classifier_weight(module, channels)
         inputs = signal.levels - np.float64(signal.grid.zero)
         true = signal.true
         if pooled:
             inputs, true = inputs.sum((2, 3), keepdims=True), true.mean((2, 3), keepdim=True)
-        expected = module(true if isinstance(module, nn.Conv2d) else true.flatten(1))
+        expected = module(true.flatten(1) if isinstance(module, nn.Linear) else true)
         n_summed = height * width if pooled else 1
         weight = weight.reshape(len(weight), channels, *inputs.shape[2:])
         filters = quantised_filters(

@@ -236,7 +236,7 @@ ALLOWED = {
     "search.int8_reference": {"search.int8_network"},
     "search.fixed_point": {"search.int8_network"},
     "search.int8_filters": {"search.int8_network"},
-    "search.folding": {"models.blocks", "search.fixed_point", "search.int8_network"},
+    "search.folding": {"models.blocks", "models.heads", "search.fixed_point", "search.int8_network"},
     "search.quantise": {
         "models.blocks",
         "models.build",

@@ -10,6 +10,7 @@ from itertools import cycle, product
 import torch
 from torch import Tensor, nn
 
+from models.blocks import UnscaledBatchNorm2d
 from models.build import build_model
 from models.cost import compute_cost
 from models.spec import ACTIVATIONS, BLOCK_KINDS, HEAD_KINDS, ORDERS, ArchSpec, Block, Head, Stage
@@ -23,9 +24,7 @@ MEAN, STD = (0.13, 0.4, 0.5), (0.31, 0.2, 0.25)
 def systematic_specs() -> dict[str, ArchSpec]:
     """Every kind of block with every activation in either order; heads, paddings, shapes and options in turn."""
     shapes, n_classes, options = cycle([(1, 14, 14), (2, 15, 13), (3, 12, 16)]), cycle([10, 3]), cycle(range(8))
-    # A gap head needs a channel for every class, which not all of these have.
-    kinds = [kind for kind in HEAD_KINDS if kind != "gap"]
-    heads = cycle([*(Head(kind) for kind in kinds), Head("gap_linear", bias=True), Head("conv_gap", bias=True)])
+    heads = cycle([*(Head(kind) for kind in HEAD_KINDS), Head("gap_linear", bias=True), Head("conv_gap", bias=True)])
     specs = {}
     for kind, order, activation in product(BLOCK_KINDS, ORDERS, (*ACTIVATIONS, None)):
         option = next(options)
@@ -64,7 +63,16 @@ def small_random_specs(n: int) -> dict[str, ArchSpec]:
     return dict(next(quick) for _ in range(n))
 
 
-SPECS = systematic_specs() | shared_specs() | small_random_specs(12)
+def thrifty_spec(input_shape: tuple[int, int, int] = (1, 28, 28), n_classes: int = 10) -> ArchSpec:
+    """With every means of saving parameters: shared weights, batch norm without a scale, a head of one number."""
+    ours = Block(12, kind="separable", padding="same", activation="silu", norm_scale=False)
+    first = replace(ours, out_channels=5, kind="conv", padding="valid")
+    again = replace(ours, shared=True)
+    stages = (Stage((first, replace(ours, padding="valid"), ours, again), pool=2), Stage((again,)))
+    return ArchSpec(input_shape, n_classes, stages, Head("gap"))
+
+
+SPECS = systematic_specs() | shared_specs() | small_random_specs(12) | {"thrifty": thrifty_spec((2, 16, 14))}
 
 
 def made_up_model(spec: ArchSpec, seed: int = 0) -> nn.Sequential:
@@ -76,7 +84,7 @@ def made_up_model(spec: ArchSpec, seed: int = 0) -> nn.Sequential:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             n = module.num_features
-            if isinstance(module.weight, nn.Parameter):
+            if not isinstance(module, UnscaledBatchNorm2d):
                 module.weight.data = torch.rand(n, generator=generator) * 2 - 0.5
                 module.weight.data[torch.rand(n, generator=generator) < 0.1] = 0
             module.bias.data = torch.randn(n, generator=generator) * 0.3

@@ -1,5 +1,6 @@
 """Small made-up images, and networks of a few hundred parameters to train on them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -54,8 +55,8 @@ def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in state.items()}
 
 
-def holding(state: dict[str, Tensor]) -> nn.Module:
+def holding(state: dict[str, Tensor], make: Callable[..., nn.Module] = network) -> nn.Module:
     """A fresh network with these weights."""
-    model = network(seed=99)
+    model = make(seed=99)
     model.load_state_dict(state)
     return model

@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,9 +13,10 @@ import space
 from models.baselines import BASELINES
 from models.blocks import BLOCKS
 from models.build import build_model
-from models.spec import Block
+from models.spec import ArchSpec, Block, Head, Stage
 from search import kernels
 from search.blocked import BlockedNetwork
+from tests.search.made_up_networks import thrifty_spec
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -70,6 +72,50 @@ def test_hand_designed_networks(name: str) -> None:
 def test_networks_of_the_space(spec) -> None:
     torch.manual_seed(0)
     check(without_dropout(build_model(spec)), torch.rand(33, *spec.input_shape))
+
+
+RESIDUAL = Block(6, kind="residual", padding="same", bias=True, norm_scale=False)
+SHARING = {
+    "thrifty": thrifty_spec(),
+    "residual": ArchSpec((6, 11, 11), 5, (Stage((RESIDUAL, replace(RESIDUAL, shared=True)), pool=2),), Head("gap")),
+    "conv-act-bn": ArchSpec(
+        (3, 13, 11),
+        3,
+        (
+            Stage((Block(3, order="conv-act-bn", norm_scale=False),) * 2, pool=2),
+            Stage(
+                (Block(3, order="conv-act-bn", shared=True), Block(3, batch_norm=False, shared=True, padding="same"))
+            ),
+        ),
+        Head("gap"),
+    ),
+}
+
+
+@pytest.mark.parametrize("spec", SHARING.values(), ids=SHARING)
+def test_networks_that_save_parameters(spec: ArchSpec) -> None:
+    torch.manual_seed(0)
+    check(build_model(spec), torch.rand(19, *spec.input_shape))
+
+
+@pytest.mark.parametrize("spec", SHARING.values(), ids=SHARING)
+def test_gradients_of_shared_weights_are_sums(spec: ArchSpec) -> None:
+    torch.manual_seed(0)
+    model = build_model(spec)
+    apart = deepcopy(model)
+    for module in apart.modules():
+        if isinstance(module, nn.Conv2d):
+            for name, parameter in [*module.named_parameters()]:
+                setattr(module, name, nn.Parameter(parameter.detach().clone()))
+    x, weights = torch.rand(19, *spec.input_shape), torch.randn(spec.n_classes)
+    for network in (model, apart):
+        (BlockedNetwork(network)(x) * weights).sum().backward()
+    sums: dict[nn.Parameter, Tensor] = {}
+    for (_, shared), copied in zip(model.named_parameters(remove_duplicate=False), apart.parameters(), strict=True):
+        sums[shared] = sums.get(shared, torch.zeros(())) + copied.grad
+    assert len(sums) < len([*apart.parameters()])
+    for shared, expected in sums.items():
+        torch.testing.assert_close(shared.grad, expected)
 
 
 @pytest.mark.parametrize(

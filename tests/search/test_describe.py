@@ -17,6 +17,7 @@ from search.describe import (
     text_table,
     wrapped,
 )
+from tests.search.made_up_networks import thrifty_spec
 
 NET3 = BASELINES["s004_net3"]
 
@@ -43,6 +44,7 @@ def net(*blocks: Block, pool: int = 0, head: Head | None = None) -> ArchSpec:
         (net(Block(8, kernel_size=1, padding="same")), "(1x1)8 · GAP linear 10"),
         (net(Block(8, batch_norm=False), Block(9, activation=None)), "8 9 · GAP linear 10"),
         (net(pool=2), "pool · GAP linear 10"),
+        (thrifty_spec(), "5 12s 12sp 12sp= · pool · 12sp= · GAP first 10"),
     ],
 )
 def test_architecture_line(spec: ArchSpec, line: str) -> None:
@@ -65,6 +67,15 @@ def test_layer_table_of_net3() -> None:
     ]
 
 
+def test_layer_table_of_shared_weights() -> None:
+    lines = layer_table(compute_cost(thrifty_spec())).splitlines()
+    rows = [line.split() for line in lines]
+    assert rows[6] == ["stage1.block4.depthwise", "depthwise", "3x3,", "shared", "12x24x24", "9", "1", "0", "62,208"]
+    assert rows[7] == ["stage1.block4.pointwise", "conv", "1x1,", "shared", "12x24x24", "9", "1", "12", "82,944"]
+    assert rows[12] == ["head.scores", "first", "channels", "10x1x1", "36", "24", "1", "0"]
+    assert lines[14] == "total: 456 parameters (960 with shared ones in every layer), 417,492 MACs"
+
+
 @pytest.mark.parametrize("name", BASELINES)
 def test_layer_table_adds_up(name: str) -> None:
     table, totals = layer_table(compute_cost(BASELINES[name].spec)).split("\n\n")
@@ -85,6 +96,9 @@ def test_json_is_plain_and_complete() -> None:
     assert described["peak_activation_bytes_int8"] == 14_624
     assert [layer["name"] for layer in described["layers"]] == [row.name for row in cost.layers]
     assert described["layers"][0]["n_params"] == 88
+    assert described["n_stored"] == 7496
+    shared = describe_json(thrifty_spec(), compute_cost(thrifty_spec()))
+    assert (shared["n_params"], shared["n_stored"], shared["layers"][5]["n_shared"]) == (456, 960, 108)
 
 
 def test_baseline_as_its_authors_state_it() -> None:

@@ -137,6 +137,7 @@ def test_card(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
     cost = compute_cost(SPEC)
     assert card["cost"] == {
         "n_params": cost.n_params,
+        "n_stored": cost.n_params,
         "macs": cost.macs,
         "feature_receptive_field": cost.feature_receptive_field,
         "receptive_field": cost.receptive_field,

@@ -27,6 +27,7 @@ from search.export import ExportMismatchError, export_model
 from search.format_latency import Latencies
 from search.formats import FORMATS, TORCH, check_formats, in_order, possible
 from search.trained_model import ModelSource
+from tests.search.made_up_networks import thrifty_spec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -44,15 +45,7 @@ SPECS = {
         (Stage((Block(4, activation="silu", order="conv-act-bn"), Block(6, kind="separable", padding="same")), 3),),
         Head("conv", dropout=0.1),
     ),
-    "shared": ArchSpec(
-        (1, 10, 10),
-        4,
-        (
-            Stage((Block(6), Block(6), Block(6, padding="same", shared=True, norm_scale=False)), 2),
-            Stage((Block(6, padding="same", shared=True, activation="silu", norm_scale=False),)),
-        ),
-        Head("gap", dropout=0.1),
-    ),
+    "thrifty": thrifty_spec((1, 12, 12), 4),
 }
 
 
@@ -67,14 +60,18 @@ def noise(spec: ArchSpec) -> Dataset:
     return Dataset("noise", tuple("abcd")[: spec.n_classes], split, None, split, mean, std, "0")
 
 
-def random_model(spec: ArchSpec, seed: int) -> nn.Module:
-    """With batch-norm statistics and factors that matter."""
+def random_model(spec: ArchSpec, seed: int, inputs: torch.Tensor) -> nn.Module:
+    """With batch-norm factors that matter, and the statistics that it has on these inputs (N, C, H, W)."""
     torch.manual_seed(seed)
-    model = build_model(spec).eval()
-    for name, tensor in (*model.named_buffers(), *model.named_parameters()):
-        if tensor.is_floating_point() and tensor.dim() == 1 and "bias" not in name:
-            nn.init.uniform_(tensor, *((-0.2, 0.2) if "mean" in name else (0.5, 1.5)))
-    return model
+    model = build_model(spec)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 1 and "bias" not in name:
+            nn.init.uniform_(parameter, 0.5, 1.5)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the plain mean of all batches
+    model(inputs)
+    return model.eval()
 
 
 def self_labelled(spec: ArchSpec) -> tuple[ModelSource, Dataset]:
@@ -82,9 +79,10 @@ def self_labelled(spec: ArchSpec) -> tuple[ModelSource, Dataset]:
     data = noise(spec)
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (data.mean, data.std))
     for seed in range(100):
-        model = random_model(spec, seed)
         with torch.inference_mode():
-            answers = model((data.test.images / 255 - mean) / std).argmax(1)
+            inputs = (data.test.images / 255 - mean) / std
+            model = random_model(spec, seed, inputs)
+            answers = model(inputs).argmax(1)
         if answers.bincount().sort().values[-2:-1].sum() > 50:  # a constant would be no test
             break
     data.test.labels.copy_(answers)
@@ -126,6 +124,18 @@ def test_every_file_is_there_and_measured(exported: tuple[Path, Dataset, ModelSo
         else:
             assert form["test_accuracy"] == pytest.approx(1 - form["other_answers"] / len(data.test))
             assert form["test_accuracy"] > 0.9, "int8 has 256 levels, not two"
+
+
+def test_every_text_says_how_shared_weights_are_counted(exported: tuple[Path, Dataset, ModelSource]) -> None:
+    folder, _, source = exported
+    cost = compute_cost(source.arch)
+    shares = cost.n_stored > cost.n_params
+    assert shares == (source.arch == SPECS["thrifty"])
+    readme = " ".join((folder / "README.md").read_text().split())
+    counted = ", weights that layers share counted once" * shares
+    assert f"{cost.n_params:,} parameters (batch norm's included{counted}), {cost.macs:,} multiply-adds" in readme
+    assert ("Layers that share weights" in (folder / "model.c").read_text()) == shares
+    assert ("weights that layers share" in (folder / "model.py").read_text()) == shares
 
 
 def test_files_have_the_usual_permissions(exported: tuple[Path, Dataset, ModelSource]) -> None:

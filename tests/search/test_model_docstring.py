@@ -14,6 +14,7 @@ from search.config import RecipeConfig
 from search.data import Dataset, Split
 from search.model_docstring import model_docstring
 from search.trained_model import ModelSource
+from tests.search.made_up_networks import thrifty_spec
 
 SPLIT = Split(torch.zeros(1, 1, 28, 28, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64))
 DATA = Dataset("noise", tuple("0123456789"), SPLIT, None, SPLIT, (0.1,), (0.3,), "0")
@@ -26,7 +27,7 @@ LARGE = ArchSpec(
     head=Head("gap_conv", hidden=(Block(4096, 1),)),
 )
 VAL = {"select_on": "val", "scored_on": "val"}
-SPECS = {"large": LARGE} | {name: baseline.spec for name, baseline in BASELINES.items()}
+SPECS = {"large": LARGE, "thrifty": thrifty_spec()} | {name: baseline.spec for name, baseline in BASELINES.items()}
 
 
 def source_of(spec: ArchSpec, **changes: Any) -> ModelSource:
@@ -80,6 +81,12 @@ def test_target_and_result(changes: dict[str, Any], words: str) -> None:
 )
 def test_what_the_network_costs(words: str) -> None:
     assert words in words_of(source_of(MODEL3))
+
+
+def test_shared_weights_count_once() -> None:
+    words = "Parameters by part (weights that layers share count once, in the first of them): stage1 97%, stage2 3%"
+    assert words in words_of(source_of(thrifty_spec()))
+    assert "share" not in words_of(source_of(MODEL3))
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())

@@ -15,6 +15,7 @@ from torch import nn
 
 from models.baselines import BASELINES
 from models.build import build_model
+from models.cost import compute_cost
 from models.spec import ACTIVATIONS, ArchSpec, Block, Head, Stage
 from search import model_source as module_under_test
 from search.config import RecipeConfig
@@ -22,14 +23,23 @@ from search.data import Dataset, Split
 from search.model_source import model_source
 from search.train import evaluate, predict
 from search.trained_model import ModelSource
+from tests.search.made_up_networks import thrifty_spec
 
 GAP = Head("gap_linear", bias=True)
 
 
-def network(*blocks: Block, head: Head = GAP, pool: int = 2, shape: tuple[int, int, int] = (1, 14, 14)) -> ArchSpec:
-    return ArchSpec(shape, 10, (Stage(blocks, pool), Stage((Block(6, padding="same"),))), head)
+def network(
+    *blocks: Block,
+    head: Head = GAP,
+    pool: int = 2,
+    shape: tuple[int, int, int] = (1, 14, 14),
+    n_classes: int = 10,
+) -> ArchSpec:
+    return ArchSpec(shape, n_classes, (Stage(blocks, pool), Stage((Block(6, padding="same"),))), head)
 
 
+# Of a shared one all convolutions are another's: with their biases, and the shortcut.
+WIDER = Block(6, kind="residual", padding="same", bias=True)
 HIDDEN = (Block(5, 1, dropout=0.2), Block(4, 1, activation=None))
 SPECS = {
     "conv": network(Block(4), Block(5, bias=True), Block(6, padding="same")),
@@ -40,6 +50,11 @@ SPECS = {
     "separable": network(Block(4), Block(6, kind="separable"), Block(5, 5, "separable", "same", bias=True)),
     "residual": network(Block(4, kind="residual", padding="same"), Block(4, 5, "residual", "same", dropout=0.1)),
     "residual conv-act-bn": network(Block(4), Block(6, kind="residual", padding="same", order="conv-act-bn")),
+    "unscaled": network(Block(4, norm_scale=False), Block(4, order="conv-act-bn", norm_scale=False)),
+    "gap": network(Block(4), head=Head("gap", dropout=0.1), n_classes=6),
+    "shared": network(Block(4), Block(4), Block(4, shared=True), Block(4, shared=True, batch_norm=False)),
+    "shared residual": network(Block(4), WIDER, Block(4), replace(WIDER, shared=True)),
+    "thrifty": thrifty_spec(),
     "large pool": network(Block(4), pool=3),
     "pool alone": network(),
     "no stages": ArchSpec((1, 6, 6), 3, (), Head("flatten_linear")),
@@ -52,17 +67,6 @@ SPECS = {
     **{activation: network(Block(4, activation=activation)) for activation in ACTIVATIONS},
     **{name: baseline.spec for name, baseline in BASELINES.items()},
 }
-LEAN = Block(10, kind="separable", padding="same", activation="silu", norm_scale=False)
-RESIDUAL = Block(10, kind="residual", padding="same", bias=True)
-SPECS["shared"] = ArchSpec(
-    (1, 14, 14),
-    10,
-    (
-        Stage((Block(10), LEAN, replace(LEAN, shared=True), RESIDUAL), 2),
-        Stage((replace(LEAN, padding="valid", shared=True), replace(RESIDUAL, shared=True))),
-    ),
-    Head("gap", dropout=0.1),
-)
 every_spec = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
 
 
@@ -125,7 +129,7 @@ def test_network_is_the_one_that_build_model_makes(spec: ArchSpec, tmp_path: Pat
     assert {name: tensor.shape for name, tensor in net.state_dict().items()} == {
         name: tensor.shape for name, tensor in model.state_dict().items()
     }
-    assert sum(one.numel() for one in net.parameters()) == sum(one.numel() for one in model.parameters())
+    assert sum(parameter.numel() for parameter in net.parameters()) == compute_cost(spec).n_params
     assert not net.training
     with torch.inference_mode():
         logits = net(module.preprocess(data.test.images))
@@ -184,6 +188,25 @@ class Net(nn.Module):
 '''
 
 
+def test_text_of_shared_weights() -> None:
+    spec = SPECS["shared residual"]
+    assert TIES in model_source(source_of(spec), random_data(spec))
+
+
+TIES = """
+            nn.Linear(6, 10),  # 10
+        )
+        # Layers with the weights of an earlier one.
+        self.stage1[8].main[0].weight = self.stage1[3].main[0].weight
+        self.stage1[8].main[0].bias = self.stage1[3].main[0].bias
+        self.stage1[8].main[3].weight = self.stage1[3].main[3].weight
+        self.stage1[8].main[3].bias = self.stage1[3].main[3].bias
+        self.stage1[8].shortcut.weight = self.stage1[3].shortcut.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+"""
+
+
 def test_same_network_same_bytes() -> None:
     for spec in SPECS.values():
         data = random_data(spec)
@@ -203,11 +226,18 @@ def test_only_torch_and_the_standard_library_are_imported() -> None:
         assert at_once.isdisjoint({"PIL", "PIL.Image", "safetensors", "safetensors.torch"})
 
 
-def test_residual_class_only_where_it_is_used() -> None:
-    classes = {
-        name: "class Residual" in model_source(source_of(spec), random_data(spec)) for name, spec in SPECS.items()
-    }
-    assert {name for name, present in classes.items() if present} == {"residual", "residual conv-act-bn", "shared"}
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("class Residual", {"residual", "residual conv-act-bn", "shared residual"}),
+        ("class UnscaledBatchNorm2d", {"unscaled", "thrifty"}),
+        ("class FirstChannels", {"gap", "thrifty"}),
+        ("Layers with the weights of", {"shared", "shared residual", "thrifty"}),
+    ],
+)
+def test_nothing_is_written_that_the_network_does_not_need(text: str, names: set[str]) -> None:
+    found = {name for name, spec in SPECS.items() if text in model_source(source_of(spec), random_data(spec))}
+    assert found == names
 
 
 def test_files_are_as_a_formatter_would_leave_them(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from matplotlib.axes import Axes
@@ -9,14 +11,22 @@ from matplotlib.figure import Figure
 
 from models.baselines import BASELINES
 from models.cost import compute_cost
-from models.spec import ArchSpec
+from models.spec import ArchSpec, Block, Head, Stage
 from search.mistakes import Misread, Mistakes
 from search.network_figures import N_TILES, draw_architecture, draw_confusion, draw_misread, draw_parameters, parts
 from search.starting_points import starting_points
 from space import assemble
+from tests.search.made_up_networks import thrifty_spec
 
 NETWORKS = {name: one.spec for name, one in BASELINES.items()}
 NETWORKS |= {f"start {i}": assemble(params).arch for i, (_, params) in enumerate(starting_points())}
+WIDER = Block(9, kind="residual", padding="same")
+NETWORKS |= {
+    "thrifty": thrifty_spec(),
+    "shared residual": ArchSpec(
+        (3, 8, 8), 4, (Stage((WIDER, Block(3), replace(WIDER, shared=True, batch_norm=False))),), Head("gap")
+    ),
+}
 
 
 def axes() -> Axes:
@@ -43,7 +53,9 @@ def test_every_part_is_drawn_and_named(arch: ArchSpec) -> None:
     assert [box.get_height() for box in on.patches] == [arch.input_shape[1], *(part.side for part in found)]
     assert [word for word in words(on) if word.isdigit()] == ["1", *(str(part.rf) for part in found)]
     for part in found:
-        assert any(word.replace("\n", " ").startswith(f"{part.kind} {part.shape}") for word in words(on))
+        assert any(
+            word.replace("\n", " ").startswith(f"{part.kind.replace(',', '')} {part.shape}") for word in words(on)
+        )
     bars = axes()
     draw_parameters(bars, arch)
     assert [bar.get_width() for bar in bars.patches] == [part.n_params for part in found if part.n_params]
@@ -54,6 +66,26 @@ def test_a_separable_block_is_one_part() -> None:
     kinds = [part.kind for part in parts(arch)]
     assert "separable 3x3" in kinds
     assert not [kind for kind in kinds if kind.startswith("depthwise")]
+
+
+def test_what_is_shared_is_named_so() -> None:
+    kinds = [part.kind for part in parts(NETWORKS["thrifty"])]
+    assert kinds == [
+        "conv 3x3",
+        "separable 3x3",
+        "separable 3x3",
+        "separable 3x3, shared",
+        "pool 2x2",
+        "separable 3x3, shared",
+        "average",
+        "first channels",
+    ]
+    found = parts(NETWORKS["shared residual"])
+    assert [(part.kind, part.n_params > 0) for part in found[:3]] == [
+        ("residual", True),
+        ("conv 3x3", True),
+        ("residual, shared", False),
+    ]
 
 
 def test_mistakes_by_class() -> None:

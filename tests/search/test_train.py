@@ -2,19 +2,22 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from models.build import build_model
 from search import kernels
 from search import train as train_module
 from search.config import OPTIMIZERS, SCHEDULES, Augmentation, RecipeConfig, Schedule
 from search.data import Dataset, Split
 from search.train import EpochMetrics, evaluate, predict, train
+from tests.search.made_up_networks import thrifty_spec
 from tests.search.made_up_trainings import (
     ADAM,
     RECIPE,
@@ -79,11 +82,17 @@ def test_every_setting_of_a_recipe_has_an_effect(data: Dataset, base: RecipeConf
     assert not equal(before.last_state, after.last_state)
 
 
+def thrifty_network(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return build_model(thrifty_spec((1, 8, 8), 3))
+
+
 @NEEDS_KERNELS
+@pytest.mark.parametrize("make", [network, thrifty_network])
 @pytest.mark.parametrize("ema_decay", [0.0, 0.5])
-def test_both_engines_do_the_same_training(data: Dataset, ema_decay: float) -> None:
+def test_both_engines_do_the_same_training(data: Dataset, ema_decay: float, make: Callable[..., nn.Module]) -> None:
     recipe = replace(RECIPE, epochs=2, ema_decay=ema_decay, augmentation=Augmentation(rotation=10.0))
-    native, torch_ = (train(network(), data, recipe, seed=1, engine=engine) for engine in ("native", "torch"))
+    native, torch_ = (train(make(), data, recipe, seed=1, engine=engine) for engine in ("native", "torch"))
     assert (native.engine, torch_.engine) == ("native", "torch")
     for name, tensor in native.last_state.items():
         if tensor.is_floating_point():
@@ -92,7 +101,25 @@ def test_both_engines_do_the_same_training(data: Dataset, ema_decay: float) -> N
         assert own.train_loss == pytest.approx(reference.train_loss, rel=1e-3)
         assert own.accuracy == pytest.approx(reference.accuracy, abs=0.02)
     # What the last epoch is said to have scored, the weights score on PyTorch, to the last image.
-    assert evaluate(holding(native.last_state), data.scored, data) == native.curve[-1].accuracy
+    assert evaluate(holding(native.last_state, make), data.scored, data) == native.curve[-1].accuracy
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.5])
+@pytest.mark.parametrize("engine", ["torch", pytest.param("native", marks=NEEDS_KERNELS)])
+def test_shared_weights_stay_shared_and_norms_unscaled(data: Dataset, engine: str, ema_decay: float) -> None:
+    before = {name: tensor.clone() for name, tensor in thrifty_network().state_dict().items()}
+    recipe = replace(RECIPE, epochs=2, ema_decay=ema_decay, weight_decay=0.1)
+    model = thrifty_network()
+    after = train(model, data, recipe, seed=1, engine=engine).last_state
+    norms = [name for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    for state in (model.state_dict(), after):
+        for name in norms:
+            assert torch.equal(state[f"{name}.weight"], torch.ones_like(state[f"{name}.weight"]))
+            assert not torch.equal(state[f"{name}.bias"], before[f"{name}.bias"])
+        # Of depthwise and pointwise convolutions.
+        for owner, *others in [("stage1.7", "stage1.11", "stage2.0"), ("stage1.8", "stage1.12", "stage2.1")]:
+            assert not torch.equal(state[f"{owner}.weight"], before[f"{owner}.weight"])
+            assert all(torch.equal(state[f"{other}.weight"], state[f"{owner}.weight"]) for other in others)
 
 
 @NEEDS_KERNELS
