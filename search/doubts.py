@@ -33,7 +33,8 @@ def doubts(
 
     noise: as measured; None: as expected of an accuracy like the best one.
     """
-    n_dimensions = len(space_of(config).dimensions)
+    # A study of an older space has the dimensions of its day.
+    n_dimensions = max((len(record.params) for record in finished), default=0) or len(space_of(config).dimensions)
     ends = ", ".join(_values_on_range_ends(winner, config))
     return (
         _selection_doubt(config, len(finished), noise),

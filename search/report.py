@@ -120,10 +120,10 @@ def _table_lines(header: Sequence[str], rows: Iterable[Sequence[str]], align: st
 
 
 def trials_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
-    """One row a trial: its facts, then the value of every searched dimension. What a trial does not have is missing.
+    """One row a trial: its facts, then the value of every dimension that was searched.
 
-    Both accuracies after the last trained epoch are there where classes are imbalanced or the search maximised another
-    than accuracy.
+    What a trial does not have is missing. Both accuracies after the last trained epoch are there where classes are
+    imbalanced or the search maximised another than accuracy.
     """
     rows = [{**vars(record), "reason": record.reason or None} for record in records]
     columns = {name: _column([row[name] for row in rows], kind) for name, kind in _COLUMNS.items()}
@@ -132,7 +132,11 @@ def trials_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
     if any("balanced_accuracy" in epoch for epoch in last_epochs):
         for name in METRICS:
             columns[f"last_{name}"] = _column([epoch.get(name) for epoch in last_epochs], float)
+    # A study of an older space has no column for what was not searched then.
+    searched = {name for row in rows for name in row["params"]}
     for dimension in DIMENSIONS:
+        if searched and dimension.name not in searched:
+            continue
         values = [row["params"].get(dimension.name) for row in rows]
         columns[dimension.name] = _column(values, type(dimension.default))
     return pd.DataFrame(columns)

@@ -85,6 +85,9 @@ def test_size_of_the_search() -> None:
     last = doubts(CONFIG, records, last_improved=7, winner=records[0])[-1]
     assert f"Finished trials: 2, in a space of {len(DIMENSIONS)} dimensions" in last
     assert last.endswith("last improved by trial 7.")
+    older = [replace(record, params=dict(list(record.params.items())[1:])) for record in records]
+    last = doubts(CONFIG, older, last_improved=7, winner=older[0])[-1]
+    assert f"in a space of {len(DIMENSIONS) - 1} dimensions" in last
 
 
 @pytest.mark.parametrize(

@@ -311,6 +311,12 @@ def test_command_line(summary: StudySummary, command: str) -> None:
     assert f"```\npython search.py {command}\n```" in markdown_report(summary)
 
 
+def test_what_an_older_space_did_not_search_has_no_column() -> None:
+    record = made_up(0, 0.99)
+    older = replace(record, params={name: value for name, value in record.params.items() if name != "norm_scale"})
+    assert set(trials_table([record])) - set(trials_table([older])) == {"norm_scale"}
+
+
 def test_trials_table() -> None:
     table = trials_table(EVERY_OUTCOME)
     assert list(table.columns[-len(DIMENSIONS) :]) == [dimension.name for dimension in DIMENSIONS]
