@@ -11,12 +11,13 @@ from models.blocks import LayerCost
 from models.cost import Cost, compute_cost, trace_features
 from models.spec import ArchSpec, Block
 
-LEGEND = (
+_LEGEND = (
     "a number is a 3x3 convolution of that many channels, (KxK)8 one with another kernel; after it p: padded, "
-    "s: separable, r: residual (two convolutions and a shortcut), b: bare (no batch norm, no activation), "
-    "=: with the weights of the last one of that shape; pool: 2x2 max pool; GAP: global average pooling; "
-    "first 10: the first ten channels, times one factor, are the logits"
+    "s: separable, r: residual (two convolutions and a shortcut), b: bare (no batch norm, no activation); "
+    "pool: 2x2 max pool; GAP: global average pooling"
 )
+_LEGEND_SHARED = "=: with the weights of the last one of that shape that has its own"
+_LEGEND_FIRST = "first 10: the first ten channels, times one factor, are the logits"
 _KIND_MARKS = {"conv": "", "separable": "s", "residual": "r"}
 _LAYER_COLUMNS = ("layer", "kind", "output", "RF", "jump", "parameters", "MACs")
 _STATED_COLUMNS = ("stated accuracy, by recipe", "best", "at epoch", "last", "epochs", "taken from")
@@ -53,7 +54,7 @@ def wrapped(text: str, indent: str = "", hanging: str = "  ") -> str:
 
 
 def architecture_line(spec: ArchSpec) -> str:
-    """The layers in order, as in "8 16 · pool · (1x1)8 12 16p · GAP (1x1)10"; LEGEND says what the marks mean.
+    """The layers in order, as in "8 16 · pool · (1x1)8 12 16p · GAP (1x1)10"; `legend` says what the marks mean.
 
     Order of batch norm and activation, biases, scales of batch norm and dropout are not shown.
     """
@@ -64,6 +65,13 @@ def architecture_line(spec: ArchSpec) -> str:
         if stage.pool:
             parts.append("pool" if stage.pool == 2 else f"pool{stage.pool}")
     return " · ".join([*parts, " ".join(_head_marks(spec))])
+
+
+def legend(spec: ArchSpec | None) -> str:
+    """What the marks in the architecture line mean; those of few networks only where this one has them."""
+    shares = spec is not None and any(block.shared for stage in spec.stages for block in stage.blocks)
+    is_first = spec is not None and spec.head.kind == "gap"
+    return "; ".join([_LEGEND, *[_LEGEND_SHARED] * shares, *[_LEGEND_FIRST] * is_first])
 
 
 def _block_mark(block: Block) -> str:

@@ -138,11 +138,7 @@ def _net(model: nn.Sequential, spec: ArchSpec) -> str:
         "    def __init__(self) -> None:",
         "        super().__init__()",
         *(f"        self.{name} = {part}" for name, part in zip(names, parts, strict=True)),
-        *(
-            ["        # Layers with the weights of an earlier one.", *(f"        {tie}" for tie in ties)]
-            if ties
-            else []
-        ),
+        *(f"        {line}" for line in ties),
         "",
         "    def forward(self, x: Tensor) -> Tensor:",
         f'        """Shapes: (N, {shape}) to (N, {spec.n_classes})."""',
@@ -153,10 +149,11 @@ def _net(model: nn.Sequential, spec: ArchSpec) -> str:
 
 
 def _ties(model: nn.Module) -> list[str]:
-    """Assignments of the parameters that an earlier layer has too: "self.stage2[3].weight = self.stage2[0].weight"."""
+    """Lines such as "self.stage2[3].weight = self.stage2[0].weight", for parameters that an earlier layer has too."""
     owners: dict[nn.Parameter, str] = {}
     places = [(_place(name), parameter) for name, parameter in model.named_parameters(remove_duplicate=False)]
-    return [f"{place} = {owner}" for place, one in places if (owner := owners.setdefault(one, place)) != place]
+    lines = [f"{place} = {owner}" for place, one in places if (owner := owners.setdefault(one, place)) != place]
+    return ["# Layers with the weights of an earlier one.", *lines] if lines else []
 
 
 def _place(name: str) -> str:

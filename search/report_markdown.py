@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from models.cost import compute_cost
-from search.describe import LEGEND, layer_table, markdown_table, percent
+from search.describe import layer_table, legend, markdown_table, percent
 from search.report_evidence import (
     CONTENDER_ALIGN,
     CONTENDER_COLUMNS,
@@ -86,7 +86,8 @@ def _facts_table(title: str, facts: Mapping[str, str]) -> str:
 
 
 def _winner_blocks(summary: StudySummary) -> list[str]:
-    return [_facts_table("winner", winner_facts(summary)), f"In the architecture, {LEGEND}."]
+    arch = summary.winner.arch if summary.winner else None
+    return [_facts_table("winner", winner_facts(summary)), f"In the architecture, {legend(arch)}."]
 
 
 def _evidence_blocks(summary: StudySummary) -> list[str]:

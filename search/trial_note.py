@@ -15,7 +15,7 @@ from models.spec import ArchSpec
 from search.config import RecipeConfig, SearchConfig
 from search.dashboard_markdown import fitted
 from search.data import form_of
-from search.describe import LEGEND, architecture_line, markdown_table, percent
+from search.describe import architecture_line, legend, markdown_table, percent
 from search.network_figures import Part, parts
 from search.report_parts import count, recipe_facts
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord
@@ -40,7 +40,7 @@ def trial_note(record: TrialRecord, config: SearchConfig, remark: str = "") -> s
         *(_network_blocks(arch) if arch else []),
         *_curve_blocks(record.curve),
         *(["**Recipe**", _recipe_table(record.recipe)] if record.recipe else []),
-        *([f"In the network's line, {LEGEND}."] if arch else []),
+        *([f"In the network's line, {legend(arch)}."] if arch else []),
     ]
     return fitted("\n\n".join(blocks), break_lines=True)
 

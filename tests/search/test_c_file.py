@@ -53,7 +53,7 @@ def test_compiled_file_repeats_the_reference_without_a_warning(name: str) -> Non
 
 @needs_compiler
 def test_check_returns_the_logits_or_finds_the_difference() -> None:
-    network = quantised(SPECS["separable conv-act-bn relu"])
+    network = quantised(SPECS["separable conv-bn-act relu"])
     images = made_up_images(network.input_shape, 10).numpy()
     source, header = texts(network)
     np.testing.assert_array_equal(check_c(network, source, header, images), run(network, images))

@@ -13,6 +13,7 @@ from search.describe import (
     describe_baseline,
     describe_json,
     layer_table,
+    legend,
     percent,
     text_table,
     wrapped,
@@ -49,6 +50,16 @@ def net(*blocks: Block, pool: int = 0, head: Head | None = None) -> ArchSpec:
 )
 def test_architecture_line(spec: ArchSpec, line: str) -> None:
     assert architecture_line(spec) == line
+
+
+def test_marks_of_few_networks_are_explained_where_they_stand() -> None:
+    assert legend(None) == legend(NET3.spec)
+    assert "=" not in legend(NET3.spec)
+    more = legend(thrifty_spec()).removeprefix(legend(NET3.spec)).split("; ")
+    assert [text.partition(":")[0] for text in more] == ["", "=", "first 10"]
+    gap = legend(net(Block(10), head=Head("gap")))
+    assert "=" not in gap
+    assert "first 10" in gap
 
 
 def test_layer_table_of_net3() -> None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from models.blocks import Residual
 from models.cost import compute_cost
+from models.heads import FirstChannels
 from models.spec import ArchSpec, Block, Head, Stage
 from search import quantise as module
 from search.fixed_point import NO_FREEDOM, Freedom
@@ -191,6 +192,7 @@ def test_what_may_differ_between_channels_depends_on_what_follows() -> None:
     assert freedom_before([plain, block]) == Freedom(scales=True, centres=True, signs=True)
     assert freedom_before([padded]) == Freedom(scales=True, centres=False, signs=True)
     assert freedom_before([pool, padded]) == Freedom(scales=True, centres=False, signs=False)
+    assert freedom_before([mean, Layer(FirstChannels(2))]) == freedom_before([plain])
     assert freedom_before([mean, plain]) == freedom_before([Layer(nn.Linear(2, 2))]) == freedom_before([plain])
     assert freedom_before([pool, block]) == freedom_before([]) == NO_FREEDOM
 

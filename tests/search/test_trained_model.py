@@ -19,6 +19,7 @@ from search.repeats import REPORT, Repeat, RepeatResult
 from search.statistics import estimate
 from search.trained_model import ModelSource, source_from_confirmation, source_from_trial
 from search.trials import DIVERGED, FINISHED, REPEATED, TrialRecord
+from tests.search.made_up_networks import thrifty_spec
 
 SPEC = ArchSpec((1, 8, 8), 10, (Stage((Block(4),)),), Head("gap_linear"))
 CONFIG = SearchConfig(DataConfig("digits", "data", "val"), max_params=8000, epochs=3, score="best", seed=5)
@@ -72,6 +73,19 @@ def test_trial_and_weights_become_a_source(tmp_path: Path) -> None:
         limits=LIMITS,
     )
     assert vars(source) == vars(expected)
+
+
+def test_weights_that_layers_share_are_there_under_each_name(tmp_path: Path) -> None:
+    spec, path = thrifty_spec((1, 8, 8)), tmp_path / "trial.pt"
+    state = save_weights(path, spec)
+    source = source_from_trial(replace(RECORD, arch=spec), CONFIG, "tiny", path)
+    assert source.state.keys() == state.keys()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in source.state.items())
+    assert torch.equal(source.state["stage1.11.weight"], source.state["stage1.7.weight"])
+    del state["stage1.11.weight"]
+    torch.save(state, path)
+    with pytest.raises(InputError, match="something other than the weights of this trial's network"):
+        source_from_trial(replace(RECORD, arch=spec), CONFIG, "tiny", path)
 
 
 @pytest.mark.parametrize(
