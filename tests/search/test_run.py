@@ -201,7 +201,7 @@ def test_interrupted_killed_and_resumed_equals_uninterrupted(finished, tmp_path)
     [
         (
             ("--budget", 50),
-            "fits the budget of 50 parameters: the nearest network found has 105 parameters, 55 over the",
+            "fits the budget of 50 parameters: the nearest network found has 99 parameters, 49 over the",
         ),
         # Each can be met, but a field of 40 pixels takes more than two of the smallest convolutions.
         (("--budget", 110, "--min-rf", 40), "at least 40 pixels of receptive field before the head: the nearest"),
