@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from optuna_dashboard.artifact._backend import list_trial_artifacts
 
 from models.spec import ArchSpec
 from search.cli import main
@@ -76,14 +77,22 @@ def test_its_winner_is_the_one_that_fresh_seeds_confirmed(reference):
 def test_its_report_needs_no_training(reference, monkeypatch, capsys):
     monkeypatch.chdir(reference)
     written = (REFERENCE / "report.md").read_text()
+    monkeypatch.setenv("DATA_DIR", str(reference / "no data"))
     assert main(["report", "reference"]) == 0
-    assert "s004_net3" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "s004_net3" in said.out
+    assert said.err == ""
     folder = reference / "studies" / "reference"
     assert (folder / "report.md").read_text() == written
     page = (folder / "report.html").read_text()
     card = json.loads((folder / "winner" / "card.json").read_text())
     assert f"{card['confirmation']['accuracy']['mean']:.2%}".replace("%", " %") in page
     assert page.count("<img ") == len(card["mistakes"]["misread"]) > 0
+    # And the dashboard has the files of its trials.
+    study = load_study(open_storage(f"sqlite:///{folder}/study.db"), "reference")
+    attrs = study._storage.get_study_system_attrs(study._study_id)
+    files = {one["filename"] for one in list_trial_artifacts(attrs, {}, study.trials[card["trial"]])}
+    assert files >= {"curve.png", "layers.csv", "model.py", "weights.pt", "report.html"}
 
 
 @pytest.mark.skipif(not (MNIST / "MNIST").is_dir(), reason="no MNIST in ../shared/data")

@@ -1,7 +1,6 @@
 import json
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +9,6 @@ from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 
 from search.cli import main
-from search.commands import report
 from search.config import DataConfig
 from search.data import load_dataset
 from search.furnish import furnish
@@ -201,14 +199,3 @@ def test_a_search_writes_notes_as_it_goes(tmp_path, monkeypatch):
     assert main([*search, "--jobs", "1"]) == 0
     assert written["dashboard:1:note_str:0"].startswith("**Finished: ")
     assert written["dashboard:2:note_str:0"].startswith("**Finished: ")
-
-
-def test_the_reference_study(tmp_path, capsys):
-    source = Path(__file__).resolve().parents[2] / "studies" / "reference"
-    shutil.copytree(source, tmp_path / "reference")
-    place = Place(tmp_path, "reference")
-    assert report(place, str(tmp_path / "no data")) == 0
-    assert capsys.readouterr().err == ""
-    study = study_at(place)
-    card = json.loads((source / "winner" / "card.json").read_text())
-    assert files(study, card["trial"]) >= {"curve.png", "layers.csv", "model.py", "weights.pt", "report.html"}
