@@ -112,7 +112,7 @@ _FAMILIES = {
         shared=("none", "stage", "before"),
         common={"head.kind": "gap", "norm_scale": False},
         optimizers=("soap",),
-        recipe={"activation": "silu", "label_smoothing": 0.0, "rotation": 9.0, "shift": 0.06, "scale": 0.06},
+        recipe={"activation": "silu", "label_smoothing": 0.03, "rotation": 9.0, "shift": 0.06, "scale": 0.06},
         small=SMALL_RECIPE | {"rotation": 6.0, "shift": 0.04, "scale": 0.04},
     ),
 }
