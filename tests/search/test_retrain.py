@@ -1,120 +1,51 @@
-"""Confirmation and noise floor as their user runs them: real trainings on the embedded digits."""
+"""Confirmation and noise floor of a finished search as their user runs them: real trainings on the embedded digits."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import shutil
 import signal
-import sqlite3
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from models.build import build_model
 from models.spec import ArchSpec
 from search import recorded
-from search.cli import main
-from search.config import DataConfig, SearchConfig
-from search.confirm import ConfirmPlan
+from search.config import DataConfig
 from search.data import load_dataset
 from search.place import Place
 from search.recorded import weights_path
-from search.repeats import CHOOSE, NOISE, REPORT, Repeat, Retraining
+from search.repeats import CHOOSE, NOISE, REPORT, Repeat
 from search.retrain import repeats_of
 from search.storage import open_storage
-from search.study import load_study, open_study
+from search.study import load_study
 from search.train import evaluate
-
-ROOT = Path(__file__).resolve().parents[2]
-DIGITS = ("--dataset", "digits", "--epochs", 1, "--jobs", 1)
-STUDY = "digits-8000"
+from tests.search.digits_confirmations import (
+    STUDY,
+    card,
+    confirm,
+    files,
+    identities,
+    null,
+    outcome,
+    repeats,
+    run,
+    started,
+    wait_for_repeat,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def run(*arguments: object) -> int:
-    return main([str(argument) for argument in arguments])
-
-
-def confirm(out: Path, plan: str, *arguments: object) -> int:
-    return run("confirm", out / STUDY, "--confirm", plan, "--jobs", 1, *arguments)
-
-
-def null(out: Path, *arguments: object) -> int:
-    return run("null", out / STUDY, "--jobs", 1, *arguments)
-
-
-def repeats(out: Path) -> list[FrozenTrial]:
-    """Every trial of the study of repeats."""
-    return load_study(open_storage(f"sqlite:///{out}/studies.db"), f"{STUDY}-repeats").get_trials(deepcopy=False)
-
-
-def identities(trials: Sequence[FrozenTrial]) -> list[tuple[str, int, int, str]]:
-    return [Repeat.from_dict(trial.user_attrs["repeat"]).identity for trial in trials]
-
-
-def outcome(out: Path) -> dict[tuple[str, int, int, str], tuple[float, list[int]]]:
-    """What every finished repeat gave."""
-    done = [trial for trial in repeats(out) if trial.state == TrialState.COMPLETE]
-    return dict(zip(identities(done), [(t.value or 0.0, t.user_attrs["misread"]) for t in done], strict=True))
-
-
-def card(out: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((out / STUDY / "winner" / "card.json").read_text())
-    return found
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    """Everything that a user reads of a study."""
-    return {
-        str(path): path.read_bytes() for path in [*folder.glob("*.md"), *folder.glob("*.csv"), *folder.glob("w*/*")]
-    }
-
-
-@pytest.fixture(scope="module")
-def searched(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001
-    """The folder of a study of three trials, of which nothing was trained again."""
-    out = tmp_path_factory.mktemp("searched")
-    assert run("--budget", 8000, "--trials", 3, *DIGITS, "--out", out, "--confirm", "none") == 0
-    return out
-
-
-@pytest.fixture(scope="module")
-def confirmed(searched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of it, its two best trials confirmed from two seeds."""
-    out = tmp_path_factory.mktemp("confirmed")
-    shutil.copytree(searched, out, dirs_exist_ok=True)
-    assert confirm(out, "2:2") == 0
-    return out
 
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Callable[[Path], Path]:
     return lambda out: shutil.copytree(out, tmp_path / "copy")
-
-
-@pytest.fixture
-def trainings(monkeypatch: pytest.MonkeyPatch) -> list[Repeat]:
-    """Grows by every repeat that is trained in this process."""
-    found: list[Repeat] = []
-    train = Retraining.__call__
-
-    def counted(self: Retraining, trial: Any) -> float:
-        found.append(Repeat.from_dict(trial.user_attrs["repeat"]))
-        return train(self, trial)
-
-    monkeypatch.setattr(Retraining, "__call__", counted)
-    return found
 
 
 # Confirmation
@@ -272,48 +203,6 @@ def test_a_repeat_lost_with_a_killed_worker_is_trained_again(searched: Path, cop
     assert card(out)["accuracy"]["file_on_test"] == card(out)["accuracy"]["recorded"]
 
 
-@contextlib.contextmanager
-def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """A command that runs while the test goes on."""
-    process = subprocess.Popen(
-        [sys.executable, str(ROOT / "search.py"), *map(str, arguments)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def wait_for_repeat(process: subprocess.Popen[str], out: Path) -> int:
-    """Until a repeat is in training; the process id of its worker."""
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(_database(out)) as database:
-            found = database.execute(_TRAINING).fetchall()
-            if found:
-                return int(json.loads(found[0][0]).partition("-")[0])
-        time.sleep(0.01)
-    raise AssertionError(f"no repeat was seen in training; exit status {process.poll()}")
-
-
-def _database(out: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{out}/studies.db?mode=ro", uri=True)
-
-
-# What is noted just before the training begins, of trials that have not ended.
-_TRAINING = f"""
-SELECT worker.value_json FROM trials
-JOIN studies ON studies.study_id = trials.study_id AND studies.study_name = '{STUDY}-repeats'
-JOIN trial_user_attributes AS worker ON worker.trial_id = trials.trial_id AND worker.key = 'worker'
-JOIN trial_user_attributes AS begun ON begun.trial_id = trials.trial_id AND begun.key = 'engine'
-WHERE trials.state = 'RUNNING'
-"""
-
-
 def test_every_candidate_diverged(
     searched: Path,
     copied: Callable[[Path], Path],
@@ -327,19 +216,6 @@ def test_every_candidate_diverged(
     assert confirm(copied(searched), "2:2") == 2
     error = capsys.readouterr().err
     assert (error.count("\n"), "every candidate diverged on a fresh seed" in error) == (1, True)
-
-
-def test_a_study_without_a_result_has_nothing_to_confirm_and_no_noise(
-    tmp_path: Path, trainings: list[Repeat], capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / STUDY).mkdir()
-    settings = SearchConfig(DataConfig("digits", "unused"), 8000, epochs=1).settings()
-    open_study(open_storage(f"sqlite:///{tmp_path}/studies.db"), STUDY, settings)
-    assert confirm(tmp_path, "2:2") == 0
-    assert "No trial has finished yet." in capsys.readouterr().out
-    assert null(tmp_path) == 2
-    assert capsys.readouterr().err == "search.py: this study has no finished trial yet; search on with more --trials\n"
-    assert trainings == []
 
 
 def test_to_confirm_with_nothing_is_refused(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -386,35 +262,3 @@ def test_noise_of_a_trial_that_has_none(searched: Path, capsys: pytest.CaptureFi
 def test_of_a_study_where_nothing_was_trained_again(searched: Path) -> None:
     assert repeats_of(Place(searched, STUDY)) == ([], None)
     assert card(searched)["confirmation"] is None
-
-
-# As a part of the search
-
-
-def test_searched_on_held_out_images_the_confirmed_winner_is_trained_on_all(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    search = ("--budget", 8000, "--trials", 2, *DIGITS, "--select-on", "val", "--confirm", "2:1", "--out", tmp_path)
-    assert run(*search) == 0
-    assert "mean of 1 fresh seed " in " ".join(capsys.readouterr().out.split())
-    results, plan = repeats_of(Place(tmp_path, STUDY))
-    assert isinstance(plan, ConfirmPlan)
-    assert [(result.repeat.purpose, result.repeat.select_on) for result in results] == [
-        *[(CHOOSE, "val")] * 2,
-        *[(REPORT, "test")] * (len(results) - 2),
-    ]
-    found = card(tmp_path)
-    accuracy = found["accuracy"]
-    assert (accuracy["scored_on"], accuracy["select_on"]) == ("test", "val")
-    assert found["data"]["n_images"] == {"train": 1438, "test": 359}
-    assert accuracy["recorded"] == accuracy["file_on_test"] == found["confirmation"]["accuracy"]["mean"]
-    assert accuracy["test_note"] == "read once, after the last epoch of this training, after the selection"
-    assert "trained again on all training images" in (tmp_path / STUDY / "winner" / "README.md").read_text()
-    assert "## Confirmation" in (tmp_path / STUDY / "report.md").read_text()
-
-
-def test_an_unfinished_study_is_not_confirmed(tmp_path: Path, trainings: list[Repeat]) -> None:
-    search = ("--budget", 8000, "--trials", 100, "--timeout", 1, *DIGITS, "--confirm", "1:1", "--out", tmp_path)
-    assert run(*search) == 0
-    assert trainings == []
-    assert card(tmp_path)["confirmation"] is None
