@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from search.config import InputError
+from search.report import markdown_report, summarise, trials_table, write_report
+from search.trials import TrialRecord
+from space import DIMENSIONS
+from tests.search.made_up_summaries import SUMMARIES
+from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, made_up
+
+
+def test_what_an_older_space_did_not_search_has_no_column() -> None:
+    record = made_up(0, 0.99)
+    older = replace(record, params={name: value for name, value in record.params.items() if name != "norm_scale"})
+    assert set(trials_table([record])) - set(trials_table([older])) == {"norm_scale"}
+
+
+def test_trials_table() -> None:
+    table = trials_table(EVERY_OUTCOME)
+    assert list(table.columns[-len(DIMENSIONS) :]) == [dimension.name for dimension in DIMENSIONS]
+    whole = ["number", "index", "n_params", "macs", "receptive_field", "seed", "repeats", "stages", "batch_size"]
+    assert set(table[whole].dtypes) == {pd.Int64Dtype()}
+    assert list(table["number"]) == [record.number for record in EVERY_OUTCOME]
+    assert list(table["outcome"]) == [record.outcome for record in EVERY_OUTCOME]
+    finished, refused, running = table.loc[0], table.loc[1], table.loc[6]
+    assert (finished["value"], finished["baseline"], finished["last_train_accuracy"]) == (0.9931, "s004_net3", 0.982)
+    assert (finished["stages.1.dropout"], finished["transitions.1.bare"], finished["batch_size"]) == (
+        "none",
+        False,
+        128,
+    )
+    assert refused["reason"] == "9,000 parameters, 1,000 over the budget of 8,000"
+    assert refused[["value", "receptive_field", "seconds", "last_train_accuracy"]].isna().all()
+    assert running["sgd.lr"] is pd.NA
+    assert table.loc[4, "repeats"] == 0
+    assert trials_table([made_up(0, 0.99, origin="other/7")]).loc[0, "origin"] == "other/7"
+
+
+@pytest.mark.parametrize("records", [EVERY_OUTCOME, [], EVERY_OUTCOME[1:2]], ids=["all", "none", "one refused"])
+def test_csv_reads_back_as_it_was(records: list[TrialRecord], tmp_path: Path) -> None:
+    write_report(summarise("s", CONFIG, records), records, tmp_path / "new" / "folder")
+    table = trials_table(records)
+    found = pd.read_csv(tmp_path / "new" / "folder" / "trials.csv", dtype=table.dtypes.to_dict())
+    pd.testing.assert_frame_equal(found, table)
+
+
+def test_written_report(tmp_path: Path) -> None:
+    (tmp_path / "report.md").write_text("old")
+    write_report(SUMMARIES["every outcome"], EVERY_OUTCOME, tmp_path)
+    assert (tmp_path / "report.md").read_text(encoding="utf-8") == markdown_report(SUMMARIES["every outcome"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.md", "trials.csv"]
+
+
+def test_a_failed_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "report.md").write_text("old")
+
+    def write_half(path: Path, text: str, **_: Any) -> None:
+        path.write_bytes(text.encode()[: len(text) // 2])
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_text", write_half)
+    with pytest.raises(InputError, match=r"report\.html: No space left on device; make room there"):
+        write_report(SUMMARIES["every outcome"], EVERY_OUTCOME, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"report.md": b"old"}
