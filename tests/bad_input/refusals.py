@@ -15,6 +15,8 @@ from search.cli import main
 
 # Of one bad input: the command, what its message has to say, and what makes the place for it.
 PASSWORD = "hunter2"
+# A search that would begin.
+RUN = ["--budget", "8000", "--dataset", "digits", "--trials", "1", "--epochs", "1", "--jobs", "1", "--confirm", "none"]
 # SQLite keeps these beside a database that somebody has open.
 _BESIDE = ("-wal", "-shm")
 
@@ -51,6 +53,11 @@ def check_line(err: str, *words: str) -> None:
     assert PASSWORD not in err
     for word in words:
         assert word in err
+
+
+def short(value: object) -> str:
+    """A readable name of a row."""
+    return ascii(" ".join(value) if isinstance(value, list) else value)[-60:].replace("\\", "/")
 
 
 def tree(folder: Path) -> dict[str, object]:

@@ -1,9 +1,9 @@
 """How many bad inputs are tried."""
 
-from tests.bad_input import test_exported, test_files, test_options, test_storages, test_studies
+from tests.bad_input import option_values, test_exported, test_files, test_options, test_storages, test_studies
 
 TABLES = (
-    test_options.CASES,
+    option_values.CASES,
     test_options.COMMAND_LINES,
     test_files.NETWORKS,
     test_files.SPACES,

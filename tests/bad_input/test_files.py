@@ -19,8 +19,7 @@ from models.baselines import BASELINES
 from search.data import DATASETS, definition
 from search.definitions import load_idx
 from search.idx import IdxFiles
-from tests.bad_input.refusals import Refuses
-from tests.bad_input.test_options import RUN, short
+from tests.bad_input.refusals import RUN, Refuses, short
 
 SPEC = BASELINES["s004_net3"].spec.to_dict()
 TOML = """

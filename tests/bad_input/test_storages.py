@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from search.storage import open_storage
-from tests.bad_input.refusals import PASSWORD, Refuses
-from tests.bad_input.test_options import RUN, short
+from tests.bad_input.refusals import PASSWORD, RUN, Refuses, short
 
 EXAMPLE = "; an example: sqlite:///studies/studies.db"
 NO_URL = "--storage is not a database URL, got "

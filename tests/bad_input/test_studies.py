@@ -26,8 +26,7 @@ from search.data import load_dataset
 from search.storage import open_storage
 from search.study import SETTINGS
 from space import SPACE_KEY
-from tests.bad_input.refusals import Refuses
-from tests.bad_input.test_options import RUN, short
+from tests.bad_input.refusals import RUN, Refuses, short
 from tests.search.made_up_studies import made_up_study
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, made_up
 
