@@ -1,13 +1,22 @@
 """How many bad inputs are tried."""
 
-from tests.bad_input import option_values, test_exported, test_files, test_options, test_storages, test_studies
+from tests.bad_input import (
+    option_values,
+    test_data_files,
+    test_exported,
+    test_networks,
+    test_options,
+    test_spaces,
+    test_storages,
+    test_studies,
+)
 
 TABLES = (
     option_values.CASES,
     test_options.COMMAND_LINES,
-    test_files.NETWORKS,
-    test_files.SPACES,
-    test_files.DATA,
+    test_networks.NETWORKS,
+    test_spaces.SPACES,
+    test_data_files.DATA,
     test_studies.OTHERS,
     test_studies.WEIGHTS_FILES,
     test_studies.STUDY_FILES,

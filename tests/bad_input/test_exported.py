@@ -24,7 +24,7 @@ from search.export import _load_module
 from search.model_source import model_source
 from search.trained_model import ModelSource
 from tests.bad_input.refusals import check_line, short, tree
-from tests.bad_input.test_files import idx
+from tests.bad_input.test_data_files import idx
 from tests.bad_input.test_studies import Bomb
 
 SPEC = ArchSpec((1, 28, 28), 10, (Stage((Block(3),), pool=2),), Head("gap_linear"))

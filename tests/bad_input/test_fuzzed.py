@@ -31,7 +31,8 @@ from search.storage_url import parse_url, shown_url, without_secrets
 from search.text_files import MAX_BYTES
 from tests.bad_input.damage import damaged, damaged_bytes, fuzzed, json_like
 from tests.bad_input.refusals import PASSWORD
-from tests.bad_input.test_files import PUBLISHED, TOML
+from tests.bad_input.test_data_files import PUBLISHED
+from tests.bad_input.test_networks import TOML
 from tests.bad_input.test_studies import GOOD_CARD
 
 SPEC = BASELINES["s001_model3"].spec.to_dict()

@@ -1,24 +1,17 @@
-"""Files that a user hands in: networks, spaces and data that are none."""
+"""Files that a user hands in: networks that are none."""
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import os
-import struct
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from models.baselines import BASELINES
-from search.data import DATASETS, definition
-from search.definitions import load_idx
-from search.idx import IdxFiles
+from tests.bad_input.handed_in import write
 from tests.bad_input.refusals import RUN, Refuses, short
 
 SPEC = BASELINES["s004_net3"].spec.to_dict()
@@ -40,8 +33,6 @@ def block(**fields: Any) -> str:
     """A network of one block as JSON."""
     return changed(stages=[{"blocks": [{"out_channels": 8} | fields]}])
 
-
-# --- networks -------------------------------------------------------------------------------------------------------
 
 # Name of the file, what is in it (None: a folder), what is said of it.
 NETWORKS: list[tuple[str, str | bytes | None, str]] = [
@@ -129,13 +120,6 @@ NETWORKS: list[tuple[str, str | bytes | None, str]] = [
 ]
 
 
-def write(folder: Path, name: str, content: str | bytes | None) -> None:
-    if content is None:
-        (folder / name).mkdir()
-    else:
-        (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
-
-
 @pytest.mark.parametrize(("name", "content", "words"), NETWORKS, ids=short)
 def test_networks_that_are_none(refuses: Refuses, name: str, content: str | bytes | None, words: str) -> None:
     write(refuses.folder, name, content)
@@ -166,162 +150,6 @@ def test_devices_and_dangling_links(refuses: Refuses) -> None:
     if os.path.exists("/dev/zero"):
         refuses(["describe", "/dev/zero"], "/dev/zero is not text: it has more than 1,000,000 bytes")
         refuses(["space", "--space", "/dev/zero"], "/dev/zero: not TOML: it has more than 1,000,000 bytes")
-
-
-# --- spaces ---------------------------------------------------------------------------------------------------------
-
-SPACES: list[tuple[str | bytes | None, str]] = [
-    ("", "changes no dimension; python search.py space lists them"),
-    ("# nothing", "changes no dimension"),
-    (None, "cannot read the space file: Is a directory; name another with --space"),
-    (b"\xff\xfe", "not TOML: 'utf-8' codec can't decode"),
-    (gzip.compress(b"stages = 2", mtime=0), "not TOML: "),
-    (b"#" * 1_000_001, "not TOML: it has more than 1,000,000 bytes"),
-    ('{"stages": 2}', "not TOML: "),
-    ("stages = ", "not TOML: "),
-    ("stages = 2\nstages = 3", "not TOML: Cannot overwrite a value"),
-    ("dropout = 0.1\ndropout = 0.2", "not TOML: Cannot overwrite a value"),
-    ("stages.1.widht = 16", "unknown dimension 'stages.1.widht'; the nearest is 'stages.1.width'"),
-    ("x" * 5000 + " = 1", "unknown dimension 'xxxx"),
-    ('"" = 1', "unknown dimension ''; the nearest is"),
-    ("stages.4.depth = 2", "unknown dimension 'stages.4.depth'"),
-    ("sgd = 1", "unknown dimension 'sgd'; the nearest is"),
-    ("stages.1.width.1 = {low = 3, hgih = 4}", "unknown dimension 'stages.1.width.1."),
-    ("stages = 0", "stages must be from 1 to 3, got 0"),
-    ("stages = 4", "stages must be from 1 to 3, got 4; nothing else can be built"),
-    ("stages = -1", "got -1"),
-    ("stages = 2.0", "stages must be from 1 to 3, got 2.0"),
-    ("stages = '2'", 'got "2"'),
-    ("stages = true", "got true"),
-    ("stages = []", "stages needs at least one choice, got []"),
-    ("stages = [[2]]", "got [2]"),
-    ("stages = 1" + "0" * 30, "stages must be from 1 to 3, got 1000"),
-    ("stages = 0x" + "f" * 9000, "stages must be from 1 to 3, got a int that is too large to be shown"),
-    ("dropout = 1" + "0" * 400, "dropout must be from 0 to 0.9, got 1000"),
-    ("dropout = nan", "dropout must be from 0 to 0.9, got NaN"),
-    ("dropout = inf", "got Infinity"),
-    ("dropout = -0.1", "got -0.1"),
-    ("dropout = 2020-01-01", 'got "2020-01-01"'),
-    ("dropout = {low = 0.5, high = 0.1}", "dropout: low must not be above high, got 0.5 to 0.1"),
-    ("dropout = {low = nan}", "got NaN"),
-    ("head.kind = 'softmax'", "head.kind must be one of"),
-    ("head.kind = {low = 'conv'}", "head.kind takes a value or a list of choices, not a range"),
-    ("batch_size = 1", "batch_size must be from 2 to 4096, got 1"),
-    ("sgd.lr = 0", "sgd.lr must be from 1e-08 to 100, got 0"),
-    ("x = " + "[" * 5000, "nested too deeply; a name has at most four parts"),
-    ("stages.1.kernel = " + "[" * 200 + "]" * 200, "stages.1.kernel must be one of 3, 5, 7, got [[["),
-    (".".join("a" * 3000) + " = 1", "my.toml: "),
-]
-
-
-@pytest.mark.parametrize(("content", "words"), SPACES, ids=short)
-def test_spaces_that_are_none(refuses: Refuses, content: str | bytes | None, words: str) -> None:
-    write(refuses.folder, "my.toml", content)
-    refuses(["space", "--space", "my.toml"], "my.toml: ", words)
-
-
-@pytest.mark.parametrize(("content", "words"), SPACES[7:12], ids=short)
-def test_no_search_begins_in_them(refuses: Refuses, content: str | bytes | None, words: str) -> None:
-    write(refuses.folder, "my.toml", content)
-    refuses([*RUN, "--space", "my.toml"], "my.toml: ", words)
-
-
-# --- data -----------------------------------------------------------------------------------------------------------
-
-
-def idx(*axes: int, kind: int = 8) -> bytes:
-    """A file of zeros."""
-    n_bytes = 1
-    for axis in axes:
-        n_bytes *= axis
-    return struct.pack(f">HBB{len(axes)}i", 0, kind, len(axes), *axes) + bytes(n_bytes)
-
-
-TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
-TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
-PUBLISHED = {
-    TRAIN_IMAGES: idx(60, 28, 28),
-    TRAIN_LABELS: idx(60),
-    TEST_IMAGES: idx(20, 28, 28),
-    TEST_LABELS: idx(20),
-}
-DELETE = (
-    "; delete it to have it downloaded again, or name a directory that holds MNIST/raw with --data-dir or $DATA_DIR"
-)
-
-
-@pytest.fixture
-def small_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ "mnist" means the files above."""
-    files = IdxFiles("MNIST", {name: (len(text), hashlib.sha256(text).hexdigest()) for name, text in PUBLISHED.items()})
-    known = replace(definition("mnist"), load=partial(load_idx, files), is_at=files.is_at)
-    monkeypatch.setitem(DATASETS, "mnist", known)
-
-
-def corrupted(content: bytes) -> bytes:
-    return content[:-1] + bytes([content[-1] ^ 1])
-
-
-# Which file holds what instead, and what is said of it.
-DATA: list[tuple[str, bytes | None, str]] = [
-    (TRAIN_IMAGES, b"", f"{TRAIN_IMAGES} is empty, expected 47,056 bytes{DELETE}"),
-    (TRAIN_IMAGES, PUBLISHED[TRAIN_IMAGES][:-1], "has 47,055 bytes, expected 47,056"),
-    (TRAIN_IMAGES, PUBLISHED[TRAIN_IMAGES][:16], "has 16 bytes, expected 47,056"),
-    (TRAIN_IMAGES, PUBLISHED[TRAIN_IMAGES] + b"\n", "has 47,057 bytes"),
-    (TRAIN_IMAGES, corrupted(PUBLISHED[TRAIN_IMAGES]), f"{TRAIN_IMAGES} is corrupt: its SHA-256 begins"),
-    (TRAIN_IMAGES, PUBLISHED[TRAIN_LABELS], f"holds the content of {TRAIN_LABELS}"),
-    (TRAIN_IMAGES, PUBLISHED[TEST_IMAGES], f"holds the content of {TEST_IMAGES}"),
-    (TRAIN_IMAGES, idx(60, 28, 28, kind=0x0D), "is corrupt"),
-    (TRAIN_IMAGES, b"\x08" + PUBLISHED[TRAIN_IMAGES][1:], "is corrupt"),
-    (TRAIN_IMAGES, gzip.compress(PUBLISHED[TRAIN_IMAGES], mtime=0), "bytes, expected 47,056"),
-    (TRAIN_IMAGES, None, "Is a directory; name a directory that holds MNIST/raw"),
-    (TRAIN_LABELS, PUBLISHED[TEST_LABELS], f"{TRAIN_LABELS} holds the content of {TEST_LABELS}"),
-    (TRAIN_LABELS, idx(60, 1), "has 72 bytes, expected 68"),
-    (TRAIN_LABELS, b"<html>Please log in</html>", "has 26 bytes, expected 68"),
-    (TEST_IMAGES, PUBLISHED[TEST_LABELS], f"holds the content of {TEST_LABELS}"),
-    (TEST_IMAGES, idx(20, 28, 27), "bytes, expected 15,696"),
-    (TEST_LABELS, PUBLISHED[TRAIN_LABELS], f"{TEST_LABELS} holds the content of {TRAIN_LABELS}"),
-    (TEST_LABELS, corrupted(PUBLISHED[TEST_LABELS]), f"{TEST_LABELS} is corrupt"),
-    (f"{TEST_LABELS}.gz", b"no archive", f"{TEST_LABELS}.gz is damaged: Not a gzipped file"),
-    (f"{TEST_LABELS}.gz", gzip.compress(PUBLISHED[TEST_LABELS], mtime=0)[:-9], "is damaged: Compressed file ended"),
-    (
-        f"{TEST_LABELS}.gz",
-        gzip.compress(PUBLISHED[TRAIN_LABELS], mtime=0),
-        "; delete it to have it downloaded, or name a",
-    ),
-    (f"{TEST_LABELS}.gz", gzip.compress(bytes(10**6), mtime=0), "has 29 bytes, expected 28"),
-    (f"{TEST_LABELS}.gz", None, "Is a directory; name a directory that holds MNIST/raw"),
-]
-
-
-@pytest.mark.usefixtures("small_mnist")
-@pytest.mark.parametrize(("name", "content", "words"), DATA, ids=short)
-def test_data_files_that_are_wrong(refuses: Refuses, name: str, content: bytes | None, words: str) -> None:
-    raw = refuses.folder / "images" / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for other, text in PUBLISHED.items():
-        if other != name.removesuffix(".gz"):
-            write(raw, other, text)
-    write(raw, name, content)
-    for known in ("mnist", "auto"):
-        refuses([*RUN, "--dataset", known, "--data-dir", "images"], words)
-    refuses(["baselines", "--data-dir", "images"], words)
-
-
-@pytest.mark.usefixtures("small_mnist")
-@pytest.mark.parametrize("path", ["images", "images/MNIST", "images/MNIST/raw"])
-def test_a_file_in_place_of_a_data_folder(refuses: Refuses, path: str) -> None:
-    (refuses.folder / path).parent.mkdir(parents=True, exist_ok=True)
-    (refuses.folder / path).write_text("precious")
-    words = f"{path} is not a directory; name a directory that holds MNIST/raw with --data-dir or $DATA_DIR"
-    refuses([*RUN, "--dataset", "mnist", "--data-dir", "images"], words)
-
-
-@pytest.mark.usefixtures("small_mnist")
-def test_the_variable_of_the_environment_is_an_option_too(refuses: Refuses, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(refuses.folder, "images", "precious")
-    monkeypatch.setenv("DATA_DIR", "images")
-    refuses([*RUN, "--dataset", "mnist"], "images is not a directory; name a directory")
 
 
 def test_a_terminal_that_knows_no_such_letters(refuses: Refuses, monkeypatch: pytest.MonkeyPatch) -> None:
