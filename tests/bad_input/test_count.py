@@ -9,6 +9,7 @@ from tests.bad_input import (
     test_spaces,
     test_storages,
     test_studies,
+    test_study_files,
 )
 
 TABLES = (
@@ -18,8 +19,8 @@ TABLES = (
     test_spaces.SPACES,
     test_data_files.DATA,
     test_studies.OTHERS,
-    test_studies.WEIGHTS_FILES,
-    test_studies.STUDY_FILES,
+    test_study_files.WEIGHTS_FILES,
+    test_study_files.STUDY_FILES,
     test_storages.URLS,
     test_storages.KINDS,
     test_exported.ARGUMENTS,

@@ -25,7 +25,7 @@ from search.model_source import model_source
 from search.trained_model import ModelSource
 from tests.bad_input.refusals import check_line, short, tree
 from tests.bad_input.test_data_files import idx
-from tests.bad_input.test_studies import Bomb
+from tests.bad_input.test_study_files import Bomb
 
 SPEC = ArchSpec((1, 28, 28), 10, (Stage((Block(3),), pool=2),), Head("gap_linear"))
 IMAGES, LABELS = "MNIST/raw/t10k-images-idx3-ubyte", "MNIST/raw/t10k-labels-idx1-ubyte"

@@ -33,7 +33,7 @@ from tests.bad_input.damage import damaged, damaged_bytes, fuzzed, json_like
 from tests.bad_input.refusals import PASSWORD
 from tests.bad_input.test_data_files import PUBLISHED
 from tests.bad_input.test_networks import TOML
-from tests.bad_input.test_studies import GOOD_CARD
+from tests.bad_input.test_study_files import GOOD_CARD
 
 SPEC = BASELINES["s001_model3"].spec.to_dict()
 RECIPE = next(iter(BASELINES["s004_net3"].recipes.values())).to_dict()
