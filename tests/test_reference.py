@@ -88,10 +88,13 @@ def test_its_report_needs_no_training(reference, monkeypatch, capsys):
     card = json.loads((folder / "winner" / "card.json").read_text())
     assert f"{card['confirmation']['accuracy']['mean']:.2%}".replace("%", " %") in page
     assert page.count("<img ") == len(card["mistakes"]["misread"]) > 0
-    # And the dashboard has the files of its trials.
+    # And the dashboard has the files of its trials, of which the repository has the names only.
     study = load_study(open_storage(f"sqlite:///{folder}/study.db"), "reference")
     attrs = study._storage.get_study_system_attrs(study._study_id)
-    files = {one["filename"] for one in list_trial_artifacts(attrs, {}, study.trials[card["trial"]])}
+    listed = list_trial_artifacts(attrs, {}, study.trials[card["trial"]])
+    kept = {path.name for path in (reference / "studies" / "artifacts").iterdir()}
+    assert {one["artifact_id"] for one in listed} <= kept
+    files = {one["filename"] for one in listed}
     assert files >= {"curve.png", "layers.csv", "model.py", "weights.pt", "report.html"}
 
 
