@@ -12,7 +12,7 @@ from typing import Any
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
-from sqlalchemy.exc import ProgrammingError, SAWarning, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SAWarning, SQLAlchemyError
 
 from search.config import InputError
 from search.faults import cannot_open
@@ -25,6 +25,8 @@ SQLITE_BUSY_SECONDS = 60
 GRACE_SECONDS = 180
 BEATS_A_GRACE = 3
 _FILES, _SERVERS = ("sqlite", "sqlite+pysqlite"), ("postgresql", "postgresql+psycopg")
+# More than Optuna takes to make its tables: a dozen, and two rows.
+_MAX_STEPS = 50
 _CONNECT_SECONDS = 10
 # A machine that was switched off must not hold what it had locked for the two hours that are TCP's default.
 _KEEPALIVE = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 3}
@@ -101,11 +103,28 @@ def _template(url: str) -> str:
 def _open_file(url: str) -> RDBStorage:
     with warnings.catch_warnings():
         warnings.simplefilter("error", SAWarning)  # of an option that the driver does not know
-        storage = RDBStorage(_template(url), engine_kwargs={"connect_args": {"timeout": SQLITE_BUSY_SECONDS}})
+        storage = _with_its_tables(url)
     event.listen(storage.engine, "connect", _set_up_sqlite)
     event.listen(storage.engine, "begin", _begin_immediately)
     storage.engine.dispose()  # connections made so far lack the settings
     return storage
+
+
+def _with_its_tables(url: str) -> RDBStorage:
+    """Of processes that come to a new file at the same moment every one finds tables that another has just made.
+
+    Each failure is a step of another's, so that there are few; what is there by then is not made again.
+    """
+    failure: Exception | None = None
+    for _ in range(_MAX_STEPS):
+        try:
+            return RDBStorage(_template(url), engine_kwargs={"connect_args": {"timeout": SQLITE_BUSY_SECONDS}})
+        except (OperationalError, IntegrityError) as error:
+            if not isinstance(error, IntegrityError) and "already exists" not in str(error.orig):
+                raise
+            failure = error
+    assert failure is not None
+    raise failure
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

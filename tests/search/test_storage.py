@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import sqlite3
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -25,6 +27,26 @@ def test_a_folder_with_braces_holds_a_database(tmp_path: Path) -> None:
     folder.mkdir()
     open_storage(f"sqlite:///{folder}/studies.db")
     assert (folder / "studies.db").is_file()
+
+
+def test_of_many_that_make_one_database_at_the_same_moment_none_fails(tmp_path: Path) -> None:
+    names = {f"study{i}" for i in range(6)}
+    gate = threading.Barrier(len(names))
+
+    def make(folder: Path, name: str) -> None:
+        gate.wait()
+        optuna.create_study(storage=open_storage(f"sqlite:///{folder}/studies.db"), study_name=name)
+
+    for attempt in range(3):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        with ThreadPoolExecutor(len(names)) as pool:
+            for made in [pool.submit(make, folder, name) for name in names]:
+                made.result()
+        assert set(optuna.get_all_study_names(f"sqlite:///{folder}/studies.db")) == names
+        with closing(sqlite3.connect(folder / "studies.db")) as database:
+            for table in ("version_info", "alembic_version"):
+                assert database.execute(f"SELECT count(*) FROM {table}").fetchone() == (1,)
 
 
 @pytest.mark.parametrize(
