@@ -10,6 +10,7 @@ import hashlib
 import io
 import tokenize
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import optuna
@@ -61,6 +62,7 @@ def _differences(known: Mapping[str, str], ours: Mapping[str, str]) -> str:
     return ", ".join(words) + more
 
 
+@cache
 def significant(source: str) -> str:
     """Python source without what decides nothing; the same with every version of Python."""
     lines = source.splitlines()

@@ -56,12 +56,17 @@ def conclude(
     data: the study's, where it is in memory already.
     """
     with one_writer(place):
-        return _conclude(study, config, place, with_export=with_export, data=data)
+        records, summary, failure = _write(study, config, place, with_export=with_export)
+        furnish(study, config, place, summary, records, data)
+    if failure:
+        raise failure
+    return 0
 
 
-def _conclude(
-    study: optuna.Study, config: SearchConfig, place: Place, *, with_export: bool, data: Dataset | None
-) -> int:
+def _write(
+    study: optuna.Study, config: SearchConfig, place: Place, *, with_export: bool
+) -> tuple[list[TrialRecord], StudySummary, Exception | None]:
+    """(the trials, what was found, why the winner could not be exported), once that stands in files and is printed."""
     records = read_trials(study.get_trials(deepcopy=False))
     summary = summary_of(study, config, place, records)
     winner = place.folder / WINNER
@@ -87,10 +92,7 @@ def _conclude(
         *(["winner/model.py"] if (winner / CARD).is_file() else []),
     ]
     print(f"\n{terminal_report(summary)}\n\nWritten to {place.folder}: {', '.join(made)}")
-    furnish(study, config, place, summary, records, data)
-    if failure:
-        raise failure
-    return 0
+    return records, summary, failure
 
 
 def _earlier_formats(winner: Path) -> list[str]:
@@ -115,9 +117,11 @@ def summary_of(study: optuna.Study, config: SearchConfig, place: Place, records:
 
 
 def report(place: Place, data_dir: str | None = None) -> int:
-    """The report of a study, again, from what is on disk."""
+    """The report of a study, again, from what is on disk. The database stays as it is: `dashboard` furnishes it."""
     study = existing(place)
-    return conclude(study, config_of(study, data_dir), place, with_export=False)
+    with one_writer(place):
+        _write(study, config_of(study, data_dir), place, with_export=False)
+    return 0
 
 
 def export(place: Place, data_dir: str | None, wanted: Wanted) -> int:

@@ -13,7 +13,6 @@ from statistics import fmean
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.ensemble import RandomForestRegressor
 
 from search.trials import TrialRecord
 
@@ -46,6 +45,8 @@ def _predicted(records: Sequence[TrialRecord], measured: Values) -> Values:
     """For each trial, what the trees that were grown without it say."""
     if len(records) < MIN_FOREST:
         return np.full(len(records), fmean(measured))
+    from sklearn.ensemble import RandomForestRegressor  # half a second, which no search is to begin with
+
     table = pd.DataFrame([{**record.params, "parameters": record.n_params, "MACs": record.macs} for record in records])
     forest = RandomForestRegressor(N_TREES, min_samples_leaf=3, oob_score=True, random_state=0)
     forest.fit(pd.get_dummies(table).to_numpy(float), measured)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
 
-from scipy import stats
+import scipy  # loads scipy.stats, which takes most of a second, when that is first used
 
 from models.record import Record
 
@@ -45,7 +45,7 @@ def estimate(values: Sequence[float]) -> Estimate:
     if n == 1:
         return Estimate(1, mean, None, None, None, mean, mean)
     sd = stdev(values)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
+    half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
     return Estimate(n, mean, sd, mean - half, mean + half, min(values), max(values))
 
 
@@ -65,7 +65,7 @@ def mcnemar(first: Sequence[int], second: Sequence[int]) -> McNemar:
     """Compare two networks by the indices of the images they misread."""
     only_first, only_second = len(set(first) - set(second)), len(set(second) - set(first))
     n = only_first + only_second
-    p = float(stats.binomtest(only_first, n).pvalue) if n else 1.0
+    p = float(scipy.stats.binomtest(only_first, n).pvalue) if n else 1.0
     return McNemar(only_first, only_second, p)
 
 
@@ -73,7 +73,7 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float |
     """Spearman's, from -1 to 1; None where one of the two has nothing but equal values."""
     if len(set(first)) < 2 or len(set(second)) < 2:
         return None
-    return float(stats.spearmanr(first, second).statistic)
+    return float(scipy.stats.spearmanr(first, second).statistic)
 
 
 def expected_maximum(n: int) -> float:

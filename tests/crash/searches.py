@@ -1,4 +1,4 @@
-"""Searches of the embedded digits as processes of their own, and what the tests do to them."""
+"""Searches as processes of their own, and what the tests do to them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from search.storage import open_storage
 from search.study import load_study
 
 ROOT = Path(__file__).resolve().parents[2]
-DIGITS = ("--dataset", "digits", "--confirm", "none", "--budget", "1000")
 # On a machine that is many times busier.
 PATIENCE = 1200
 

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.kills import children
 from search.study import n_trained
-from tests.crash.searches import DIGITS, PATIENCE, finish, is_alive, open_now, started, until
+from tests.crash.searches import PATIENCE, finish, is_alive, open_now, started, until
 
 ASKED = 4
 
@@ -60,9 +60,9 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="no way to fill a disk")
-def test_a_disk_that_fills_up_costs_nothing_but_time(disk: Disk) -> None:
+def test_a_disk_that_fills_up_costs_nothing_but_time(disk: Disk, digits: tuple[str, ...]) -> None:
     url = f"sqlite:///{disk.folder}/studies/studies.db"
-    arguments = (*DIGITS, "--study", "full", "--jobs", 2, "--epochs", 1)
+    arguments = (*digits, "--study", "full", "--jobs", 2, "--epochs", 1)
     with started(disk.folder, *arguments, "--trials", 100_000) as process:
         until(lambda: (disk.folder / "studies" / "studies.db").is_file() or None, "no database")
         study = open_now(url, "full")

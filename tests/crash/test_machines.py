@@ -21,7 +21,7 @@ from search.data import load_dataset
 from search.storage import open_storage
 from search.study import n_trained
 from search.trials import outcome_of
-from tests.crash.searches import DIGITS, finish, open_now, pid_of, running, started, until
+from tests.crash.searches import finish, open_now, pid_of, running, started, until
 from tests.crash.server import PASSWORD, postgresql
 
 
@@ -73,17 +73,18 @@ def check_whole(study: optuna.Study, asked: int, n_workers: int) -> None:
     for trial in trials:
         if "retry_of" in trial.user_attrs and outcome_of(trial):
             first = trials[trial.user_attrs["retry_of"]]
-            assert (trial.params, trial.user_attrs["index"], trial.user_attrs["seed"]) == (
-                first.params,
-                first.user_attrs["index"],
-                first.user_attrs["seed"],
-            )
+            for name in ("index", "seed"):
+                assert trial.user_attrs[name] == first.user_attrs[name]
+            # One whose proposal was not complete is proposed anew, perhaps from what has become known meanwhile.
+            assert trial.params == first.params or len(first.params) < len(trial.params)
     assert not study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
 
 
-def test_two_of_four_workers_on_two_machines_are_killed_while_training(server: str, tmp_path: Path) -> None:
+def test_two_of_four_workers_on_two_machines_are_killed_while_training(
+    server: str, tmp_path: Path, digits: tuple[str, ...]
+) -> None:
     asked = 6
-    arguments = (*DIGITS, "--study", "four", "--storage", server, "--trials", asked, "--jobs", 2, "--epochs", 8)
+    arguments = (*digits, "--study", "four", "--storage", server, "--trials", asked, "--jobs", 2, "--epochs", 8)
     with started(tmp_path / "a", *arguments) as a, started(tmp_path / "b", *arguments) as b:
         study = open_now(server, "four")
         kill_a_worker_of_each(study, {"a": a.pid, "b": b.pid})
@@ -109,10 +110,11 @@ def test_two_of_four_workers_on_two_machines_are_killed_while_training(server: s
         assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path
 
 
-def check_burials(folder: Path, name: str, server: str, url_of_a: str, url_of_b: str) -> None:
-    """One machine of two dies, and a worker of the other is taken for dead."""
+def check_burials(arguments: tuple[str, ...], folder: Path, name: str, server: str, *urls: str) -> None:
+    """One machine of two dies, and a worker of the other is taken for dead. urls: those that the two were given."""
     asked, grace = 5, 10
-    common = (*DIGITS, "--study", name, "--trials", asked, "--epochs", 8, "--grace", grace)
+    url_of_a, url_of_b = urls
+    common = (*arguments, "--study", name, "--trials", asked, "--epochs", 8, "--grace", grace)
     with (
         started(folder / "a", *common, "--storage", url_of_a, "--jobs", 2) as a,
         started(folder / "b", *common, "--storage", url_of_b, "--jobs", 1) as b,
@@ -131,8 +133,10 @@ def check_burials(folder: Path, name: str, server: str, url_of_a: str, url_of_b:
     assert {lost.number, slow.number} <= retried
 
 
-def test_a_machine_that_dies_and_a_worker_that_was_only_slow(server: str, tmp_path: Path) -> None:
-    check_burials(tmp_path, "grace", server, server, server)
+def test_a_machine_that_dies_and_a_worker_that_was_only_slow(
+    server: str, tmp_path: Path, digits: tuple[str, ...]
+) -> None:
+    check_burials(digits, tmp_path, "grace", server, server, server)
 
 
 def joined(arguments: tuple[object, ...], monkeypatch: pytest.MonkeyPatch) -> int:
@@ -143,10 +147,14 @@ def joined(arguments: tuple[object, ...], monkeypatch: pytest.MonkeyPatch) -> in
 
 
 def test_a_machine_that_differs_is_refused_with_the_difference(
-    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    server: str,
+    tmp_path: Path,
+    digits: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    one = (*DIGITS, "--study", "other", "--storage", server, "--trials", 1, "--jobs", 1, "--epochs", 1)
+    one = (*digits, "--study", "other", "--storage", server, "--trials", 1, "--jobs", 1, "--epochs", 1)
     assert joined(one, monkeypatch) == 0
     assert joined(one, monkeypatch) == 0
     capsys.readouterr()
@@ -201,8 +209,10 @@ def test_the_password_may_come_from_where_postgresql_looks_for_it(server: str, m
     open_storage(server.replace(f":{PASSWORD}", ""))
 
 
-def test_two_machines_that_share_a_folder_confirm_together(server: str, tmp_path: Path) -> None:
-    arguments = (*DIGITS, "--study", "both", "--storage", server, "--trials", 2, "--jobs", 1, "--epochs", 1)
+def test_two_machines_that_share_a_folder_confirm_together(
+    server: str, tmp_path: Path, digits: tuple[str, ...]
+) -> None:
+    arguments = (*digits, "--study", "both", "--storage", server, "--trials", 2, "--jobs", 1, "--epochs", 1)
     arguments = (*arguments, "--confirm", "2:2")
     with started(tmp_path, *arguments) as a, started(tmp_path, *arguments) as b:
         said = finish(a) + finish(b)

@@ -21,7 +21,7 @@ from search.listening import address
 from search.proxy_server import serve
 from search.storage import alone, open_storage
 from search.study import n_trained
-from tests.crash.searches import DIGITS, finish, open_now, started, until
+from tests.crash.searches import finish, open_now, started, until
 from tests.crash.server import PASSWORD, postgresql
 from tests.crash.test_machines import check_burials, check_whole, kill_a_worker_of_each
 
@@ -61,10 +61,10 @@ def proxy(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
         yield f"grpc://127.0.0.1:{port}"
 
 
-def test_workers_are_killed_and_the_proxy_too(server: str, tmp_path: Path) -> None:
+def test_workers_are_killed_and_the_proxy_too(server: str, tmp_path: Path, digits: tuple[str, ...]) -> None:
     asked, port = 7, free_port()
     url = f"grpc://127.0.0.1:{port}"
-    arguments = (*DIGITS, "--study", "behind", "--storage", url, "--trials", asked, "--jobs", 2, "--epochs", 8)
+    arguments = (*digits, "--study", "behind", "--storage", url, "--trials", asked, "--jobs", 2, "--epochs", 8)
     with (
         proxied(tmp_path / "proxy", server, port) as first,
         started(tmp_path / "a", *arguments) as a,
@@ -88,15 +88,15 @@ def test_workers_are_killed_and_the_proxy_too(server: str, tmp_path: Path) -> No
 
 
 def test_a_machine_behind_the_proxy_and_one_that_is_not_bury_each_others_dead(
-    server: str, proxy: str, tmp_path: Path
+    server: str, proxy: str, tmp_path: Path, digits: tuple[str, ...]
 ) -> None:
-    check_burials(tmp_path, "mixed", server, proxy, server)
+    check_burials(digits, tmp_path, "mixed", server, proxy, server)
 
 
 def test_machines_with_folders_of_their_own_search_and_confirm_together(
-    server: str, proxy: str, tmp_path: Path
+    server: str, proxy: str, tmp_path: Path, digits: tuple[str, ...]
 ) -> None:
-    arguments = (*DIGITS, "--study", "apart", "--storage", proxy, "--trials", 4, "--jobs", 1, "--epochs", 1)
+    arguments = (*digits, "--study", "apart", "--storage", proxy, "--trials", 4, "--jobs", 1, "--epochs", 1)
     arguments = (*arguments, "--confirm", "2:2")
     with started(tmp_path / "a", *arguments) as a, started(tmp_path / "b", *arguments) as b:
         said = finish(a) + finish(b)
