@@ -110,21 +110,18 @@ def _open_file(url: str) -> RDBStorage:
     return storage
 
 
-def _with_its_tables(url: str) -> RDBStorage:
+def _with_its_tables(url: str, n_left: int = _MAX_STEPS) -> RDBStorage:
     """Of processes that come to a new file at the same moment every one finds tables that another has just made.
 
     Each failure is a step of another's, so that there are few; what is there by then is not made again.
     """
-    failure: Exception | None = None
-    for _ in range(_MAX_STEPS):
-        try:
-            return RDBStorage(_template(url), engine_kwargs={"connect_args": {"timeout": SQLITE_BUSY_SECONDS}})
-        except (OperationalError, IntegrityError) as error:
-            if not isinstance(error, IntegrityError) and "already exists" not in str(error.orig):
-                raise
-            failure = error
-    assert failure is not None
-    raise failure
+    try:
+        return RDBStorage(_template(url), engine_kwargs={"connect_args": {"timeout": SQLITE_BUSY_SECONDS}})
+    except (OperationalError, IntegrityError) as error:
+        is_anothers = isinstance(error, IntegrityError) or "already exists" in str(error.orig)
+        if not is_anothers or n_left == 1:
+            raise
+    return _with_its_tables(url, n_left - 1)
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

@@ -1,8 +1,6 @@
 """The order in which modules may import one another, and which may use a library: read from the source."""
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -407,20 +405,6 @@ def test_an_integer_network_needs_no_torch(name: str) -> None:
 @pytest.mark.parametrize("name", ["search.train", "models.build", "models.baselines", "space"])
 def test_training_needs_no_optuna(name: str) -> None:
     assert {module.split(".")[0] for part in below(name) for module in used(part)}.isdisjoint({"optuna", "pandas"})
-
-
-def test_the_command_line_answers_before_anything_heavy_is_imported() -> None:
-    heavy = {"torch", "optuna", "pandas", "sklearn", "scipy", "matplotlib", "numpy", "optuna_dashboard", "plotly"}
-    code = f"import sys, search.cli; print(*sorted({heavy} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.stdout.strip(), done.stderr) == ("", "")
-
-
-def test_a_search_begins_before_the_libraries_of_its_end_are_imported() -> None:
-    late = {"sklearn", "scipy.stats", "plotly", "onnx"}
-    code = f"import sys, search.run; print(*sorted({late} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.stdout.strip(), done.stderr) == ("", "")
 
 
 # --- files ----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from search.data import load_dataset
 def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """How a search of the embedded digits is asked for, whose budget is small and whose winner is not confirmed.
 
-    As files: of scikit-learn, which has them, every process of hundreds would import much, for longer than it trains.
+    As files: every process would import scikit-learn, which has them, for longer than it trains.
     """
     root: Path = tmp_path_factory.mktemp("data") / "digits"
     data = load_dataset(DataConfig("digits", ""))
