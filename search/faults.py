@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _FULL = "make room, and the same command goes on"
 _RIGHTS = "it can only be read, or not at all; see to its rights, or take another place"
+_HELD = "another program holds it; end that one, and the same command goes on"
 _BY_NUMBER = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
@@ -20,9 +21,10 @@ _BY_NUMBER = {
     errno.EPERM: _RIGHTS,
     errno.EROFS: _RIGHTS,
 }
-# By words of SQLite's.
+# By words of SQLite's, and of the lock beside its file.
 _BY_WORDS = {
-    "locked": "another program holds it; end that one, and the same command goes on",
+    "locked": _HELD,
+    "file lock": _HELD,
     "readonly": _RIGHTS,
     "full": _FULL,
     "malformed": "it is damaged; restore it from a copy",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
-from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SAWarning, SQLAlchemyError
+from sqlalchemy.exc import ProgrammingError, SAWarning, SQLAlchemyError
 
 from search.config import InputError
 from search.faults import cannot_open
@@ -25,8 +28,6 @@ SQLITE_BUSY_SECONDS = 60
 GRACE_SECONDS = 180
 BEATS_A_GRACE = 3
 _FILES, _SERVERS = ("sqlite", "sqlite+pysqlite"), ("postgresql", "postgresql+psycopg")
-# More than Optuna takes to make its tables: a dozen, and two rows.
-_MAX_STEPS = 50
 _CONNECT_SECONDS = 10
 # A machine that was switched off must not hold what it had locked for the two hours that are TCP's default.
 _KEEPALIVE = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 3}
@@ -79,7 +80,7 @@ def open_storage(
         check_sqlite(path)
     try:
         if kind in _FILES:
-            return _open_file(url)
+            return _open_file(url, path)
         interval = max(1, grace // BEATS_A_GRACE) if grace else None
         if kind == PROXY:
             return ProxyStorage(str(parsed.host), parsed.port or 0, interval, grace, on_stale)
@@ -100,28 +101,23 @@ def _template(url: str) -> str:
     return url.replace("{", "{{").replace("}", "}}")
 
 
-def _open_file(url: str) -> RDBStorage:
-    with warnings.catch_warnings():
+def _open_file(url: str, path: Path | None) -> RDBStorage:
+    with _opened_by_one(path), warnings.catch_warnings():
         warnings.simplefilter("error", SAWarning)  # of an option that the driver does not know
-        storage = _with_its_tables(url)
-    event.listen(storage.engine, "connect", _set_up_sqlite)
-    event.listen(storage.engine, "begin", _begin_immediately)
-    storage.engine.dispose()  # connections made so far lack the settings
+        storage = RDBStorage(_template(url), engine_kwargs={"connect_args": {"timeout": SQLITE_BUSY_SECONDS}})
+        event.listen(storage.engine, "connect", _set_up_sqlite)
+        event.listen(storage.engine, "begin", _begin_immediately)
+        storage.engine.dispose()  # connections made so far lack the settings
+        # The first one makes the file's journal what it stays. For that SQLite does not wait until others have written.
+        storage.engine.connect().close()
     return storage
 
 
-def _with_its_tables(url: str, n_left: int = _MAX_STEPS) -> RDBStorage:
-    """Of processes that come to a new file at the same moment every one finds tables that another has just made.
-
-    Each failure is a step of another's, so that there are few; what is there by then is not made again.
-    """
-    try:
-        return RDBStorage(_template(url), engine_kwargs={"connect_args": {"timeout": SQLITE_BUSY_SECONDS}})
-    except (OperationalError, IntegrityError) as error:
-        is_anothers = isinstance(error, IntegrityError) or "already exists" in str(error.orig)
-        if not is_anothers or n_left == 1:
-            raise
-    return _with_its_tables(url, n_left - 1)
+def _opened_by_one(path: Path | None) -> AbstractContextManager[object]:
+    """A context for opening: of processes that come to a new file at the same moment, one makes the tables."""
+    if path is None or not os.access(path.parent, os.W_OK):  # no new file there, and SQLite tells what is wrong
+        return nullcontext()
+    return FileLock(path.with_name(f".{path.name}.lock"), timeout=SQLITE_BUSY_SECONDS)
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
