@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 _FULL = "make room, and the same command goes on"
 _RIGHTS = "it can only be read, or not at all; see to its rights, or take another place"
-_HELD = "another program holds it; end that one, and the same command goes on"
 _BY_NUMBER = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
@@ -21,10 +20,9 @@ _BY_NUMBER = {
     errno.EPERM: _RIGHTS,
     errno.EROFS: _RIGHTS,
 }
-# By words of SQLite's, and of the lock beside its file.
+# By words of SQLite's.
 _BY_WORDS = {
-    "locked": _HELD,
-    "file lock": _HELD,
+    "locked": "another program holds it; end that one, and the same command goes on",
     "readonly": _RIGHTS,
     "full": _FULL,
     "malformed": "it is damaged; restore it from a copy",

@@ -7,11 +7,11 @@ import os
 import warnings
 import weakref
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import lock_descriptor
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
@@ -108,16 +108,25 @@ def _open_file(url: str, path: Path | None) -> RDBStorage:
         event.listen(storage.engine, "connect", _set_up_sqlite)
         event.listen(storage.engine, "begin", _begin_immediately)
         storage.engine.dispose()  # connections made so far lack the settings
-        # The first one makes the file's journal what it stays. For that SQLite does not wait until others have written.
-        storage.engine.connect().close()
+        # A file's first connection makes the journal what it stays, for which SQLite does not wait while others write.
+        with storage.engine.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM studies WHERE false")  # refused where the file can only be read
     return storage
 
 
-def _opened_by_one(path: Path | None) -> AbstractContextManager[object]:
+@contextmanager
+def _opened_by_one(path: Path | None) -> Iterator[None]:
     """A context for opening: of processes that come to a new file at the same moment, one makes the tables."""
-    if path is None or not os.access(path.parent, os.W_OK):  # no new file there, and SQLite tells what is wrong
-        return nullcontext()
-    return FileLock(path.with_name(f".{path.name}.lock"), timeout=SQLITE_BUSY_SECONDS)
+    if path is None:
+        yield
+        return
+    folder = os.open(path.parent, os.O_RDONLY)  # a file of its own would be left beside one that is refused
+    try:
+        with suppress(OSError):  # a file system that locks no folders
+            lock_descriptor(folder)
+        yield
+    finally:
+        os.close(folder)
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

@@ -207,7 +207,7 @@ def test_a_database_that_another_program_holds(refuses: Refuses, command: list[s
 def test_a_database_that_can_only_be_read(refuses: Refuses, command: list[str]) -> None:
     make(refuses.folder / "x.db", "good")
     url = "sqlite:///file:x.db?mode=ro&uri=true"
-    refuses([*command, "--storage", url], "readonly database; it can only be read, or not at all; see to its rights")
+    refuses([*command, "--storage", url], "readonly database (file:x.db); it can only be read, or not at all;")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this machine has no /dev/full")
