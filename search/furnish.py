@@ -21,11 +21,12 @@ from models.spec import ArchSpec
 from search.config import InputError, SearchConfig
 from search.dashboard_figures import figures
 from search.dashboard_markdown import fitted
-from search.data import Dataset, Split, form_of, is_at_hand, load_dataset
+from search.data import Dataset, form_of, is_at_hand, load_dataset
 from search.describe import percent
 from search.faults import explained
+from search.misread_page import misread_page
 from search.mistakes import Mistakes
-from search.network_figures import draw_confusion, draw_misread
+from search.network_figures import draw_confusion
 from search.note_writer import NoteWriter
 from search.place import ARTIFACTS, Place
 from search.report_evidence import fresh_seeds
@@ -39,7 +40,7 @@ from search.trial_note import network
 from search.trials import TRAINED, TrialRecord
 
 # Drawn otherwise, the pictures of older studies are made again.
-DRAWN_AS = b"1"
+DRAWN_AS = b"2"
 CURVE, LAYERS, CONFUSION, MISREAD = "curve.png", "layers.csv", "confusion.png", "misread.png"
 # Of the winner, from the study's folder.
 WINNERS = {"model.py": "winner/model.py", "weights.pt": "winner/weights.pt", "report.html": "report.html"}
@@ -168,17 +169,11 @@ def _put_pictures(
         shelf.put(trial, CONFUSION, source, partial(_confusion_png, mistakes, classes))
         if shelf.needs(trial, MISREAD, source) and (data := images.get()):
             split = data.test if mistakes is summary.mistakes and summary.confirmation else data.scored
-            shelf.put(trial, MISREAD, source, partial(_misread_png, mistakes, split, classes))
+            shelf.put(trial, MISREAD, source, partial(misread_page, mistakes, split.images, classes))
 
 
 def _confusion_png(mistakes: Mistakes, classes: Sequence[str]) -> bytes:
     return png((6, 5.4), lambda axes: draw_confusion(axes, mistakes, classes))
-
-
-def _misread_png(mistakes: Mistakes, split: Split, classes: Sequence[str]) -> bytes:
-    n_rows = max(1, -(-min(len(mistakes.misread), 40) // 10))
-    size = (8, 0.3 + 1.1 * n_rows)
-    return png(size, lambda axes: draw_misread(axes, mistakes, split.images, classes))
 
 
 def _put_winner(shelf: Shelf, trials: dict[int, FrozenTrial], summary: StudySummary, place: Place) -> None:

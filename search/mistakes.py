@@ -88,9 +88,9 @@ def sprite(mistakes: Mistakes, images: Tensor) -> bytes:
     sheet = np.zeros((n_rows * height, TILES_PER_ROW * width, 3 if channels == 3 else 1), dtype=np.uint8)
     for place, one in enumerate(mistakes.misread):
         row, column = divmod(place, TILES_PER_ROW)
-        tile = images[one.index, : sheet.shape[2]].permute(1, 2, 0).numpy()
-        sheet[row * height : (row + 1) * height, column * width : (column + 1) * width] = tile
-    return _png(Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet))
+        of_tile = np.s_[row * height : (row + 1) * height, column * width : (column + 1) * width]
+        sheet[of_tile] = images[one.index, : sheet.shape[2]].permute(1, 2, 0).numpy()
+    return png_file(Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet))
 
 
 def tiles(sheet: bytes, n: int, height: int, width: int) -> list[bytes]:
@@ -100,11 +100,12 @@ def tiles(sheet: bytes, n: int, height: int, width: int) -> list[bytes]:
     for place in range(n):
         row, column = divmod(place, TILES_PER_ROW)
         left, top = column * width, row * height
-        found.append(_png(whole.crop((left, top, left + width, top + height))))
+        found.append(png_file(whole.crop((left, top, left + width, top + height))))
     return found
 
 
-def _png(image: Image.Image) -> bytes:
+def png_file(image: Image.Image) -> bytes:
+    """The content of a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

@@ -8,15 +8,13 @@ from itertools import groupby
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from torch import Tensor
 
 from models.blocks import LayerCost
 from models.cost import compute_cost
 from models.spec import ArchSpec
-from search.mistakes import TILES_PER_ROW, Mistakes
+from search.mistakes import Mistakes
 from search.svg import BLUE, GREY, ORANGE
 
-N_TILES = 40
 # Longer names of classes would overlap side by side.
 LONG_NAME = 3
 
@@ -122,24 +120,3 @@ def draw_confusion(axes: Axes, mistakes: Mistakes, classes: Sequence[str]) -> No
     axes.set_xlabel("taken for")
     axes.set_ylabel("shows")
     axes.tick_params(length=0)
-
-
-def draw_misread(axes: Axes, mistakes: Mistakes, images: Tensor, classes: Sequence[str]) -> None:
-    """The first N_TILES misread images, each over what it shows and what it was taken for.
-
-    images: (N, C, H, W) of the split, uint8.
-    """
-    shown = mistakes.misread[:N_TILES]
-    n_rows = max(1, -(-len(shown) // TILES_PER_ROW))
-    for place, one in enumerate(shown):
-        row, column = divmod(place, TILES_PER_ROW)
-        image = images[one.index].permute(1, 2, 0).numpy()
-        grey = image.shape[2] != 3
-        extent = (column + 0.05, column + 0.95, row + 0.72, row + 0.02)
-        axes.imshow(image[:, :, 0] if grey else image, cmap="gray_r" if grey else None, extent=extent)
-        words = f"{classes[one.label]} → {classes[one.answer]}"
-        axes.text(column + 0.5, row + 0.85, words, ha="center", va="center", fontsize=9)
-    axes.set_xlim(0, TILES_PER_ROW)
-    axes.set_ylim(n_rows, 0)
-    axes.set_aspect("auto")
-    axes.axis("off")

@@ -34,7 +34,6 @@ OTHER_MEANINGS = {
     "search/augment.py": ["ERASE_ATTEMPTS"],
     "search/fixed_point.py": ["SHARES", "np.clip", "2.0**"],
     "search/frontier_plot.py": ["s=10"],
-    "search/furnish.py": ["// 10"],
     "search/kernels.py": ["_POINTER"],
     "search/lost.py": ["MAX_RESTARTS", "self._grace / 10"],
     "search/mistakes.py": ["TILES_PER_ROW"],

@@ -101,7 +101,7 @@ def test_of_the_winner_it_is_the_network_handed_on_that_is_pictured(place):
 @pytest.mark.parametrize(("number", "told", "split"), [(KNOWN, {}, "val"), (9, confirmed(VAL), "test")])
 def test_the_images_are_of_the_split_that_was_scored(place, monkeypatch, number, told, split):
     drawn = []
-    monkeypatch.setattr("search.furnish._misread_png", lambda _, images, __: drawn.append(images.images) or b"png")
+    monkeypatch.setattr("search.furnish.misread_page", lambda _, images, __: drawn.append(images) or b"png")
     card = {"trial": number, "accuracy": {"file_on_test": 0.9}, "mistakes": MISTAKES.to_dict()}
     brought_up_to_date(place, VAL, winner_card=card, **told)
     expected = getattr(load_dataset(VAL.data), split).images

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.spec import ArchSpec, Block, Head, Stage
-from search.mistakes import Misread, Mistakes
-from search.network_figures import N_TILES, draw_architecture, draw_confusion, draw_misread, draw_parameters, parts
+from search.mistakes import Mistakes
+from search.network_figures import draw_architecture, draw_confusion, draw_parameters, parts
 from search.starting_points import starting_points
 from space import assemble
 from tests.search.made_up_networks import thrifty_spec
@@ -96,13 +95,3 @@ def test_mistakes_by_class() -> None:
     assert counts[0, 2] == "3"
     assert [word for word in words(on) if word.endswith("%")] == ["90.0 %", "100.0 %", "70.0 %"]
     assert len(on.patches) == 3 + 2  # the diagonal, and what went wrong
-
-
-@pytest.mark.parametrize(("n", "channels"), [(0, 1), (1, 1), (50, 1), (12, 3)])
-def test_misread_images(n: int, channels: int) -> None:
-    images = torch.randint(0, 256, (60, channels, 4, 4), dtype=torch.uint8)
-    misread = tuple(Misread(i, i % 3, (i + 1) % 3) for i in range(n))
-    on = axes()
-    draw_misread(on, Mistakes(((0,) * 3,) * 3, misread), images, ("a", "b", "c"))
-    assert len(on.images) == min(n, N_TILES)
-    assert words(on) == [f"{'abc'[i % 3]} → {'abc'[(i + 1) % 3]}" for i in range(min(n, N_TILES))]
