@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -26,14 +27,18 @@ def address(browser, tmp_path_factory):  # noqa: ARG001 - without a browser noth
 @pytest.fixture(scope="module")
 def evolved(browser, tmp_path_factory):  # noqa: ARG001
     """Of the search by mutation, which proposes what was there before."""
-    with served("evolve", tmp_path_factory.mktemp("dashboard")) as url:
+    # Its first trials are enough, and have fewer pictures to be drawn.
+    with served("evolve", tmp_path_factory.mktemp("dashboard"), last=45) as url:
         yield url
 
 
 @contextlib.contextmanager
-def served(study, folder):
-    """Where a copy of a study of the repository is served, through the command line."""
+def served(study, folder, last=None):
+    """Where a copy of a study of the repository, as it was after trial `last`, is served through the command line."""
     shutil.copytree(ROOT / "studies" / study, folder / "studies" / study)
+    if last is not None:
+        with contextlib.closing(sqlite3.connect(folder / "studies" / study / "study.db")) as database, database:
+            database.execute("DELETE FROM trials WHERE number > ?", (last,))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
