@@ -183,6 +183,25 @@ def test_scored_after_the_last_epoch_only_it_is_the_same_training(
     assert equal(once.last_state, usual.last_state)
 
 
+class _Idle(nn.Module):
+    """A network with numbers that its loss does not depend on, so that weight decay alone moves them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network()
+        self.idle = nn.Parameter(torch.full((1000,), 1e-30))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x) + 0 * self.idle.sum()  # type: ignore[no-any-return]
+
+
+def test_what_decays_becomes_zero_and_not_a_number_that_processors_are_slow_with(data: Dataset) -> None:
+    recipe = replace(RECIPE, optimizer="adamw", lr=0.5, weight_decay=1.0)  # halves it, in 32 steps
+    idle = train(_Idle(), data, recipe, engine="torch").last_state["idle"]
+    assert torch.equal(idle, torch.zeros(1000))
+    assert torch.tensor(2.0**-130) * torch.tensor(0.5) > 0  # elsewhere numbers are what they were
+
+
 # --- it repeats itself ----------------------------------------------------------------------------------------------
 
 RANDOM_RECIPE = replace(RECIPE, epochs=2, ema_decay=0.9, augmentation=Augmentation(rotation=10.0, shift=0.1))
