@@ -70,7 +70,7 @@ def _subnormals_as_zero() -> Iterator[None]:
     """Numbers below 1.2e-38 are zero meanwhile, on this thread and on those that it starts.
 
     Weights and moments that nothing holds up decay to such numbers, with which processors compute many times more
-    slowly than with others: epochs of one network took ten times as long (benchmarks/subnormals.py).
+    slowly than with others: the fifth epoch of one network took five times as long (benchmarks/subnormals.py).
     """
     torch.set_flush_denormal(True)
     try:
