@@ -7,7 +7,7 @@ import os
 import warnings
 import weakref
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -117,16 +117,15 @@ def _open_file(url: str, path: Path | None) -> RDBStorage:
 @contextmanager
 def _opened_by_one(path: Path | None) -> Iterator[None]:
     """A context for opening: of processes that come to a new file at the same moment, one makes the tables."""
-    if path is None:
+    with ExitStack() as stack:
+        # The folder is what is locked: a file for that would be left beside a database that is refused. Where folders
+        # cannot be locked, or there is none, nothing is, and SQLite tells what is wrong.
+        with suppress(OSError):
+            if path is not None:
+                folder = os.open(path.parent, os.O_RDONLY)
+                stack.callback(os.close, folder)
+                lock_descriptor(folder)
         yield
-        return
-    folder = os.open(path.parent, os.O_RDONLY)  # a file of its own would be left beside one that is refused
-    try:
-        with suppress(OSError):  # a file system that locks no folders
-            lock_descriptor(folder)
-        yield
-    finally:
-        os.close(folder)
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
