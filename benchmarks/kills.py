@@ -1,10 +1,10 @@
 """What does kill -9 cost a study? python -m benchmarks.kills [--kills 50] [--jobs 2] [--seed 0] [--pause 3]
 
-A search of the embedded digits is started as its user starts it. At random moments its main process or one of its
-workers is killed; a main process that is gone is started again by the same command. At last it is left in peace. Every
-trial that had been reported finished has to be there, once, with its value; every place in the sequence of proposals
-decided once; the total as asked for; the database whole; and no process may be left. With one job the study is also run
-without a kill, and has to be the same, value for value. Exit status 1 where that fails.
+A search of the embedded digits is started as its user starts it. At random moments its main process, one of its workers
+or the server that those are forked from is killed; a main process that is gone is started again by the same command. At
+last it is left in peace. Every trial that had been reported finished has to be there, once, with its value; every place
+in the sequence of proposals decided once; the total as asked for; the database whole; and no process may be left. With
+one job the study is also run without a kill, and has to be the same, value for value. Exit status 1 where that fails.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ ROOT = Path(__file__).resolve().parent.parent
 STUDY = "kills"
 # The shortest trainings there are, and no evidence: it is the bookkeeping that is tested.
 OPTIONS = ("--dataset", "digits", "--epochs", "1", "--confirm", "none", "--budget", "1000", "--study", STUDY)
-MAIN_SHARE = 0.25
+MAIN_SHARE, SERVER_SHARE = 0.25, 0.15
 MEAN_PAUSE = 3.0
 # Trials to be done in peace once the last process was killed.
 LAST_TRIALS = 5
 WAIT_SECONDS = 1200.0
+LEFT_SECONDS = 30.0
 
 # Of the decided trials: number, index, state, value.
 _DECIDED = """
@@ -147,11 +148,16 @@ class Attack:
 
     def _kill(self) -> None:
         assert self.process is not None
-        workers = children(self.process.pid)
-        who = "main" if not workers or self.rng.random() < MAIN_SHARE else "worker"
-        victim = self.process.pid if who == "main" else self.rng.choice(workers)
+        workers, server = children(self.process.pid), servers(self.process.pid)
+        drawn = self.rng.random()
+        if not workers or drawn < MAIN_SHARE:
+            who, victims = "main", [self.process.pid]
+        elif server and drawn < MAIN_SHARE + SERVER_SHARE:
+            who, victims = "server", server
+        else:
+            who, victims = "worker", workers
         try:
-            os.kill(victim, signal.SIGKILL)
+            os.kill(self.rng.choice(victims), signal.SIGKILL)
         except ProcessLookupError:
             return
         self.killed[who] += 1
@@ -180,7 +186,7 @@ class Attack:
         twice = {index: n for index, n in Counter(one.index for one in decided.values()).items() if n > 1}
         numbers = [number for (number,) in self._query(_NUMBERS, STUDY)]
         trained = self._n_trained()
-        left = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._is_ours(pid)]
+        left = self._left()
         for is_wrong, words in (
             (twice, f"places decided more than once: {twice}"),
             (numbers != list(range(len(numbers))), "numbers are missing or doubled"),
@@ -191,6 +197,15 @@ class Attack:
         ):
             if is_wrong:
                 self.faults.append(words)
+
+    def _left(self) -> list[int]:
+        """Processes that do not end by themselves, which the server does when nobody needs it any more."""
+        deadline = time.monotonic() + LEFT_SECONDS
+        while True:
+            left = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if self._is_ours(pid)]
+            if not left or time.monotonic() > deadline:
+                return left
+            time.sleep(0.05)
 
     def _is_ours(self, pid: int) -> bool:
         try:
@@ -214,11 +229,21 @@ class Attack:
 
 def children(pid: int) -> list[int]:
     """The worker processes of a main process; what Python starts beside them is left out."""
+    return [child for server in servers(pid) for child in _children(server)] + _children(pid, b"spawn_main")
+
+
+def servers(pid: int) -> list[int]:
+    """The process from which a main process has its workers forked, if it is there."""
+    return _children(pid, b"multiprocessing.forkserver")
+
+
+def _children(pid: int, word: bytes = b"") -> list[int]:
+    """The child processes in whose command the word occurs."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == pid and b"spawn_main" in (path / "cmdline").read_bytes():
+            if parent == pid and word in (path / "cmdline").read_bytes():
                 found.append(int(path.name))
         except OSError:
             continue  # it has ended meanwhile

@@ -51,6 +51,7 @@ from search.data import Dataset, load_dataset
 from search.feasible_start import FeasibleStart
 from search.lost import requeue_lost
 from search.place import Place, make_folder, only_one, write_whole
+from search.processes import end_with_parent, spawn
 from search.recorded import RecordedTraining
 from search.run import fitting_starts
 from search.samplers import make_sampler
@@ -58,7 +59,6 @@ from search.storage import open_storage
 from search.study import StopRule, derived_seed, enqueue, load_study, make_pruner, open_study, run_trials
 from search.train import TrainingDivergedError, engine_for, train, training_device
 from search.trials import TrialRecord, read_trials
-from search.workers import end_with_parent, spawn
 from space import SPACE_KEY
 
 BUDGET = 8000

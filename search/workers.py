@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import platform
 import secrets
@@ -19,12 +18,12 @@ import optuna
 from search.config import FailureError, InputError, SearchConfig
 from search.faults import explained
 from search.lost import WATCH_SECONDS, Undertaker, queue_again
+from search.processes import UNREPORTED, end_with_parent, make_sure, spawn, stop
 from search.samplers import Start, make_sampler
 from search.storage import GRACE_SECONDS, open_storage
 from search.storage_url import is_server
 from search.study import Objective, Stop, load_study, make_pruner, n_trained, run_trials
 
-WORKER_STOP_SECONDS = 30.0
 # With no trial finished in between.
 MAX_DEATHS = 10
 # How a worker ends that has said why it cannot go on.
@@ -109,27 +108,32 @@ def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, undertaker
     Raises InputError if a worker found its input unusable, or if the database or the disk failed it (on a server after
     MAX_DEATHS in a row, as one connection may fail alone), WorkersDiedError after as many deaths.
     """
-    workers = [_hire(task) for _ in range(n_workers)]
+    workers: list[_Worker] = []
     n_deaths = n_done = 0
     try:
+        for _ in range(n_workers):
+            workers.append(_hire(task))
         while workers:
             wait([worker.process.sentinel for worker in workers], timeout=WATCH_SECONDS)
             watch(study)
-            for worker in [worker for worker in workers if not worker.process.is_alive()]:
-                workers.remove(worker)
-                if worker.process.exitcode == 0:
-                    continue
+            ended = [worker for worker in workers if not worker.process.is_alive()]
+            workers = [worker for worker in workers if worker not in ended]
+            dead = [worker for worker in ended if worker.process.exitcode]
+            for worker in dead:
                 _check(worker.process.exitcode, may_pass=task.is_shared and n_deaths < MAX_DEATHS - 1)
+                make_sure(worker.process)
                 undertaker.bury(worker.name)
+            if dead:
+                # Those that end together, as with the server that they were forked from, are one death.
                 trained = n_trained(study.get_trials(deepcopy=False))
                 n_deaths = n_deaths + 1 if trained == n_done else 1
                 n_done = trained
                 if n_deaths >= MAX_DEATHS:
-                    raise WorkersDiedError(_dead(n_deaths, worker.process.exitcode))
-                workers.append(_hire(task))
+                    raise WorkersDiedError(_dead(n_deaths, dead[-1].process.exitcode))
+            workers += [_hire(task) for _ in dead]
             undertaker()
     finally:
-        _stop([worker.process for worker in workers])
+        stop([worker.process for worker in workers])
     watch(study)
 
 
@@ -139,8 +143,9 @@ def _check(exitcode: int, *, may_pass: bool) -> None:
 
 
 def _dead(n_deaths: int, exitcode: int) -> str:
-    memory = "; killed, perhaps for want of memory: try fewer --jobs" if exitcode == -signal.SIGKILL else ""
-    return f"{n_deaths} workers died in a row; the last with exit code {exitcode}{memory}"
+    is_killed = exitcode in (-signal.SIGKILL, UNREPORTED)
+    memory = "; killed, perhaps for want of memory: try fewer --jobs" if is_killed else ""
+    return f"workers died {n_deaths} times in a row; the last with exit code {exitcode}{memory}"
 
 
 def worker_name(task: Task, pid: int, token: str) -> str:
@@ -153,20 +158,6 @@ def _hire(task: Task) -> _Worker:
     token = secrets.token_hex(4)
     process = spawn(_work, task, token)
     return _Worker(worker_name(task, process.pid, token), process)
-
-
-def spawn(work: Callable[..., None], *arguments: object) -> Any:
-    """Start a process that Ctrl-C does not reach: it goes to the whole group, and the main process ends the others.
-
-    It must be deaf from birth: it inherits that.
-    """
-    process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        process.start()
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    return process
 
 
 def _work(task: Task, token: str) -> None:
@@ -193,21 +184,3 @@ def _give_up(message: str, exitcode: int) -> NoReturn:
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
-
-
-def end_with_parent() -> None:
-    """A worker whose main process was killed must not train on unseen."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
-def _stop(processes: list[Any]) -> None:
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join(WORKER_STOP_SECONDS)
-        if process.is_alive():
-            process.kill()
-            process.join()

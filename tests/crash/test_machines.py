@@ -15,6 +15,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from benchmarks.kills import children
 from search.cli import main
 from search.config import InputError
 from search.data import load_dataset
@@ -35,18 +36,11 @@ def by_machine(study: optuna.Study, mains: dict[str, int]) -> dict[str, list[opt
     """The trials in training, by the main process whose workers train them."""
     found: dict[str, list[optuna.trial.FrozenTrial]] = {name: [] for name in mains}
     for trial in running(study):
-        parent = _parent(pid_of(trial))
-        for name, pid in mains.items():
-            if pid in (parent, pid_of(trial)):
+        worker = pid_of(trial)
+        for name, main_pid in mains.items():
+            if main_pid == worker or worker in children(main_pid):
                 found[name].append(trial)
     return found
-
-
-def _parent(pid: int) -> int:
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return -1
 
 
 def kill_a_worker_of_each(study: optuna.Study, mains: dict[str, int]) -> None:

@@ -5,14 +5,13 @@ import os
 import signal
 import sqlite3
 import subprocess
-import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from benchmarks.kills import children, servers
 from search.trials import TRAINED
-from tests.crash.searches import command, started
+from tests.crash.searches import command, is_alive, started, until
 from tests.search.digits_runs import DIGITS, MNIST, search, trials, wait_for_training
 
 
@@ -36,16 +35,27 @@ def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path, inside):
     assert inside(tmp_path, "rerun", "digits-8000")[0] == 0
 
 
-def test_workers_end_with_a_killed_main_process(tmp_path):
+def test_workers_end_with_the_server_they_come_from_and_with_a_killed_main_process(tmp_path):
+    def are_gone(workers):
+        return until(lambda: not any(map(is_alive, workers)), "workers are left")
+
     # Trainings so long that the workers cannot simply have come to their end.
     with started(tmp_path, "--budget", 8000, "--trials", 50, "--jobs", 2, *DIGITS, "--epochs", 1000) as process:
-        workers = wait_for_training(process, tmp_path, "digits-8000", 2)
+        first = wait_for_training(process, tmp_path, "digits-8000", 2)
+        (server,) = servers(process.pid)
+        os.kill(server, signal.SIGKILL)
+        assert are_gone(first)
+        second = until(lambda: len(found := children(process.pid)) == 2 and found, "none took their place")
+        second += servers(process.pid)
+        assert set(second).isdisjoint([*first, server])
+        assert process.poll() is None
+        wait_for_training(process, tmp_path, "digits-8000", 4)
+        found = trials(tmp_path, "digits-8000")
+        lost = {trial.number for trial in found if trial.state.name == "FAIL"}
+        assert {trial.user_attrs["retry_of"] for trial in found if "retry_of" in trial.user_attrs} == lost != set()
         process.kill()
         process.wait()
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and any(Path(f"/proc/{worker}").exists() for worker in workers):
-        time.sleep(0.1)
-    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+    assert are_gone(second)
 
 
 def test_one_study_is_run_by_one_process_at_a_time(tmp_path):
