@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from benchmarks.kills import Attack
+from benchmarks.kills import STUDY, Attack
 
 N_KILLS = 4
 
 
-def test_nothing_that_was_reported_is_lost_and_the_total_is_reached(tmp_path: Path) -> None:
-    attack = Attack(tmp_path, 2, random.Random(2))
+def test_nothing_that_was_reported_is_lost_and_the_total_is_reached(tmp_path: Path, digits: tuple[str, ...]) -> None:
+    attack = Attack(tmp_path, 2, random.Random(2), (*digits, "--epochs", "1", "--study", STUDY))
     attack.run(N_KILLS)
     assert attack.faults == []
     assert attack.killed.total() == N_KILLS

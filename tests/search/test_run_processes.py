@@ -12,16 +12,16 @@ import pytest
 from benchmarks.kills import children, servers
 from search.trials import TRAINED
 from tests.crash.searches import command, is_alive, started, until
-from tests.search.digits_runs import DIGITS, MNIST, search, trials, wait_for_training
+from tests.search.digits_runs import MNIST, search, trials, wait_for_training
 
 
-def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path, inside):
-    arguments = ("--budget", 8000, "--trials", 6, "--jobs", 2, *DIGITS)
+def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path, inside, digits):
+    arguments = (*digits, "--study", "s", "--trials", 6, "--jobs", 2, "--epochs", 1)
     with started(tmp_path, *arguments) as process:
-        os.kill(wait_for_training(process, tmp_path, "digits-8000", 2)[0], signal.SIGKILL)
+        os.kill(wait_for_training(process, tmp_path, "s", 2)[0], signal.SIGKILL)
         _, message = process.communicate(timeout=240)
         assert process.returncode == 0, message
-    found = trials(tmp_path, "digits-8000")
+    found = trials(tmp_path, "s")
     lost = [trial.number for trial in found if trial.state.name == "FAIL"]
     assert [trial.user_attrs["retry_of"] for trial in found if "retry_of" in trial.user_attrs] == lost != []
     assert 6 <= sum(trial.user_attrs.get("outcome") in TRAINED for trial in found) <= 7
@@ -32,16 +32,16 @@ def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path, inside):
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     database.close()
     # Trained beside others, and again alone.
-    assert inside(tmp_path, "rerun", "digits-8000")[0] == 0
+    assert inside(tmp_path, "rerun", "s")[0] == 0
 
 
-def test_workers_end_with_the_server_they_come_from_and_with_a_killed_main_process(tmp_path):
+def test_workers_end_with_the_server_they_come_from_and_with_a_killed_main_process(tmp_path, digits):
     def are_gone(workers):
         return until(lambda: not any(map(is_alive, workers)), "workers are left")
 
     # Trainings so long that the workers cannot simply have come to their end.
-    with started(tmp_path, "--budget", 8000, "--trials", 50, "--jobs", 2, *DIGITS, "--epochs", 1000) as process:
-        first = wait_for_training(process, tmp_path, "digits-8000", 2)
+    with started(tmp_path, *digits, "--study", "s", "--trials", 50, "--jobs", 2, "--epochs", 1000) as process:
+        first = wait_for_training(process, tmp_path, "s", 2)
         (server,) = servers(process.pid)
         os.kill(server, signal.SIGKILL)
         assert are_gone(first)
@@ -49,8 +49,8 @@ def test_workers_end_with_the_server_they_come_from_and_with_a_killed_main_proce
         second += servers(process.pid)
         assert set(second).isdisjoint([*first, server])
         assert process.poll() is None
-        wait_for_training(process, tmp_path, "digits-8000", 4)
-        found = trials(tmp_path, "digits-8000")
+        wait_for_training(process, tmp_path, "s", 4)
+        found = trials(tmp_path, "s")
         lost = {trial.number for trial in found if trial.state.name == "FAIL"}
         assert {trial.user_attrs["retry_of"] for trial in found if "retry_of" in trial.user_attrs} == lost != set()
         process.kill()
@@ -58,24 +58,24 @@ def test_workers_end_with_the_server_they_come_from_and_with_a_killed_main_proce
     assert are_gone(second)
 
 
-def test_one_study_is_run_by_one_process_at_a_time(tmp_path):
-    arguments = ("--budget", 8000, "--trials", 50, "--jobs", 1, *DIGITS)
+def test_one_study_is_run_by_one_process_at_a_time(tmp_path, digits):
+    arguments = (*digits, "--study", "s", "--trials", 50, "--jobs", 1, "--epochs", 1)
     with started(tmp_path, *arguments) as process:
-        wait_for_training(process, tmp_path, "digits-8000", 1)
+        wait_for_training(process, tmp_path, "s", 1)
         done = search(tmp_path, *arguments)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "is being run by another process" in done.stderr
 
 
-def test_without_a_compiler_pytorch_trains_and_the_plan_says_why(tmp_path):
-    arguments = ("--budget", 8000, "--trials", 1, "--jobs", 1, *DIGITS)
-    environment = {**os.environ, "CXX": "/no/such/compiler", "PYTHONPYCACHEPREFIX": str(tmp_path / "pycache")}
+def test_without_a_compiler_pytorch_trains_and_the_plan_says_why(tmp_path, digits):
+    arguments = (*digits, "--study", "s", "--trials", 1, "--jobs", 1, "--epochs", 1)
+    environment = {**os.environ, "CXX": "/no/such/compiler"}
     done = subprocess.run(
         command(*arguments), cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert "PyTorch's operators ([Errno 2] No such file or directory: '/no/such/compiler')" in done.stdout
-    assert set(pd.read_csv(tmp_path / "studies" / "digits-8000" / "trials.csv").engine.dropna()) == {"torch"}
+    assert set(pd.read_csv(tmp_path / "studies" / "s" / "trials.csv").engine.dropna()) == {"torch"}
 
 
 @pytest.mark.skipif(not (MNIST / "MNIST").is_dir(), reason="no MNIST in ../shared/data")
