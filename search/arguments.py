@@ -117,8 +117,10 @@ def make_parser() -> argparse.ArgumentParser:
     null.add_argument(
         "--trial", type=values.whole, metavar="N", help="of this trial (default: the best hand-designed network)"
     )
-    rerun = commands.add_parser("rerun", help="one finished trial again, alone: is its value the recorded one?")
-    rerun.add_argument("--trial", type=values.whole, metavar="N", help="number of the trial (default: the best)")
+    rerun = commands.add_parser(
+        "rerun", help="one training again, alone: is its value the recorded one? Weights that were lost come back"
+    )
+    rerun.add_argument("--trial", type=values.whole, metavar="N", help="number of the trial (default: the winner)")
     rerun.add_argument("--data-dir", metavar="DIR", help="where data sets lie (default: $DATA_DIR, else data)")
     for command in (confirm, null):
         _add_training_options(command)

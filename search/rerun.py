@@ -1,49 +1,132 @@
-"""One finished trial trained again, alone and from its own seed: on the same machine it has the same value."""
+"""One training of a study again, alone and from its own seed: on the same machine it comes to the same value."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
 from models.build import build_model
+from models.spec import ArchSpec
 from search.code_version import CODE, code_version
 from search.commands import check_data, config_of, existing
-from search.config import InputError
+from search.config import InputError, RecipeConfig, SearchConfig
+from search.confirm import confirmation
 from search.data import load_dataset
 from search.describe import percent
 from search.place import Place
+from search.recorded import RecordedTraining, weights_path
+from search.retrain import repeats_of
 from search.scores import EpochMetrics, score
 from search.train import train, training_device
-from search.trials import finished_trial, read_trials
+from search.trained_model import read_weights
+from search.trials import TrialRecord, finished_trial, read_trials
+
+
+@dataclass(frozen=True)
+class _Training:
+    """As it was done, and what it came to. number: of the file with its weights, in the folder `weights`."""
+
+    name: str
+    arch: ArchSpec
+    recipe: RecipeConfig
+    seed: int
+    engine: str
+    select_on: str
+    score: str
+    value: float
+    weights: Path
+    number: int
 
 
 def rerun(place: Place, data_dir: str | None, number: int | None) -> int:
-    """Train the trial, None: the best one, and compare; 0 if the value is the recorded one, else 1. Writes nothing."""
+    """Train again, and compare; 0 if the value is the recorded one, else 1.
+
+    number: of a finished trial; None: of the network that is handed on, which is the best trial's or, once that is
+    confirmed, one of its trainings from fresh seeds. Weights that are not there any more are kept again if the value is
+    the same; nothing else is written.
+    """
     study = existing(place)
     config = config_of(study, data_dir)
-    record = finished_trial(read_trials(study.get_trials(deepcopy=False)), number)
-    if record.arch is None or record.recipe is None or record.seed is None:
-        raise InputError(f"trial {record.number} was recorded without network, recipe or seed; name another one")
+    records = read_trials(study.get_trials(deepcopy=False))
+    again = (number is None and _confirmed(place, records, config)) or _searched(place, records, config, number)
     data = load_dataset(config.data)
     check_data(study, data)
+    if again.select_on != config.data.select_on:
+        data = load_dataset(replace(config.data, select_on=again.select_on))
     torch.set_num_threads(1)  # as in a search
-    torch.manual_seed(record.seed)
-    model = build_model(record.arch).to(training_device())
+    torch.manual_seed(again.seed)
+    model = build_model(again.arch).to(training_device())
     curve: list[EpochMetrics] = []
-    keep_best = config.score == "best"
-    train(
+    is_best = again.score == "best"
+    result = train(
         model,
         data,
-        record.recipe,
+        again.recipe,
         lambda _epoch, metrics: curve.append(metrics),
-        seed=record.seed,
-        engine=record.engine or "auto",
-        keep_best=keep_best,
+        seed=again.seed,
+        engine=again.engine,
+        keep_best=is_best,
         metric=config.metric,
     )
-    value = score(curve, config.score, config.metric)
-    verdict = "the same" if value == record.value else f"NOT the same{_excuse(study.user_attrs.get(CODE))}"
-    print(f"trial {record.number}: {percent(record.value)} recorded, {percent(value)} again: {verdict}")
-    return 0 if value == record.value else 1
+    value = score(curve, again.score, config.metric)
+    verdict = "the same" if value == again.value else f"NOT the same{_excuse(study.user_attrs.get(CODE))}"
+    print(f"{again.name}: {percent(again.value)} recorded, {percent(value)} again: {verdict}")
+    if value != again.value:
+        return 1
+    path = weights_path(again.weights, again.number)
+    if not _is_there(path, again.arch):
+        RecordedTraining(again.weights).keep_weights(again.number, result.best_state if is_best else result.last_state)
+        print(f"its weights are there again: {path}")
+    return 0
+
+
+def _searched(place: Place, records: Sequence[TrialRecord], config: SearchConfig, number: int | None) -> _Training:
+    record = finished_trial(records, number)
+    if record.arch is None or record.recipe is None or record.seed is None or record.value is None:
+        raise InputError(f"trial {record.number} was recorded without network, recipe or seed; name another one")
+    return _Training(
+        name=f"trial {record.number}",
+        arch=record.arch,
+        recipe=record.recipe,
+        seed=record.seed,
+        engine=record.engine or "auto",
+        select_on=config.data.select_on,
+        score=config.score,
+        value=record.value,
+        weights=place.folder / "weights",
+        number=record.number,
+    )
+
+
+def _confirmed(place: Place, records: Sequence[TrialRecord], config: SearchConfig) -> _Training | None:
+    results, plan = repeats_of(place)
+    found = plan and confirmation(plan, records, results, config)
+    if not found:
+        return None
+    repeat = found.network.repeat
+    return _Training(
+        name=f"trial {found.trial} from seed {repeat.seed}",
+        arch=repeat.arch,
+        recipe=repeat.recipe,
+        seed=repeat.seed,
+        engine="auto",
+        select_on=repeat.select_on,
+        score="last",
+        value=found.network.value,
+        weights=place.folder / "repeats",
+        number=found.network.number,
+    )
+
+
+def _is_there(path: Path, arch: ArchSpec) -> bool:
+    try:
+        read_weights(path, arch)
+    except InputError:
+        return False
+    return True
 
 
 def _excuse(code: object) -> str:

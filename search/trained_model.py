@@ -153,7 +153,7 @@ def source_from_trial(record: TrialRecord, config: SearchConfig, study: str, wei
         trial=record.number,
         arch=arch,
         recipe=recipe,
-        state=_read_weights(weights, arch),
+        state=read_weights(weights, arch, f"`search.py rerun {study} --trial {record.number}` trains it again"),
         seed=seed,
         score=config.score,
         scored_on=config.data.select_on,
@@ -180,7 +180,7 @@ def source_from_confirmation(
         trial=found.trial,
         arch=arch,
         recipe=network.repeat.recipe,
-        state=_read_weights(weights, arch),
+        state=read_weights(weights, arch, f"`search.py rerun {study}` trains it again"),
         seed=network.repeat.seed,
         score="last",
         scored_on=network.repeat.select_on,
@@ -204,7 +204,7 @@ def source_from_repeat(result: RepeatResult, n_trainings: int, study: str, weigh
         trial=None,
         arch=repeat.arch,
         recipe=repeat.recipe,
-        state=_read_weights(weights, repeat.arch),
+        state=read_weights(weights, repeat.arch),
         seed=repeat.seed,
         score="last",
         scored_on=repeat.select_on,
@@ -219,21 +219,20 @@ def source_from_repeat(result: RepeatResult, n_trainings: int, study: str, weigh
     )
 
 
-def _read_weights(path: Path, arch: ArchSpec) -> dict[str, Tensor]:
+def read_weights(path: Path, arch: ArchSpec, again: str = "train it again") -> dict[str, Tensor]:
+    """The state_dict in the file. Raises InputError, that ends with `again`, if it is missing or not of `arch`."""
     try:
         content = io.BytesIO(path.read_bytes())
     except OSError as error:
-        raise InputError(
-            f"cannot read the weights file {path}: {error.strerror or error}; train the trial again"
-        ) from error
+        raise InputError(f"cannot read the weights file {path}: {error.strerror or error}; {again}") from error
     try:
         state = torch.load(content, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises almost anything for a file that is damaged or not its own
-        raise InputError(f"{path} is damaged or not a weights file; train the trial again") from error
+        raise InputError(f"{path} is damaged or not a weights file; {again}") from error
     with torch.device("meta"):
         expected = build_model(arch).state_dict()
     if not isinstance(state, dict) or _shapes(state) != _shapes(expected):
-        raise InputError(f"{path} holds something other than the weights of this trial's network; train it again")
+        raise InputError(f"{path} holds something other than the weights of this trial's network; {again}")
     return state
 
 

@@ -112,7 +112,7 @@ OTHERS: list[tuple[list[str], str]] = [
     (["export", "mine", "--trial", "-1"], "trial -1 is not a finished one"),
     (["export", "mine", "--trial", str(10**30)], "is not a finished one"),
     (["export", "mine", "--trial", "4"], "trial 4 is not a finished one"),
-    (["export", "mine", "--trial", "0"], "trial-00000.pt: No such file or directory; train the trial again"),
+    (["export", "mine", "--trial", "0"], "; `search.py rerun mine --trial 0` trains it again"),
     (["export", "mine", "--network", "s000_net"], "has no finished training of 's000_net'; name another"),
     (["export", "mine", "--network", "'; DROP TABLE trials"], 'no finished training of "\'; DROP TABLE trials"'),
     (["export", "mine", "--budget", "5"], "no finished trial of study mine has at most 5 parameters; raise --budget"),

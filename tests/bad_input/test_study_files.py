@@ -79,10 +79,11 @@ def sparse() -> dict[str, torch.Tensor]:
     return {name: tensor.to_sparse() if tensor.dim() else tensor for name, tensor in state().items()}
 
 
-DAMAGED = "is damaged or not a weights file; train the trial again"
-OTHER = "holds something other than the weights of this trial's network; train it again"
+AGAIN = "`search.py rerun mine --trial 8` trains it again"
+DAMAGED = f"is damaged or not a weights file; {AGAIN}"
+OTHER = f"holds something other than the weights of this trial's network; {AGAIN}"
 WEIGHTS_FILES: dict[str, tuple[Callable[[], bytes | None], str]] = {
-    "a folder": (lambda: None, f"cannot read the weights file {WEIGHTS}: Is a directory; train the trial again"),
+    "a folder": (lambda: None, f"cannot read the weights file {WEIGHTS}: Is a directory; {AGAIN}"),
     "empty": (lambda: b"", DAMAGED),
     "text": (lambda: b"weights", DAMAGED),
     "cut off": (lambda: saved(state())[:-100], DAMAGED),

@@ -76,7 +76,14 @@ def test_the_winner_can_be_exported_where_only_its_files_are_left(finished, insi
     original = json.loads((tmp_path / "studies" / "digits-8000" / "winner" / "card.json").read_text())
     assert card["sha256"] == original["sha256"]
     another = next(t.number for t in trials(tmp_path, "digits-8000") if t.value and t.number != card["trial"])
-    assert "cannot read the weights file" in exported(inside, tmp_path, "--trial", another)
+    again = ("rerun", "digits-8000", "--trial", another)
+    missing = exported(inside, tmp_path, "--trial", another)
+    assert "cannot read the weights file" in missing
+    assert f"`search.py {' '.join(map(str, again))}`" in missing
+    status, out, err = inside(tmp_path, *again)
+    assert (status, err) == (0, "")
+    assert "its weights are there again: studies/digits-8000/weights" in out
+    assert exported(inside, tmp_path, "--trial", another)["trial"] == another
 
 
 def test_a_damaged_latency_file_is_named(finished, inside, tmp_path):

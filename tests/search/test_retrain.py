@@ -86,6 +86,28 @@ def test_the_winner_s_card_and_weights_are_those_of_the_median_network(confirmed
     assert evaluate(model, data.scored, data) == accuracy["recorded"]
 
 
+def test_a_winner_whose_weights_were_lost_is_trained_again(
+    confirmed: Path, copied: Callable[[Path], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = copied(confirmed)
+    before = card(out)
+    for name in ("repeats", "winner", "weights"):
+        shutil.rmtree(out / STUDY / name)
+    assert run("export", out / STUDY) == 2
+    assert f"; `search.py rerun {STUDY}` trains it again\n" in capsys.readouterr().err
+    assert run("rerun", out / STUDY) == 0
+    said = capsys.readouterr().out
+    assert f"trial {before['trial']} from seed {before['seed']}: " in said
+    assert "again: the same\n" in said
+    assert run("export", out / STUDY) == 0
+    assert card(out)["sha256"] == before["sha256"]
+    # Nobody asks for those of the other trainings.
+    assert len([*(out / STUDY / "repeats").iterdir()]) == 1
+    capsys.readouterr()
+    assert run("rerun", out / STUDY) == 0
+    assert "there again" not in capsys.readouterr().out
+
+
 def test_the_winner_has_the_highest_mean_of_the_first_round(confirmed: Path) -> None:
     contenders = card(confirmed)["confirmation"]["contenders"]
     best = max(contenders, key=lambda one: one["choice"]["mean"])
