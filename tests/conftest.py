@@ -16,13 +16,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden from the code; read the diff")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: some tests wait, for processes to die or for a silence to last."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_configure() -> None:
-    # Where pytest-xdist runs tests side by side none of them may take all cores.
+    # Where pytest-xdist runs tests side by side, one a core, none of them may take all cores.
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
 
