@@ -77,9 +77,9 @@ def pid_of(trial: FrozenTrial) -> int:
     return int(trial.user_attrs["worker"].rpartition("/")[2].partition("-")[0])
 
 
-def until(look: Callable[[], T | None], otherwise: str) -> T:
-    """What `look` finds, as soon as it finds something."""
-    deadline = time.monotonic() + PATIENCE
+def until(look: Callable[[], T | None], otherwise: str, patience: float = PATIENCE) -> T:
+    """What `look` finds, as soon as it finds something. patience: in seconds."""
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         if found := look():
             return found

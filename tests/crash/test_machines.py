@@ -34,13 +34,9 @@ def server() -> Iterator[str]:
 
 def by_machine(study: optuna.Study, mains: dict[str, int]) -> dict[str, list[optuna.trial.FrozenTrial]]:
     """The trials in training, by the main process whose workers train them."""
-    found: dict[str, list[optuna.trial.FrozenTrial]] = {name: [] for name in mains}
-    for trial in running(study):
-        worker = pid_of(trial)
-        for name, main_pid in mains.items():
-            if main_pid == worker or worker in children(main_pid):
-                found[name].append(trial)
-    return found
+    training = running(study)
+    workers = {name: {pid, *children(pid)} for name, pid in mains.items()}
+    return {name: [trial for trial in training if pid_of(trial) in pids] for name, pids in workers.items()}
 
 
 def kill_a_worker_of_each(study: optuna.Study, mains: dict[str, int]) -> None:

@@ -37,7 +37,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path, inside, d
 
 def test_workers_end_with_the_server_they_come_from_and_with_a_killed_main_process(tmp_path, digits):
     def are_gone(workers):
-        return until(lambda: not any(map(is_alive, workers)), "workers are left")
+        return until(lambda: not any(map(is_alive, workers)), "workers are left", patience=30)
 
     # Trainings so long that the workers cannot simply have come to their end.
     with started(tmp_path, *digits, "--study", "s", "--trials", 50, "--jobs", 2, "--epochs", 1000) as process:

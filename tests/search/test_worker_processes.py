@@ -14,14 +14,15 @@ import pytest
 from search.processes import ROOT, spawn
 
 # What a worker finds imported before it has imported anything; the working folder has a module of a package's name.
-FINDS = """
+PROGRAM = """
 import sys
-sys.path.insert(0, {root!r})
-from search.processes import spawn
-finds = "import os, sys; os.write(1, b'%d' % ({needed!r} <= set(sys.modules)))"
-for process in [spawn(exec, finds) for _ in range(2)]:
-    process.join()
-    assert process.exitcode == 0, process.exitcode
+if __name__ == "__main__":
+    sys.path.insert(0, {root!r})
+    from search.processes import spawn
+    finds = "import os, sys; os.write(1, b'%d' % ({needed!r} <= set(sys.modules)))"
+    for process in [spawn(exec, finds) for _ in range(2)]:
+        process.join()
+        assert process.exitcode == 0, process.exitcode
 """
 NEEDED = {"objective", "search.workers", "torch._dynamo"}
 
@@ -34,7 +35,7 @@ def test_what_workers_need_is_imported_once_and_from_nowhere_else(tmp_path: Path
     (tmp_path / "objective.py").write_text("raise RuntimeError('the wrong one')")
     program = tmp_path / "elsewhere" / "program.py"
     program.parent.mkdir()
-    program.write_text(f"if __name__ == '__main__':\n    exec({FINDS.format(root=str(ROOT), needed=NEEDED)!r})")
+    program.write_text(PROGRAM.format(root=str(ROOT), needed=NEEDED))
     done = subprocess.run([sys.executable, program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "11", "")
 
