@@ -35,7 +35,7 @@ OPTIONS = ("--dataset", "digits", "--epochs", "1", "--confirm", "none", "--budge
 MAIN_SHARE, SERVER_SHARE = 0.25, 0.15
 MEAN_PAUSE = 3.0
 # Trials to be done in peace once the last process was killed.
-LAST_TRIALS = 5
+LAST_TRIALS = 3
 WAIT_SECONDS = 1200.0
 LEFT_SECONDS = 30.0
 
@@ -95,7 +95,7 @@ class Attack:
         return [sys.executable, str(ROOT / "search.py"), *arguments]
 
     def run(self, n_kills: int, n_trials: int | None = None) -> int:
-        """Kill so often, then let the study come to its end; how many trials that is. None: five after the last."""
+        """Kill so often, then let the study come to its end; how many trials that is. None: LAST_TRIALS more."""
         try:
             while self.killed.total() < n_kills:
                 self._start(n_trials or 100_000)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import TypeVar
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from benchmarks.kills import children
 from search.storage import open_storage
-from search.study import load_study
+from search.study import load_study, n_trained
+from search.trials import outcome_of
 
 ROOT = Path(__file__).resolve().parents[2]
 # On a machine that is many times busier.
@@ -83,9 +86,47 @@ def until(look: Callable[[], T | None], otherwise: str, patience: float = PATIEN
     while time.monotonic() < deadline:
         if found := look():
             return found
-        time.sleep(0.05)
+        time.sleep(0.1)  # a look through Optuna costs the trainings some of their processor
     raise AssertionError(otherwise)
 
 
 def is_alive(pid: int) -> bool:
     return os.path.exists(f"/proc/{pid}")
+
+
+def by_machine(study: optuna.Study, mains: dict[str, int]) -> dict[str, list[FrozenTrial]]:
+    """The trials in training, by the main process whose workers train them."""
+    training = running(study)
+    workers = {name: {pid, *children(pid)} for name, pid in mains.items()}
+    return {name: [trial for trial in training if pid_of(trial) in pids] for name, pids in workers.items()}
+
+
+def kill_a_worker_of_each(study: optuna.Study, mains: dict[str, int]) -> None:
+    """While all machines train."""
+
+    def trainers() -> list[int] | None:
+        found = by_machine(study, mains)
+        return [pid_of(trials[0]) for trials in found.values()] if all(found.values()) else None
+
+    for victim in until(trainers, "the machines did not train at the same time"):
+        os.kill(victim, signal.SIGKILL)
+
+
+def check_whole(study: optuna.Study, asked: int, n_workers: int) -> None:
+    """What holds of a study whatever was done to it."""
+    trials = study.get_trials(deepcopy=False)
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    assert asked <= n_trained(trials) <= asked + n_workers - 1
+    places = Counter(trial.user_attrs["index"] for trial in trials if outcome_of(trial))
+    assert set(places.values()) == {1}
+    retried = Counter(trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs)
+    lost = [trial.number for trial in trials if trial.state == TrialState.FAIL and not outcome_of(trial)]
+    assert sorted(retried.elements()) == lost
+    for trial in trials:
+        if "retry_of" in trial.user_attrs and outcome_of(trial):
+            first = trials[trial.user_attrs["retry_of"]]
+            for name in ("index", "seed"):
+                assert trial.user_attrs[name] == first.user_attrs[name]
+            # One whose proposal was not complete is proposed anew, perhaps from what has become known meanwhile.
+            assert trial.params == first.params or len(first.params) < len(trial.params)
+    assert not study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))

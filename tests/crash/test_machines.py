@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import signal
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import optuna
 import pytest
-from optuna.trial import TrialState
 
-from benchmarks.kills import children
 from search.cli import main
 from search.config import InputError
 from search.data import load_dataset
 from search.storage import open_storage
-from search.study import n_trained
 from search.trials import outcome_of
-from tests.crash.searches import finish, open_now, pid_of, running, started, until
+from tests.crash.searches import check_whole, finish, open_now, started
 from tests.crash.server import PASSWORD, postgresql
 
 
@@ -30,103 +22,6 @@ from tests.crash.server import PASSWORD, postgresql
 def server() -> Iterator[str]:
     with postgresql() as url:
         yield url
-
-
-def by_machine(study: optuna.Study, mains: dict[str, int]) -> dict[str, list[optuna.trial.FrozenTrial]]:
-    """The trials in training, by the main process whose workers train them."""
-    training = running(study)
-    workers = {name: {pid, *children(pid)} for name, pid in mains.items()}
-    return {name: [trial for trial in training if pid_of(trial) in pids] for name, pids in workers.items()}
-
-
-def kill_a_worker_of_each(study: optuna.Study, mains: dict[str, int]) -> None:
-    """While all machines train."""
-
-    def trainers() -> list[int] | None:
-        found = by_machine(study, mains)
-        return [pid_of(trials[0]) for trials in found.values()] if all(found.values()) else None
-
-    for victim in until(trainers, "the machines did not train at the same time"):
-        os.kill(victim, signal.SIGKILL)
-
-
-def check_whole(study: optuna.Study, asked: int, n_workers: int) -> None:
-    """What holds of a study whatever was done to it."""
-    trials = study.get_trials(deepcopy=False)
-    assert [trial.number for trial in trials] == list(range(len(trials)))
-    assert asked <= n_trained(trials) <= asked + n_workers - 1
-    places = Counter(trial.user_attrs["index"] for trial in trials if outcome_of(trial))
-    assert set(places.values()) == {1}
-    retried = Counter(trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs)
-    lost = [trial.number for trial in trials if trial.state == TrialState.FAIL and not outcome_of(trial)]
-    assert sorted(retried.elements()) == lost
-    for trial in trials:
-        if "retry_of" in trial.user_attrs and outcome_of(trial):
-            first = trials[trial.user_attrs["retry_of"]]
-            for name in ("index", "seed"):
-                assert trial.user_attrs[name] == first.user_attrs[name]
-            # One whose proposal was not complete is proposed anew, perhaps from what has become known meanwhile.
-            assert trial.params == first.params or len(first.params) < len(trial.params)
-    assert not study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-
-
-def test_two_of_four_workers_on_two_machines_are_killed_while_training(
-    server: str, tmp_path: Path, digits: tuple[str, ...]
-) -> None:
-    asked = 6
-    arguments = (*digits, "--study", "four", "--storage", server, "--trials", asked, "--jobs", 2, "--epochs", 8)
-    with started(tmp_path / "a", *arguments) as a, started(tmp_path / "b", *arguments) as b:
-        study = open_now(server, "four")
-        kill_a_worker_of_each(study, {"a": a.pid, "b": b.pid})
-        said = finish(a) + finish(b)
-    assert PASSWORD not in said
-    check_whole(study, asked, 4)
-    # Though both had made the study, and queued what comes first.
-    starts = Counter(
-        str({"start", "baseline"} & trial.user_attrs.keys() and trial.params)
-        for trial in study.trials
-        if "retry_of" not in trial.user_attrs
-    )
-    assert [n for point, n in starts.items() if point != "set()" and n > 1] == []
-    assert len([trial for trial in study.trials if "retry_of" in trial.user_attrs]) == 2
-    # Every machine has a report of the whole study; the winner's files one of them.
-    folders = [tmp_path / name / "studies" / "four" for name in "ab"]
-    tables = {(folder / "trials.csv").read_text() for folder in folders}
-    assert len(tables) == 1
-    winners = [(folder / "winner" / "card.json").is_file() for folder in folders]
-    assert sorted(winners) == [False, True]
-    assert len(re.findall("no winner/ here: the weights of trial", said)) == 1
-    for path in tmp_path.rglob("*"):
-        assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path
-
-
-def check_burials(arguments: tuple[str, ...], folder: Path, name: str, server: str, *urls: str) -> None:
-    """One machine of two dies, and a worker of the other is taken for dead. urls: those that the two were given."""
-    asked, grace = 5, 10
-    url_of_a, url_of_b = urls
-    common = (*arguments, "--study", name, "--trials", asked, "--epochs", 8, "--grace", grace)
-    with (
-        started(folder / "a", *common, "--storage", url_of_a, "--jobs", 2) as a,
-        started(folder / "b", *common, "--storage", url_of_b, "--jobs", 1) as b,
-    ):
-        study = open_now(server, name)
-        mains = {"a": a.pid, "b": b.pid}
-        lost = until(lambda: by_machine(study, mains)["b"], "b did not train")[0]
-        b.kill()
-        slow = until(lambda: by_machine(study, mains)["a"], "a did not train")[0]
-        os.kill(pid_of(slow), signal.SIGSTOP)
-        until(lambda: study.get_trials(deepcopy=False)[slow.number].state == TrialState.FAIL, "it was not given up")
-        os.kill(pid_of(slow), signal.SIGCONT)
-        finish(a)
-    check_whole(study, asked, 3)
-    retried = {trial.user_attrs["retry_of"] for trial in study.trials if "retry_of" in trial.user_attrs}
-    assert {lost.number, slow.number} <= retried
-
-
-def test_a_machine_that_dies_and_a_worker_that_was_only_slow(
-    server: str, tmp_path: Path, digits: tuple[str, ...]
-) -> None:
-    check_burials(digits, tmp_path, "grace", server, server, server)
 
 
 def joined(arguments: tuple[object, ...], monkeypatch: pytest.MonkeyPatch) -> int:

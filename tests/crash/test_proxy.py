@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import re
 import signal
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,15 +18,24 @@ from typing import Any
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.storages._grpc.server import make_server
+from optuna.trial import TrialState
 
 from search.config import InputError
 from search.listening import address
 from search.proxy_server import serve
 from search.storage import alone, open_storage
 from search.study import n_trained
-from tests.crash.searches import finish, open_now, started, until
+from tests.crash.searches import (
+    by_machine,
+    check_whole,
+    finish,
+    kill_a_worker_of_each,
+    open_now,
+    pid_of,
+    started,
+    until,
+)
 from tests.crash.server import PASSWORD, postgresql
-from tests.crash.test_machines import check_burials, check_whole, kill_a_worker_of_each
 
 
 @pytest.fixture(scope="module")
@@ -61,18 +73,22 @@ def proxy(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
         yield f"grpc://127.0.0.1:{port}"
 
 
-def test_workers_are_killed_and_the_proxy_too(server: str, tmp_path: Path, digits: tuple[str, ...]) -> None:
+def test_workers_are_killed_before_the_proxy_and_behind_it_and_the_proxy_too(
+    server: str, tmp_path: Path, digits: tuple[str, ...]
+) -> None:
     asked, port = 7, free_port()
     url = f"grpc://127.0.0.1:{port}"
-    arguments = (*digits, "--study", "behind", "--storage", url, "--trials", asked, "--jobs", 2, "--epochs", 8)
+    arguments = (*digits, "--study", "four", "--trials", asked, "--jobs", 2, "--epochs", 8)
     with (
         proxied(tmp_path / "proxy", server, port) as first,
-        started(tmp_path / "a", *arguments) as a,
-        started(tmp_path / "b", *arguments) as b,
+        started(tmp_path / "a", *arguments, "--storage", server) as a,
+        started(tmp_path / "b", *arguments, "--storage", url) as b,
     ):
-        study = open_now(server, "behind")
-        kill_a_worker_of_each(study, {"a": a.pid, "b": b.pid})
+        study = open_now(server, "four")
+        mains = {"a": a.pid, "b": b.pid}
+        kill_a_worker_of_each(study, mains)
         until(lambda: n_trained(study.get_trials(deepcopy=False)) >= 2, "nothing was trained")
+        until(lambda: by_machine(study, mains)["b"], "b did not train")
         first.kill()
         first.wait()
         time.sleep(3)  # in which the workers come to the end of an epoch and find nobody to tell
@@ -85,12 +101,46 @@ def test_workers_are_killed_and_the_proxy_too(server: str, tmp_path: Path, digit
     assert PASSWORD not in said + of_proxy
     check_whole(study, asked, 4)
     assert len([trial for trial in study.trials if "retry_of" in trial.user_attrs]) >= 2
+    # Though both had made the study, and queued what comes first.
+    starts = Counter(
+        str({"start", "baseline"} & trial.user_attrs.keys() and trial.params)
+        for trial in study.trials
+        if "retry_of" not in trial.user_attrs
+    )
+    assert [n for point, n in starts.items() if point != "set()" and n > 1] == []
+    # Every machine has a report of the whole study; the winner's files one of them.
+    folders = [tmp_path / name / "studies" / "four" for name in "ab"]
+    tables = {(folder / "trials.csv").read_text() for folder in folders}
+    assert len(tables) == 1
+    winners = [(folder / "winner" / "card.json").is_file() for folder in folders]
+    assert sorted(winners) == [False, True]
+    assert len(re.findall("no winner/ here: the weights of trial", said)) == 1
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path
 
 
 def test_a_machine_behind_the_proxy_and_one_that_is_not_bury_each_others_dead(
     server: str, proxy: str, tmp_path: Path, digits: tuple[str, ...]
 ) -> None:
-    check_burials(digits, tmp_path, "mixed", server, proxy, server)
+    """The one that is not dies; a worker of the one behind it is taken for dead while it is only slow."""
+    asked, grace = 5, 10
+    common = (*digits, "--study", "mixed", "--trials", asked, "--epochs", 8, "--grace", grace)
+    with (
+        started(tmp_path / "a", *common, "--storage", proxy, "--jobs", 2) as a,
+        started(tmp_path / "b", *common, "--storage", server, "--jobs", 1) as b,
+    ):
+        study = open_now(server, "mixed")
+        mains = {"a": a.pid, "b": b.pid}
+        lost = until(lambda: by_machine(study, mains)["b"], "b did not train")[0]
+        b.kill()
+        slow = until(lambda: by_machine(study, mains)["a"], "a did not train")[0]
+        os.kill(pid_of(slow), signal.SIGSTOP)
+        until(lambda: study.get_trials(deepcopy=False)[slow.number].state == TrialState.FAIL, "it was not given up")
+        os.kill(pid_of(slow), signal.SIGCONT)
+        finish(a)
+    check_whole(study, asked, 3)
+    retried = {trial.user_attrs["retry_of"] for trial in study.trials if "retry_of" in trial.user_attrs}
+    assert {lost.number, slow.number} <= retried
 
 
 def test_machines_with_folders_of_their_own_search_and_confirm_together(

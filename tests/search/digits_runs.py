@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
 import sqlite3
 import subprocess
 import time
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from filelock import FileLock
 
 from search.cli import main
 from search.storage import open_storage
@@ -93,6 +96,18 @@ def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """One uninterrupted study with one worker, and what its command said."""
-    folder = tmp_path_factory.mktemp("finished")
-    return folder, search(folder, "--budget", 8000, "--trials", N_TRIALS, "--jobs", 1, *DIGITS)
+    """One uninterrupted study with one worker, and what its command said.
+
+    Searched once, for all processes that pytest-xdist runs tests in; every module has a copy.
+    """
+    ours = tmp_path_factory.getbasetemp()
+    common = ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours
+    original, said = common / "finished", common / "finished.json"
+    with FileLock(common / "finished.lock"):
+        if not said.exists():
+            original.mkdir()
+            done = search(original, "--budget", 8000, "--trials", N_TRIALS, "--jobs", 1, *DIGITS)
+            said.write_text(json.dumps([done.returncode, done.stdout, done.stderr]), encoding="utf-8")
+    folder = tmp_path_factory.mktemp("finished") / "copy"
+    shutil.copytree(original, folder)
+    return folder, subprocess.CompletedProcess([], *json.loads(said.read_text(encoding="utf-8")))
