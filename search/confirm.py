@@ -26,7 +26,7 @@ from search.trials import TrialRecord
 
 @dataclass(frozen=True)
 class ConfirmPlan(Record):
-    """What is trained again: trials by number, their shrunken estimates, the hand-designed one compared with them.
+    """What is trained again: trials by number, their shrunken estimates, the best hand-designed one beside them.
 
     n_seeds  of the first round; n_further: of the second, 0 for as many
     """
@@ -139,8 +139,8 @@ def make_plan(finished: Sequence[TrialRecord], confirm: ConfirmConfig, sd: float
     estimates = shrunken(finished, sd)
     # Of equal estimates the better value goes first.
     numbers = sorted(estimates, key=lambda number: -estimates[number])
-    baselines = [record.number for record in finished if record.baseline]
-    best_baseline = max(baselines, key=lambda number: estimates[number], default=None)
+    # By its own value, as networks designed by hand are unlike those that its estimate would be drawn towards.
+    best_baseline = next((record.number for record in finished if record.baseline), None)
     top = tuple(numbers[: confirm.top])
     return ConfirmPlan(top, tuple(estimates[number] for number in top), best_baseline, confirm.seeds, confirm.further)
 

@@ -31,6 +31,14 @@ def test_the_plan_takes_the_best_estimates_and_the_best_hand_designed_network(
     assert ConfirmPlan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
 
 
+def test_the_best_hand_designed_network_is_best_by_its_own_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What similar trials let expect of it is of networks that are hardly similar."""
+    likes_the_worse = {0: 0.9951, 1: 0.9945, 2: 0.9950, 4: 0.9949, 5: 0.9930}
+    monkeypatch.setattr("search.confirm.shrunken", lambda *_: likes_the_worse)
+    plan = make_plan(ranked(RECORDS), ConfirmConfig(2, 4), SD)
+    assert (plan.candidates, plan.baseline) == ((0, 2), 1)
+
+
 def test_estimates_are_drawn_to_the_mean_and_the_plan_keeps_them() -> None:
     plan = make_plan(ranked(RECORDS), ConfirmConfig(5, 1), SD)
     assert 0.9947 < plan.estimates[0] < 0.9960
