@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from search.uncompiled import Uncompiled
+
 StepFunction = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 # Libraries choose and load their kernels in the first steps, which cannot be recorded.
@@ -64,7 +66,7 @@ class GraphedStep:
         return graph, outputs
 
 
-class GraphedSGD(torch.optim.Optimizer):
+class GraphedSGD(Uncompiled):
     """torch.optim.SGD whose learning rate and momentum a recorded step reads from the device.
 
     Schedulers move the numbers in param_groups as ever; `refresh` carries them over. `step` may then be recorded.

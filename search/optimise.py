@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from search.config import RecipeConfig
 from search.graphed import GraphedSGD
 from search.soap import Soap
+from search.uncompiled import SGD, Adam, AdamW
 
 Scheduler = torch.optim.lr_scheduler.LRScheduler
 
@@ -26,7 +27,7 @@ def make_optimizer(model: nn.Module, recipe: RecipeConfig, *, graphed: bool = Fa
             weight_decay=recipe.weight_decay,
         )
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
+        return SGD(
             parameters,
             lr=recipe.lr,
             momentum=recipe.momentum,
@@ -36,7 +37,7 @@ def make_optimizer(model: nn.Module, recipe: RecipeConfig, *, graphed: bool = Fa
         )
     if recipe.optimizer == "soap":
         return Soap(parameters, lr=recipe.lr, betas=(recipe.momentum, 0.99), weight_decay=recipe.weight_decay)
-    adam = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    adam = Adam if recipe.optimizer == "adam" else AdamW
     betas = (recipe.momentum, 0.999)
     return adam(parameters, lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay, fused=True)
 

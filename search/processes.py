@@ -22,8 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 STOP_SECONDS = 30.0
 # What multiprocessing says of a process whose end its server, having been killed, could not report.
 UNREPORTED = 255
-# The last one is imported by PyTorch's optimisers, when the first is made, for longer than the rest of this project.
-_NEEDED = ("objective", "search.workers", "torch._dynamo")
+_NEEDED = ("objective", "search.workers")
 
 
 def spawn(work: Callable[..., None], *arguments: object) -> Any:

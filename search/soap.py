@@ -20,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from search.uncompiled import Uncompiled
+
 LARGEST_SIDE = 256  # a longer side of a matrix keeps its own basis, as its eigenvectors would take too long
 
 # Of one parameter: "step", the number of its steps; "mean" and "square", Adam's moments (rows, columns) in the basis;
@@ -27,7 +29,7 @@ LARGEST_SIDE = 256  # a longer side of a matrix keeps its own basis, as its eige
 State = dict[str, Any]
 
 
-class Soap(torch.optim.Optimizer):
+class Soap(Uncompiled):
     """SOAP with decoupled weight decay, as AdamW's.
 
     betas                  decay of Adam's mean and mean square, per step

@@ -160,9 +160,10 @@ ALLOWED = {
     "search.kernels": {"search.compiler"},
     "search.native_ops": {"search.kernels"},
     "search.blocked": {"models.blocks", "search.kernels", "search.native_ops"},
-    "search.graphed": set(),
-    "search.soap": set(),
-    "search.optimise": {"search.config", "search.graphed", "search.soap"},
+    "search.uncompiled": set(),
+    "search.graphed": {"search.uncompiled"},
+    "search.soap": {"search.uncompiled"},
+    "search.optimise": {"search.config", "search.graphed", "search.soap", "search.uncompiled"},
     "search.train": {
         "models.record",
         "search.config",

@@ -1,8 +1,13 @@
-"""The learning rates of a published run, to the last digit that it states."""
+"""The optimisers are PyTorch's, to the last bit; the learning rates those of a published run, to the last digit."""
 
+from dataclasses import replace
+
+import pytest
 import torch
+from torch import Tensor, nn
 
 from models.baselines import BASELINES
+from search.config import RecipeConfig
 from search.optimise import make_optimizer, make_schedules
 
 # Per-epoch table of model 3 in SXD390/ERA-V4-Session_6_MNIST_SUB_8K_Params@a1264c7, README.md: the learning rate when
@@ -42,3 +47,35 @@ def test_one_cycle_repeats_the_published_learning_rates() -> None:
         if step % steps_per_epoch == 0:
             found.append(round(float(optimizer.param_groups[0]["lr"]), 4))
     assert tuple(found) == STATED
+
+
+PYTORCHS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
+@pytest.mark.parametrize("name", PYTORCHS)
+def test_steps_are_pytorchs_to_the_last_bit(name: str) -> None:
+    recipe = replace(RecipeConfig(), optimizer=name, lr=0.05, momentum=0.8, nesterov=name == "sgd", weight_decay=0.1)
+    ours, theirs = _network(), _network()
+    betas = {"momentum": 0.8, "nesterov": True} if name == "sgd" else {"betas": (0.8, 0.999)}
+    optimizers = (
+        make_optimizer(ours, recipe),
+        PYTORCHS[name](theirs.parameters(), lr=0.05, weight_decay=0.1, fused=True, **betas),
+    )
+    for step in range(4):
+        for model, optimizer in zip((ours, theirs), optimizers, strict=True):
+            optimizer.zero_grad()
+            _loss(model, step).backward()
+            optimizer.step()
+        assert all(map(torch.equal, ours.parameters(), theirs.parameters()))
+    assert not torch.equal(ours.weight, _network().weight)
+
+
+def _network() -> nn.Linear:
+    torch.manual_seed(0)
+    return nn.Linear(5, 3)
+
+
+def _loss(model: nn.Module, step: int) -> Tensor:
+    images = torch.randn(7, 5, generator=torch.Generator().manual_seed(step))
+    loss: Tensor = model(images).square().mean()
+    return loss

@@ -255,3 +255,18 @@ print(len(train(network(), made_up_data(), RECIPE).curve))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("4\n", "")
+
+
+def test_no_training_imports_the_compiler() -> None:
+    code = """
+import sys
+from dataclasses import replace
+from search.config import OPTIMIZERS
+from search.train import train
+from tests.search.made_up_trainings import RECIPE, made_up_data, network
+for optimizer in OPTIMIZERS:
+    train(network(), made_up_data(), replace(RECIPE, optimizer=optimizer, epochs=1))
+print(*sorted({"torch._dynamo", "torch._inductor"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("\n", "")

@@ -24,7 +24,7 @@ if __name__ == "__main__":
         process.join()
         assert process.exitcode == 0, process.exitcode
 """
-NEEDED = {"objective", "search.workers", "torch._dynamo"}
+NEEDED = {"objective", "search.workers"}
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no server")
 
