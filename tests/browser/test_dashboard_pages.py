@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import socket
-import sqlite3
 import subprocess
 import sys
 import time
@@ -20,30 +19,14 @@ WINNER = json.loads((ROOT / "studies" / "reference" / "winner" / "card.json").re
 
 @pytest.fixture(scope="module")
 def address(browser, tmp_path_factory):  # noqa: ARG001 - without a browser nothing is served
-    with served("reference", tmp_path_factory.mktemp("dashboard")) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def evolved(browser, tmp_path_factory):  # noqa: ARG001
-    """Of the search by mutation, which proposes what was there before."""
-    # Its first trials are enough, and have fewer pictures to be drawn.
-    with served("evolve", tmp_path_factory.mktemp("dashboard"), last=45) as url:
-        yield url
-
-
-@contextlib.contextmanager
-def served(study, folder, last=None):
-    """Where a copy of a study of the repository, as it was after trial `last`, is served through the command line."""
-    shutil.copytree(ROOT / "studies" / study, folder / "studies" / study)
-    if last is not None:
-        with contextlib.closing(sqlite3.connect(folder / "studies" / study / "study.db")) as database, database:
-            database.execute("DELETE FROM trials WHERE number > ?", (last,))
+    """Where a copy of the study is served through the command line."""
+    folder = tmp_path_factory.mktemp("dashboard")
+    shutil.copytree(ROOT / "studies" / "reference", folder / "studies" / "reference")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, str(ROOT / "search.py"), "dashboard", study, "--port", str(port)],
+        [sys.executable, str(ROOT / "search.py"), "dashboard", "reference", "--port", str(port)],
         cwd=folder,
         stderr=subprocess.DEVNULL,
     )
@@ -111,18 +94,18 @@ def test_the_winner_has_a_note_pictures_and_files(address, watched):
 
 @pytest.mark.parametrize(
     ("number", "first"),
-    [(9, "Refused: over budget."), (7, "Stopped early after epoch 5 of 15."), (45, "Repeats trial 3.")],
+    [(12, "Refused: over budget."), (9, "Stopped early after epoch 5 of 15."), (24, "Repeats trial 7.")],
 )
-def test_what_was_pruned_says_at_once_why(evolved, watched, number, first):
+def test_what_was_pruned_says_at_once_why(address, watched, number, first):
     page = watched.page
-    page.goto(f"{evolved}/trials?numbers={number}")
+    page.goto(f"{address}/trials?numbers={number}")
     page.get_by_role("heading", name=f"Trial {number} ").wait_for()
     words = page.locator("strong").first
     words.wait_for()
     assert words.inner_text() == first
 
 
-def test_a_repeated_trial_leads_to_the_one_that_it_repeats(evolved, watched):
-    watched.page.goto(f"{evolved}/trials?numbers=45")
-    watched.page.get_by_role("link", name="trial 3").click()
-    watched.page.get_by_role("heading", name="Trial 3 ").wait_for()
+def test_a_repeated_trial_leads_to_the_one_that_it_repeats(address, watched):
+    watched.page.goto(f"{address}/trials?numbers=24")
+    watched.page.get_by_role("link", name="trial 7").click()
+    watched.page.get_by_role("heading", name="Trial 7 ").wait_for()

@@ -1,48 +1,45 @@
-"""An image classifier of 6,829 parameters for mnist.
+"""An image classifier of 7,895 parameters for mnist.
 
 Target
     At most 8,000 parameters; training on mnist for at most 15 epochs; the search maximised accuracy
     on the test set.
 
 Result
-    6,829 parameters; 99.55% on the test set after epoch 15, the last, seed 1233210967. Trained from
-    10 fresh seeds the network reaches 99.57% in the mean (95 % interval 99.54 to 99.61), from
-    99.52% to 99.67%; this is the training with the median accuracy. Selected on test: the search
+    7,895 parameters; 99.61% on the test set after epoch 15, the last, seed 2628557189. Trained from
+    10 fresh seeds the network reaches 99.62% in the mean (95 % interval 99.59 to 99.65), from
+    99.55% to 99.69%; this is the training with the median accuracy. Selected on test: the search
     chose by these same images, so expect a little less on new ones.
 
 Analysis
-    One image takes 1,260,417 multiply-adds (MACs). The largest maps that exist at once take 107.7
-    KiB in float32, 26.9 KiB in int8. The receptive field (RF) is 42 pixels square before the head
-    and 58 at the logits, of images of 28x28. Parameters by part: stage1 32%, stage2 36%, stage3
-    26%, head 6%; the largest layer is stage3.block2.pointwise with 984. In the last epoch 99.52% of
-    the training images were right, augmented and while the weights moved, and 99.55% of the test
-    set after it: a gap of -0.03 points.
+    One image takes 2,456,280 multiply-adds (MACs). The largest maps that exist at once take 130.5
+    KiB in float32, 32.6 KiB in int8. The receptive field (RF) is 44 pixels square before the head
+    and 64 at the logits, of images of 28x28. Parameters by part (weights that layers share count
+    once, in the first of them): stage1 13%, stage2 85%, stage3 2%, head 0%; the largest layer is
+    stage2.block2.pointwise with 3,306. In the last epoch 99.71% of the training images were right,
+    augmented and while the weights moved, and 99.61% of the test set after it: a gap of +0.10
+    points.
 
-layer                    kind                   output  RF  parameters       MACs
-stage1.block1            conv 3x3             14x26x26   3         154     85,176
-stage1.block2.depthwise  depthwise 3x3        14x24x24   5         126     72,576
-stage1.block2.pointwise  conv 1x1             26x24x24   5         416    209,664
-stage1.block3.depthwise  depthwise 3x3        26x22x22   7         234    113,256
-stage1.block3.pointwise  conv 1x1             15x22x22   7         420    188,760
-stage1.block4.depthwise  depthwise 3x3        15x20x20   9         135     54,000
-stage1.block4.pointwise  conv 1x1             18x20x20   9         306    108,000
-stage1.block5.depthwise  depthwise 3x3        18x20x20  11         162     64,800
-stage1.block5.pointwise  conv 1x1             13x20x20  11         260     93,600
-stage1.pool              max pool 2x2         13x10x10  12           0          0
-stage2.block1.depthwise  depthwise 3x3        13x10x10  16         117     11,700
-stage2.block1.pointwise  conv 1x1             24x10x10  16         360     31,200
-stage2.block2.depthwise  depthwise 3x3        24x10x10  20         216     21,600
-stage2.block2.pointwise  conv 1x1             33x10x10  20         858     79,200
-stage2.block3.depthwise  depthwise 3x3        33x10x10  24         297     29,700
-stage2.block3.pointwise  conv 1x1             17x10x10  24         595     56,100
-stage2.pool              max pool 2x2           17x5x5  26           0          0
-stage3.block1.depthwise  depthwise 3x3          17x5x5  34         153      3,825
-stage3.block1.pointwise  conv 1x1               22x5x5  34         418      9,350
-stage3.block2.depthwise  depthwise 3x3          22x5x5  42         198      4,950
-stage3.block2.pointwise  conv 1x1               41x5x5  42         984     22,550
-head.gap                 global average pool    41x1x1  58           0          0
-head.linear              linear                 10x1x1  58         420        410
-total                                                            6,829  1,260,417
+layer                    kind                     output  RF  parameters       MACs
+stage1.block1            conv 3x3               16x26x26   3         160     97,344
+stage1.block2.depthwise  depthwise 3x3          16x24x24   5         144     82,944
+stage1.block2.pointwise  conv 1x1               42x24x24   5         714    387,072
+stage1.pool              max pool 2x2           42x12x12   6           0          0
+stage2.block1.depthwise  depthwise 3x3          42x12x12  10         378     54,432
+stage2.block1.pointwise  conv 1x1               57x12x12  10       2,451    344,736
+stage2.block2.depthwise  depthwise 3x3          57x12x12  14         513     73,872
+stage2.block2.pointwise  conv 1x1               57x12x12  14       3,306    467,856
+stage2.block3.depthwise  depthwise 3x3, shared  57x12x12  18           0     73,872
+stage2.block3.pointwise  conv 1x1, shared       57x12x12  18          57    467,856
+stage2.pool              max pool 2x2             57x6x6  20           0          0
+stage3.block1.depthwise  depthwise 3x3, shared    57x6x6  28           0     18,468
+stage3.block1.pointwise  conv 1x1, shared         57x6x6  28          57    116,964
+stage3.block2.depthwise  depthwise 3x3, shared    57x6x6  36           0     18,468
+stage3.block2.pointwise  conv 1x1, shared         57x6x6  36          57    116,964
+stage3.block3.depthwise  depthwise 3x3, shared    57x6x6  44           0     18,468
+stage3.block3.pointwise  conv 1x1, shared         57x6x6  44          57    116,964
+head.gap                 global average pool      57x1x1  64           0          0
+head.scores              first channels           10x1x1  64           1          0
+total                                                              7,895  2,456,280
 """
 
 import argparse
@@ -61,7 +58,7 @@ DATASET = "mnist"
 CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 INPUT_SHAPE = (1, 28, 28)  # channels, height, width
 # Per channel, of the training images scaled to [0, 1].
-MEAN = (0.1306604762738429,)
+MEAN = (0.13066047627384286,)
 STD = (0.3081078038564627,)
 # How they are framed: grey level around the object (None: no plain background), its longer side in pixels,
 # and where it is centred (row, column), by its mass or by the middle of its box.
@@ -76,63 +73,89 @@ TEST_FILES = ("MNIST/raw/t10k-images-idx3-ubyte", "MNIST/raw/t10k-labels-idx1-ub
 WEIGHTS = Path(__file__).with_name("weights.pt")
 
 
+class UnscaledBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm whose weight is 1 and no parameter: it normalises and adds a bias."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__(num_features)
+        del self.weight
+        self.register_buffer("weight", torch.ones(num_features))
+
+
+class FirstChannels(nn.Module):
+    """The first n_channels of (N, C), times one factor for all: (N, n_channels)."""
+
+    # The mean of a map after batch norm and activation is rarely above 1, and as logits that would leave every class
+    # likely: training starts from a factor that does not.
+    START = 4.0
+
+    def __init__(self, n_channels: int) -> None:
+        super().__init__()
+        self.n_channels = n_channels
+        self.weight = nn.Parameter(torch.full((1,), self.START))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, : self.n_channels] * self.weight
+
+
 class Net(nn.Module):
     """Images (N, 1, 28, 28), as `preprocess` returns them, to logits (N, 10)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stage1 = nn.Sequential(
-            nn.Conv2d(1, 14, 3, bias=False),  # 14x26x26
-            nn.BatchNorm2d(14),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(14, 14, 3, groups=14, bias=False),  # 14x24x24
-            nn.Conv2d(14, 26, 1, bias=False),  # 26x24x24
-            nn.BatchNorm2d(26),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(26, 26, 3, groups=26, bias=False),  # 26x22x22
-            nn.Conv2d(26, 15, 1, bias=False),  # 15x22x22
-            nn.BatchNorm2d(15),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(15, 15, 3, groups=15, bias=False),  # 15x20x20
-            nn.Conv2d(15, 18, 1, bias=False),  # 18x20x20
-            nn.BatchNorm2d(18),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(18, 18, 3, padding=1, groups=18, bias=False),  # 18x20x20
-            nn.Conv2d(18, 13, 1, bias=False),  # 13x20x20
-            nn.BatchNorm2d(13),
-            nn.ReLU(inplace=True),
-            nn.MaxPool2d(2),  # 13x10x10
+            nn.Conv2d(1, 16, 3, bias=False),  # 16x26x26
+            UnscaledBatchNorm2d(16),
+            nn.SiLU(),
+            nn.Conv2d(16, 16, 3, groups=16, bias=False),  # 16x24x24
+            nn.Conv2d(16, 42, 1, bias=False),  # 42x24x24
+            UnscaledBatchNorm2d(42),
+            nn.SiLU(),
+            nn.MaxPool2d(2),  # 42x12x12
         )
         self.stage2 = nn.Sequential(
-            nn.Conv2d(13, 13, 3, padding=1, groups=13, bias=False),  # 13x10x10
-            nn.Conv2d(13, 24, 1, bias=False),  # 24x10x10
-            nn.BatchNorm2d(24),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(24, 24, 3, padding=1, groups=24, bias=False),  # 24x10x10
-            nn.Conv2d(24, 33, 1, bias=False),  # 33x10x10
-            nn.BatchNorm2d(33),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(33, 33, 3, padding=1, groups=33, bias=False),  # 33x10x10
-            nn.Conv2d(33, 17, 1, bias=False),  # 17x10x10
-            nn.BatchNorm2d(17),
-            nn.ReLU(inplace=True),
-            nn.MaxPool2d(2),  # 17x5x5
+            nn.Conv2d(42, 42, 3, padding=1, groups=42, bias=False),  # 42x12x12
+            nn.Conv2d(42, 57, 1, bias=False),  # 57x12x12
+            UnscaledBatchNorm2d(57),
+            nn.SiLU(),
+            nn.Conv2d(57, 57, 3, padding=1, groups=57, bias=False),  # 57x12x12
+            nn.Conv2d(57, 57, 1, bias=False),  # 57x12x12
+            UnscaledBatchNorm2d(57),
+            nn.SiLU(),
+            nn.Conv2d(57, 57, 3, padding=1, groups=57, bias=False),  # 57x12x12
+            nn.Conv2d(57, 57, 1, bias=False),  # 57x12x12
+            UnscaledBatchNorm2d(57),
+            nn.SiLU(),
+            nn.MaxPool2d(2),  # 57x6x6
         )
         self.stage3 = nn.Sequential(
-            nn.Conv2d(17, 17, 3, padding=1, groups=17, bias=False),  # 17x5x5
-            nn.Conv2d(17, 22, 1, bias=False),  # 22x5x5
-            nn.BatchNorm2d(22),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(22, 22, 3, padding=1, groups=22, bias=False),  # 22x5x5
-            nn.Conv2d(22, 41, 1, bias=False),  # 41x5x5
-            nn.BatchNorm2d(41),
-            nn.ReLU(inplace=True),
+            nn.Conv2d(57, 57, 3, padding=1, groups=57, bias=False),  # 57x6x6
+            nn.Conv2d(57, 57, 1, bias=False),  # 57x6x6
+            UnscaledBatchNorm2d(57),
+            nn.SiLU(),
+            nn.Conv2d(57, 57, 3, padding=1, groups=57, bias=False),  # 57x6x6
+            nn.Conv2d(57, 57, 1, bias=False),  # 57x6x6
+            UnscaledBatchNorm2d(57),
+            nn.SiLU(),
+            nn.Conv2d(57, 57, 3, padding=1, groups=57, bias=False),  # 57x6x6
+            nn.Conv2d(57, 57, 1, bias=False),  # 57x6x6
+            UnscaledBatchNorm2d(57),
+            nn.SiLU(),
         )
         self.head = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),  # 41x1x1
+            nn.AdaptiveAvgPool2d(1),  # 57x1x1
             nn.Flatten(),
-            nn.Linear(41, 10),  # 10
+            FirstChannels(10),  # 10
         )
+        # Layers with the weights of an earlier one.
+        self.stage2[8].weight = self.stage2[4].weight
+        self.stage2[9].weight = self.stage2[5].weight
+        self.stage3[0].weight = self.stage2[4].weight
+        self.stage3[1].weight = self.stage2[5].weight
+        self.stage3[4].weight = self.stage2[4].weight
+        self.stage3[5].weight = self.stage2[5].weight
+        self.stage3[8].weight = self.stage2[4].weight
+        self.stage3[9].weight = self.stage2[5].weight
 
     def forward(self, x: Tensor) -> Tensor:
         """Shapes: (N, 1, 28, 28) to (N, 10)."""
