@@ -119,17 +119,19 @@ def test_workers_are_killed_before_the_proxy_and_behind_it_and_the_proxy_too(
         assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path
 
 
-def test_a_machine_behind_the_proxy_and_one_that_is_not_bury_each_others_dead(
-    server: str, proxy: str, tmp_path: Path, digits: tuple[str, ...]
+@pytest.mark.parametrize("where", ["behind the proxy", "at the server"])
+def test_a_machine_buries_the_dead_of_another_and_a_worker_that_was_only_slow(
+    server: str, proxy: str, tmp_path: Path, digits: tuple[str, ...], where: str
 ) -> None:
-    """The one that is not dies; a worker of the one behind it is taken for dead while it is only slow."""
-    asked, grace = 5, 10
-    common = (*digits, "--study", "mixed", "--trials", asked, "--epochs", 8, "--grace", grace)
+    """The other one dies at the server; the slow worker is of the machine that is left."""
+    asked, grace, name = 5, 10, where.replace(" ", "-")
+    common = (*digits, "--study", name, "--trials", asked, "--epochs", 8, "--grace", grace)
+    url = proxy if where == "behind the proxy" else server
     with (
-        started(tmp_path / "a", *common, "--storage", proxy, "--jobs", 2) as a,
+        started(tmp_path / "a", *common, "--storage", url, "--jobs", 2) as a,
         started(tmp_path / "b", *common, "--storage", server, "--jobs", 1) as b,
     ):
-        study = open_now(server, "mixed")
+        study = open_now(server, name)
         mains = {"a": a.pid, "b": b.pid}
         lost = until(lambda: by_machine(study, mains)["b"], "b did not train")[0]
         b.kill()
