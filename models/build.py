@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import torch
 from torch import nn
 
 from models.blocks import BLOCKS
@@ -39,6 +40,12 @@ def build_model(spec: ArchSpec) -> nn.Sequential:
     last_map = trace_features(spec)[-1]
     parts["head"] = nn.Sequential(*HEADS[spec.head.kind].modules(spec.head, last_map, spec.n_classes))
     return nn.Sequential(parts)
+
+
+def blank_model(spec: ArchSpec) -> nn.Sequential:
+    """`build_model` where its weights are of no account, or come from elsewhere: torch's global generator stays put."""
+    with torch.random.fork_rng(devices=[]):
+        return build_model(spec)
 
 
 def _convolutions(modules: list[nn.Module]) -> list[nn.Conv2d]:

@@ -23,7 +23,7 @@ Answer = Callable[[Tensor], Tensor]
 
 BATCHES = (1, 256)
 # Long enough that one interruption does not move the median, short enough to wait for.
-SECONDS_PER_BATCH, MAX_CALLS, MIN_CALLS = 0.5, 300, 5
+SECONDS_PER_BATCH, MAX_CALLS, MIN_CALLS = 0.2, 300, 5
 
 
 def milliseconds(answer: Answer, images: Tensor) -> dict[str, float]:

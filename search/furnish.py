@@ -26,7 +26,7 @@ from search.describe import percent
 from search.faults import explained
 from search.misread_page import misread_page
 from search.mistakes import Mistakes
-from search.network_figures import draw_confusion
+from search.network_figures import draw_confusion, has_long_names
 from search.note_writer import NoteWriter
 from search.place import ARTIFACTS, Place
 from search.report_evidence import fresh_seeds
@@ -42,6 +42,7 @@ from search.trials import TRAINED, TrialRecord
 # Drawn otherwise, the pictures of older studies are made again.
 DRAWN_AS = b"2"
 CURVE, LAYERS, CONFUSION, MISREAD = "curve.png", "layers.csv", "confusion.png", "misread.png"
+CURVE_FRAME, CONFUSION_FRAME = (0.14, 0.125, 0.845, 0.85), (0.105, 0.1, 0.775, 0.88)
 # Of the winner, from the study's folder.
 WINNERS = {"model.py": "winner/model.py", "weights.pt": "winner/weights.pt", "report.html": "report.html"}
 
@@ -139,7 +140,7 @@ def _put_tables(shelf: Shelf, trial: FrozenTrial, record: TrialRecord, config: S
         title = f"trial {record.number}"
         source = DRAWN_AS + json.dumps(record.curve).encode()
         draw = partial(draw_curves, curves={title: record.curve}, metric=config.metric)
-        shelf.put(trial, CURVE, source, partial(png, (7, 4), draw))
+        shelf.put(trial, CURVE, source, partial(png, (7, 4), draw, CURVE_FRAME))
     arch = network(record, config)
     if arch:
         table = _layer_csv(arch)
@@ -173,7 +174,9 @@ def _put_pictures(
 
 
 def _confusion_png(mistakes: Mistakes, classes: Sequence[str]) -> bytes:
-    return png((6, 5.4), lambda axes: draw_confusion(axes, mistakes, classes))
+    # Where names are long, how much room they take is found.
+    frame = None if has_long_names(classes) else CONFUSION_FRAME
+    return png((6, 5.4), lambda axes: draw_confusion(axes, mistakes, classes), frame)
 
 
 def _put_winner(shelf: Shelf, trials: dict[int, FrozenTrial], summary: StudySummary, place: Place) -> None:

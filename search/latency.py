@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import torch
 
-from models.build import build_model
+from models.build import blank_model
 from models.spec import ArchSpec
 from search.config import SearchConfig
 
@@ -23,9 +23,8 @@ N_PASSES = 30
 
 def measure_latency(arch: ArchSpec) -> float:
     """Milliseconds of the fastest of N_PASSES forward passes over one image."""
-    # The weights are thrown away; what is drawn for them must not move the training's.
-    with torch.random.fork_rng(devices=[]), torch.inference_mode(), one_thread():
-        model = build_model(arch).eval()
+    with torch.inference_mode(), one_thread():
+        model = blank_model(arch).eval()
         image = torch.zeros(1, *arch.input_shape)
         for _ in range(N_WARM_UP):
             model(image)

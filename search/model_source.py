@@ -1,7 +1,7 @@
 """The text of a stand-alone model.py: a network written out layer by layer, which needs torch and nothing else.
 
-The layers are read off the module that `build_model` makes (on the meta device, which holds no numbers), so that the
-text follows every kind of block. The same arguments give the same bytes.
+The layers are read off the module that `build_model` makes, so that the text follows every kind of block. The same
+arguments give the same bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from models.blocks import Residual, UnscaledBatchNorm2d
-from models.build import build_model
+from models.build import blank_model
 from models.heads import FirstChannels
 from models.spec import ArchSpec
 from search.data import Dataset
@@ -57,8 +57,7 @@ def model_source(source: ModelSource, data: Dataset) -> str:
     Layers that share weights share them there too, so that it has as many parameters.
     Raises TypeError for a layer that is not known here.
     """
-    with torch.device("meta"):
-        model = build_model(source.arch)
+    model = blank_model(source.arch)
     kinds = {type(module) for module in model.modules()}
     header = "\n\n".join([model_docstring(source, data), _IMPORTS, _constants(data)])
     copies = [inspect.getsource(kind).strip() for kind in _COPIED if kind in kinds]
@@ -126,7 +125,6 @@ def _literal(value: object) -> str:
 
 def _net(model: nn.Sequential, spec: ArchSpec) -> str:
     """The class Net: one attribute for each child of `model`, chained in order."""
-    ties = _ties(model)  # first: to find the shapes, every layer gets memory of its own
     shapes = _output_shapes(model, spec)
     shape = ", ".join(map(str, spec.input_shape))
     names = [name for name, _ in model.named_children()]
@@ -138,7 +136,7 @@ def _net(model: nn.Sequential, spec: ArchSpec) -> str:
         "    def __init__(self) -> None:",
         "        super().__init__()",
         *(f"        self.{name} = {part}" for name, part in zip(names, parts, strict=True)),
-        *(f"        {line}" for line in ties),
+        *(f"        {line}" for line in _ties(model)),
         "",
         "    def forward(self, x: Tensor) -> Tensor:",
         f'        """Shapes: (N, {shape}) to (N, {spec.n_classes})."""',
@@ -170,9 +168,8 @@ def _output_shapes(model: nn.Module, spec: ArchSpec) -> dict[nn.Module, tuple[in
 
     for module in model.modules():
         module.register_forward_hook(note)
-    # With whatever memory holds for weights: on meta itself, a first forward pass takes a second to import.
     with torch.inference_mode():
-        model.to_empty(device="cpu").eval()(torch.zeros(1, *spec.input_shape))
+        model.eval()(torch.zeros(1, *spec.input_shape))
     return shapes
 
 

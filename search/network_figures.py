@@ -98,6 +98,11 @@ def draw_parameters(axes: Axes, arch: ArchSpec) -> None:
     axes.set_xlabel("parameters")
 
 
+def has_long_names(classes: Sequence[str]) -> bool:
+    """Whether names of classes do not fit side by side."""
+    return max(map(len, classes)) > LONG_NAME
+
+
 def draw_confusion(axes: Axes, mistakes: Mistakes, classes: Sequence[str]) -> None:
     """How often each class was taken for each other one; on the right the accuracy of each class."""
     highest = max([count for i, row in enumerate(mistakes.confusion) for j, count in enumerate(row) if i != j] or [1])
@@ -113,8 +118,7 @@ def draw_confusion(axes: Axes, mistakes: Mistakes, classes: Sequence[str]) -> No
         axes.text(len(classes) - 0.3, label, f"{100 * mistakes.class_accuracies[label]:.1f} %", va="center", fontsize=9)
     axes.set_xlim(-0.5, len(classes) - 0.5)
     axes.set_ylim(len(classes) - 0.5, -0.5)
-    is_long = max(map(len, classes)) > LONG_NAME
-    axes.set_xticks(range(len(classes)), classes, rotation=90 if is_long else 0)
+    axes.set_xticks(range(len(classes)), classes, rotation=90 if has_long_names(classes) else 0)
     axes.set_yticks(range(len(classes)), classes)
     axes.set_aspect("equal")
     axes.set_xlabel("taken for")

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from models.blocks import Residual
-from models.build import build_model
+from models.build import blank_model
 from models.cost import compute_cost
 from models.spec import ArchSpec
 from search.fixed_point import FULL_FREEDOM, NO_FREEDOM, Freedom, Grid, fitted_grid, narrow_factors, wide_factors
@@ -72,9 +72,8 @@ def quantise(
 
     Raises QuantisationError for a network that has no int8 form.
     """
-    with torch.device("meta"):
-        model = build_model(arch)
-    model.to_empty(device="cpu").load_state_dict(state)
+    model = blank_model(arch)
+    model.load_state_dict(state)
     if not all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values()):
         raise QuantisationError("the weights are not all finite")
     chosen = images[:: -(-len(images) // CALIBRATION_IMAGES)]

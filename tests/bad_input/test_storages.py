@@ -76,7 +76,11 @@ COMMANDS = [RUN, ["report", "mine"], ["dashboard", "--port", "9"]]
 
 
 @pytest.mark.parametrize(("url", "words"), URLS, ids=short)
-def test_addresses_of_nothing(refuses: Refuses, refused_port: int, url: str, words: str) -> None:
+def test_addresses_of_nothing(
+    refuses: Refuses, refused_port: int, url: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Someone who has just started a proxy is waited for longer.
+    monkeypatch.setattr("search.proxy._OPEN_SECONDS", 1)
     url = url.replace("PORT", str(refused_port)).replace("SECRET", PASSWORD)
     refuses([*RUN, "--storage", url], words)
     path = url.startswith("sqlite:///") and "names" not in words

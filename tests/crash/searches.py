@@ -101,15 +101,32 @@ def by_machine(study: optuna.Study, mains: dict[str, int]) -> dict[str, list[Fro
     return {name: [trial for trial in training if pid_of(trial) in pids] for name, pids in workers.items()}
 
 
-def kill_a_worker_of_each(study: optuna.Study, mains: dict[str, int]) -> None:
-    """While all machines train."""
+def stop_in_training(look: Callable[[], list[int]]) -> list[int]:
+    """The processes that `look` finds in training, stopped: what is done to them then, is done amid a training."""
 
-    def trainers() -> list[int] | None:
+    def stopped() -> list[int]:
+        pids = look()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(0.5 if pids else 0)  # what they had told a proxy before is written meanwhile
+        if pids == look():
+            return pids
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        return []
+
+    return until(stopped, "no training was seen", patience=300)
+
+
+def stop_one_of_each(study: optuna.Study, mains: dict[str, int]) -> list[FrozenTrial]:
+    """A trial in training on each machine, all at the same time, whose workers are stopped amid it."""
+
+    def first_of_each() -> list[FrozenTrial]:
         found = by_machine(study, mains)
-        return [pid_of(trials[0]) for trials in found.values()] if all(found.values()) else None
+        return [trials[0] for trials in found.values()] if all(found.values()) else []
 
-    for victim in until(trainers, "the machines did not train at the same time"):
-        os.kill(victim, signal.SIGKILL)
+    stop_in_training(lambda: list(map(pid_of, first_of_each())))
+    return first_of_each()
 
 
 def check_whole(study: optuna.Study, asked: int, n_workers: int) -> None:

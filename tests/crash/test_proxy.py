@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.storages._grpc.server import make_server
@@ -29,10 +30,10 @@ from tests.crash.searches import (
     by_machine,
     check_whole,
     finish,
-    kill_a_worker_of_each,
     open_now,
     pid_of,
     started,
+    stop_one_of_each,
     until,
 )
 from tests.crash.server import PASSWORD, postgresql
@@ -86,7 +87,9 @@ def test_workers_are_killed_before_the_proxy_and_behind_it_and_the_proxy_too(
     ):
         study = open_now(server, "four")
         mains = {"a": a.pid, "b": b.pid}
-        kill_a_worker_of_each(study, mains)
+        caught = stop_one_of_each(study, mains)
+        for trial in caught:
+            os.kill(pid_of(trial), signal.SIGKILL)
         until(lambda: n_trained(study.get_trials(deepcopy=False)) >= 2, "nothing was trained")
         until(lambda: by_machine(study, mains)["b"], "b did not train")
         first.kill()
@@ -100,7 +103,7 @@ def test_workers_are_killed_before_the_proxy_and_behind_it_and_the_proxy_too(
     assert url in of_proxy
     assert PASSWORD not in said + of_proxy
     check_whole(study, asked, 4)
-    assert len([trial for trial in study.trials if "retry_of" in trial.user_attrs]) >= 2
+    assert {trial.number for trial in caught} <= retried(study)
     # Though both had made the study, and queued what comes first.
     starts = Counter(
         str({"start", "baseline"} & trial.user_attrs.keys() and trial.params)
@@ -133,16 +136,19 @@ def test_a_machine_buries_the_dead_of_another_and_a_worker_that_was_only_slow(
     ):
         study = open_now(server, name)
         mains = {"a": a.pid, "b": b.pid}
-        lost = until(lambda: by_machine(study, mains)["b"], "b did not train")[0]
+        slow, lost = stop_one_of_each(study, mains)
         b.kill()
-        slow = until(lambda: by_machine(study, mains)["a"], "a did not train")[0]
-        os.kill(pid_of(slow), signal.SIGSTOP)
+        os.kill(pid_of(lost), signal.SIGKILL)
         until(lambda: study.get_trials(deepcopy=False)[slow.number].state == TrialState.FAIL, "it was not given up")
         os.kill(pid_of(slow), signal.SIGCONT)
         finish(a)
     check_whole(study, asked, 3)
-    retried = {trial.user_attrs["retry_of"] for trial in study.trials if "retry_of" in trial.user_attrs}
-    assert {lost.number, slow.number} <= retried
+    assert {lost.number, slow.number} <= retried(study)
+
+
+def retried(study: optuna.Study) -> set[int]:
+    """The numbers of the trials that were queued again."""
+    return {trial.user_attrs["retry_of"] for trial in study.trials if "retry_of" in trial.user_attrs}
 
 
 def test_machines_with_folders_of_their_own_search_and_confirm_together(

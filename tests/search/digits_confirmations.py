@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -81,16 +80,11 @@ def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def wait_for_repeat(process: subprocess.Popen[str], out: Path) -> int:
-    """Until a repeat is in training; the process id of its worker."""
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(_database(out)) as database:
-            found = database.execute(_TRAINING).fetchall()
-            if found:
-                return int(json.loads(found[0][0]).partition("-")[0])
-        time.sleep(0.01)
-    raise AssertionError(f"no repeat was seen in training; exit status {process.poll()}")
+def in_training(out: Path) -> list[int]:
+    """Process ids of those that train a repeat now."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(_database(out)) as database:
+        return [int(json.loads(worker).partition("-")[0]) for (worker,) in database.execute(_TRAINING)]
+    return []
 
 
 def _database(out: Path) -> sqlite3.Connection:
@@ -103,7 +97,7 @@ SELECT worker.value_json FROM trials
 JOIN studies ON studies.study_id = trials.study_id AND studies.study_name = '{STUDY}-repeats'
 JOIN trial_user_attributes AS worker ON worker.trial_id = trials.trial_id AND worker.key = 'worker'
 JOIN trial_user_attributes AS begun ON begun.trial_id = trials.trial_id AND begun.key = 'engine'
-WHERE trials.state = 'RUNNING'
+WHERE trials.state = 'RUNNING' ORDER BY trials.number
 """
 
 

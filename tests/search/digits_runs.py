@@ -53,19 +53,25 @@ def trials(folder: Path, study: str) -> list[optuna.trial.FrozenTrial]:
 
 
 def wait_for_training(process: subprocess.Popen[str], folder: Path, study: str, n_started: int) -> list[int]:
-    """Until `n_started` candidates were found to fit and one of them is in training; process ids of its trainers.
+    """Until `n_started` candidates were found to fit and one of them is in training; process ids of their trainers."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if found := in_training(folder, study, n_started):
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"no training was seen; exit status {process.poll()}")
+
+
+def in_training(folder: Path, study: str, n_started: int) -> list[int]:
+    """Process ids of those that train now, or none before `n_started` candidates were found to fit.
 
     Reads the database itself: a look through Optuna takes longer than some trainings.
     """
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(_database(folder)) as database:
-            found = database.execute(_STARTED, (study,)).fetchall()
-            training = [int(json.loads(worker).partition("-")[0]) for state, worker in found if state == "RUNNING"]
-            if training and len(found) >= n_started:
-                return training
-        time.sleep(0.01)
-    raise AssertionError(f"no training was seen; exit status {process.poll()}")
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(_database(folder)) as database:
+        found = database.execute(_STARTED, (study,)).fetchall()
+        training = [int(json.loads(worker).partition("-")[0]) for state, worker in found if state == "RUNNING"]
+        return training if len(found) >= n_started else []
+    return []
 
 
 def _database(folder: Path) -> sqlite3.Connection:
@@ -77,6 +83,7 @@ SELECT trials.state, worker.value_json FROM trials
 JOIN studies ON studies.study_id = trials.study_id AND studies.study_name = ?
 JOIN trial_user_attributes AS worker ON worker.trial_id = trials.trial_id AND worker.key = 'worker'
 JOIN trial_user_attributes AS fits ON fits.trial_id = trials.trial_id AND fits.key = 'candidate'
+ORDER BY trials.number
 """
 
 

@@ -254,7 +254,7 @@ def test_files_are_as_a_formatter_would_leave_them(tmp_path: Path) -> None:
 
 
 def test_unknown_layer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module_under_test, "build_model", lambda _: nn.Sequential(nn.Sequential(nn.Tanh())))
+    monkeypatch.setattr(module_under_test, "blank_model", lambda _: nn.Sequential(nn.Sequential(nn.Tanh())))
     with pytest.raises(TypeError, match="type Tanh"):
         model_source(source_of(SPECS["conv"]), random_data(SPECS["conv"]))
 

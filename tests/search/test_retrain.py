@@ -26,18 +26,19 @@ from search.retrain import repeats_of
 from search.storage import open_storage
 from search.study import load_study
 from search.train import evaluate
+from tests.crash.searches import stop_in_training
 from tests.search.digits_confirmations import (
     STUDY,
     card,
     confirm,
     files,
     identities,
+    in_training,
     null,
     outcome,
     repeats,
     run,
     started,
-    wait_for_repeat,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -207,7 +208,8 @@ def test_an_interrupted_confirmation_goes_on_where_it_stopped(
 def test_a_repeat_lost_with_a_killed_worker_is_trained_again(searched: Path, copied: Callable[[Path], Path]) -> None:
     out = copied(searched)
     with started("confirm", out / STUDY, "--confirm", "1:3", "--jobs", 2) as process:
-        os.kill(wait_for_repeat(process, out), signal.SIGKILL)
+        (victim,) = stop_in_training(lambda: in_training(out)[:1])
+        os.kill(victim, signal.SIGKILL)
         _, message = process.communicate(timeout=300)
         assert process.returncode == 0, message
     found = repeats(out)

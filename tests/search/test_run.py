@@ -13,8 +13,8 @@ import torch
 from models.baselines import BASELINES
 from search import kernels
 from search.trials import FINISHED, TRAINED
-from tests.crash.searches import started
-from tests.search.digits_runs import DIGITS, N_TRIALS, ROOT, decided, search, trials, wait_for_training
+from tests.crash.searches import started, stop_in_training
+from tests.search.digits_runs import DIGITS, N_TRIALS, ROOT, decided, in_training, search, trials
 
 
 def test_a_study_ends_with_report_and_winner(finished):
@@ -131,13 +131,14 @@ def test_other_settings_are_refused_by_name_and_nothing_is_lost(finished, inside
 def test_interrupted_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
     arguments = ("--budget", 8000, "--trials", N_TRIALS, "--jobs", 1, *DIGITS)
     with started(tmp_path, *arguments) as process:
-        wait_for_training(process, tmp_path, "digits-8000", 2)
+        assert stop_in_training(lambda: in_training(tmp_path, "digits-8000", 2)) == [process.pid]
         process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGCONT)
         _, message = process.communicate(timeout=60)
         assert process.returncode == 130
         assert "the same command goes on" in message
     with started(tmp_path, *arguments) as process:
-        wait_for_training(process, tmp_path, "digits-8000", 8)
+        assert stop_in_training(lambda: in_training(tmp_path, "digits-8000", 8)) == [process.pid]
         process.kill()
     done = search(tmp_path, *arguments)
     assert done.returncode == 0, done.stderr
