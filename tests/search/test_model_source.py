@@ -25,6 +25,7 @@ from search.train import evaluate, predict
 from search.trained_model import ModelSource
 from tests.search.made_up_networks import thrifty_spec
 
+ROOT = Path(__file__).parents[2]
 GAP = Head("gap_linear", bias=True)
 
 
@@ -257,6 +258,18 @@ def test_unknown_layer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module_under_test, "blank_model", lambda _: nn.Sequential(nn.Sequential(nn.Tanh())))
     with pytest.raises(TypeError, match="type Tanh"):
         model_source(source_of(SPECS["conv"]), random_data(SPECS["conv"]))
+
+
+def test_no_tensor_is_made_without_memory() -> None:
+    """PyTorch imports a library of symbolic mathematics for that, most of a second."""
+    code = """
+import sys
+from tests.search.test_model_source import SPECS, model_source, random_data, source_of
+model_source(source_of(SPECS["conv"]), random_data(SPECS["conv"]))
+print("sympy" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("False\n", "")
 
 
 def test_class_names_cannot_break_out_of_their_text(tmp_path: Path) -> None:
