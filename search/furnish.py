@@ -40,7 +40,7 @@ from search.trial_note import network
 from search.trials import TRAINED, TrialRecord
 
 # Drawn otherwise, the pictures of older studies are made again.
-DRAWN_AS = b"2"
+DRAWN_AS = b"3"
 CURVE, LAYERS, CONFUSION, MISREAD = "curve.png", "layers.csv", "confusion.png", "misread.png"
 CURVE_FRAME, CONFUSION_FRAME = (0.14, 0.125, 0.845, 0.85), (0.105, 0.1, 0.775, 0.88)
 # Of the winner, from the study's folder.
@@ -137,14 +137,17 @@ def _saved(study: optuna.Study, name: str) -> str:
 def _put_tables(shelf: Shelf, trial: FrozenTrial, record: TrialRecord, config: SearchConfig) -> None:
     """The curve and the layers of one trained trial."""
     if record.curve:
-        title = f"trial {record.number}"
         source = DRAWN_AS + json.dumps(record.curve).encode()
-        draw = partial(draw_curves, curves={title: record.curve}, metric=config.metric)
-        shelf.put(trial, CURVE, source, partial(png, (7, 4), draw, CURVE_FRAME))
+        shelf.put(trial, CURVE, source, partial(_curve_png, record, config.metric))
     arch = network(record, config)
     if arch:
         table = _layer_csv(arch)
         shelf.put(trial, LAYERS, table, partial(bytes, table))
+
+
+def _curve_png(record: TrialRecord, metric: str) -> bytes:
+    curves = {f"trial {record.number}": record.curve}
+    return png((7, 4), partial(draw_curves, curves=curves, metric=metric), CURVE_FRAME)
 
 
 def _layer_csv(arch: ArchSpec) -> bytes:

@@ -115,7 +115,15 @@ def draw_confusion(axes: Axes, mistakes: Mistakes, classes: Sequence[str]) -> No
                 square = Rectangle((answer - 0.5, label - 0.5), 1, 1, color=ORANGE, alpha=shade, linewidth=0)
                 axes.add_patch(square)
                 axes.text(answer, label, str(count), ha="center", va="center", fontsize=9)
-        axes.text(len(classes) - 0.3, label, f"{100 * mistakes.class_accuracies[label]:.1f} %", va="center", fontsize=9)
+        axes.annotate(
+            f"{100 * mistakes.class_accuracies[label]:.1f} %",
+            (len(classes) - 0.5, label),
+            xytext=(8, 0),  # however wide a class is
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            annotation_clip=False,
+        )
     axes.set_xlim(-0.5, len(classes) - 0.5)
     axes.set_ylim(len(classes) - 0.5, -0.5)
     axes.set_xticks(range(len(classes)), classes, rotation=90 if has_long_names(classes) else 0)

@@ -1,13 +1,17 @@
+import io
 import json
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from optuna_dashboard import get_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from optuna_dashboard.artifact._backend import list_trial_artifacts
+from PIL import Image
 
+from search import furnish as module_under_test
 from search.cli import main
 from search.config import DataConfig
 from search.data import load_dataset
@@ -85,6 +89,29 @@ def test_trained_trials_have_files_and_those_that_are_known_what_they_misread(pl
     pictures = {"confusion.png", "misread.png"}
     expected = {0: tables, 1: set(), 2: tables, 3: tables, 4: set(), 5: set(), KNOWN: tables | pictures, 9: tables}
     assert {number: files(study, number) for number in expected} == expected
+
+
+def is_cut_off(picture):
+    """Whether something reaches its edge."""
+    pixels = np.asarray(Image.open(io.BytesIO(picture)).convert("L"))
+    return any((edge < 255).any() for edge in (pixels[:2], pixels[-2:], pixels[:, :2], pixels[:, -2:]))
+
+
+@pytest.mark.parametrize("low", [0.0, 0.9, 0.9912, 0.99953])
+def test_no_curve_is_cut_off(low):
+    epochs = range(1, 16)
+    accuracies = np.linspace(low, low + (1 - low) / 9, 15)
+    curve = [{"epoch": n, "balanced_accuracy": a, "train_accuracy": a} for n, a in zip(epochs, accuracies, strict=True)]
+    assert not is_cut_off(module_under_test._curve_png(replace(TRIALS[0], curve=curve), "balanced_accuracy"))
+
+
+@pytest.mark.parametrize(
+    "classes", ["0123456789", ("cat", "dog", "cow"), [f"WW{n}" for n in range(9)], ("a long name", "b")], ids=str
+)
+def test_no_confusion_is_cut_off(classes):
+    n = len(classes)
+    mistakes = Mistakes(tuple((0,) * i + (1000,) + (0,) * (n - 1 - i) for i in range(n)), ())
+    assert not is_cut_off(module_under_test._confusion_png(mistakes, classes))
 
 
 def test_of_the_winner_it_is_the_network_handed_on_that_is_pictured(place):

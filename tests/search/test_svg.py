@@ -46,8 +46,15 @@ def test_the_same_figure_is_the_same_text(make) -> None:
 
 
 def test_a_picture() -> None:
-    assert png((2, 1), draw, dpi=50).startswith(b"\x89PNG")
+    assert png((2, 1), draw).startswith(b"\x89PNG")
     assert png((2, 1), draw) == png((2, 1), draw)
+
+
+def test_axes_lie_where_they_are_told_to() -> None:
+    frame = (0.2, 0.3, 0.5, 0.6)
+    seen: list[Axes] = []
+    png((2, 1), seen.append, frame)
+    assert seen[0].get_position().bounds == pytest.approx(frame)
 
 
 @pytest.mark.parametrize(
