@@ -54,8 +54,8 @@ def png(size: tuple[float, float], draw: Draw, frame: Frame | None = None) -> by
     frame: where the axes lie, if that is known; to find it takes as long as to draw.
     """
     # Quickly compressed: a study has two such pictures for every trial.
-    options = {"dpi": 110, "metadata": {"Software": None}, "pil_kwargs": {"compress_level": 1}}
-    return _saved(size, draw, {}, frame, format="png", **options)
+    quickly = {"compress_level": 1}
+    return _saved(size, draw, {}, frame, format="png", dpi=110, metadata={"Software": None}, pil_kwargs=quickly)
 
 
 def _saved(

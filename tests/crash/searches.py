@@ -105,10 +105,11 @@ def stop_in_training(look: Callable[[], list[int]]) -> list[int]:
     """The processes that `look` finds in training, stopped: what is done to them then, is done amid a training."""
 
     def stopped() -> list[int]:
-        pids = look()
+        if not (pids := look()):
+            return []
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(0.5 if pids else 0)  # what they had told a proxy before is written meanwhile
+        time.sleep(0.5)  # what they had told a proxy before is written meanwhile
         if pids == look():
             return pids
         for pid in pids:
