@@ -265,7 +265,7 @@ def _add_limit_options(parser: argparse.ArgumentParser) -> None:
 def _add_training_options(parser: argparse.ArgumentParser) -> None:
     """For every command that trains."""
     parser.add_argument(
-        "--changed-code", action="store_true", help="go on although the code has changed since the study was made"
+        "--changed-code", action="store_true", help="go on although versions have changed since the study was made"
     )
     add = parser.add_argument
     add("--data-dir", metavar="DIR", help="where data sets lie or are downloaded to (default: $DATA_DIR, else data)")

@@ -10,7 +10,6 @@ import torch
 
 from models.build import build_model
 from models.spec import ArchSpec
-from search.code_version import CODE, code_version
 from search.commands import check_data, config_of, existing
 from search.config import InputError, RecipeConfig, SearchConfig
 from search.confirm import confirmation
@@ -18,6 +17,7 @@ from search.data import load_dataset
 from search.describe import percent
 from search.place import Place
 from search.recorded import RecordedTraining, weights_path
+from search.results_version import recorded_versions, results_version
 from search.retrain import repeats_of
 from search.scores import EpochMetrics, score
 from search.train import train, training_device
@@ -72,7 +72,7 @@ def rerun(place: Place, data_dir: str | None, number: int | None) -> int:
         metric=config.metric,
     )
     value = score(curve, again.score, config.metric)
-    verdict = "the same" if value == again.value else f"NOT the same{_excuse(study.user_attrs.get(CODE))}"
+    verdict = "the same" if value == again.value else f"NOT the same{_excuse(recorded_versions(study))}"
     print(f"{again.name}: {percent(again.value)} recorded, {percent(value)} again: {verdict}")
     if value != again.value:
         return 1
@@ -129,8 +129,8 @@ def _is_there(path: Path, arch: ArchSpec) -> bool:
     return True
 
 
-def _excuse(code: object) -> str:
-    """What else than a fault may be why: other kernels or packages round in another way. code: the study's."""
-    if code is None:
-        return ", but the study does not say with what code it was made"
-    return "" if code == code_version() else ", but the code or its packages have changed since"
+def _excuse(versions: dict[str, str] | None) -> str:
+    """Say what else may be why: other kernels and packages round differently. versions: those of the study."""
+    if versions is None:
+        return ", but the study does not record the versions that it was made with"
+    return "" if versions == results_version() else ", but versions have changed since"

@@ -9,13 +9,13 @@ from typing import Any
 
 import optuna
 
-from search.code_version import join_code
 from search.config import ConfirmConfig, InputError, SearchConfig
 from search.confirm import ConfirmPlan, choose, choosing, confirmation, make_plan, measuring, noise_floor, reporting
 from search.lost import requeue_lost
 from search.place import Place
 from search.progress import Progress
 from search.repeats import QueueEmpty, Repeat, RepeatResult, Retraining, n_left, queue, read_results
+from search.results_version import join_results
 from search.statistics import expected_sd
 from search.storage import GRACE_SECONDS, alone, open_storage
 from search.study import SETTINGS, load_study, n_trained, open_study
@@ -47,7 +47,7 @@ class Retrainer:
         storage = open_storage(self.place.url)
         with alone(storage, name):
             study = open_study(storage, name, settings)
-            join_code(study, may_differ=self.may_change)
+            join_results(study, may_differ=self.may_change)
             requeue_lost(study, running_are_lost=not self.place.is_shared)
         return study
 

@@ -17,7 +17,6 @@ from models.spec import ArchSpec
 from objective import Objective, refusal
 from search import kernels, provenance
 from search.card_file import read_card
-from search.code_version import join_code
 from search.commands import NOTICE, WINNER, check_resumable, conclude, existing
 from search.config import ConfirmConfig, InputError, SearchConfig
 from search.data import Dataset, load_dataset, resolve_auto
@@ -30,6 +29,7 @@ from search.lost import requeue_lost
 from search.note_writer import NoteWriter
 from search.place import Place, make_folder, one_writer, only_one, write_whole
 from search.progress import Progress
+from search.results_version import join_results
 from search.retrain import REPEATS, Retrainer, confirm
 from search.space_file import as_file, space_of
 from search.starting_points import starting_points
@@ -55,7 +55,7 @@ class Job:
     warm        studies whose trials are adopted where they fit, as long as this one lacks some of its own
     baselines   further hand-made networks to train beside the others, by name
     grace       seconds after which a silent worker on another machine is given up
-    may_change  go on although the code has changed since the study was made
+    may_change  go on although versions have changed since the study was made
     """
 
     n_trials: int
@@ -144,7 +144,7 @@ def _join(
     storage = open_storage(place.url)
     with alone(storage, str(place.name)):
         study = open_study(storage, str(place.name), settings)
-        join_code(study, may_differ=job.may_change)
+        join_results(study, may_differ=job.may_change)
         if notice:
             study.set_user_attr(NOTICE, notice)
         keep_place(study, config.data)

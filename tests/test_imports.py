@@ -188,7 +188,7 @@ ALLOWED = {
         "search.storage_url",
     },
     "search.lost": {"search.storage", "search.study", "search.trials"},
-    "search.code_version": {"search.config", "search.provenance"},
+    "search.results_version": {"search.config", "search.provenance"},
     # Said before anything heavy is imported.
     "search.interrupts": set(),
     "search.samplers": {"search.dimensions", "search.study", "search.trials"},
@@ -346,7 +346,7 @@ USERS = {
         "search.study",
         "search.storage",
         "search.lost",
-        "search.code_version",
+        "search.results_version",
         "search.samplers",
         "search.workers",
         "search.progress",

@@ -61,8 +61,8 @@ def test_a_machine_that_differs_is_refused_with_the_difference(
     assert "now; choose another" in refused()
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("search.code_version.version_of", lambda _name: "1.2.3")
-    assert "made with other code (numpy " in refused()
+    monkeypatch.setattr("search.results_version.version_of", lambda _name: "1.2.3")
+    assert "made with other versions (numpy " in refused()
     assert joined((*one, "--changed-code"), monkeypatch) == 0
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)

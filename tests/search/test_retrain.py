@@ -160,13 +160,13 @@ def test_other_code_does_not_go_on_with_a_confirmation_unless_it_is_told_to(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = copied(confirmed)
-    monkeypatch.setattr("search.code_version.version_of", lambda _name: "1.2.3")
+    monkeypatch.setattr("search.results_version.version_of", lambda _name: "1.2.3")
     for command in (lambda: confirm(out, "2:3"), lambda: null(out, "--runs", 1)):
         capsys.readouterr()
         assert command() == 2
         said = capsys.readouterr().err
         assert said.count("\n") == 1
-        assert f"study '{STUDY}-repeats' was made with other code (numpy " in said
+        assert f"study '{STUDY}-repeats' was made with other versions (numpy " in said
     assert trainings == []
     assert null(out, "--runs", 1, "--changed-code") == 0
     assert [repeat.purpose for repeat in trainings] == [NOISE]
