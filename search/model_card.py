@@ -160,6 +160,6 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # the result is Markdown, shown to nobody as HTML by this program
+        autoescape=False,  # noqa: S701 (Markdown, not HTML)
     )
     return environment.get_template("export_readme.md")
