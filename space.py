@@ -14,9 +14,9 @@ from functools import cached_property
 from typing import Any
 
 from models.baselines import BASELINES
+from models.recipe import RecipeConfig
 from models.record import RecordError
 from models.spec import ArchSpec
-from search.config import RecipeConfig
 from search.dimensions import Choice, Dimension, FloatRange, IntRange, SuggestsValues
 from search.points import MAX_DEPTH, MAX_STAGES, Candidate, Params, assemble, params_of
 

@@ -26,8 +26,9 @@ from benchmarks.usual_loop import train_usually
 from models.baselines import BASELINES
 from models.build import build_model
 from models.cost import compute_cost
+from models.recipe import Augmentation, RecipeConfig, Schedule
 from models.spec import ArchSpec, Block, Head, Stage
-from search.config import Augmentation, DataConfig, InputError, RecipeConfig, Schedule
+from search.config import DataConfig, InputError
 from search.data import Dataset, Split, load_dataset, resolve_auto
 from search.train import engine_for, keep_freed_memory, train
 

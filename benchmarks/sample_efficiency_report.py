@@ -13,8 +13,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from scipy.stats import t
 
+from models.recipe import RecipeConfig
 from models.spec import ArchSpec
-from search.config import RecipeConfig
 from search.statistics import rank_correlation
 from search.svg import BLUE, GREY, ORANGE, accuracy_scale, error, svg
 from search.trials import FINISHED, REFUSED, TRAINED, TrialRecord, ranked

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
-from search.config import RecipeConfig
+from models.recipe import RecipeConfig
 from search.data import Dataset, Split
 from search.optimise import make_schedules
 

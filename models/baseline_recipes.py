@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from search.config import Augmentation, RecipeConfig, Schedule
+from models.recipe import Augmentation, RecipeConfig, Schedule
 
 # Spelled out in full, so that a new default in search.config cannot change what was published.
 _SGD_CONSTANT = RecipeConfig(

@@ -12,8 +12,8 @@ from types import MappingProxyType
 
 from models import baseline_networks as networks
 from models import baseline_recipes as recipes
+from models.recipe import RecipeConfig
 from models.spec import ArchSpec
-from search.config import RecipeConfig
 
 
 @dataclass(frozen=True)

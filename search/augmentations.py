@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from search.config import AUGMENTATIONS, FOLDER, InputError, RecipeConfig, SearchConfig
+from models.recipe import RecipeConfig
+from search.config import AUGMENTATIONS, FOLDER, InputError, SearchConfig
 from search.data import definition
 from search.definitions import OF_CHARACTERS
 from search.space_file import fixed_at, with_fixed

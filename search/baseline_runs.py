@@ -11,8 +11,9 @@ from typing import Any
 import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
+from models.recipe import RecipeConfig
 from search.commands import Trainer, check_resumable, existing
-from search.config import FOLDER, DataConfig, InputError, RecipeConfig, SearchConfig
+from search.config import FOLDER, DataConfig, InputError, SearchConfig
 from search.data import form_of, load_dataset
 from search.place import Place, make_folder, only_one, write_whole
 from search.repeats import COMMON, OWN, Repeat, read_results

@@ -1,4 +1,4 @@
-"""The frozen settings of a run: what data, which search, and with search.recipe how to train. Imports nothing heavy."""
+"""The frozen settings of a run: what data, which search, and with models.recipe how to train. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -7,37 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from models.recipe import MAX_EPOCHS
 from models.record import Record, RecordError, check_choice, check_range, check_types, shown
-from search.recipe import INTERPOLATIONS, MAX_EPOCHS, OPTIMIZERS, SCHEDULES, Augmentation, RecipeConfig, Schedule
-
-__all__ = [
-    "AUGMENTATIONS",
-    "ENGINES",
-    "FOLDER",
-    "FORMATS",
-    "INTERPOLATIONS",
-    "MAX_SIDE",
-    "METRICS",
-    "MIN_SIDE",
-    "NUMBER_BYTES",
-    "OPTIMIZERS",
-    "PRUNERS",
-    "SAMPLERS",
-    "SCHEDULES",
-    "SCORES",
-    "SELECT_ON",
-    "Augmentation",
-    "ConfirmConfig",
-    "DataConfig",
-    "DataForm",
-    "FailureError",
-    "InputError",
-    "RecipeConfig",
-    "Schedule",
-    "SearchConfig",
-    "data_directory",
-    "words_of",
-]
 
 SCORES = ("last", "best", "last3")
 SELECT_ON = ("test", "val")

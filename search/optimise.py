@@ -7,7 +7,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from search.config import RecipeConfig
+from models.recipe import RecipeConfig
 from search.graphed import GraphedSGD
 from search.soap import Soap
 from search.uncompiled import SGD, Adam, AdamW

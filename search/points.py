@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from models.recipe import Augmentation, RecipeConfig, Schedule
 from models.record import Record
 from models.spec import ACTIVATIONS, BLOCK_KINDS, HEAD_KINDS, ORDERS, ArchSpec, Block, Head, Stage, WeightShapes
-from search.config import Augmentation, RecipeConfig, Schedule
 from search.dimensions import Choice, Dimension, FloatRange, IntRange
 
 Params = dict[str, Any]

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from models.build import build_model
+from models.recipe import RecipeConfig
 from models.spec import ArchSpec
-from search.config import DataConfig, RecipeConfig
+from search.config import DataConfig
 from search.data import Dataset, load_dataset
 from search.scores import EpochMetrics
 from search.train import (

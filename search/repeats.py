@@ -15,9 +15,10 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from models.cost import compute_cost
+from models.recipe import RecipeConfig
 from models.record import Record
 from models.spec import ArchSpec
-from search.config import DataConfig, RecipeConfig
+from search.config import DataConfig
 from search.recorded import RecordedTraining, note
 from search.trials import FINISHED, REFUSED, outcome_of
 

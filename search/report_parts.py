@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from models.cost import compute_cost
+from models.recipe import RecipeConfig
 from search.amounts import BYTES
 from search.augmentations import mirror_options
-from search.config import RecipeConfig, SearchConfig, words_of
+from search.config import SearchConfig, words_of
 from search.describe import architecture_line, percent
 from search.doubts import SELECTED_ON
 from search.latency import latency_words

@@ -12,8 +12,8 @@ from typing import Any
 
 from models.baselines import BASELINES, Baseline, StatedResult
 from models.cost import Cost, compute_cost
+from models.recipe import RecipeConfig
 from models.record import Record
-from search.config import RecipeConfig
 from search.repeats import COMMON, OWN, RepeatResult
 from search.statistics import Estimate, estimate, expected_sd
 

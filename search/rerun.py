@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 
 from models.build import build_model
+from models.recipe import RecipeConfig
 from models.spec import ArchSpec
 from search.commands import check_data, config_of, existing
-from search.config import InputError, RecipeConfig, SearchConfig
+from search.config import InputError, SearchConfig
 from search.confirm import confirmation
 from search.data import load_dataset
 from search.describe import percent

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone knows it by)
 
+from models.recipe import RecipeConfig
 from search import kernels
 from search.augment import augment
 from search.blocked import BlockedNetwork
-from search.config import InputError, RecipeConfig
+from search.config import InputError
 from search.data import Dataset, Split
 from search.graphed import GraphedSGD, GraphedStep, StepFunction
 from search.optimise import MovingAverage, make_optimizer, make_schedules

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from models.build import build_model
 from models.cost import compute_cost
+from models.recipe import RecipeConfig
 from models.record import check_choice
 from models.spec import ArchSpec
-from search.config import METRICS, SCORES, SELECT_ON, InputError, RecipeConfig, SearchConfig, words_of
+from search.config import METRICS, SCORES, SELECT_ON, InputError, SearchConfig, words_of
 from search.confirm import Confirmation
 from search.limits import limits_met
 from search.repeats import RepeatResult

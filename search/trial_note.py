@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from models.cost import compute_cost
+from models.recipe import RecipeConfig
 from models.spec import ArchSpec
-from search.config import RecipeConfig, SearchConfig
+from search.config import SearchConfig
 from search.dashboard_markdown import fitted
 from search.data import form_of
 from search.describe import architecture_line, legend, markdown_table, percent

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from models.recipe import RecipeConfig
 from models.record import RecordError, shown
 from models.spec import ArchSpec
-from search.config import InputError, RecipeConfig
+from search.config import InputError
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

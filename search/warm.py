@@ -18,10 +18,11 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from models.cost import compute_cost
+from models.recipe import RecipeConfig
 from models.spec import ArchSpec
 from objective import refusal
 from search.augmentations import as_searched
-from search.config import InputError, RecipeConfig, SearchConfig
+from search.config import InputError, SearchConfig
 from search.data import form_of
 from search.latency import latency_excess
 from search.place import Place

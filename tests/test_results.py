@@ -17,9 +17,10 @@ import torch
 
 from models.build import build_model
 from models.cost import compute_cost
+from models.recipe import Augmentation, RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
 from search import kernels
-from search.config import SAMPLERS, Augmentation, DataConfig, DataForm, RecipeConfig, SearchConfig
+from search.config import SAMPLERS, DataConfig, DataForm, SearchConfig
 from search.data import Dataset, Split
 from search.feasible_start import FeasibleStart
 from search.limits import worst_excess

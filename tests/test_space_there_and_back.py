@@ -9,8 +9,8 @@ from optuna.trial import FixedTrial
 
 from models.baselines import BASELINES
 from models.cost import compute_cost
+from models.recipe import Augmentation, RecipeConfig, Schedule
 from models.spec import ArchSpec, Block, Head, Stage
-from search.config import Augmentation, RecipeConfig, Schedule
 from space import DEFAULTS, Candidate, NotInSpaceError, assemble, baseline_params, suggest, to_params
 from tests.space_points import DATA, NAMES, POINTS, check_network
 

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from models.baselines import BASELINES
 from models.cost import compute_cost
+from models.recipe import RecipeConfig
 from models.record import Record, RecordError
 from models.spec import ArchSpec
 from search import argument_values
 from search.card_file import read_card
-from search.config import DataConfig, InputError, RecipeConfig, SearchConfig
+from search.config import DataConfig, InputError, SearchConfig
 from search.confirm import ConfirmPlan
 from search.describe import describe_json, layer_table
 from search.idx import IdxFiles

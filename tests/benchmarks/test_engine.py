@@ -10,8 +10,8 @@ from benchmarks.engine import NETWORKS, Images, matrix_flops
 from benchmarks.usual_loop import train_usually
 from models.build import build_model
 from models.cost import compute_cost
+from models.recipe import Augmentation, RecipeConfig
 from search.cli import main
-from search.config import Augmentation, RecipeConfig
 from search.train import train
 from tests.search.made_up_trainings import made_up_data, network
 

@@ -12,7 +12,7 @@ from torch import nn
 from models.baselines import BASELINES
 from models.build import build_model
 from models.cost import compute_cost
-from search.config import RecipeConfig
+from models.recipe import RecipeConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "baselines.json"
 STEPS_PER_EPOCH = 469  # 60,000 images in batches of 128

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.recipe import Augmentation, RecipeConfig
 from models.record import RecordError
 from models.spec import BLOCK_KINDS, HEAD_KINDS, ArchSpec, Block, Head, SpecError, Stage
-from search.config import Augmentation, RecipeConfig
 from tests.models.random_specs import random_spec
 
 SPEC = ArchSpec(

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from models.build import build_model
+from models.recipe import RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
-from search.config import RecipeConfig
 from search.confirm import Confirmation, Contender
 from search.data import Dataset
 from search.export import ModelSource

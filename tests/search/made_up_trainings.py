@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from models.build import build_model
+from models.recipe import RecipeConfig, Schedule
 from models.spec import ArchSpec, Block, Head, Stage
-from search.config import RecipeConfig, Schedule
 from search.data import Dataset, Split
 from search.train import EpochMetrics
 

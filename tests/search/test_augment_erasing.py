@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import RandomErasing
 
+from models.recipe import Augmentation
 from search.augment import augment, erase
-from search.config import Augmentation
 from tests.search.random_images import generator, random_images, run
 
 

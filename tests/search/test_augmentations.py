@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from models.recipe import Augmentation, RecipeConfig
 from search.augment import augment
 from search.augmentations import as_searched, choose_augmentations, mirror_options
-from search.config import Augmentation, DataConfig, InputError, RecipeConfig, SearchConfig
+from search.config import DataConfig, InputError, SearchConfig
 from search.space_file import space_of
 from search.starting_points import starting_points
 from space import SPACE_KEY

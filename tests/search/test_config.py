@@ -9,22 +9,9 @@ from typing import Any
 import pytest
 
 from models.baselines import BASELINES
+from models.recipe import INTERPOLATIONS, OPTIMIZERS, SCHEDULES, Augmentation, RecipeConfig, Schedule
 from models.record import Record, RecordError
-from search.config import (
-    INTERPOLATIONS,
-    METRICS,
-    OPTIMIZERS,
-    PRUNERS,
-    SAMPLERS,
-    SCHEDULES,
-    SCORES,
-    SELECT_ON,
-    Augmentation,
-    DataConfig,
-    RecipeConfig,
-    Schedule,
-    SearchConfig,
-)
+from search.config import METRICS, PRUNERS, SAMPLERS, SCORES, SELECT_ON, DataConfig, SearchConfig
 
 DATA = DataConfig("mnist", "/data")
 NAN = float("nan")

@@ -17,11 +17,12 @@ from torch import nn
 
 from models.build import build_model
 from models.cost import compute_cost
+from models.recipe import RecipeConfig
 from models.spec import ACTIVATIONS, ArchSpec, Block, Head, Stage
 from search import formats as module_under_test
 from search import onnx_format
 from search.config import FORMATS as NAMES
-from search.config import InputError, RecipeConfig
+from search.config import InputError
 from search.data import Dataset, Split
 from search.export import ExportMismatchError, export_model
 from search.format_latency import Latencies

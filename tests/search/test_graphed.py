@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models.recipe import Augmentation, RecipeConfig, Schedule
 from search import graphed
-from search.config import Augmentation, RecipeConfig, Schedule
 from search.graphed import WARM_UP_STEPS, GraphedSGD, GraphedStep
 from search.optimise import MovingAverage, make_optimizer, make_schedules
 from search.train import train

@@ -10,8 +10,9 @@ import torch
 
 from models.build import build_model
 from models.cost import compute_cost
+from models.recipe import RecipeConfig
 from models.spec import ArchSpec
-from search.config import DataConfig, RecipeConfig
+from search.config import DataConfig
 from search.data import Dataset, load_dataset
 from search.export import ModelSource, export_model
 from search.train import TrainResult, evaluate, train

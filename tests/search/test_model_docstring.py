@@ -9,8 +9,8 @@ import torch
 
 from models.baselines import BASELINES
 from models.cost import compute_cost
+from models.recipe import RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
-from search.config import RecipeConfig
 from search.data import Dataset, Split
 from search.model_docstring import model_docstring
 from search.trained_model import ModelSource

@@ -20,8 +20,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from models.build import build_model
+from models.recipe import RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
-from search.config import DataConfig, RecipeConfig
+from search.config import DataConfig
 from search.data import Dataset, Split, load_dataset
 from search.export import _load_module
 from search.model_source import model_source

@@ -16,9 +16,9 @@ from torch import nn
 from models.baselines import BASELINES
 from models.build import build_model
 from models.cost import compute_cost
+from models.recipe import RecipeConfig
 from models.spec import ACTIVATIONS, ArchSpec, Block, Head, Stage
 from search import model_source as module_under_test
-from search.config import RecipeConfig
 from search.data import Dataset, Split
 from search.model_source import model_source
 from search.train import evaluate, predict

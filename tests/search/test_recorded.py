@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from models.build import build_model
+from models.recipe import RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
 from search import recorded
-from search.config import DataConfig, RecipeConfig
+from search.config import DataConfig
 from search.recorded import RecordedTraining, weights_path
 from search.train import EpochMetrics, TrainingDivergedError, TrainResult
 from search.trials import DIVERGED, TrialFailedError

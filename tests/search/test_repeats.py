@@ -15,9 +15,10 @@ from optuna.trial import TrialState
 
 from models.build import build_model
 from models.cost import compute_cost
+from models.recipe import RecipeConfig, Schedule
 from models.spec import ArchSpec, Block, Head, Stage
 from search import recorded
-from search.config import DataConfig, RecipeConfig, Schedule
+from search.config import DataConfig
 from search.data import load_dataset
 from search.lost import MAX_RETRIES, requeue_lost
 from search.recorded import weights_path

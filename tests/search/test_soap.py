@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from search.config import RecipeConfig
+from models.recipe import RecipeConfig
 from search.optimise import make_optimizer
 from search.soap import LARGEST_SIDE, Soap
 

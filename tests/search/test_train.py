@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from models.build import build_model
+from models.recipe import OPTIMIZERS, SCHEDULES, Augmentation, RecipeConfig, Schedule
 from search import kernels
 from search import train as train_module
-from search.config import OPTIMIZERS, SCHEDULES, Augmentation, RecipeConfig, Schedule
 from search.data import Dataset, Split
 from search.train import EpochMetrics, evaluate, predict, train
 from tests.search.made_up_networks import thrifty_spec

@@ -11,9 +11,10 @@ import torch
 
 from models.build import build_model
 from models.cost import compute_cost
+from models.recipe import RecipeConfig
 from models.record import RecordError
 from models.spec import ArchSpec, Block, Head, Stage
-from search.config import DataConfig, InputError, RecipeConfig, SearchConfig
+from search.config import DataConfig, InputError, SearchConfig
 from search.confirm import Confirmation, Contender
 from search.repeats import REPORT, Repeat, RepeatResult
 from search.statistics import estimate

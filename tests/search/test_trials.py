@@ -10,8 +10,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from models.baselines import BASELINES
+from models.recipe import RecipeConfig
 from models.record import RecordError
-from search.config import RecipeConfig
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked, read_trials
 from tests.search.made_up_trials import made_up
 
