@@ -13,8 +13,8 @@ from models.spec import ArchSpec
 from search.augmentations import as_searched
 from search.config import SearchConfig
 from search.data import form_of
-from search.latency import latency_excess, latency_words, measure_latency
-from search.limits import standings
+from search.latency import measure_latency
+from search.limits import latency_excess, latency_words, refusal
 from search.mistakes import mistakes_of
 from search.recorded import RecordedTraining, note
 from search.scores import EpochMetrics, score
@@ -23,16 +23,6 @@ from search.study import GIVEN
 from search.train import TrainResult
 from search.trials import FINISHED, REFUSED, REPEATED, STOPPED
 from space import Candidate, assemble, suggest
-
-
-def refusal(cost: Cost, config: SearchConfig) -> tuple[dict[str, float], str]:
-    """(constraints, reason): Optuna's constraints (above 0: infeasible), and why the network is refused ("": it fits).
-
-    Constraints are excesses as shares of their limits.
-    """
-    found = standings(cost, config)
-    constraints = {standing.limit.what: standing.excess for standing in found}
-    return constraints, "; ".join(standing.reason for standing in found if standing.slack < 0)
 
 
 class Objective:

@@ -28,8 +28,9 @@ from models.build import build_model
 from models.cost import compute_cost
 from models.recipe import Augmentation, RecipeConfig, Schedule
 from models.spec import ArchSpec, Block, Head, Stage
-from search.config import DataConfig, InputError
+from search.config import DataConfig
 from search.data import Dataset, Split, load_dataset, resolve_auto
+from search.errors import InputError
 from search.train import engine_for, keep_freed_memory, train
 
 USUAL_LOADERS = (0, 2)

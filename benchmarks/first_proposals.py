@@ -15,9 +15,9 @@ from statistics import median
 import optuna
 
 from models.cost import compute_cost
-from objective import refusal
 from search.config import SAMPLERS, DataConfig, SearchConfig
 from search.feasible_start import FeasibleStart
+from search.limits import refusal
 from search.samplers import make_sampler
 from search.study import run_trials
 from search.trials import FINISHED, REFUSED

@@ -30,7 +30,7 @@ from typing import Any
 import optuna
 from sqlalchemy import create_engine, text
 
-from search.config import InputError
+from search.errors import InputError
 from search.lost import Undertaker, queue_again
 from search.storage import open_storage
 from search.study import StopRule, load_study, n_trained, open_study, run_trials

@@ -16,8 +16,9 @@ import optuna
 
 from models.baselines import BASELINES
 from models.cost import compute_cost
-from objective import Objective, refusal
+from objective import Objective
 from search.config import DataConfig, SearchConfig
+from search.limits import refusal
 from search.samplers import make_sampler
 from search.storage import open_storage
 from space import assemble, sample

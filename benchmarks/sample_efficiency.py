@@ -46,11 +46,13 @@ from benchmarks.sample_efficiency_report import (
 )
 from models.build import build_model
 from objective import Objective
-from search.config import SAMPLERS, DataConfig, InputError, SearchConfig
+from search.config import SAMPLERS, DataConfig, SearchConfig
 from search.data import Dataset, load_dataset
+from search.errors import InputError
 from search.feasible_start import FeasibleStart
+from search.files import make_folder, write_whole
 from search.lost import requeue_lost
-from search.place import Place, make_folder, only_one, write_whole
+from search.place import Place, only_one
 from search.processes import end_with_parent, spawn
 from search.recorded import RecordedTraining
 from search.run import fitting_starts

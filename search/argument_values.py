@@ -10,8 +10,8 @@ import re
 import unicodedata
 from argparse import ArgumentTypeError
 
-from search.amounts import BYTES, COUNT, Unit, whole_amount
 from search.config import AUGMENTATIONS, FORMATS, MAX_REPEATS, MAX_SIDE, MIN_SIDE, ConfirmConfig
+from search.limits import BYTES, COUNT, Unit, whole_amount
 
 MIN_MS, MAX_MS = 0.001, 1_000_000
 # What is beyond is a slip of the keyboard.

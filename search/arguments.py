@@ -6,7 +6,6 @@ import argparse
 from typing import Any, NoReturn
 
 from search import argument_values as values
-from search.amounts import BYTES
 from search.config import (
     AUGMENTATIONS,
     ENGINES,
@@ -19,7 +18,7 @@ from search.config import (
     SELECT_ON,
     ConfirmConfig,
 )
-from search.limits import LIMITS
+from search.limits import BYTES, LIMITS
 
 DEFAULT_OUT = "studies"
 # Nobody but the users of this machine reaches it.

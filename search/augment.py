@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812 (torch's customary name)
 from torch import Tensor
 
 from models.recipe import Augmentation
-from search.config import InputError
+from search.errors import InputError
 
 # How often torchvision's RandomErasing redraws a rectangle that does not fit before it leaves the image alone.
 ERASE_ATTEMPTS = 10

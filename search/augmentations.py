@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from models.recipe import RecipeConfig
-from search.config import AUGMENTATIONS, FOLDER, InputError, SearchConfig
+from search.config import AUGMENTATIONS, FOLDER, SearchConfig
 from search.data import definition
 from search.definitions import OF_CHARACTERS
+from search.errors import InputError
 from search.space_file import fixed_at, with_fixed
 
 MIRROR = "mirror"

@@ -13,9 +13,11 @@ from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from search.commands import Trainer, check_resumable, existing
-from search.config import FOLDER, DataConfig, InputError, SearchConfig
+from search.config import FOLDER, DataConfig, SearchConfig
 from search.data import form_of, load_dataset
-from search.place import Place, make_folder, only_one, write_whole
+from search.errors import InputError
+from search.files import make_folder, write_whole
+from search.place import Place, only_one
 from search.repeats import COMMON, OWN, Repeat, read_results
 from search.reproduction import BUDGET, as_json, common_recipe, own_recipes
 from search.reproduction_plot import reproduction_plot

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.record import RecordError
-from search.config import InputError
+from search.errors import InputError
 from search.export_folder import CARD
 from search.mistakes import Mistakes
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from models.record import RecordError
 from search.arguments import DEFAULT_OUT, make_parser
-from search.config import DataConfig, FailureError, InputError, SearchConfig, data_directory
-from search.faults import explained
+from search.config import DataConfig, SearchConfig, data_directory
+from search.errors import FailureError, InputError, explained
 from search.interrupts import INTERRUPTED, interruptible
 from search.limits import LIMITS
 

@@ -18,19 +18,21 @@ from models.cost import compute_cost
 from models.record import RecordError
 from search import retrain
 from search.card_file import read_card
-from search.config import ConfirmConfig, DataConfig, FailureError, InputError, SearchConfig, data_directory
+from search.config import ConfirmConfig, DataConfig, SearchConfig, data_directory
 from search.data import Dataset, form_of, load_dataset
 from search.data_place import as_kept
 from search.describe import describe_baseline, describe_json, layer_table
 from search.elsewhere import weights_elsewhere
+from search.errors import FailureError, InputError
 from search.export_command import Wanted, export_baseline, export_wanted, exported_line, winner_source, write_export
 from search.export_folder import CARD
 from search.feasibility import feasibility_report, survey
+from search.files import make_folder
 from search.formats import possible
 from search.furnish import furnish
 from search.importance import importances
 from search.limits import describe_limits
-from search.place import Place, make_folder, one_writer, only_one
+from search.place import Place, one_writer, only_one
 from search.repeats import read_results
 from search.report import StudySummary, summarise, terminal_report, write_report
 from search.retrain import REPEATS, Retrainer, repeats_of

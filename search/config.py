@@ -9,6 +9,7 @@ from typing import Any
 
 from models.recipe import MAX_EPOCHS
 from models.record import Record, RecordError, check_choice, check_range, check_types, shown
+from search.errors import InputError
 
 SCORES = ("last", "best", "last3")
 SELECT_ON = ("test", "val")
@@ -27,14 +28,6 @@ MAX_LIMIT = 10**15
 MAX_REPEATS = 1000
 # Bytes of one number, where a limit counts bytes.
 NUMBER_BYTES = {"float32": 4, "int8": 1}
-
-
-class InputError(Exception):
-    """Something its user can put right. Shown as one line, exit status 2."""
-
-
-class FailureError(Exception):
-    """The job could not be done, and not for want of better input. Shown as one line, exit status 1."""
 
 
 @dataclass(frozen=True)

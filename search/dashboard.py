@@ -12,10 +12,11 @@ from optuna.artifacts import FileSystemArtifactStore
 
 from models.record import RecordError
 from search.commands import config_of, existing, summary_of
-from search.config import InputError
+from search.errors import InputError
+from search.files import make_folder
 from search.furnish import furnish
 from search.listening import address, check_address, refused, warn_of_others
-from search.place import ARTIFACTS, Place, make_folder
+from search.place import ARTIFACTS, Place
 from search.retrain import repeats_name
 from search.sqlite_file import is_new
 from search.storage import open_storage

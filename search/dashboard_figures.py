@@ -8,10 +8,11 @@ from math import log10
 from typing import Any
 
 from search.config import words_of
-from search.describe import architecture_line, percent
+from search.describe import architecture_line
 from search.study_figures import SPAN, WIDEST
 from search.summary import StudySummary
 from search.svg import BLUE, GREEN, GREY, ORANGE, PURPLE, error
+from search.text import percent
 from search.trials import FINISHED, REFUSED, STOPPED, TrialRecord
 
 N_IMPORTANCES = 15

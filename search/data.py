@@ -6,8 +6,9 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.config import FOLDER, DataConfig, DataForm, InputError
+from search.config import FOLDER, DataConfig, DataForm
 from search.definitions import OWN, Definition
+from search.errors import InputError
 from search.folder_data import TERMS, FolderData, read_folder
 from search.idx import UnavailableError
 from search.split import (

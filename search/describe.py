@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 from models.baselines import Baseline, StatedResult
 from models.blocks import LayerCost
 from models.cost import Cost, compute_cost, trace_features
 from models.spec import ArchSpec, Block
+from search.text import percent, text_table, wrapped
 
 _LEGEND = (
     "a number is a 3x3 convolution of that many channels, (KxK)8 one with another kernel; after it p: padded, "
@@ -21,36 +20,6 @@ _LEGEND_FIRST = "first 10: the first ten channels, times one factor, are the log
 _KIND_MARKS = {"conv": "", "separable": "s", "residual": "r"}
 _LAYER_COLUMNS = ("layer", "kind", "output", "RF", "jump", "parameters", "MACs")
 _STATED_COLUMNS = ("stated accuracy, by recipe", "best", "at epoch", "last", "epochs", "taken from")
-TEXT_WIDTH = 80
-
-
-def percent(accuracy: float | None) -> str:
-    """0.9947 as "99.47 %"."""
-    return "-" if accuracy is None else f"{100 * accuracy:.2f} %"
-
-
-def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
-    """Aligned columns, two spaces apart; `align` has one character a column, "<" or ">"."""
-    lines = [list(header), *map(list, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    layout = "  ".join(f"{{:{side}{width}}}" for side, width in zip(align, widths, strict=True))
-    return "\n".join(layout.format(*line).rstrip() for line in lines)
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
-    """The same in Markdown."""
-    rule = ["---:" if side == ">" else "---" for side in align]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
-
-
-def wrapped(text: str, indent: str = "", hanging: str = "  ") -> str:
-    """Text in lines of at most TEXT_WIDTH columns: the first behind `indent`, the others behind `indent + hanging`."""
-    # textwrap breaks at ASCII spaces only, so that a number keeps its percent sign.
-    text = text.replace(" %", "\u00a0%")
-    lines = textwrap.fill(
-        text, TEXT_WIDTH, initial_indent=indent, subsequent_indent=indent + hanging, break_on_hyphens=False
-    )
-    return lines.replace("\u00a0", " ")
 
 
 def architecture_line(spec: ArchSpec) -> str:

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search.config import FailureError, InputError
 from search.data import Dataset, Split
+from search.errors import FailureError, InputError
 from search.export_folder import CARD, check_place, whole_folder
 from search.format_latency import Answer, Latencies, milliseconds
 from search.formats import FORMATS, TORCH, Exporting, Format, check_formats, in_order

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from search.config import InputError
+from search.errors import InputError
 
 # What makes a folder an export; written last.
 CARD = "card.json"

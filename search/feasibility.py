@@ -9,9 +9,10 @@ from operator import itemgetter
 from typing import Any
 
 from models.cost import Cost, compute_cost
-from search.config import InputError, SearchConfig
+from search.config import SearchConfig
 from search.data import form_of
 from search.dimensions import Choice, Dimension
+from search.errors import InputError
 from search.limits import describe_limits, standings, worst_excess
 from search.space_file import space_of
 from space import Space, assemble

@@ -12,7 +12,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from search.config import FOLDER, InputError
+from search.config import FOLDER
+from search.errors import InputError
 from search.folder_files import TEST, VAL, FolderFiles, list_files, named
 from search.model_runtime import pixels, upright
 from search.split import Split, chosen_by_class

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from search.config import InputError
+from search.errors import InputError
 
 # Files with other endings are passed over.
 IMAGE_SUFFIXES = frozenset(

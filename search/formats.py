@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from search import c_format, onnx_format
-from search.config import InputError
 from search.data import Dataset
+from search.errors import InputError
 from search.format_latency import Answer
 from search.provenance import version_of
 from search.trained_model import ModelSource

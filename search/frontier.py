@@ -10,15 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from search.commands import config_of, existing, is_there, summary_of
-from search.config import InputError, SearchConfig
+from search.config import SearchConfig
 from search.data import resolve_auto
-from search.describe import architecture_line, markdown_table, percent, text_table
+from search.describe import architecture_line
+from search.errors import InputError
 from search.feasibility import NothingFitsError
+from search.files import make_folder, write_whole
 from search.frontier_plot import frontier_plot
-from search.place import Place, make_folder, write_whole
+from search.place import Place
 from search.report_evidence import bounds, sd_points
 from search.run import Job, run
 from search.summary import StudySummary
+from search.text import markdown_table, percent, text_table
 from search.trials import read_trials
 
 COLUMNS = (

@@ -18,12 +18,11 @@ from tqdm import tqdm
 from models.blocks import LayerCost
 from models.cost import compute_cost
 from models.spec import ArchSpec
-from search.config import InputError, SearchConfig
+from search.config import SearchConfig
 from search.dashboard_figures import figures
 from search.dashboard_markdown import fitted
 from search.data import Dataset, form_of, is_at_hand, load_dataset
-from search.describe import percent
-from search.faults import explained
+from search.errors import InputError, explained
 from search.misread_page import misread_page
 from search.mistakes import Mistakes
 from search.network_figures import draw_confusion, has_long_names
@@ -36,6 +35,7 @@ from search.study import SETTINGS
 from search.study_figures import draw_curves
 from search.summary import StudySummary
 from search.svg import png
+from search.text import percent
 from search.trial_note import network
 from search.trials import TRAINED, TrialRecord
 

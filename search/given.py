@@ -11,9 +11,10 @@ import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.spec import ArchSpec
-from objective import refusal
-from search.config import InputError, SearchConfig
+from search.config import SearchConfig
 from search.data import Dataset
+from search.errors import InputError
+from search.limits import refusal
 from search.space_file import space_of
 from search.study import GIVEN, enqueue, enqueue_given
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from search.config import InputError
+from search.errors import InputError
 
 # Seconds without an answer from a server. A download itself may take longer.
 DOWNLOAD_TIMEOUT = 10.0

@@ -15,20 +15,19 @@ import torch
 
 from models.build import blank_model
 from models.spec import ArchSpec
-from search.config import SearchConfig
+from search.limits import N_LATENCY_PASSES
 
 N_WARM_UP = 5
-N_PASSES = 30
 
 
 def measure_latency(arch: ArchSpec) -> float:
-    """Milliseconds of the fastest of N_PASSES forward passes over one image."""
+    """Milliseconds of the fastest of N_LATENCY_PASSES forward passes over one image."""
     with torch.inference_mode(), one_thread():
         model = blank_model(arch).eval()
         image = torch.zeros(1, *arch.input_shape)
         for _ in range(N_WARM_UP):
             model(image)
-        return 1000 * min(_seconds(model, image) for _ in range(N_PASSES))
+        return 1000 * min(_seconds(model, image) for _ in range(N_LATENCY_PASSES))
 
 
 @contextmanager
@@ -46,17 +45,3 @@ def _seconds(model: torch.nn.Module, image: torch.Tensor) -> float:
     started = time.perf_counter()
     model(image)
     return time.perf_counter() - started
-
-
-def latency_excess(milliseconds: float, config: SearchConfig) -> float | None:
-    """How far a latency is beyond the limit, as a share of it, at most 0: within; None: there is no such limit."""
-    return None if config.max_latency is None else milliseconds / config.max_latency - 1
-
-
-def latency_words(milliseconds: float, config: SearchConfig) -> str:
-    """A latency with its distance to the limit, if there is one, and how it was measured."""
-    found = f"{milliseconds:.3g} ms of latency"
-    if config.max_latency is not None:
-        side = "over" if milliseconds > config.max_latency else "below"
-        found += f", {abs(milliseconds - config.max_latency):.2g} {side} the limit of {config.max_latency:g}"
-    return f"{found} (one image, one thread, fastest of {N_PASSES} passes on the machine of the search)"

@@ -8,16 +8,47 @@ reports and the words for it follow from the row. A network that meets a limit e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from search.amounts import BYTES, COUNT, Unit
 from search.config import NUMBER_BYTES, SearchConfig
 
 if TYPE_CHECKING:
     # Its module imports torch, and the command line is to answer before that.
     from models.cost import Cost
+
+
+MAX_LENGTH = 30
+# A network's latency is the fastest of so many passes over one image.
+N_LATENCY_PASSES = 30
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What an amount counts: the suffixes that multiply it, in lower case, an example, its name in a usage line."""
+
+    suffixes: Mapping[str, int]
+    example: str
+    metavar: str
+
+
+COUNT = Unit({"": 1, "k": 10**3, "m": 10**6, "g": 10**9}, "8000, 8k or 1.5M", "N")
+_BINARY = {"kib": 2**10, "mib": 2**20, "gib": 2**30}
+_DECIMAL = {"kb": 10**3, "mb": 10**6, "gb": 10**9}
+BYTES = Unit({**COUNT.suffixes, "b": 1, **_DECIMAL, **_BINARY}, "65536, 64k or 64KiB", "BYTES")
+
+
+def whole_amount(text: str, unit: Unit) -> int:
+    """The whole number of at least 1 that `text` says; lower and upper case are one. Raises ValueError."""
+    found = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?) ?([A-Za-z]*)", text.strip())
+    factor = unit.suffixes.get(found[2].lower(), 0) if found and len(text) <= MAX_LENGTH else 0
+    value = Fraction(found[1].replace("_", "")) * factor if found and factor else Fraction(0)
+    if value < 1 or value.denominator != 1:
+        raise ValueError(f"must be a whole number of at least 1, got {text!r:.80}; write it as {unit.example}")
+    return int(value)
 
 
 @dataclass(frozen=True)
@@ -154,3 +185,27 @@ def listed_limits(config: SearchConfig) -> str:
     return ", ".join(
         f"{'at least ' * limit.is_floor}{bound:,} {limit.counted(config.bytes_in)}" for limit, bound in bounds(config)
     )
+
+
+def refusal(cost: Cost, config: SearchConfig) -> tuple[dict[str, float], str]:
+    """(constraints, reason): Optuna's constraints (above 0: infeasible), and why the network is refused ("": it fits).
+
+    Constraints are excesses as shares of their limits.
+    """
+    found = standings(cost, config)
+    constraints = {standing.limit.what: standing.excess for standing in found}
+    return constraints, "; ".join(standing.reason for standing in found if standing.slack < 0)
+
+
+def latency_excess(milliseconds: float, config: SearchConfig) -> float | None:
+    """How far a latency is beyond the limit, as a share of it, at most 0: within; None: there is no such limit."""
+    return None if config.max_latency is None else milliseconds / config.max_latency - 1
+
+
+def latency_words(milliseconds: float, config: SearchConfig) -> str:
+    """A latency with its distance to the limit, if there is one, and how it was measured."""
+    found = f"{milliseconds:.3g} ms of latency"
+    if config.max_latency is not None:
+        side = "over" if milliseconds > config.max_latency else "below"
+        found += f", {abs(milliseconds - config.max_latency):.2g} {side} the limit of {config.max_latency:g}"
+    return f"{found} (one image, one thread, fastest of {N_LATENCY_PASSES} passes on the machine of the search)"

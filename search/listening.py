@@ -6,7 +6,7 @@ import ipaddress
 import socket
 import sys
 
-from search.config import InputError
+from search.errors import InputError
 
 
 def check_address(host: str, port: int) -> None:

@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from search.config import SearchConfig
-from search.faults import explained
+from search.errors import explained
 from search.trial_note import trial_note
 from search.trials import TrialRecord
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import filelock
 
-from search.config import InputError
+from search.errors import InputError
 from search.storage_url import is_server, parse_url, shown_url, sqlite_path, sqlite_url
 
 ARTIFACTS = "artifacts"
@@ -68,29 +67,6 @@ class Place:
     def shown_url(self) -> str:
         """The URL without its password."""
         return shown_url(parse_url(self.url))
-
-
-def make_folder(folder: Path) -> None:
-    """Create a folder and see that it can be written to. Raises InputError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file; it is the old one or the new one, never a part."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        partial.replace(path)
-    except OSError as error:  # that of a full disk names no file
-        raise InputError(f"cannot write {path}: {error.strerror}; make room there or move it away") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 @contextmanager

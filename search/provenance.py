@@ -12,8 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from search.config import InputError
-from search.place import write_whole
+from search.errors import InputError
+from search.files import write_whole
 from search.storage_url import without_secrets
 
 PACKAGES = ("torch", "torchvision", "optuna", "pandas", "scikit-learn", "numpy")

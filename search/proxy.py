@@ -21,7 +21,7 @@ from optuna.storages._grpc.client import GrpcClientCache
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial
 
-from search.config import InputError
+from search.errors import InputError
 from search.listening import address
 
 # The service beside Optuna's own. Requests are JSON, or the lock's name.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from search.config import InputError
+from search.errors import InputError
 from search.listening import address, check_address, refused, warn_of_others
 from search.proxy import BEAT, HELD, HOLD, SERVICE, STALE, TAKEN
 from search.shared_reads import SharingStorage

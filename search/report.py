@@ -9,8 +9,7 @@ import pandas as pd
 
 from search.config import METRICS
 from search.data import form_of
-from search.describe import text_table, wrapped
-from search.place import write_whole
+from search.files import write_whole
 from search.report_evidence import (
     CONTENDER_ALIGN,
     CONTENDER_COLUMNS,
@@ -35,6 +34,7 @@ from search.report_parts import (
     winner_facts,
 )
 from search.summary import StudySummary, summarise
+from search.text import text_table, wrapped
 from search.trials import TrialRecord
 from space import DIMENSIONS
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from search.config import words_of
 from search.confirm import Comparison, Confirmation, NoiseFloor
-from search.describe import percent
 from search.scores import beside
 from search.statistics import Estimate
+from search.text import percent
 from search.trials import TrialRecord
 
 CONTENDER_COLUMNS = ("trial", "in the search", "shrunken", "fresh seeds: mean", "sd", "n")

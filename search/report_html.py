@@ -11,9 +11,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.axes import Axes
 
-from search.config import InputError
-from search.describe import percent
 from search.doubts import SELECTED_ON
+from search.errors import InputError
 from search.export import MISREAD
 from search.mistakes import tiles
 from search.network_figures import draw_architecture, draw_confusion, draw_parameters, parts
@@ -36,6 +35,7 @@ from search.report_parts import (
 from search.study_figures import draw_accuracy, draw_best_so_far, draw_curves, draw_importances
 from search.summary import StudySummary
 from search.svg import inline_svg
+from search.text import percent
 from search.trials import TrialRecord
 
 N_CURVES = 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from models.cost import compute_cost
-from search.describe import layer_table, legend, markdown_table, percent
+from search.describe import layer_table, legend
 from search.report_evidence import (
     CONTENDER_ALIGN,
     CONTENDER_COLUMNS,
@@ -31,6 +31,7 @@ from search.report_parts import (
     winner_facts,
 )
 from search.summary import StudySummary
+from search.text import markdown_table, percent
 from search.trials import TrialRecord
 
 N_IMPORTANCES = 15

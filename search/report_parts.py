@@ -8,16 +8,15 @@ from dataclasses import asdict
 
 from models.cost import compute_cost
 from models.recipe import RecipeConfig
-from search.amounts import BYTES
 from search.augmentations import mirror_options
 from search.config import SearchConfig, words_of
-from search.describe import architecture_line, percent
+from search.describe import architecture_line
 from search.doubts import SELECTED_ON
-from search.latency import latency_words
-from search.limits import listed_limits, standings
+from search.limits import BYTES, latency_words, listed_limits, standings
 from search.report_evidence import winner_evidence
 from search.scores import beside
 from search.summary import BaselineResult, StudySummary
+from search.text import percent
 from search.trials import TrialRecord
 
 NO_BASELINES = "None of them takes these images."

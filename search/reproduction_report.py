@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from search.describe import architecture_line, markdown_table, percent, text_table, wrapped
+from search.describe import architecture_line
 from search.report_evidence import points, sd_points
 from search.reproduction import BUDGET, MAX_EPOCHS, CommonResult, Reproduction, Spread, spreads
 from search.statistics import Estimate
+from search.text import markdown_table, percent, text_table, wrapped
 
 RULE = (
     "Stated: the best epoch their authors report, or the last one where only that is stated. Best and last: ours, mean "

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import optuna
 
-from search.config import InputError
+from search.errors import InputError
 from search.provenance import version_of
 
 # Raise this number with every change after which the same seed proposes another candidate or gives it another value.

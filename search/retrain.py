@@ -9,8 +9,9 @@ from typing import Any
 
 import optuna
 
-from search.config import ConfirmConfig, InputError, SearchConfig
+from search.config import ConfirmConfig, SearchConfig
 from search.confirm import ConfirmPlan, choose, choosing, confirmation, make_plan, measuring, noise_floor, reporting
+from search.errors import InputError
 from search.lost import requeue_lost
 from search.place import Place
 from search.progress import Progress

@@ -14,20 +14,22 @@ import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.spec import ArchSpec
-from objective import Objective, refusal
+from objective import Objective
 from search import kernels, provenance
 from search.card_file import read_card
 from search.commands import NOTICE, WINNER, check_resumable, conclude, existing
-from search.config import ConfirmConfig, InputError, SearchConfig
+from search.config import ConfirmConfig, SearchConfig
 from search.data import Dataset, load_dataset, resolve_auto
 from search.data_place import as_read, keep_place
+from search.errors import InputError
 from search.feasibility import Feasibility, check_something_fits, feasibility_report, survey
 from search.feasible_start import FeasibleStart
+from search.files import make_folder, write_whole
 from search.given import check_networks, queue_networks
-from search.limits import describe_limits
+from search.limits import describe_limits, refusal
 from search.lost import requeue_lost
 from search.note_writer import NoteWriter
-from search.place import Place, make_folder, one_writer, only_one, write_whole
+from search.place import Place, one_writer, only_one
 from search.progress import Progress
 from search.results_version import join_results
 from search.retrain import REPEATS, Retrainer, confirm

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from models.record import shown
-from search.config import InputError, SearchConfig
+from search.config import SearchConfig
 from search.dimensions import Choice, Dimension
+from search.errors import InputError
+from search.files import read_text
 from search.points import BUILDABLE
-from search.text_files import read_text
 from space import DIMENSIONS, Space
 
 _ENDS = {"low", "high"}

@@ -9,8 +9,8 @@ from typing import Any
 from models.baselines import BASELINES
 from models.record import RecordError
 from models.spec import ArchSpec
-from search.config import InputError
-from search.text_files import parse_json, read_text
+from search.errors import InputError
+from search.files import parse_json, read_text
 
 _EXAMPLE = "describe ID --json prints one"
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from search.config import InputError
+from search.errors import InputError
 
 # Of Optuna's first tables.
 _OPTUNAS = {"studies", "version_info"}

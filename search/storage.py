@@ -17,8 +17,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
 from sqlalchemy.exc import ProgrammingError, SAWarning, SQLAlchemyError
 
-from search.config import InputError
-from search.faults import cannot_open
+from search.errors import InputError, cannot_open
 from search.proxy import OnStale, ProxyStorage
 from search.sqlite_file import check_sqlite
 from search.storage_url import PROXY, parse_url, sqlite_path

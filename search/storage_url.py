@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from search.config import InputError
+from search.errors import InputError
 
 _EXAMPLE = "an example: sqlite:///studies/studies.db"
 _OPTION = "--storage"

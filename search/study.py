@@ -24,7 +24,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from search.config import InputError
+from search.errors import InputError
 from search.trials import REFUSED, TRAINED, TrialFailedError, outcome_of
 
 # The command line has lines of its own for what Optuna would log.

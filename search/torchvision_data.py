@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from search.class_names import CIFAR10, CIFAR100, FASHION, KMNIST
-from search.config import AUGMENTATIONS, InputError
+from search.config import AUGMENTATIONS
 from search.definitions import DIGITS, Definition
+from search.errors import InputError
 from search.idx import UnavailableError, brief, quiet_download
 from search.split import Split
 from search.writers import read_writers

@@ -16,8 +16,9 @@ from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from models.record import check_choice
 from models.spec import ArchSpec
-from search.config import METRICS, SCORES, SELECT_ON, InputError, SearchConfig, words_of
+from search.config import METRICS, SCORES, SELECT_ON, SearchConfig, words_of
 from search.confirm import Confirmation
+from search.errors import InputError
 from search.limits import limits_met
 from search.repeats import RepeatResult
 from search.report_evidence import fresh_seeds, interval

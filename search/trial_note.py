@@ -16,9 +16,10 @@ from models.spec import ArchSpec
 from search.config import SearchConfig
 from search.dashboard_markdown import fitted
 from search.data import form_of
-from search.describe import architecture_line, legend, markdown_table, percent
+from search.describe import architecture_line, legend
 from search.network_figures import Part, parts
 from search.report_parts import count, recipe_facts
+from search.text import markdown_table, percent
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord
 from space import assemble
 

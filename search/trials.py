@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from models.recipe import RecipeConfig
 from models.record import RecordError, shown
 from models.spec import ArchSpec
-from search.config import InputError
+from search.errors import InputError
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -20,11 +20,11 @@ from optuna.trial import FrozenTrial, TrialState
 from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec
-from objective import refusal
 from search.augmentations import as_searched
-from search.config import InputError, SearchConfig
+from search.config import SearchConfig
 from search.data import form_of
-from search.latency import latency_excess
+from search.errors import InputError
+from search.limits import latency_excess, refusal
 from search.place import Place
 from search.samplers import Distributions
 from search.space_file import space_of

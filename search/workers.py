@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 
 import optuna
 
-from search.config import FailureError, InputError, SearchConfig
-from search.faults import explained
+from search.config import SearchConfig
+from search.errors import FailureError, InputError, explained
 from search.lost import WATCH_SECONDS, Undertaker, queue_again
 from search.processes import UNREPORTED, end_with_parent, make_sure, spawn, stop
 from search.samplers import Start, make_sampler

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from search.config import InputError
+from search.errors import InputError
 
 # https://github.com/facebookresearch/qmnist: an IDX file, with a row for every training image of MNIST, in its order.
 _FOLDER, _FILE = Path("QMNIST", "raw"), "qmnist-train-labels-idx2-int"

@@ -12,10 +12,11 @@ from optuna.trial import TrialState
 import space
 from models.build import build_model
 from models.cost import compute_cost
-from objective import Objective, refusal, score
+from objective import Objective, score
 from search import recorded
 from search.config import DataConfig, SearchConfig
 from search.data import DATASETS, load_dataset
+from search.limits import refusal
 from search.mistakes import Mistakes, mistakes_of_state
 from search.recorded import weights_path
 from search.samplers import make_sampler

@@ -20,16 +20,17 @@ from models.record import Record, RecordError
 from models.spec import ArchSpec
 from search import argument_values
 from search.card_file import read_card
-from search.config import DataConfig, InputError, SearchConfig
+from search.config import DataConfig, SearchConfig
 from search.confirm import ConfirmPlan
 from search.describe import describe_json, layer_table
+from search.errors import InputError
+from search.files import MAX_BYTES
 from search.idx import IdxFiles
 from search.mistakes import Misread, Mistakes
 from search.model_runtime import read_idx
 from search.space_file import as_file, read_changes, space_of
 from search.spec_files import read_spec
 from search.storage_url import parse_url, shown_url, without_secrets
-from search.text_files import MAX_BYTES
 from tests.bad_input.damage import damaged, damaged_bytes, fuzzed, json_like
 from tests.bad_input.refusals import PASSWORD
 from tests.bad_input.test_data_files import PUBLISHED

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from search.cli import main
-from search.config import InputError
 from search.data import load_dataset
+from search.errors import InputError
 from search.storage import open_storage
 from search.trials import outcome_of
 from tests.crash.searches import check_whole, finish, open_now, started

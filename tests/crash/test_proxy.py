@@ -21,7 +21,7 @@ from optuna.storages import InMemoryStorage
 from optuna.storages._grpc.server import make_server
 from optuna.trial import TrialState
 
-from search.config import InputError
+from search.errors import InputError
 from search.listening import address
 from search.proxy_server import serve
 from search.storage import alone, open_storage

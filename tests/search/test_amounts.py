@@ -1,6 +1,6 @@
 import pytest
 
-from search.amounts import BYTES, COUNT, Unit, whole_amount
+from search.limits import BYTES, COUNT, Unit, whole_amount
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torchvision.transforms.v2.functional as tv
 from models.recipe import Augmentation
 from search import augment as module
 from search.augment import adjust_brightness, adjust_contrast, augment, center_crop_resize
-from search.config import InputError
+from search.errors import InputError
 from tests.search.random_images import SHAPES, generator, random_images, run, spy
 
 EVERYTHING = Augmentation(

@@ -6,7 +6,8 @@ import torch
 from models.recipe import Augmentation, RecipeConfig
 from search.augment import augment
 from search.augmentations import as_searched, choose_augmentations, mirror_options
-from search.config import DataConfig, InputError, SearchConfig
+from search.config import DataConfig, SearchConfig
+from search.errors import InputError
 from search.space_file import space_of
 from search.starting_points import starting_points
 from space import SPACE_KEY

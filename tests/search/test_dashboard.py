@@ -5,8 +5,8 @@ import optuna_dashboard
 import pytest
 from optuna_dashboard import get_note
 
-from search.config import InputError
 from search.dashboard import dashboard
+from search.errors import InputError
 from search.place import Place
 from search.storage import open_storage
 from search.study import load_study

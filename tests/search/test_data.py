@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from search.config import DataConfig, InputError
+from search.config import DataConfig
 from search.data import DATASETS, Definition, Split, definition, load_dataset, resolve_auto
+from search.errors import InputError
 from tests.search.tiny_mnist import NAMES, ROOT, load, mirror, same, send, write_files
 
 # --- definitions

@@ -7,17 +7,8 @@ import pytest
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.spec import ArchSpec, Block, Head, Stage
-from search.describe import (
-    TEXT_WIDTH,
-    architecture_line,
-    describe_baseline,
-    describe_json,
-    layer_table,
-    legend,
-    percent,
-    text_table,
-    wrapped,
-)
+from search.describe import architecture_line, describe_baseline, describe_json, layer_table, legend
+from search.text import TEXT_WIDTH, percent, text_table, wrapped
 from tests.search.made_up_networks import thrifty_spec
 
 NET3 = BASELINES["s004_net3"]

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from models.build import build_model
-from search.config import DataConfig, InputError
+from search.config import DataConfig
 from search.data import Dataset, load_dataset
+from search.errors import InputError
 from search.export import ExportMismatchError, ModelSource, export_model
 from search.format_latency import Latencies
 from search.train import TrainResult, evaluate

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from search import format_latency as module_under_test
-from search.config import InputError
+from search.errors import InputError
 from search.format_latency import BATCHES, Latencies, milliseconds
 
 

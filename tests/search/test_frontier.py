@@ -15,9 +15,9 @@ import pytest
 
 from search import recorded
 from search.cli import main
-from search.config import InputError
 from search.confirm import ConfirmPlan, choosing, reporting
 from search.data import DATASETS
+from search.errors import InputError
 from search.frontier import Frontier, write_frontier
 from search.frontier_plot import frontier_plot
 from search.idx import UnavailableError

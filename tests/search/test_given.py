@@ -11,8 +11,9 @@ import space
 from models.baselines import BASELINES
 from models.spec import ArchSpec, Block, Head, Stage
 from objective import Objective
-from search.config import DataConfig, InputError, SearchConfig
+from search.config import DataConfig, SearchConfig
 from search.data import load_dataset
+from search.errors import InputError
 from search.given import check_networks, queue_networks
 from search.importance import importances
 from search.lost import requeue_lost

@@ -14,8 +14,9 @@ from torchvision import datasets
 
 from search import data
 from search import idx as idx_module
-from search.config import DataConfig, InputError
+from search.config import DataConfig
 from search.data import load_dataset, resolve_auto
+from search.errors import InputError
 from tests.search.tiny_mnist import (
     ARCHIVES,
     FAILURES,

@@ -13,7 +13,7 @@ import torch
 
 from search import kernels
 from search.blocked import BlockedNetwork
-from search.config import InputError
+from search.errors import InputError
 from search.train import engine_for
 
 ROOT = Path(__file__).parents[2]

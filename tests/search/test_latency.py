@@ -9,9 +9,10 @@ import torch
 
 from models.baselines import BASELINES
 from models.build import blank_model
-from search import latency
+from search import latency, limits
 from search.config import DataConfig, SearchConfig
-from search.latency import latency_excess, measure_latency
+from search.latency import measure_latency
+from search.limits import latency_excess
 
 SPEC = BASELINES["s002_model1"].spec
 
@@ -31,7 +32,7 @@ def test_the_fastest_of_many_passes_over_one_image_on_one_thread(monkeypatch: py
     before = torch.get_num_threads()
     assert measure_latency(SPEC) == pytest.approx(2.0)
     assert set(seen) == {((1, 1, 28, 28), False, 1, True)}
-    assert len(seen) == latency.N_WARM_UP + latency.N_PASSES
+    assert len(seen) == latency.N_WARM_UP + limits.N_LATENCY_PASSES
     assert torch.get_num_threads() == before
 
 
@@ -46,7 +47,7 @@ def test_measuring_moves_no_random_number() -> None:
 def test_the_network_itself_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     built = []
     monkeypatch.setattr(latency, "blank_model", lambda arch: built.append(arch) or blank_model(arch))
-    monkeypatch.setattr(latency, "N_PASSES", 1)
+    monkeypatch.setattr(latency, "N_LATENCY_PASSES", 1)
     measure_latency(SPEC)
     assert built == [SPEC]
 

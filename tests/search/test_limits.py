@@ -8,11 +8,9 @@ import pytest
 from models.baselines import BASELINES
 from models.cost import Cost, compute_cost
 from models.spec import ArchSpec, Block, Head, Stage
-from objective import refusal
-from search.amounts import BYTES
 from search.arguments import make_parser
 from search.config import DataConfig, SearchConfig
-from search.limits import LIMITS, Limit, describe_limits, listed_limits, standings
+from search.limits import BYTES, LIMITS, Limit, describe_limits, listed_limits, refusal, standings
 
 ROOMY = SearchConfig(DataConfig("mnist", "data"), max_params=10**9)
 # Its field is 28 at the logits.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from search.config import InputError
+from search.errors import InputError
 from search.place import Place, one_writer, only_one
 
 SERVER = "postgresql://me@host/db"

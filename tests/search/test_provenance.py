@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from search import provenance
-from search.config import InputError
+from search.errors import InputError
 from search.provenance import environment, write_config
 
 SETTINGS = {"budget": 8000, "dataset": "mnist", "max_macs": None}

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from search.config import InputError
+from search.errors import InputError
 from search.report import markdown_report, summarise, trials_table, write_report
 from search.trials import TrialRecord
 from space import DIMENSIONS

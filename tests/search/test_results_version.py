@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from search import results_version as module
-from search.config import InputError
+from search.errors import InputError
 from search.results_version import EARLIER_VERSIONS, VERSIONS, join_results, results_version
 
 PRESENT = {"results": "2", "torch": "2.15.0", "numpy": "2.4.0", "optuna": "5.0.0"}

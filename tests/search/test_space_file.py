@@ -14,8 +14,9 @@ from optuna.trial import FixedTrial
 
 import space
 from models.cost import compute_cost
-from search.config import DataConfig, InputError, SearchConfig
+from search.config import DataConfig, SearchConfig
 from search.dimensions import Choice, Dimension, FloatRange, IntRange
+from search.errors import InputError
 from search.points import BUILDABLE
 from search.space_file import as_file, read_changes, space_of
 from search.starting_points import starting_points

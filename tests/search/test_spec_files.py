@@ -8,7 +8,7 @@ import pytest
 from models.baselines import BASELINES
 from models.record import RecordError
 from models.spec import ArchSpec, Block, Head, Stage
-from search.config import InputError
+from search.errors import InputError
 from search.spec_files import read_network, read_spec
 
 MINE = ArchSpec(

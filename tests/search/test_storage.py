@@ -16,8 +16,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import OperationalError
 
 from search import cli
-from search.config import InputError
-from search.faults import explained
+from search.errors import InputError, explained
 from search.storage import open_storage
 from search.study import StopRule, open_study, run_trials
 

@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from search.config import InputError
+from search.errors import InputError
 from search.lost import requeue_lost
 from search.samplers import Start, make_sampler
 from search.storage import open_storage

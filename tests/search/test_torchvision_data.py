@@ -19,9 +19,10 @@ from torch import Tensor
 from torchvision import datasets
 
 from search import idx as idx_module
-from search.config import AUGMENTATIONS, DataConfig, InputError
+from search.config import AUGMENTATIONS, DataConfig
 from search.data import DATASETS, Dataset, definition, form_of, is_at_hand, load_dataset
 from search.definitions import OF_CHARACTERS
+from search.errors import InputError
 from search.idx import UnavailableError
 from search.torchvision_data import DEFINITIONS
 from tests.search.tiny_mnist import all_files, idx, unused_url

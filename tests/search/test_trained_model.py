@@ -14,8 +14,9 @@ from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from models.record import RecordError
 from models.spec import ArchSpec, Block, Head, Stage
-from search.config import DataConfig, InputError, SearchConfig
+from search.config import DataConfig, SearchConfig
 from search.confirm import Confirmation, Contender
+from search.errors import InputError
 from search.repeats import REPORT, Repeat, RepeatResult
 from search.statistics import estimate
 from search.trained_model import ModelSource, source_from_confirmation, source_from_trial

@@ -15,10 +15,10 @@ from optuna.trial import FrozenTrial, TrialState
 import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
-from objective import refusal
 from search import recorded
 from search.cli import main
-from search.config import InputError
+from search.errors import InputError
+from search.limits import refusal
 from search.lost import requeue_lost
 from search.place import Place
 from search.samplers import make_sampler

@@ -21,9 +21,10 @@ import torch
 from torch import Tensor
 from torchvision import datasets
 
-from search.config import DataConfig, InputError
+from search.config import DataConfig
 from search.data import DATASETS, Dataset, Split, definition, load_dataset
 from search.definitions import load_idx
+from search.errors import InputError
 from search.idx import IdxFiles
 
 ROOT = Path(__file__).parents[2]

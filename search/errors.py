@@ -1,4 +1,4 @@
-"""Faults that may strike wherever files, databases or the output are touched: in one line, with the way out."""
+"""Errors that end a command with one line, and what a person is told about faults of disks and databases."""
 
 from __future__ import annotations
 
@@ -9,6 +9,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
+
+
+class InputError(Exception):
+    """Something its user can put right. Shown as one line, exit status 2."""
+
+
+class FailureError(Exception):
+    """The job could not be done, and not for want of better input. Shown as one line, exit status 1."""
+
 
 _FULL = "make room, and the same command goes on"
 _RIGHTS = "it can only be read, or not at all; see to its rights, or take another place"

@@ -1,10 +1,37 @@
-"""Files of text that a user hands in: read whole, or refused."""
+"""Read small text files, and write files that are whole or not there."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
+
+from search.errors import InputError
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and see that it can be written to. Raises InputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file; it is the old one or the new one, never a part."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.replace(path)
+    except OSError as error:  # that of a full disk names no file
+        raise InputError(f"cannot write {path}: {error.strerror}; make room there or move it away") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
 
 # Many times what a network or a space takes. A device that never ends is refused by it, too.
 MAX_BYTES = 1_000_000

@@ -1,0 +1,37 @@
+"""Format numbers, tables and paragraphs as text."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+TEXT_WIDTH = 80
+
+
+def percent(accuracy: float | None) -> str:
+    """0.9947 as "99.47 %"."""
+    return "-" if accuracy is None else f"{100 * accuracy:.2f} %"
+
+
+def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
+    """Aligned columns, two spaces apart; `align` has one character a column, "<" or ">"."""
+    lines = [list(header), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    layout = "  ".join(f"{{:{side}{width}}}" for side, width in zip(align, widths, strict=True))
+    return "\n".join(layout.format(*line).rstrip() for line in lines)
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
+    """The same in Markdown."""
+    rule = ["---:" if side == ">" else "---" for side in align]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
+
+
+def wrapped(text: str, indent: str = "", hanging: str = "  ") -> str:
+    """Text in lines of at most TEXT_WIDTH columns: the first behind `indent`, the others behind `indent + hanging`."""
+    # textwrap breaks at ASCII spaces only, so that a number keeps its percent sign.
+    text = text.replace(" %", "\u00a0%")
+    lines = textwrap.fill(
+        text, TEXT_WIDTH, initial_indent=indent, subsequent_indent=indent + hanging, break_on_hyphens=False
+    )
+    return lines.replace("\u00a0", " ")
