@@ -12,7 +12,7 @@ from models.cost import Cost, compute_cost
 from models.spec import ArchSpec
 from search.augmentations import as_searched
 from search.config import SearchConfig
-from search.data import form_of
+from search.data.load import form_of
 from search.latency import measure_latency
 from search.limits import latency_excess, latency_words, refusal
 from search.mistakes import mistakes_of

@@ -19,7 +19,7 @@ import torch
 from models.baselines import BASELINES
 from models.build import build_model
 from search.config import DataConfig
-from search.data import load_dataset
+from search.data.load import load_dataset
 from search.train import train
 from space import DEFAULTS, assemble
 

@@ -29,7 +29,7 @@ from models.cost import compute_cost
 from models.recipe import Augmentation, RecipeConfig, Schedule
 from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig
-from search.data import Dataset, Split, load_dataset, resolve_auto
+from search.data.load import Dataset, Split, load_dataset, resolve_auto
 from search.errors import InputError
 from search.train import engine_for, keep_freed_memory, train
 

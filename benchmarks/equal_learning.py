@@ -21,7 +21,7 @@ from benchmarks.usual_loop import train_usually
 from models.baselines import BASELINES
 from models.build import build_model
 from search.config import DataConfig
-from search.data import load_dataset
+from search.data.load import load_dataset
 from search.train import keep_freed_memory, train
 from space import DEFAULTS, assemble
 

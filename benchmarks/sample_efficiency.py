@@ -47,7 +47,7 @@ from benchmarks.sample_efficiency_report import (
 from models.build import build_model
 from objective import Objective
 from search.config import SAMPLERS, DataConfig, SearchConfig
-from search.data import Dataset, load_dataset
+from search.data.load import Dataset, load_dataset
 from search.errors import InputError
 from search.feasible_start import FeasibleStart
 from search.files import make_folder, write_whole

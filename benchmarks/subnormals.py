@@ -17,7 +17,7 @@ import torch
 
 from models.build import build_model
 from search.config import DataConfig
-from search.data import Dataset, load_dataset
+from search.data.load import Dataset, load_dataset
 from search.place import Place
 from search.scores import EpochMetrics
 from search.storage import open_storage

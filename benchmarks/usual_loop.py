@@ -20,7 +20,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
 from models.recipe import RecipeConfig
-from search.data import Dataset, Split
+from search.data.load import Dataset, Split
 from search.optimise import make_schedules
 
 TEST_BATCH = 1000

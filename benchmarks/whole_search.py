@@ -21,7 +21,7 @@ import torch
 from benchmarks.usual_loop import train_usually
 from models.build import build_model
 from search.config import DataConfig
-from search.data import Dataset, load_dataset
+from search.data.load import Dataset, load_dataset
 from search.place import Place
 from search.storage import open_storage
 from search.study import SETTINGS, load_study

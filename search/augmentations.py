@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from models.recipe import RecipeConfig
 from search.config import AUGMENTATIONS, FOLDER, SearchConfig
-from search.data import definition
-from search.definitions import OF_CHARACTERS
+from search.data.definitions import OF_CHARACTERS
+from search.data.load import definition
 from search.errors import InputError
 from search.space_file import fixed_at, with_fixed
 

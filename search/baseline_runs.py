@@ -14,7 +14,7 @@ from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from search.commands import Trainer, check_resumable, existing
 from search.config import FOLDER, DataConfig, SearchConfig
-from search.data import form_of, load_dataset
+from search.data.load import form_of, load_dataset
 from search.errors import InputError
 from search.files import make_folder, write_whole
 from search.place import Place, only_one

@@ -19,7 +19,7 @@ from models.record import RecordError
 from search import retrain
 from search.card_file import read_card
 from search.config import ConfirmConfig, DataConfig, SearchConfig, data_directory
-from search.data import Dataset, form_of, load_dataset
+from search.data.load import Dataset, form_of, load_dataset
 from search.data_place import as_kept
 from search.describe import describe_baseline, describe_json, layer_table
 from search.elsewhere import weights_elsewhere

@@ -34,7 +34,7 @@ NUMBER_BYTES = {"float32": 4, "int8": 1}
 class DataForm(Record):
     """What was found when a data set was read, for all that does not need its images.
 
-    input_shape  (C, H, W); checksum: as search.data.Dataset has it, none of a form that was not read off images
+    input_shape  (C, H, W); checksum: as search.data.load.Dataset has it, none of a form that was not read off images
     remarks      what its user should know, a sentence each
     """
 
@@ -56,7 +56,7 @@ class DataConfig(Record):
 
     directory   where data sets lie or are downloaded to; of FOLDER the folder of images itself
     select_on   test: train on all training images, score on the test set; val: hold out images and score on those
-    image_size  height and width that images are brought to; none: of a folder by the rule of search.folder_data, of
+    image_size  height and width that images are brought to; none: of a folder by the rule of search.data.folder, of
                 other data as they are
     form        of a folder, once it was read: it has to be found again
     """

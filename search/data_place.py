@@ -11,7 +11,7 @@ from dataclasses import replace
 import optuna
 
 from search.config import DataConfig, DataForm, data_directory
-from search.data import Dataset
+from search.data.load import Dataset
 
 # The study's attribute.
 DATA = "data"

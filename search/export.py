@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search.data import Dataset, Split
+from search.data.load import Dataset, Split
 from search.errors import FailureError, InputError
 from search.export_folder import CARD, check_place, whole_folder
 from search.format_latency import Answer, Latencies, milliseconds

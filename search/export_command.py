@@ -11,7 +11,7 @@ from typing import Any
 from models.cost import compute_cost
 from search.card_file import read_card
 from search.config import DataConfig, SearchConfig
-from search.data import load_dataset
+from search.data.load import load_dataset
 from search.errors import InputError
 from search.export import export_model
 from search.format_latency import Latencies

@@ -10,7 +10,7 @@ from typing import Any
 
 from models.cost import Cost, compute_cost
 from search.config import SearchConfig
-from search.data import form_of
+from search.data.load import form_of
 from search.dimensions import Choice, Dimension
 from search.errors import InputError
 from search.limits import describe_limits, standings, worst_excess

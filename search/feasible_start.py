@@ -16,7 +16,7 @@ from typing import Any
 
 from models.cost import compute_cost
 from search.config import SearchConfig
-from search.data import form_of
+from search.data.load import form_of
 from search.dimensions import Choice, IntRange, SuggestsValues
 from search.feasibility import nearest_point
 from search.limits import worst_excess

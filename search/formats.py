@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from search import c_format, onnx_format
-from search.data import Dataset
+from search.data.load import Dataset
 from search.errors import InputError
 from search.format_latency import Answer
 from search.provenance import version_of

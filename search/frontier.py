@@ -11,7 +11,7 @@ from pathlib import Path
 
 from search.commands import config_of, existing, is_there, summary_of
 from search.config import SearchConfig
-from search.data import resolve_auto
+from search.data.load import resolve_auto
 from search.describe import architecture_line
 from search.errors import InputError
 from search.feasibility import NothingFitsError

@@ -21,7 +21,7 @@ from models.spec import ArchSpec
 from search.config import SearchConfig
 from search.dashboard_figures import figures
 from search.dashboard_markdown import fitted
-from search.data import Dataset, form_of, is_at_hand, load_dataset
+from search.data.load import Dataset, form_of, is_at_hand, load_dataset
 from search.errors import InputError, explained
 from search.misread_page import misread_page
 from search.mistakes import Mistakes

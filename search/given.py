@@ -12,7 +12,7 @@ from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.spec import ArchSpec
 from search.config import SearchConfig
-from search.data import Dataset
+from search.data.load import Dataset
 from search.errors import InputError
 from search.limits import refusal
 from search.space_file import space_of

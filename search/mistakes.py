@@ -14,7 +14,7 @@ from torch import Tensor
 from models.build import build_model
 from models.record import Record, RecordError
 from models.spec import ArchSpec
-from search.data import Dataset
+from search.data.load import Dataset
 from search.train import predict, training_device
 
 # Of a network that learnt nothing a page of examples is enough.

@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from models.cost import compute_cost
-from search.data import Dataset
+from search.data.load import Dataset
 from search.framing import framing_for
 from search.mistakes import Mistakes
 from search.provenance import version_of

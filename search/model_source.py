@@ -17,7 +17,7 @@ from models.blocks import Residual, UnscaledBatchNorm2d
 from models.build import blank_model
 from models.heads import FirstChannels
 from models.spec import ArchSpec
-from search.data import Dataset
+from search.data.load import Dataset
 from search.framing import framing_for
 from search.model_docstring import model_docstring
 from search.model_runtime import EXPORTED, MOST_PIXELS

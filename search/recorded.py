@@ -16,7 +16,7 @@ from models.build import build_model
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec
 from search.config import DataConfig
-from search.data import Dataset, load_dataset
+from search.data.load import Dataset, load_dataset
 from search.scores import EpochMetrics
 from search.train import (
     TrainingDivergedError,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from search.config import METRICS
-from search.data import form_of
+from search.data.load import form_of
 from search.files import write_whole
 from search.report_evidence import (
     CONTENDER_ALIGN,

@@ -14,7 +14,7 @@ from models.spec import ArchSpec
 from search.commands import check_data, config_of, existing
 from search.config import SearchConfig
 from search.confirm import confirmation
-from search.data import load_dataset
+from search.data.load import load_dataset
 from search.errors import InputError
 from search.place import Place
 from search.recorded import RecordedTraining, weights_path

@@ -19,7 +19,7 @@ from search import kernels, provenance
 from search.card_file import read_card
 from search.commands import NOTICE, WINNER, check_resumable, conclude, existing
 from search.config import ConfirmConfig, SearchConfig
-from search.data import Dataset, load_dataset, resolve_auto
+from search.data.load import Dataset, load_dataset, resolve_auto
 from search.data_place import as_read, keep_place
 from search.errors import InputError
 from search.feasibility import Feasibility, check_something_fits, feasibility_report, survey

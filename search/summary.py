@@ -11,7 +11,7 @@ from models.baselines import BASELINES, Baseline
 from models.cost import Cost, compute_cost
 from search.config import SearchConfig
 from search.confirm import Confirmation, ConfirmPlan, NoiseFloor, confirmation, noise_floor
-from search.data import form_of
+from search.data.load import form_of
 from search.doubts import doubts
 from search.importance import rank_correlations
 from search.limits import standings

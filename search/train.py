@@ -22,7 +22,7 @@ from models.recipe import RecipeConfig
 from search import kernels
 from search.augment import augment
 from search.blocked import BlockedNetwork
-from search.data import Dataset, Split
+from search.data.load import Dataset, Split
 from search.errors import InputError
 from search.graphed import GraphedSGD, GraphedStep, StepFunction
 from search.optimise import MovingAverage, make_optimizer, make_schedules

@@ -15,7 +15,7 @@ from models.recipe import RecipeConfig
 from models.spec import ArchSpec
 from search.config import SearchConfig
 from search.dashboard_markdown import fitted
-from search.data import form_of
+from search.data.load import form_of
 from search.describe import architecture_line, legend
 from search.network_figures import Part, parts
 from search.report_parts import count, recipe_facts

@@ -22,7 +22,7 @@ from models.recipe import RecipeConfig
 from models.spec import ArchSpec
 from search.augmentations import as_searched
 from search.config import SearchConfig
-from search.data import form_of
+from search.data.load import form_of
 from search.errors import InputError
 from search.limits import latency_excess, refusal
 from search.place import Place

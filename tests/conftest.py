@@ -9,7 +9,7 @@ import torch
 from torchvision.transforms.functional import to_pil_image
 
 from search.config import DataConfig
-from search.data import load_dataset
+from search.data.load import load_dataset
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

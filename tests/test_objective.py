@@ -15,7 +15,7 @@ from models.cost import compute_cost
 from objective import Objective, score
 from search import recorded
 from search.config import DataConfig, SearchConfig
-from search.data import DATASETS, load_dataset
+from search.data.load import DATASETS, load_dataset
 from search.limits import refusal
 from search.mistakes import Mistakes, mistakes_of_state
 from search.recorded import weights_path

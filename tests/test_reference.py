@@ -14,7 +14,7 @@ from search.cli import main
 from search.commands import config_of, existing
 from search.config import DataConfig
 from search.confirm import confirmation
-from search.data import load_dataset
+from search.data.load import load_dataset
 from search.export import _load_module
 from search.formats import FORMATS, Exporting
 from search.mistakes import Mistakes, mistakes_of_state

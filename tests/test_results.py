@@ -21,7 +21,7 @@ from models.recipe import Augmentation, RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
 from search import kernels
 from search.config import SAMPLERS, DataConfig, DataForm, SearchConfig
-from search.data import Dataset, Split
+from search.data.load import Dataset, Split
 from search.feasible_start import FeasibleStart
 from search.limits import worst_excess
 from search.results_version import RESULTS_VERSION

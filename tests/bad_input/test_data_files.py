@@ -10,9 +10,9 @@ from functools import partial
 
 import pytest
 
-from search.data import DATASETS, definition
-from search.definitions import load_idx
-from search.idx import IdxFiles
+from search.data.definitions import load_idx
+from search.data.idx import IdxFiles
+from search.data.load import DATASETS, definition
 from tests.bad_input.handed_in import write
 from tests.bad_input.refusals import RUN, Refuses, short
 

@@ -22,10 +22,10 @@ from search import argument_values
 from search.card_file import read_card
 from search.config import DataConfig, SearchConfig
 from search.confirm import ConfirmPlan
+from search.data.idx import IdxFiles
 from search.describe import describe_json, layer_table
 from search.errors import InputError
 from search.files import MAX_BYTES
-from search.idx import IdxFiles
 from search.mistakes import Misread, Mistakes
 from search.model_runtime import read_idx
 from search.space_file import as_file, read_changes, space_of

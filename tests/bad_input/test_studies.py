@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 import pytest
 
-from search.data import load_dataset
+from search.data.load import load_dataset
 from search.storage import open_storage
 from space import SPACE_KEY
 from tests.bad_input.digits_study import DIGITS, SEARCH, close, make_study

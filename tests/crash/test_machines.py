@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from search.cli import main
-from search.data import load_dataset
+from search.data.load import load_dataset
 from search.errors import InputError
 from search.storage import open_storage
 from search.trials import outcome_of

@@ -11,7 +11,7 @@ from models.build import build_model
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
 from search.confirm import Confirmation, Contender
-from search.data import Dataset
+from search.data.load import Dataset
 from search.export import ModelSource
 from search.repeats import REPORT, Repeat, RepeatResult
 from search.statistics import estimate

@@ -147,7 +147,7 @@ def test_the_exported_file_classifies_new_pictures_in_an_empty_folder(signs: Sig
 def test_the_exported_file_reads_pictures_as_the_training_did(signs: Signs, tmp_path: Path) -> None:
     """Of images in the folder it has the accuracy that its card states of the split they were in."""
     from search.config import DataConfig
-    from search.data import load_dataset
+    from search.data.load import load_dataset
 
     data = load_dataset(DataConfig.named(f"folder:{signs.root / 'signs'}", ""))
     for number, (image, label) in enumerate(zip(data.test.images, data.test.labels, strict=True)):

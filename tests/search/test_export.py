@@ -15,7 +15,7 @@ import torch
 
 from models.build import build_model
 from search.config import DataConfig
-from search.data import Dataset, load_dataset
+from search.data.load import Dataset, load_dataset
 from search.errors import InputError
 from search.export import ExportMismatchError, ModelSource, export_model
 from search.format_latency import Latencies

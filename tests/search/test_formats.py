@@ -22,7 +22,7 @@ from models.spec import ACTIVATIONS, ArchSpec, Block, Head, Stage
 from search import formats as module_under_test
 from search import onnx_format
 from search.config import FORMATS as NAMES
-from search.data import Dataset, Split
+from search.data.load import Dataset, Split
 from search.errors import InputError
 from search.export import ExportMismatchError, export_model
 from search.format_latency import Latencies

@@ -16,11 +16,11 @@ import pytest
 from search import recorded
 from search.cli import main
 from search.confirm import ConfirmPlan, choosing, reporting
-from search.data import DATASETS
+from search.data.idx import UnavailableError
+from search.data.load import DATASETS
 from search.errors import InputError
 from search.frontier import Frontier, write_frontier
 from search.frontier_plot import frontier_plot
-from search.idx import UnavailableError
 from search.place import Place
 from search.repeats import REPORT
 from search.retrain import repeats_of

@@ -14,7 +14,7 @@ from PIL import Image
 from search import furnish as module_under_test
 from search.cli import main
 from search.config import DataConfig
-from search.data import load_dataset
+from search.data.load import load_dataset
 from search.furnish import furnish
 from search.mistakes import Misread, Mistakes
 from search.place import Place

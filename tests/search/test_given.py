@@ -12,7 +12,7 @@ from models.baselines import BASELINES
 from models.spec import ArchSpec, Block, Head, Stage
 from objective import Objective
 from search.config import DataConfig, SearchConfig
-from search.data import load_dataset
+from search.data.load import load_dataset
 from search.errors import InputError
 from search.given import check_networks, queue_networks
 from search.importance import importances

@@ -14,7 +14,7 @@ from PIL import Image
 from models.baselines import BASELINES
 from models.build import build_model
 from search.config import DataConfig
-from search.data import load_dataset
+from search.data.load import load_dataset
 from search.mistakes import MAX_KEPT, Misread, Mistakes, mistakes_of, mistakes_of_state, sprite, tiles
 from search.train import evaluate
 

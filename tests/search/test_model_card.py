@@ -13,7 +13,7 @@ from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec
 from search.config import DataConfig
-from search.data import Dataset, load_dataset
+from search.data.load import Dataset, load_dataset
 from search.export import ModelSource, export_model
 from search.train import TrainResult, evaluate, train
 from tests.search.digits_export import CONFIRMED, RECIPE, SPEC, contents, source_of, train_network

@@ -23,7 +23,7 @@ from models.build import build_model
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig
-from search.data import Dataset, Split, load_dataset
+from search.data.load import Dataset, Split, load_dataset
 from search.export import _load_module
 from search.model_source import model_source
 from search.train import train

@@ -19,7 +19,7 @@ from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from models.spec import ACTIVATIONS, ArchSpec, Block, Head, Stage
 from search import model_source as module_under_test
-from search.data import Dataset, Split
+from search.data.load import Dataset, Split
 from search.model_source import model_source
 from search.train import evaluate, predict
 from search.trained_model import ModelSource

@@ -19,7 +19,7 @@ from models.recipe import RecipeConfig, Schedule
 from models.spec import ArchSpec, Block, Head, Stage
 from search import recorded
 from search.config import DataConfig
-from search.data import load_dataset
+from search.data.load import load_dataset
 from search.lost import MAX_RETRIES, requeue_lost
 from search.recorded import weights_path
 from search.repeats import (

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from search.data import definition
+from search.data.load import definition
 from search.mistakes import Misread, Mistakes, sprite
 from search.report import write_report
 from search.report_html import html_report

@@ -18,7 +18,7 @@ from models.build import build_model
 from models.spec import ArchSpec
 from search import recorded
 from search.config import DataConfig
-from search.data import load_dataset
+from search.data.load import load_dataset
 from search.place import Place
 from search.recorded import weights_path
 from search.repeats import CHOOSE, NOISE, REPORT, Repeat

@@ -10,7 +10,7 @@ import torch
 from models.cost import compute_cost
 from search import kernels
 from search.config import DataConfig, SearchConfig
-from search.data import DATASETS, load_dataset
+from search.data.load import DATASETS, load_dataset
 from search.run import own_starts
 from search.storage import open_storage
 from search.study import open_study

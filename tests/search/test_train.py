@@ -15,7 +15,7 @@ from models.build import build_model
 from models.recipe import OPTIMIZERS, SCHEDULES, Augmentation, RecipeConfig, Schedule
 from search import kernels
 from search import train as train_module
-from search.data import Dataset, Split
+from search.data.load import Dataset, Split
 from search.train import EpochMetrics, evaluate, predict, train
 from tests.search.made_up_networks import thrifty_spec
 from tests.search.made_up_trainings import (

@@ -22,10 +22,10 @@ from torch import Tensor
 from torchvision import datasets
 
 from search.config import DataConfig
-from search.data import DATASETS, Dataset, Split, definition, load_dataset
-from search.definitions import load_idx
+from search.data.definitions import load_idx
+from search.data.idx import IdxFiles
+from search.data.load import DATASETS, Dataset, Split, definition, load_dataset
 from search.errors import InputError
-from search.idx import IdxFiles
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

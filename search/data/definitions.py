@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from search.config import AUGMENTATIONS
-from search.idx import IdxFiles
-from search.split import Split, hold_out
-from search.writers import read_writers
+from search.data.idx import IdxFiles
+from search.data.qmnist_writers import read_writers
+from search.data.split import Split, hold_out
 
 # A mirrored character is another one, or none.
 OF_CHARACTERS = tuple(name for name in AUGMENTATIONS if name != "mirror")

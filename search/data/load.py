@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from search.config import FOLDER, DataConfig, DataForm
-from search.definitions import OWN, Definition
-from search.errors import InputError
-from search.folder_data import TERMS, FolderData, read_folder
-from search.idx import UnavailableError
-from search.split import (
+from search.data.definitions import OWN, Definition
+from search.data.folder import TERMS, FolderData, read_folder
+from search.data.idx import UnavailableError
+from search.data.split import (
     OWN_FOLDER,
     STRATIFIED,
     VAL_PARTS,
@@ -22,7 +21,8 @@ from search.split import (
     chosen_by_class,
     hold_out,
 )
-from search.torchvision_data import DEFINITIONS
+from search.data.torchvision import DEFINITIONS
+from search.errors import InputError
 
 __all__ = [
     "DATASETS",
@@ -44,7 +44,7 @@ class Dataset:
     val         held out of the training images, or None where the search is scored on the test set
     mean, std   per channel, of `train.images` scaled to [0, 1]
     checksum    SHA-256 of all images and labels, whatever is held out
-    held_out    how the validation images were chosen, as search.split names it; empty where there are none
+    held_out    how the validation images were chosen, as search.data.split names it; empty where there are none
     test_files  as in Definition, as is terms
     remarks     what its user should know, a sentence each
     """

@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 from torchvision import datasets
 
-from search import idx as idx_module
 from search.config import AUGMENTATIONS, DataConfig
-from search.data import DATASETS, Dataset, definition, form_of, is_at_hand, load_dataset
-from search.definitions import OF_CHARACTERS
+from search.data import idx as idx_module
+from search.data.definitions import OF_CHARACTERS
+from search.data.idx import UnavailableError
+from search.data.load import DATASETS, Dataset, definition, form_of, is_at_hand, load_dataset
+from search.data.torchvision import DEFINITIONS
 from search.errors import InputError
-from search.idx import UnavailableError
-from search.torchvision_data import DEFINITIONS
 from tests.search.tiny_mnist import all_files, idx, unused_url
 
 N_TRAIN, N_TEST = 12, 6

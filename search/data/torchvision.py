@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search.class_names import CIFAR10, CIFAR100, FASHION, KMNIST
 from search.config import AUGMENTATIONS
-from search.definitions import DIGITS, Definition
+from search.data.class_names import CIFAR10, CIFAR100, FASHION, KMNIST
+from search.data.definitions import DIGITS, Definition
+from search.data.idx import UnavailableError, brief, quiet_download
+from search.data.qmnist_writers import read_writers
+from search.data.split import Split
 from search.errors import InputError
-from search.idx import UnavailableError, brief, quiet_download
-from search.split import Split
-from search.writers import read_writers
 
 Arranged = tuple[Tensor, Tensor]
 
