@@ -20,7 +20,7 @@ from objective import Objective
 from search.config import DataConfig, SearchConfig
 from search.limits import refusal
 from search.samplers import make_sampler
-from search.storage import open_storage
+from search.storage.open import open_storage
 from space import assemble, sample
 
 CONFIG = SearchConfig(DataConfig("mnist", "unused"), max_params=50)

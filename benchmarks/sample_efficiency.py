@@ -57,7 +57,7 @@ from search.processes import end_with_parent, spawn
 from search.recorded import RecordedTraining
 from search.run import fitting_starts
 from search.samplers import make_sampler
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import StopRule, derived_seed, enqueue, load_study, make_pruner, open_study, run_trials
 from search.train import TrainingDivergedError, engine_for, train, training_device
 from search.trials import TrialRecord, read_trials

@@ -20,7 +20,7 @@ from search.config import DataConfig
 from search.data.load import Dataset, load_dataset
 from search.place import Place
 from search.scores import EpochMetrics
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import SETTINGS, load_study
 from search.train import train
 from search.trials import TrialRecord, read_trials

@@ -23,7 +23,7 @@ from models.build import build_model
 from search.config import DataConfig
 from search.data.load import Dataset, load_dataset
 from search.place import Place
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import SETTINGS, load_study
 from search.trials import TRAINED, TrialRecord, read_trials
 

@@ -238,7 +238,7 @@ def _dashboard(args: Namespace) -> int:
 
 
 def _proxy(args: Namespace) -> int:
-    from search.proxy_server import serve
+    from search.storage.proxy_server import serve
 
     return serve(args.storage, args.host, args.port)
 

@@ -38,8 +38,8 @@ from search.report import StudySummary, summarise, terminal_report, write_report
 from search.retrain import REPEATS, Retrainer, repeats_of
 from search.space_file import space_of
 from search.spec_files import read_network
-from search.sqlite_file import is_new
-from search.storage import open_storage
+from search.storage.open import open_storage
+from search.storage.sqlite_file import is_new
 from search.study import SETTINGS, check_settings, load_study
 from search.summary import card_facts
 from search.trials import TrialRecord, finished_trial, read_trials

@@ -15,11 +15,11 @@ from search.commands import config_of, existing, summary_of
 from search.errors import InputError
 from search.files import make_folder
 from search.furnish import furnish
-from search.listening import address, check_address, refused, warn_of_others
 from search.place import ARTIFACTS, Place
 from search.retrain import repeats_name
-from search.sqlite_file import is_new
-from search.storage import open_storage
+from search.storage.address import address, check_address, refused, warn_of_others
+from search.storage.open import open_storage
+from search.storage.sqlite_file import is_new
 from search.study import SETTINGS
 from search.trials import read_trials
 

@@ -6,7 +6,7 @@ from search.confirm import Confirmation
 from search.place import Place
 from search.recorded import weights_path
 from search.retrain import repeats_name
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import WORKER, load_study
 
 

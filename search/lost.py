@@ -18,7 +18,7 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from search.storage import alone
+from search.storage.open import alone
 from search.study import INTERRUPTED, WORKER, Places
 from search.trials import outcome_of
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import filelock
 
 from search.errors import InputError
-from search.storage_url import is_server, parse_url, shown_url, sqlite_path, sqlite_url
+from search.storage.url import is_server, parse_url, shown_url, sqlite_path, sqlite_url
 
 ARTIFACTS = "artifacts"
 DATABASE = "studies.db"

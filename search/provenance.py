@@ -14,7 +14,7 @@ from typing import Any
 
 from search.errors import InputError
 from search.files import write_whole
-from search.storage_url import without_secrets
+from search.storage.url import without_secrets
 
 PACKAGES = ("torch", "torchvision", "optuna", "pandas", "scikit-learn", "numpy")
 

@@ -18,7 +18,7 @@ from search.progress import Progress
 from search.repeats import QueueEmpty, Repeat, RepeatResult, Retraining, n_left, queue, read_results
 from search.results_version import join_results
 from search.statistics import expected_sd
-from search.storage import GRACE_SECONDS, alone, open_storage
+from search.storage.open import GRACE_SECONDS, alone, open_storage
 from search.study import SETTINGS, load_study, n_trained, open_study
 from search.trials import TrialRecord, finished_trial, ranked, read_trials
 from search.workers import Task, carry_out

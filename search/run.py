@@ -35,7 +35,7 @@ from search.results_version import join_results
 from search.retrain import REPEATS, Retrainer, confirm
 from search.space_file import as_file, space_of
 from search.starting_points import starting_points
-from search.storage import GRACE_SECONDS, alone, open_storage
+from search.storage.open import GRACE_SECONDS, alone, open_storage
 from search.study import SETTINGS, StopRule, enqueue, n_refused_in_a_row, n_trained, open_study
 from search.train import engine_for, training_device
 from search.warm import check_same, warm_start

@@ -28,7 +28,7 @@ from search.limits import latency_excess, refusal
 from search.place import Place
 from search.samplers import Distributions
 from search.space_file import space_of
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import GIVEN, ORIGIN, SETTINGS, load_study
 from search.trials import FINISHED
 from space import Params, assemble

@@ -20,7 +20,7 @@ from search.formats import FORMATS, Exporting
 from search.mistakes import Mistakes, mistakes_of_state
 from search.place import Place
 from search.retrain import repeats_of
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import load_study
 from search.trials import FINISHED, TRAINED, read_trials
 

@@ -30,7 +30,7 @@ from search.mistakes import Misread, Mistakes
 from search.model_runtime import read_idx
 from search.space_file import as_file, read_changes, space_of
 from search.spec_files import read_spec
-from search.storage_url import parse_url, shown_url, without_secrets
+from search.storage.url import parse_url, shown_url, without_secrets
 from tests.bad_input.damage import damaged, damaged_bytes, fuzzed, json_like
 from tests.bad_input.refusals import PASSWORD
 from tests.bad_input.test_data_files import PUBLISHED

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from search.storage import open_storage
+from search.storage.open import open_storage
 from tests.bad_input.refusals import PASSWORD, RUN, Refuses, short
 
 EXAMPLE = "; an example: sqlite:///studies/studies.db"
@@ -80,7 +80,7 @@ def test_addresses_of_nothing(
     refuses: Refuses, refused_port: int, url: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Someone who has just started a proxy is waited for longer.
-    monkeypatch.setattr("search.proxy._OPEN_SECONDS", 1)
+    monkeypatch.setattr("search.storage.proxy_client._OPEN_SECONDS", 1)
     url = url.replace("PORT", str(refused_port)).replace("SECRET", PASSWORD)
     refuses([*RUN, "--storage", url], words)
     path = url.startswith("sqlite:///") and "names" not in words
@@ -193,7 +193,7 @@ def test_an_empty_file_is_no_study_and_stays_empty(refuses: Refuses) -> None:
 @pytest.fixture
 def locked(refuses: Refuses, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """x.db, which another program holds, and nobody waits for."""
-    monkeypatch.setattr("search.storage.SQLITE_BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("search.storage.open.SQLITE_BUSY_SECONDS", 0.05)
     make(refuses.folder / "x.db", "good")
     with closing(sqlite3.connect(refuses.folder / "x.db", isolation_level=None)) as database:
         database.execute("PRAGMA locking_mode=EXCLUSIVE")

@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from search.data.load import load_dataset
-from search.storage import open_storage
+from search.storage.open import open_storage
 from space import SPACE_KEY
 from tests.bad_input.digits_study import DIGITS, SEARCH, close, make_study
 from tests.bad_input.refusals import RUN, Refuses, short

@@ -17,7 +17,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.kills import children
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import load_study, n_trained
 from search.trials import outcome_of
 

@@ -12,7 +12,7 @@ import pytest
 from search.cli import main
 from search.data.load import load_dataset
 from search.errors import InputError
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.trials import outcome_of
 from tests.crash.searches import check_whole, finish, open_now, started
 from tests.crash.server import PASSWORD, postgresql

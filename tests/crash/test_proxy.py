@@ -22,9 +22,9 @@ from optuna.storages._grpc.server import make_server
 from optuna.trial import TrialState
 
 from search.errors import InputError
-from search.listening import address
-from search.proxy_server import serve
-from search.storage import alone, open_storage
+from search.storage.address import address
+from search.storage.open import alone, open_storage
+from search.storage.proxy_server import serve
 from search.study import n_trained
 from tests.crash.searches import (
     by_machine,

@@ -17,7 +17,7 @@ import pytest
 from filelock import FileLock
 
 from search.cli import main
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import load_study
 from tests.crash.searches import command
 

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import SETTINGS
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord
 from tests.search.made_up_trials import CONFIG

@@ -10,7 +10,7 @@ import pytest
 import space
 from models.baselines import BASELINES
 from search.cli import main
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import load_study
 
 NAME = "s004_net3"

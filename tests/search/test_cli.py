@@ -13,7 +13,7 @@ import pytest
 from search.arguments import make_parser
 from search.cli import COMMANDS, main
 from search.config import ConfirmConfig
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import open_study
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -24,7 +24,7 @@ from search.frontier_plot import frontier_plot
 from search.place import Place
 from search.repeats import REPORT
 from search.retrain import repeats_of
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import load_study, n_trained
 from search.summary import StudySummary, summarise
 from search.svg import BLUE, GREY, ORANGE

@@ -18,7 +18,7 @@ from search.data.load import load_dataset
 from search.furnish import furnish
 from search.mistakes import Misread, Mistakes
 from search.place import Place
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import load_study
 from search.summary import summarise
 from search.trials import read_trials

@@ -23,7 +23,7 @@ from search.place import Place
 from search.recorded import weights_path
 from search.repeats import CHOOSE, NOISE, REPORT, Repeat
 from search.retrain import repeats_of
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import load_study
 from search.train import evaluate
 from tests.crash.searches import stop_in_training

@@ -11,7 +11,7 @@ from search.confirm import ConfirmPlan
 from search.place import Place
 from search.repeats import CHOOSE, REPORT, Repeat
 from search.retrain import repeats_of
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import open_study
 from tests.search.digits_confirmations import DIGITS, STUDY, card, confirm, null, run
 

@@ -12,7 +12,7 @@ from search import kernels
 from search.config import DataConfig, SearchConfig
 from search.data.load import DATASETS, load_dataset
 from search.run import own_starts
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import open_study
 from space import DEFAULTS, assemble
 from tests.search.digits_runs import DIGITS, decided, trials

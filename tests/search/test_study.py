@@ -11,7 +11,7 @@ from optuna.trial import TrialState, create_trial
 from search.errors import InputError
 from search.lost import requeue_lost
 from search.samplers import Start, make_sampler
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import (
     MAX_REFUSED_IN_A_ROW,
     StopRule,

@@ -22,7 +22,7 @@ from search.limits import refusal
 from search.lost import requeue_lost
 from search.place import Place
 from search.samplers import make_sampler
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import StopRule, derived_seed, enqueue, n_trained, open_study, run_trials
 from search.summary import summarise
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, read_trials

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from search.shared_reads import SharedReads
+from search.storage.shared_reads import SharedReads
 
 
 def test_those_who_wait_share_the_next_reading_and_nobody_an_older_one() -> None:

@@ -22,7 +22,7 @@ from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial
 
 from search.errors import InputError
-from search.listening import address
+from search.storage.address import address
 
 # The service beside Optuna's own. Requests are JSON, or the lock's name.
 SERVICE = "search.Trials"
@@ -81,7 +81,7 @@ class ProxyStorage(GrpcStorageProxy, BaseHeartbeat):
     """A client of `search.py proxy` at host:port. Raises InputError where something else answers, or nothing.
 
     interval: seconds from one sign of life of a trial to the next, None: it gives none; grace, on_stale as in
-    search.storage.open_storage
+    search.storage.open.open_storage
     """
 
     def __init__(self, host: str, port: int, interval: int | None, grace: int | None, on_stale: OnStale | None) -> None:

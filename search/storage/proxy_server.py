@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from search.errors import InputError
-from search.listening import address, check_address, refused, warn_of_others
-from search.proxy import BEAT, HELD, HOLD, SERVICE, STALE, TAKEN
-from search.shared_reads import SharingStorage
-from search.storage import GRACE_SECONDS, ServerStorage, open_storage
-from search.storage_url import PROXY, is_server, parse_url, shown_url
+from search.storage.address import address, check_address, refused, warn_of_others
+from search.storage.open import GRACE_SECONDS, ServerStorage, open_storage
+from search.storage.proxy_client import BEAT, HELD, HOLD, SERVICE, STALE, TAKEN
+from search.storage.shared_reads import SharingStorage
+from search.storage.url import PROXY, is_server, parse_url, shown_url
 
 # Calls at the same time. Many of them wait for one reading; connections of the PostgreSQL server are fewer.
 _THREADS, _CONNECTIONS = 64, 20
@@ -35,7 +35,7 @@ _OPTIONS = {
 
 
 class _Trials:
-    """What Optuna's proxy does not carry; see search.proxy for the other end."""
+    """What Optuna's proxy does not carry; see search.storage.proxy_client for the other end."""
 
     def __init__(self, storage: ServerStorage) -> None:
         self._storage = storage

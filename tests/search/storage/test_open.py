@@ -17,7 +17,7 @@ from sqlalchemy.exc import OperationalError
 
 from search import cli
 from search.errors import InputError, explained
-from search.storage import open_storage
+from search.storage.open import open_storage
 from search.study import StopRule, open_study, run_trials
 
 
@@ -112,7 +112,7 @@ def test_other_errors_are_not_taken_for_that(error: Exception) -> None:
 
 
 def test_a_database_that_another_program_locks_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.storage.SQLITE_BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("search.storage.open.SQLITE_BUSY_SECONDS", 0.1)
     study = open_study(open_storage(f"sqlite:///{tmp_path}/studies.db"), "one", {})
     with closing(sqlite3.connect(tmp_path / "studies.db", isolation_level=None)) as other:
 
