@@ -13,14 +13,14 @@ from models.spec import ArchSpec
 from search.augmentations import as_searched
 from search.config import SearchConfig
 from search.data.load import form_of
-from search.latency import measure_latency
+from search.engine.confusion import mistakes_of
+from search.engine.latency import measure_latency
+from search.engine.metrics import EpochMetrics, score
+from search.engine.train import TrainResult
 from search.limits import latency_excess, latency_words, refusal
-from search.mistakes import mistakes_of
 from search.recorded import RecordedTraining, note
-from search.scores import EpochMetrics, score
 from search.space_file import space_of
 from search.study import GIVEN
-from search.train import TrainResult
 from search.trials import FINISHED, REFUSED, REPEATED, STOPPED
 from space import Candidate, assemble, suggest
 
@@ -28,7 +28,7 @@ from space import Candidate, assemble, suggest
 class Objective:
     """Callable for `study.optimize`; picklable, so that every worker process can have its own.
 
-    A finished trial's weights are written to weights_dir (None: not kept). engine: as in search.train.engine_for.
+    A finished trial's weights are written to weights_dir (None: not kept). engine: as in `engine_for`.
     """
 
     def __init__(self, config: SearchConfig, weights_dir: Path | None = None, engine: str = "auto") -> None:

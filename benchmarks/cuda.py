@@ -20,7 +20,7 @@ from models.baselines import BASELINES
 from models.build import build_model
 from search.config import DataConfig
 from search.data.load import load_dataset
-from search.train import train
+from search.engine.train import train
 from space import DEFAULTS, assemble
 
 

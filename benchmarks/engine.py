@@ -30,8 +30,8 @@ from models.recipe import Augmentation, RecipeConfig, Schedule
 from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig
 from search.data.load import Dataset, Split, load_dataset, resolve_auto
+from search.engine.train import engine_for, keep_freed_memory, train
 from search.errors import InputError
-from search.train import engine_for, keep_freed_memory, train
 
 USUAL_LOADERS = (0, 2)
 # The engine's first epoch warms it up; its last is scored by PyTorch, to the last image, as only the last one is.

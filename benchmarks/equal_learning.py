@@ -22,7 +22,7 @@ from models.baselines import BASELINES
 from models.build import build_model
 from search.config import DataConfig
 from search.data.load import load_dataset
-from search.train import keep_freed_memory, train
+from search.engine.train import keep_freed_memory, train
 from space import DEFAULTS, assemble
 
 LOOPS = ("usual", "engine")

@@ -48,6 +48,7 @@ from models.build import build_model
 from objective import Objective
 from search.config import SAMPLERS, DataConfig, SearchConfig
 from search.data.load import Dataset, load_dataset
+from search.engine.train import TrainingDivergedError, engine_for, train, training_device
 from search.errors import InputError
 from search.feasible_start import FeasibleStart
 from search.files import make_folder, write_whole
@@ -59,7 +60,6 @@ from search.run import fitting_starts
 from search.samplers import make_sampler
 from search.storage.open import open_storage
 from search.study import StopRule, derived_seed, enqueue, load_study, make_pruner, open_study, run_trials
-from search.train import TrainingDivergedError, engine_for, train, training_device
 from search.trials import TrialRecord, read_trials
 from space import SPACE_KEY
 

@@ -18,11 +18,11 @@ import torch
 from models.build import build_model
 from search.config import DataConfig
 from search.data.load import Dataset, load_dataset
+from search.engine.metrics import EpochMetrics
+from search.engine.train import train
 from search.place import Place
-from search.scores import EpochMetrics
 from search.storage.open import open_storage
 from search.study import SETTINGS, load_study
-from search.train import train
 from search.trials import TrialRecord, read_trials
 
 

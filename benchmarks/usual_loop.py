@@ -21,7 +21,7 @@ from torchvision import transforms
 
 from models.recipe import RecipeConfig
 from search.data.load import Dataset, Split
-from search.optimise import make_schedules
+from search.engine.optimizers import make_schedules
 
 TEST_BATCH = 1000
 

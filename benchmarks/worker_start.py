@@ -25,7 +25,7 @@ import search.workers
 from benchmarks.kills import servers
 from models.baselines import BASELINES
 from models.build import build_model
-from search.optimise import make_optimizer
+from search.engine.optimizers import make_optimizer
 from search.processes import spawn, stop
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from search.compiler import NoCompilerError, find_compiler, run_compiler
+from search.engine.native.compiler import NoCompilerError, find_compiler, run_compiler
 from search.errors import FailureError
 from search.int8_network import Int8Network, Int32Array, UInt8Array
 from search.int8_reference import run

@@ -14,7 +14,7 @@ from models.spec import ArchSpec
 from search.arena import plan_arena
 from search.c_file import check_c, open_c
 from search.c_source import c_header, c_source, flash_bytes
-from search.compiler import NoCompilerError
+from search.engine.native.compiler import NoCompilerError
 from search.errors import InputError
 from search.int8_network import Int8Network, QuantisationError
 from search.quantise import quantise

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from models.record import RecordError
+from search.engine.confusion import Mistakes
 from search.errors import InputError
 from search.export_folder import CARD
-from search.mistakes import Mistakes
 
 
 def read_card(folder: Path) -> dict[str, Any] | None:

@@ -16,8 +16,8 @@ from typing import Any
 
 from models.record import Record
 from search.config import ConfirmConfig, SearchConfig
+from search.engine.metrics import value_beside
 from search.repeats import CHOOSE, NOISE, REPORT, Repeat, RepeatResult, of_trial
-from search.scores import value_beside
 from search.shrink import shrunken
 from search.statistics import Estimate, McNemar, estimate, expected_maximum, mcnemar
 from search.study import derived_seed

@@ -19,15 +19,15 @@ import torch
 from torch import Tensor
 
 from search.data.load import Dataset, Split
+from search.engine.confusion import mistakes_of_state, sprite
+from search.engine.metrics import balanced_accuracy, is_imbalanced
+from search.engine.train import training_device
 from search.errors import FailureError, InputError
 from search.export_folder import CARD, check_place, whole_folder
 from search.format_latency import Answer, Latencies, milliseconds
 from search.formats import FORMATS, TORCH, Exporting, Format, check_formats, in_order
-from search.mistakes import mistakes_of_state, sprite
 from search.model_card import Measured, make_card, readme
 from search.model_source import model_source
-from search.scores import balanced_accuracy, is_imbalanced
-from search.train import training_device
 from search.trained_model import ModelSource
 
 MISREAD = "misread.png"

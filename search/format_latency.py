@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from search.engine.latency import one_thread
 from search.errors import InputError
 from search.files import write_whole
-from search.latency import one_thread
 from search.provenance import processor
 
 Answer = Callable[[Tensor], Tensor]

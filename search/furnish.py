@@ -22,9 +22,9 @@ from search.config import SearchConfig
 from search.dashboard_figures import figures
 from search.dashboard_markdown import fitted
 from search.data.load import Dataset, form_of, is_at_hand, load_dataset
+from search.engine.confusion import Mistakes
 from search.errors import InputError, explained
 from search.misread_page import misread_page
-from search.mistakes import Mistakes
 from search.network_figures import draw_confusion, has_long_names
 from search.note_writer import NoteWriter
 from search.place import ARTIFACTS, Place

@@ -1,6 +1,6 @@
 """The limits of a search: THE table of what may be bounded, by arithmetic, before anything is built.
 
-A latency is no such limit: it is measured, on the network as it is built (search.latency).
+A latency is no such limit: it is measured, on the network as it is built (search.engine.latency).
 
 A limit is a row of LIMITS and a field of SearchConfig with the row's name. Its option, the refusal, the slack in the
 reports and the words for it follow from the row. A network that meets a limit exactly is within it.

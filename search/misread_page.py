@@ -8,7 +8,7 @@ from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
-from search.mistakes import TILES_PER_ROW, Mistakes, png_file
+from search.engine.confusion import TILES_PER_ROW, Mistakes, png_file
 
 N_SHOWN = 40
 # In pixels. Images are enlarged by whole numbers, to at most so large a side.

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from models.blocks import LayerCost
 from models.cost import compute_cost
 from models.spec import ArchSpec
-from search.mistakes import Mistakes
+from search.engine.confusion import Mistakes
 from search.svg import BLUE, GREY, ORANGE
 
 # Longer names of classes would overlap side by side.

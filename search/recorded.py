@@ -17,8 +17,8 @@ from models.recipe import RecipeConfig
 from models.spec import ArchSpec
 from search.config import DataConfig
 from search.data.load import Dataset, load_dataset
-from search.scores import EpochMetrics
-from search.train import (
+from search.engine.metrics import EpochMetrics
+from search.engine.train import (
     TrainingDivergedError,
     TrainResult,
     engine_for,
@@ -33,7 +33,7 @@ class RecordedTraining:
     """Trains what trials ask for; picklable, so that every worker process can have its own.
 
     Data is loaded when it is first needed. Weights go to weights_dir (None: not kept). engine: as in
-    search.train.engine_for.
+    search.engine.train.engine_for.
     """
 
     def __init__(self, weights_dir: Path | None = None, engine: str = "auto") -> None:
@@ -60,7 +60,7 @@ class RecordedTraining:
         on_epoch: Callable[[int, EpochMetrics], None] | None = None,
         **options: Any,
     ) -> TrainResult:
-        """Train from scratch, with search.train.train's `options`. Raises TrialFailedError if the training diverged."""
+        """Train from scratch, with the `options` of `train`. Raises TrialFailedError if the training diverged."""
         device = training_device()
         note(trial, seed=seed, precision="float32", engine=engine_for(device, self.engine))
         curve: list[dict[str, Any]] = []

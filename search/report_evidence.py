@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from search.config import words_of
 from search.confirm import Comparison, Confirmation, NoiseFloor
-from search.scores import beside
+from search.engine.metrics import beside
 from search.statistics import Estimate
 from search.text import percent
 from search.trials import TrialRecord

@@ -12,9 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.axes import Axes
 
 from search.doubts import SELECTED_ON
+from search.engine.confusion import tiles
 from search.errors import InputError
 from search.export import MISREAD
-from search.mistakes import tiles
 from search.network_figures import draw_architecture, draw_confusion, draw_parameters, parts
 from search.report_evidence import CONTENDER_COLUMNS, CONTENDER_RULE, contender_rows, interval, noise_lines, points
 from search.report_markdown import CORRELATION_RULE, IMPORTANCE_RULE

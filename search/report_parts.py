@@ -12,9 +12,9 @@ from search.augmentations import mirror_options
 from search.config import SearchConfig, words_of
 from search.describe import architecture_line
 from search.doubts import SELECTED_ON
+from search.engine.metrics import beside
 from search.limits import BYTES, latency_words, listed_limits, standings
 from search.report_evidence import winner_evidence
-from search.scores import beside
 from search.summary import BaselineResult, StudySummary
 from search.text import percent
 from search.trials import TrialRecord

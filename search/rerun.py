@@ -15,14 +15,14 @@ from search.commands import check_data, config_of, existing
 from search.config import SearchConfig
 from search.confirm import confirmation
 from search.data.load import load_dataset
+from search.engine.metrics import EpochMetrics, score
+from search.engine.train import train, training_device
 from search.errors import InputError
 from search.place import Place
 from search.recorded import RecordedTraining, weights_path
 from search.results_version import recorded_versions, results_version
 from search.retrain import repeats_of
-from search.scores import EpochMetrics, score
 from search.text import percent
-from search.train import train, training_device
 from search.trained_model import read_weights
 from search.trials import TrialRecord, finished_trial, read_trials
 

@@ -15,12 +15,14 @@ from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.spec import ArchSpec
 from objective import Objective
-from search import kernels, provenance
+from search import provenance
 from search.card_file import read_card
 from search.commands import NOTICE, WINNER, check_resumable, conclude, existing
 from search.config import ConfirmConfig, SearchConfig
 from search.data.load import Dataset, load_dataset, resolve_auto
 from search.data_place import as_read, keep_place
+from search.engine.native import kernels
+from search.engine.train import engine_for, training_device
 from search.errors import InputError
 from search.feasibility import Feasibility, check_something_fits, feasibility_report, survey
 from search.feasible_start import FeasibleStart
@@ -37,7 +39,6 @@ from search.space_file import as_file, space_of
 from search.starting_points import starting_points
 from search.storage.open import GRACE_SECONDS, alone, open_storage
 from search.study import SETTINGS, StopRule, enqueue, n_refused_in_a_row, n_trained, open_study
-from search.train import engine_for, training_device
 from search.warm import check_same, warm_start
 from search.workers import Task, carry_out
 

@@ -13,11 +13,11 @@ from search.config import SearchConfig
 from search.confirm import Confirmation, ConfirmPlan, NoiseFloor, confirmation, noise_floor
 from search.data.load import form_of
 from search.doubts import doubts
+from search.engine.confusion import Mistakes
+from search.engine.metrics import beside, value_beside
 from search.importance import rank_correlations
 from search.limits import standings
-from search.mistakes import Mistakes
 from search.repeats import RepeatResult
-from search.scores import beside, value_beside
 from search.space_file import space_of
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked
 from space import baseline_params

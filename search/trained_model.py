@@ -36,7 +36,7 @@ class ModelSource:
     score         the epoch rule of `accuracy`; scored_on: its split, of which "test" means trained on all other images
     select_on     the split that the search was scored on
     accuracy      in [0, 1], as recorded: by `metric`, of search.config.METRICS
-    curve         one mapping a scored epoch, the fields of search.scores.EpochMetrics; at least the last epoch's
+    curve         one mapping a scored epoch, the fields of EpochMetrics; at least the last epoch's
     max_params    with `epochs` and `limits` the limits of the search
     limits        of the search, as search.limits.limits_met has them; none of a training outside any search
     precision     of the training: float32

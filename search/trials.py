@@ -50,11 +50,11 @@ class TrialRecord:
 
     outcome    one of the constants above, or Optuna's state in lower case: running, waiting, fail (it was interrupted)
     value      the score in [0, 1]; only finished and repeated trials have one
-    latency_ms  as search.latency measures it; trials of older versions, and those refused before, have none
-    curve      one dict an epoch, the fields of search.scores.EpochMetrics
+    latency_ms  as search.engine.latency measures it; trials of older versions, and those refused before, have none
+    curve      one dict an epoch, the fields of search.engine.metrics.EpochMetrics
     start      name of the space's own starting point, where the trial is one
     origin     "study/number" of the trial that this one was adopted from
-    mistakes   what it gets wrong, the fields of search.mistakes.Mistakes; trials of older versions have none
+    mistakes   what it gets wrong, the fields of search.engine.confusion.Mistakes; trials of older versions have none
     baseline   id of the hand-designed network, where the trial is one
     repeats    number of the trial whose value this one took over
     index      place in the study's sequence of proposals: as `number`, but a trial run again keeps its first index

@@ -16,12 +16,12 @@ from objective import Objective, score
 from search import recorded
 from search.config import DataConfig, SearchConfig
 from search.data.load import DATASETS, load_dataset
+from search.engine.confusion import Mistakes, mistakes_of_state
+from search.engine.train import EpochMetrics, TrainingDivergedError, TrainResult, evaluate
 from search.limits import refusal
-from search.mistakes import Mistakes, mistakes_of_state
 from search.recorded import weights_path
 from search.samplers import make_sampler
 from search.study import derived_seed, make_pruner
-from search.train import EpochMetrics, TrainingDivergedError, TrainResult, evaluate
 from search.trials import TrialFailedError, TrialRecord
 
 CONFIG = SearchConfig(DataConfig("digits", "unused"), max_params=8000, epochs=3)

@@ -15,9 +15,9 @@ from search.commands import config_of, existing
 from search.config import DataConfig
 from search.confirm import confirmation
 from search.data.load import load_dataset
+from search.engine.confusion import Mistakes, mistakes_of_state
 from search.export import _load_module
 from search.formats import FORMATS, Exporting
-from search.mistakes import Mistakes, mistakes_of_state
 from search.place import Place
 from search.retrain import repeats_of
 from search.storage.open import open_storage

@@ -19,16 +19,16 @@ from models.build import build_model
 from models.cost import compute_cost
 from models.recipe import Augmentation, RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
-from search import kernels
 from search.config import SAMPLERS, DataConfig, DataForm, SearchConfig
 from search.data.load import Dataset, Split
+from search.engine.native import kernels
+from search.engine.train import train
 from search.feasible_start import FeasibleStart
 from search.limits import worst_excess
 from search.results_version import RESULTS_VERSION
 from search.samplers import make_sampler
 from search.starting_points import starting_points
 from search.study import StopRule, run_trials
-from search.train import train
 from search.trials import FINISHED, REFUSED
 from space import suggest
 

@@ -24,9 +24,9 @@ from search.config import DataConfig, SearchConfig
 from search.confirm import ConfirmPlan
 from search.data.idx import IdxFiles
 from search.describe import describe_json, layer_table
+from search.engine.confusion import Misread, Mistakes
 from search.errors import InputError
 from search.files import MAX_BYTES
-from search.mistakes import Misread, Mistakes
 from search.model_runtime import read_idx
 from search.space_file import as_file, read_changes, space_of
 from search.spec_files import read_spec

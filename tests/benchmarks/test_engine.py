@@ -12,7 +12,7 @@ from models.build import build_model
 from models.cost import compute_cost
 from models.recipe import Augmentation, RecipeConfig
 from search.cli import main
-from search.train import train
+from search.engine.train import train
 from tests.search.made_up_trainings import made_up_data, network
 
 

@@ -11,7 +11,7 @@ from models.build import build_model
 from models.recipe import RecipeConfig, Schedule
 from models.spec import ArchSpec, Block, Head, Stage
 from search.data.load import Dataset, Split
-from search.train import EpochMetrics
+from search.engine.train import EpochMetrics
 
 N_CLASSES = 3
 STEPS_PER_EPOCH = 8  # 256 images in batches of 32

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from models.recipe import Augmentation
-from search import augment as module
-from search.augment import augment
+from search.engine import augment as module
+from search.engine.augment import augment
 
 SHAPES = [(1, 28, 28), (3, 18, 25), (2, 20, 17)]
 

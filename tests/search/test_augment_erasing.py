@@ -8,7 +8,7 @@ from torch import Tensor
 from torchvision.transforms import RandomErasing
 
 from models.recipe import Augmentation
-from search.augment import augment, erase
+from search.engine.augment import augment, erase
 from tests.search.random_images import generator, random_images, run
 
 

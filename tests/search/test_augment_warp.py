@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
 from models.recipe import Augmentation
-from search.augment import warp
+from search.engine.augment import warp
 from tests.search.random_images import SHAPES, random_images, run, spy
 
 # angle, shift_x, shift_y, scale, shear. Simpler values (90 degrees, 0.7) put many positions halfway between two pixels.

@@ -15,7 +15,7 @@ from models.spec import ArchSpec, Block, Head, Stage
 from search import c_file
 from search.c_file import CMismatchError, check_c, run_c
 from search.c_source import c_header, c_source
-from search.compiler import NoCompilerError
+from search.engine.native.compiler import NoCompilerError
 from search.int8_network import Int8Network, UInt8Array
 from search.int8_reference import run
 from tests.search.made_up_networks import SPECS, made_up_images, quantised

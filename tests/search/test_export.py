@@ -16,10 +16,10 @@ import torch
 from models.build import build_model
 from search.config import DataConfig
 from search.data.load import Dataset, load_dataset
+from search.engine.train import TrainResult, evaluate
 from search.errors import InputError
 from search.export import ExportMismatchError, ModelSource, export_model
 from search.format_latency import Latencies
-from search.train import TrainResult, evaluate
 from tests.search.digits_export import FILES, SPEC, contents, source_of, train_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -15,8 +15,8 @@ from search import furnish as module_under_test
 from search.cli import main
 from search.config import DataConfig
 from search.data.load import load_dataset
+from search.engine.confusion import Misread, Mistakes
 from search.furnish import furnish
-from search.mistakes import Misread, Mistakes
 from search.place import Place
 from search.storage.open import open_storage
 from search.study import load_study

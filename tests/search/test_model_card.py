@@ -14,8 +14,8 @@ from models.recipe import RecipeConfig
 from models.spec import ArchSpec
 from search.config import DataConfig
 from search.data.load import Dataset, load_dataset
+from search.engine.train import TrainResult, evaluate, train
 from search.export import ModelSource, export_model
-from search.train import TrainResult, evaluate, train
 from tests.search.digits_export import CONFIRMED, RECIPE, SPEC, contents, source_of, train_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")

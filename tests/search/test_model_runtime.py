@@ -24,9 +24,9 @@ from models.recipe import RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig
 from search.data.load import Dataset, Split, load_dataset
+from search.engine.train import train
 from search.export import _load_module
 from search.model_source import model_source
-from search.train import train
 from search.trained_model import ModelSource
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -20,8 +20,8 @@ from models.recipe import RecipeConfig
 from models.spec import ACTIVATIONS, ArchSpec, Block, Head, Stage
 from search import model_source as module_under_test
 from search.data.load import Dataset, Split
+from search.engine.train import evaluate, predict
 from search.model_source import model_source
-from search.train import evaluate, predict
 from search.trained_model import ModelSource
 from tests.search.made_up_networks import thrifty_spec
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone knows it by)
 
-from search import kernels
-from search.blocked import ACTIVATIONS, BlockedNetwork
-from search.native_ops import Blocks, from_blocks, settled, to_blocks
+from search.engine.native import kernels
+from search.engine.native.network import ACTIVATIONS, BlockedNetwork
+from search.engine.native.ops import Blocks, from_blocks, settled, to_blocks
 from tests.search.near import near
 
 LIBRARY = kernels.load()

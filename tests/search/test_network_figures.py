@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.spec import ArchSpec, Block, Head, Stage
-from search.mistakes import Mistakes
+from search.engine.confusion import Mistakes
 from search.network_figures import draw_architecture, draw_confusion, draw_parameters, parts
 from search.starting_points import starting_points
 from space import assemble

@@ -15,8 +15,8 @@ from models.recipe import RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
 from search import recorded
 from search.config import DataConfig
+from search.engine.train import EpochMetrics, TrainingDivergedError, TrainResult
 from search.recorded import RecordedTraining, weights_path
-from search.train import EpochMetrics, TrainingDivergedError, TrainResult
 from search.trials import DIVERGED, TrialFailedError
 
 ARCH = ArchSpec((1, 28, 28), 10, (Stage((Block(4),), 0),), Head("gap_linear", bias=True))

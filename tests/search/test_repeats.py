@@ -20,6 +20,7 @@ from models.spec import ArchSpec, Block, Head, Stage
 from search import recorded
 from search.config import DataConfig
 from search.data.load import load_dataset
+from search.engine.train import TrainingDivergedError, evaluate, predict
 from search.lost import MAX_RETRIES, requeue_lost
 from search.recorded import weights_path
 from search.repeats import (
@@ -36,7 +37,6 @@ from search.repeats import (
     read_results,
 )
 from search.study import run_trials
-from search.train import TrainingDivergedError, evaluate, predict
 from search.trials import DIVERGED, FINISHED, REFUSED
 
 pytestmark = pytest.mark.usefixtures("one_thread")

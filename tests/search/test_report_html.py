@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from search.data.load import definition
-from search.mistakes import Misread, Mistakes, sprite
+from search.engine.confusion import Misread, Mistakes, sprite
 from search.report import write_report
 from search.report_html import html_report
 from search.report_parts import winner_facts

@@ -19,13 +19,13 @@ from models.spec import ArchSpec
 from search import recorded
 from search.config import DataConfig
 from search.data.load import load_dataset
+from search.engine.train import evaluate
 from search.place import Place
 from search.recorded import weights_path
 from search.repeats import CHOOSE, NOISE, REPORT, Repeat
 from search.retrain import repeats_of
 from search.storage.open import open_storage
 from search.study import load_study
-from search.train import evaluate
 from tests.crash.searches import stop_in_training
 from tests.search.digits_confirmations import (
     STUDY,

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from models.baselines import BASELINES
-from search import kernels
+from search.engine.native import kernels
 from search.trials import FINISHED, TRAINED
 from tests.crash.searches import started, stop_in_training
 from tests.search.digits_runs import DIGITS, N_TRIALS, ROOT, decided, in_training, search, trials

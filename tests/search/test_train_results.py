@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from models.recipe import Schedule
-from search import train as train_module
 from search.data.load import Dataset, Split
-from search.train import EpochMetrics, TrainingDivergedError, evaluate, normalise, predict, train
+from search.engine import train as train_module
+from search.engine.train import EpochMetrics, TrainingDivergedError, evaluate, normalise, predict, train
 from tests.search.made_up_trainings import N_CLASSES, RECIPE, copied, equal, holding, made_up_data, network
 
 pytestmark = pytest.mark.usefixtures("one_thread")

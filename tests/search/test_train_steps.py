@@ -10,7 +10,7 @@ from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
 from models.recipe import RecipeConfig, Schedule
 from search.data.load import Dataset, Split
-from search.train import train
+from search.engine.train import train
 from tests.search.made_up_trainings import ADAM, RECIPE, SOAP, STEPS_PER_EPOCH, made_up_data, network
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -14,8 +14,8 @@ from models.baselines import BASELINES
 from models.blocks import BLOCKS
 from models.build import build_model
 from models.spec import ArchSpec, Block, Head, Stage
-from search import kernels
-from search.blocked import BlockedNetwork
+from search.engine.native import kernels
+from search.engine.native.network import BlockedNetwork
 from tests.search.made_up_networks import thrifty_spec
 
 pytestmark = [

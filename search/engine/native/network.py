@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from models.blocks import Residual
-from search import kernels
-from search.kernels import Kernel, Layer
-from search.native_ops import (
+from search.engine.native import kernels
+from search.engine.native.kernels import Kernel, Layer
+from search.engine.native.ops import (
     BATCH_NORM,
     NO_NORM,
     RUNNING_NORM,

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from search import kernels
-from search.blocked import BlockedNetwork
+from search.engine.native import kernels
+from search.engine.native.network import BlockedNetwork
+from search.engine.train import engine_for
 from search.errors import InputError
-from search.train import engine_for
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[4]
 CPU = torch.device("cpu")
 
 needs_compiler = pytest.mark.skipif(kernels.load() is None, reason=f"no kernels here: {kernels.problem()}")
@@ -71,7 +71,7 @@ def test_compiled_once_and_kept(quick: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @needs_compiler
 def test_processes_that_compile_at_once_do_not_disturb_one_another(quick: Path) -> None:
-    code = "from search import kernels; assert kernels.load() is not None, kernels.problem()"
+    code = "from search.engine.native import kernels; assert kernels.load() is not None, kernels.problem()"
     environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(quick)}
     running = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment) for _ in range(3)]
     assert [process.wait() for process in running] == [0, 0, 0]

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from models.recipe import Augmentation, RecipeConfig, Schedule
-from search import graphed
-from search.graphed import WARM_UP_STEPS, GraphedSGD, GraphedStep
-from search.optimise import MovingAverage, make_optimizer, make_schedules
-from search.train import train
+from search.engine import cuda_graph
+from search.engine.cuda_graph import WARM_UP_STEPS, GraphedSGD, GraphedStep
+from search.engine.optimizers import MovingAverage, make_optimizer, make_schedules
+from search.engine.train import train
 from tests.search.made_up_trainings import made_up_data, network
 
 
@@ -148,7 +148,7 @@ def test_a_recorded_training_learns_like_a_plain_one(monkeypatch: pytest.MonkeyP
     same = replace(recipe, augmentation=Augmentation(), ema_decay=0.0)
     data = made_up_data(n_train=250)
     recorded, repeatable = train(network(dropout=0.1).cuda(), data, recipe), train(network().cuda(), data, same)
-    monkeypatch.setattr(graphed, "WARM_UP_STEPS", 10**9)  # from here on nothing is recorded
+    monkeypatch.setattr(cuda_graph, "WARM_UP_STEPS", 10**9)  # from here on nothing is recorded
     plain, expected = train(network(dropout=0.1).cuda(), data, recipe), train(network().cuda(), data, same)
     assert recorded.curve[-1].accuracy > 0.9
     assert plain.curve[-1].accuracy > 0.9

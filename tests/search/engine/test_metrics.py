@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
 
-from search.scores import EpochMetrics, balanced_accuracy, beside, is_imbalanced, score, value_beside
+from search.engine.metrics import EpochMetrics, balanced_accuracy, beside, is_imbalanced, score, value_beside
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -16,9 +16,9 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from search.compiler import NoCompilerError, find_compiler, run_compiler
+from search.engine.native.compiler import NoCompilerError, find_compiler, run_compiler
 
-SOURCES = Path(__file__).with_name("native")
+SOURCES = Path(__file__).parent
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-w")
 # Without OpenMP the kernels use one thread, which is what every worker of a search uses.

@@ -15,7 +15,7 @@ from models.build import build_model
 from models.record import Record, RecordError
 from models.spec import ArchSpec
 from search.data.load import Dataset
-from search.train import predict, training_device
+from search.engine.train import predict, training_device
 
 # Of a network that learnt nothing a page of examples is enough.
 MAX_KEPT = 100

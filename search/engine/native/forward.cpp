@@ -1,4 +1,4 @@
-// A layer's forward pass. Called from search/native_ops.py.
+// A layer's forward pass. Called from search/engine/native/ops.py.
 
 #include <cmath>
 

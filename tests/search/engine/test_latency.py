@@ -9,9 +9,10 @@ import torch
 
 from models.baselines import BASELINES
 from models.build import blank_model
-from search import latency, limits
+from search import limits
 from search.config import DataConfig, SearchConfig
-from search.latency import measure_latency
+from search.engine import latency
+from search.engine.latency import measure_latency
 from search.limits import latency_excess
 
 SPEC = BASELINES["s002_model1"].spec

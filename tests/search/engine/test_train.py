@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from models.build import build_model
 from models.recipe import OPTIMIZERS, SCHEDULES, Augmentation, RecipeConfig, Schedule
-from search import kernels
-from search import train as train_module
 from search.data.load import Dataset, Split
-from search.train import EpochMetrics, evaluate, predict, train
+from search.engine import train as train_module
+from search.engine.native import kernels
+from search.engine.train import EpochMetrics, evaluate, predict, train
 from tests.search.made_up_networks import thrifty_spec
 from tests.search.made_up_trainings import (
     ADAM,
@@ -30,7 +30,7 @@ from tests.search.made_up_trainings import (
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NEEDS_KERNELS = pytest.mark.skipif(kernels.load() is None, reason=f"no kernels here: {kernels.problem()}")
 
 
@@ -134,7 +134,7 @@ def test_pytorch_scores_the_epochs_whose_weights_are_kept(
         scored.append((logits.argmax(1) == split.labels).sum().item() / len(split))
         return logits
 
-    monkeypatch.setattr("search.train.predict", counted)
+    monkeypatch.setattr("search.engine.train.predict", counted)
     result = train(network(), data, RECIPE, engine="native", keep_best=keep_best)
     assert scored == [metrics.accuracy for metrics in result.curve[-n_exact:]]
     labels = data.scored.labels
@@ -250,7 +250,7 @@ import sys
 for absent in ("optuna", "torchvision", "sklearn", "pandas"):
     sys.modules[absent] = None
 from tests.search.made_up_trainings import RECIPE, made_up_data, network
-from search.train import train
+from search.engine.train import train
 print(len(train(network(), made_up_data(), RECIPE).curve))
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -262,7 +262,7 @@ def test_no_training_imports_the_compiler() -> None:
 import sys
 from dataclasses import replace
 from search.config import OPTIMIZERS
-from search.train import train
+from search.engine.train import train
 from tests.search.made_up_trainings import RECIPE, made_up_data, network
 for optimizer in OPTIMIZERS:
     train(network(), made_up_data(), replace(RECIPE, optimizer=optimizer, epochs=1))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from search.kernels import Layer, Reading
+from search.engine.native.kernels import Layer, Reading
 
 # enum BatchNorm of native/layer.hpp.
 NO_NORM, BATCH_NORM, RUNNING_NORM = 0, 1, 2

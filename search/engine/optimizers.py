@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from models.recipe import RecipeConfig
-from search.graphed import GraphedSGD
-from search.soap import Soap
-from search.uncompiled import SGD, Adam, AdamW
+from search.engine.cuda_graph import GraphedSGD
+from search.engine.eager_optim import SGD, Adam, AdamW
+from search.engine.soap import Soap
 
 Scheduler = torch.optim.lr_scheduler.LRScheduler
 

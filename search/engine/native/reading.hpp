@@ -7,7 +7,7 @@
 
 #include "activations.hpp"
 
-// Mirrored field by field in search/kernels.py.
+// Mirrored field by field in search/engine/native/kernels.py.
 struct Reading {
     int32_t images, channels, height, width;  // of the values
     int32_t norm;                             // whether there are statistics, gamma and beta

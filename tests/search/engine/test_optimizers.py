@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from models.baselines import BASELINES
 from models.recipe import RecipeConfig
-from search.optimise import make_optimizer, make_schedules
+from search.engine.optimizers import make_optimizer, make_schedules
 
 # Per-epoch table of model 3 in SXD390/ERA-V4-Session_6_MNIST_SUB_8K_Params@a1264c7, README.md: the learning rate when
 # each epoch's last batch is through.

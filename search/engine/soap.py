@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search.uncompiled import Uncompiled
+from search.engine.eager_optim import Uncompiled
 
 LARGEST_SIDE = 256  # a longer side of a matrix keeps its own basis, as its eigenvectors would take too long
 

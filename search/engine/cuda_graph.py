@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search.uncompiled import Uncompiled
+from search.engine.eager_optim import Uncompiled
 
 StepFunction = Callable[[Tensor], tuple[Tensor, Tensor]]
 

@@ -1,4 +1,4 @@
-// A layer's backward pass. Called from search/native_ops.py.
+// A layer's backward pass. Called from search/engine/native/ops.py.
 
 #include "layer.hpp"
 

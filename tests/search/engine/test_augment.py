@@ -9,8 +9,8 @@ import torch
 import torchvision.transforms.v2.functional as tv
 
 from models.recipe import Augmentation
-from search import augment as module
-from search.augment import adjust_brightness, adjust_contrast, augment, center_crop_resize
+from search.engine import augment as module
+from search.engine.augment import adjust_brightness, adjust_contrast, augment, center_crop_resize
 from search.errors import InputError
 from tests.search.random_images import SHAPES, generator, random_images, run, spy
 

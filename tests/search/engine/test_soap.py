@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from models.recipe import RecipeConfig
-from search.optimise import make_optimizer
-from search.soap import LARGEST_SIDE, Soap
+from search.engine.optimizers import make_optimizer
+from search.engine.soap import LARGEST_SIDE, Soap
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SHAPES = [(), (1,), (7,), (7,), (1, 1), (4, 3), (3, 4), (4, 1, 3, 3), (4, 1, 3, 3), (5, 4, 1, 1)]

@@ -9,7 +9,7 @@
 
 enum BatchNorm : int32_t { NONE, BATCH, RUNNING };  // normalise by the batch's own statistics or by the running ones
 
-// A kernel and the zeros around what it is moved over. Mirrored in search/kernels.py, as the next.
+// A kernel and the zeros around what it is moved over. Mirrored in search/engine/native/kernels.py, as the next.
 struct Kernel {
     int32_t height, width, padding;
 

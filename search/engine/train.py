@@ -19,14 +19,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone knows it by)
 
 from models.recipe import RecipeConfig
-from search import kernels
-from search.augment import augment
-from search.blocked import BlockedNetwork
 from search.data.load import Dataset, Split
+from search.engine.augment import augment
+from search.engine.cuda_graph import GraphedSGD, GraphedStep, StepFunction
+from search.engine.metrics import EpochMetrics, balanced_accuracy, is_imbalanced
+from search.engine.native import kernels
+from search.engine.native.network import BlockedNetwork
+from search.engine.optimizers import MovingAverage, make_optimizer, make_schedules
 from search.errors import InputError
-from search.graphed import GraphedSGD, GraphedStep, StepFunction
-from search.optimise import MovingAverage, make_optimizer, make_schedules
-from search.scores import EpochMetrics, balanced_accuracy, is_imbalanced
 
 # A module, or something that runs one.
 Network = Callable[[Tensor], Tensor]
