@@ -10,7 +10,6 @@ from optuna.trial import TrialState
 
 from models.cost import Cost, compute_cost
 from models.spec import ArchSpec
-from search.augmentations import as_searched
 from search.config import SearchConfig
 from search.data.load import form_of
 from search.engine.confusion import mistakes_of
@@ -19,7 +18,8 @@ from search.engine.metrics import EpochMetrics, score
 from search.engine.train import TrainResult
 from search.limits import latency_excess, latency_words, refusal
 from search.recorded import RecordedTraining, note
-from search.space_file import space_of
+from search.search_space.augmentations import as_searched
+from search.search_space.space_file import space_of
 from search.study import GIVEN
 from search.trials import FINISHED, REFUSED, REPEATED, STOPPED
 from space import Candidate, assemble, suggest

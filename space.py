@@ -17,8 +17,8 @@ from models.baselines import BASELINES
 from models.recipe import RecipeConfig
 from models.record import RecordError
 from models.spec import ArchSpec
-from search.dimensions import Choice, Dimension, FloatRange, IntRange, SuggestsValues
-from search.points import MAX_DEPTH, MAX_STAGES, Candidate, Params, assemble, params_of
+from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange, SuggestsValues
+from search.search_space.encoding import MAX_DEPTH, MAX_STAGES, Candidate, Params, assemble, params_of
 
 __all__ = ["DEFAULTS", "DIMENSIONS", "WHOLE", "Candidate", "Params", "Space", "assemble", "sample", "suggest"]
 
@@ -71,7 +71,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
     Choice("norm_scale", (True, False), True),
     Choice("activation", ("relu", "silu"), "relu"),
     FloatRange("dropout", 0.0, 0.25, 0.0),
-    # The recipe; the rest of it is fixed in search.points.
+    # The recipe; the rest of it is fixed in search.search_space.encoding.
     Choice("optimizer", ("sgd", "adamw", "soap"), "sgd"),
     FloatRange("sgd.lr", 0.02, 1.0, 0.3, log=True),
     FloatRange("sgd.weight_decay", 0.0, 5e-4, 0.0),
@@ -92,7 +92,7 @@ SPACE_KEY = hashlib.sha256(repr(DIMENSIONS).encode()).hexdigest()[:16]
 
 @dataclass(frozen=True)
 class Space:
-    """DIMENSIONS, or the same with other ranges: what search.space_file makes of a --space file."""
+    """DIMENSIONS, or the same with other ranges: what search.search_space.space_file makes of a --space file."""
 
     dimensions: tuple[Dimension, ...]
 

@@ -75,7 +75,7 @@ def _fail(message: str, status: int) -> int:
 
 
 def _search_config(args: Namespace, budget: int) -> SearchConfig:
-    from search.augmentations import choose_augmentations
+    from search.search_space.augmentations import choose_augmentations
 
     config = SearchConfig(
         data=DataConfig.named(args.dataset, data_directory(args.data_dir), args.select_on, args.image_size),
@@ -100,13 +100,13 @@ def _limits(args: Namespace) -> dict[str, Any]:
 
 def _dimensions(path: str | None) -> tuple[str, ...]:
     """What a --space file changes."""
-    from search.space_file import read_changes
+    from search.search_space.space_file import read_changes
 
     return read_changes(Path(path)) if path else ()
 
 
 def _baselines_given(names: Sequence[str]) -> dict[str, ArchSpec]:
-    from search.spec_files import read_network
+    from search.search_space.network_file import read_network
 
     found: dict[str, ArchSpec] = {}
     for name, spec in map(read_network, names):

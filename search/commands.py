@@ -36,8 +36,8 @@ from search.place import Place, one_writer, only_one
 from search.repeats import read_results
 from search.report import StudySummary, summarise, terminal_report, write_report
 from search.retrain import REPEATS, Retrainer, repeats_of
-from search.space_file import space_of
-from search.spec_files import read_network
+from search.search_space.network_file import read_network
+from search.search_space.space_file import space_of
 from search.storage.open import open_storage
 from search.storage.sqlite_file import is_new
 from search.study import SETTINGS, check_settings, load_study

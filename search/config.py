@@ -137,7 +137,7 @@ class SearchConfig(Record):
     max_params ... min_rf   the limits, None: no such limit; what each bounds stands in search.limits
     bytes_in                the kind of number that limits in bytes count: float32, 4 bytes, or int8, 1 byte
     max_latency             in milliseconds, measured (search.engine.latency), so not repeatable as the others are
-    dimensions              what a --space file changes of the space, as search.space_file keeps it
+    dimensions              what a --space file changes of the space, as search.search_space.space_file keeps it
     metric                  what is maximised: accuracy, or the mean of the accuracies of all classes
     mirror                  whether training images are mirrored, every other one
     """

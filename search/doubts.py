@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from search.config import SearchConfig
 from search.confirm import NoiseFloor
-from search.dimensions import Choice, FloatRange, IntRange
-from search.space_file import space_of
+from search.search_space.dimensions import Choice, FloatRange, IntRange
+from search.search_space.space_file import space_of
 from search.statistics import expected_maximum
 from search.trials import TrialRecord
 from space import assemble

@@ -11,10 +11,10 @@ from typing import Any
 from models.cost import Cost, compute_cost
 from search.config import SearchConfig
 from search.data.load import form_of
-from search.dimensions import Choice, Dimension
 from search.errors import InputError
 from search.limits import describe_limits, standings, worst_excess
-from search.space_file import space_of
+from search.search_space.dimensions import Choice, Dimension
+from search.search_space.space_file import space_of
 from space import Space, assemble
 
 Params = Mapping[str, Any]

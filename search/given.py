@@ -15,7 +15,7 @@ from search.config import SearchConfig
 from search.data.load import Dataset
 from search.errors import InputError
 from search.limits import refusal
-from search.space_file import space_of
+from search.search_space.space_file import space_of
 from search.study import GIVEN, enqueue, enqueue_given
 
 

@@ -35,7 +35,7 @@ from search.place import Place, one_writer, only_one
 from search.progress import Progress
 from search.results_version import join_results
 from search.retrain import REPEATS, Retrainer, confirm
-from search.space_file import as_file, space_of
+from search.search_space.space_file import as_file, space_of
 from search.starting_points import starting_points
 from search.storage.open import GRACE_SECONDS, alone, open_storage
 from search.study import SETTINGS, StopRule, enqueue, n_refused_in_a_row, n_trained, open_study

@@ -13,7 +13,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
 
-from search.dimensions import SuggestsValues
+from search.search_space.dimensions import SuggestsValues
 from search.study import GIVEN, Places, derived_seed, n_trained
 from search.trials import FINISHED, REFUSED, outcome_of
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from search.dimensions import FloatRange
+from search.search_space.dimensions import FloatRange
 from space import WHOLE, Params, Space
 
 # Networks of 2,000 parameters and less underfit: what keeps larger ones from overfitting costs them accuracy.

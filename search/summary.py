@@ -18,7 +18,7 @@ from search.engine.metrics import beside, value_beside
 from search.importance import rank_correlations
 from search.limits import standings
 from search.repeats import RepeatResult
-from search.space_file import space_of
+from search.search_space.space_file import space_of
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked
 from space import baseline_params
 

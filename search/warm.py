@@ -20,14 +20,14 @@ from optuna.trial import FrozenTrial, TrialState
 from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec
-from search.augmentations import as_searched
 from search.config import SearchConfig
 from search.data.load import form_of
 from search.errors import InputError
 from search.limits import latency_excess, refusal
 from search.place import Place
 from search.samplers import Distributions
-from search.space_file import space_of
+from search.search_space.augmentations import as_searched
+from search.search_space.space_file import space_of
 from search.storage.open import open_storage
 from search.study import GIVEN, ORIGIN, SETTINGS, load_study
 from search.trials import FINISHED

@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial
 
-from search.dimensions import Choice, Dimension, FloatRange, IntRange
+from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
 from space import DIMENSIONS, SPACE_KEY, assemble, sample, suggest
 from tests.space_points import DATA, NAMES, POINTS
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from search.dimensions import Choice, Dimension, IntRange
+from search.search_space.dimensions import Choice, Dimension, IntRange
 from space import DEFAULTS, DIMENSIONS, MAX_DEPTH, MAX_STAGES, Params, assemble
 from tests.space_points import DATA, NAMES, POINTS, check_network
 

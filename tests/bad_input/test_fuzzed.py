@@ -28,8 +28,8 @@ from search.engine.confusion import Misread, Mistakes
 from search.errors import InputError
 from search.files import MAX_BYTES
 from search.model_runtime import read_idx
-from search.space_file import as_file, read_changes, space_of
-from search.spec_files import read_spec
+from search.search_space.network_file import read_spec
+from search.search_space.space_file import as_file, read_changes, space_of
 from search.storage.url import parse_url, shown_url, without_secrets
 from tests.bad_input.damage import damaged, damaged_bytes, fuzzed, json_like
 from tests.bad_input.refusals import PASSWORD

@@ -11,7 +11,6 @@ import space
 from models.cost import Cost, compute_cost
 from search import feasibility
 from search.config import DataConfig, SearchConfig
-from search.dimensions import Choice, Dimension, IntRange
 from search.feasibility import (
     Feasibility,
     NothingFitsError,
@@ -22,7 +21,8 @@ from search.feasibility import (
 )
 from search.feasible_start import FeasibleStart
 from search.limits import worst_excess
-from search.space_file import space_of
+from search.search_space.dimensions import Choice, Dimension, IntRange
+from search.search_space.space_file import space_of
 
 CONFIG = SearchConfig(DataConfig("mnist", "data"), max_params=8000)
 DRAWN = [space.sample(rng) for rng in [random.Random(5)] for _ in range(200)]

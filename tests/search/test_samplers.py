@@ -9,9 +9,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.config import SAMPLERS
-from search.dimensions import SuggestsValues
 from search.lost import requeue_lost
 from search.samplers import N_START, EvolveSampler, best_finished, make_sampler, moved, n_within
+from search.search_space.dimensions import SuggestsValues
 from search.study import StopRule, n_trained, run_trials
 from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED
 from tests.search.test_study import memory_study, objective

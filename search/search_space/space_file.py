@@ -21,10 +21,10 @@ from typing import Any
 
 from models.record import shown
 from search.config import SearchConfig
-from search.dimensions import Choice, Dimension
 from search.errors import InputError
 from search.files import read_text
-from search.points import BUILDABLE
+from search.search_space.dimensions import Choice, Dimension
+from search.search_space.encoding import BUILDABLE
 from space import DIMENSIONS, Space
 
 _ENDS = {"low", "high"}

@@ -14,7 +14,7 @@ from typing import Any
 from models.recipe import Augmentation, RecipeConfig, Schedule
 from models.record import Record
 from models.spec import ACTIVATIONS, BLOCK_KINDS, HEAD_KINDS, ORDERS, ArchSpec, Block, Head, Stage, WeightShapes
-from search.dimensions import Choice, Dimension, FloatRange, IntRange
+from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
 
 Params = dict[str, Any]
 

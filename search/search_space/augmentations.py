@@ -10,7 +10,7 @@ from search.config import AUGMENTATIONS, FOLDER, SearchConfig
 from search.data.definitions import OF_CHARACTERS
 from search.data.load import definition
 from search.errors import InputError
-from search.space_file import fixed_at, with_fixed
+from search.search_space.space_file import fixed_at, with_fixed
 
 MIRROR = "mirror"
 # Share of the training images that are mirrored, where any are.

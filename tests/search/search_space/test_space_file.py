@@ -15,10 +15,10 @@ from optuna.trial import FixedTrial
 import space
 from models.cost import compute_cost
 from search.config import DataConfig, SearchConfig
-from search.dimensions import Choice, Dimension, FloatRange, IntRange
 from search.errors import InputError
-from search.points import BUILDABLE
-from search.space_file import as_file, read_changes, space_of
+from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
+from search.search_space.encoding import BUILDABLE
+from search.search_space.space_file import as_file, read_changes, space_of
 from search.starting_points import starting_points
 
 CONFIG = SearchConfig(DataConfig("mnist", "data"), max_params=8000)

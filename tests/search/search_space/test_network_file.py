@@ -9,7 +9,7 @@ from models.baselines import BASELINES
 from models.record import RecordError
 from models.spec import ArchSpec, Block, Head, Stage
 from search.errors import InputError
-from search.spec_files import read_network, read_spec
+from search.search_space.network_file import read_network, read_spec
 
 MINE = ArchSpec(
     (1, 28, 28),

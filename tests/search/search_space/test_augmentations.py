@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from models.recipe import Augmentation, RecipeConfig
-from search.augmentations import as_searched, choose_augmentations, mirror_options
 from search.config import DataConfig, SearchConfig
 from search.engine.augment import augment
 from search.errors import InputError
-from search.space_file import space_of
+from search.search_space.augmentations import as_searched, choose_augmentations, mirror_options
+from search.search_space.space_file import space_of
 from search.starting_points import starting_points
 from space import SPACE_KEY
 
