@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from search.trials import TRAINED
+from search.study.trials import TRAINED
 
 ROOT = Path(__file__).resolve().parent.parent
 STUDY = "kills"

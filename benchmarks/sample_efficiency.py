@@ -53,14 +53,14 @@ from search.errors import InputError
 from search.feasible_start import FeasibleStart
 from search.files import make_folder, write_whole
 from search.lost import requeue_lost
-from search.place import Place, only_one
 from search.processes import end_with_parent, spawn
-from search.recorded import RecordedTraining
 from search.run import fitting_starts
 from search.samplers import make_sampler
 from search.storage.open import open_storage
-from search.study import StopRule, derived_seed, enqueue, load_study, make_pruner, open_study, run_trials
-from search.trials import TrialRecord, read_trials
+from search.study.location import Place, only_one
+from search.study.study import StopRule, derived_seed, enqueue, load_study, make_pruner, open_study, run_trials
+from search.study.training import RecordedTraining
+from search.study.trials import TrialRecord, read_trials
 from space import SPACE_KEY
 
 BUDGET = 8000

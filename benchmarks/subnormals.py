@@ -20,10 +20,10 @@ from search.config import DataConfig
 from search.data.load import Dataset, load_dataset
 from search.engine.metrics import EpochMetrics
 from search.engine.train import train
-from search.place import Place
 from search.storage.open import open_storage
-from search.study import SETTINGS, load_study
-from search.trials import TrialRecord, read_trials
+from search.study.location import Place
+from search.study.study import SETTINGS, load_study
+from search.study.trials import TrialRecord, read_trials
 
 
 def first_epochs(record: TrialRecord, data: Dataset, n: int) -> list[EpochMetrics]:

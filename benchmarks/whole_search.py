@@ -22,10 +22,10 @@ from benchmarks.usual_loop import train_usually
 from models.build import build_model
 from search.config import DataConfig
 from search.data.load import Dataset, load_dataset
-from search.place import Place
 from search.storage.open import open_storage
-from search.study import SETTINGS, load_study
-from search.trials import TRAINED, TrialRecord, read_trials
+from search.study.location import Place
+from search.study.study import SETTINGS, load_study
+from search.study.trials import TRAINED, TrialRecord, read_trials
 
 
 def epoch_seconds(record: TrialRecord) -> float:

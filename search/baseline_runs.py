@@ -17,12 +17,12 @@ from search.config import FOLDER, DataConfig, SearchConfig
 from search.data.load import form_of, load_dataset
 from search.errors import InputError
 from search.files import make_folder, write_whole
-from search.place import Place, only_one
 from search.repeats import COMMON, OWN, Repeat, read_results
 from search.reproduction import BUDGET, as_json, common_recipe, own_recipes
 from search.reproduction_plot import reproduction_plot
 from search.reproduction_report import markdown, terminal
-from search.study import SETTINGS, derived_seed
+from search.study.location import Place, only_one
+from search.study.study import SETTINGS, derived_seed
 
 KIND = "baselines"
 N_IMAGES = "n_images"

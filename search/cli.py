@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from models.spec import ArchSpec
     from search.commands import Trainer
-    from search.place import Place
     from search.run import Job
+    from search.study.location import Place
 
 # Whose winner's recipe all hand-designed networks get, where there is one.
 RECIPE_OF = "reference"
@@ -138,8 +138,8 @@ def _n_cores() -> int:
 
 
 def _run(args: Namespace) -> int:
-    from search.place import Place
     from search.run import run
+    from search.study.location import Place
 
     return run(_search_config(args, args.budget), Place(Path(args.out), args.study, args.storage), _job(args))
 
@@ -154,7 +154,7 @@ def _frontier(args: Namespace) -> int:
 
 def _baselines(args: Namespace) -> int:
     from search.baseline_runs import train_baselines
-    from search.place import Place
+    from search.study.location import Place
 
     place = Place(Path(args.out), args.study, args.storage)
     card = _place(args.recipe_of or RECIPE_OF).folder / "winner" / "card.json"
@@ -245,7 +245,7 @@ def _proxy(args: Namespace) -> int:
 
 def _place(study: str | None, storage: str | None = None) -> Place:
     """Where a study lies that is given by name or by the path of its folder."""
-    from search.place import Place
+    from search.study.location import Place
 
     path = Path(study or ".")
     # A name is no path: one that no folder could have is refused as a name.

@@ -17,10 +17,8 @@ from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.record import RecordError
 from search import retrain
-from search.card_file import read_card
 from search.config import ConfirmConfig, DataConfig, SearchConfig, data_directory
 from search.data.load import Dataset, form_of, load_dataset
-from search.data_place import as_kept
 from search.describe import describe_baseline, describe_json, layer_table
 from search.elsewhere import weights_elsewhere
 from search.errors import FailureError, InputError
@@ -32,7 +30,6 @@ from search.formats import possible
 from search.furnish import furnish
 from search.importance import importances
 from search.limits import describe_limits
-from search.place import Place, one_writer, only_one
 from search.repeats import read_results
 from search.report import StudySummary, summarise, terminal_report, write_report
 from search.retrain import REPEATS, Retrainer, repeats_of
@@ -40,9 +37,12 @@ from search.search_space.network_file import read_network
 from search.search_space.space_file import space_of
 from search.storage.open import open_storage
 from search.storage.sqlite_file import is_new
-from search.study import SETTINGS, check_settings, load_study
+from search.study.card import read_card
+from search.study.data_location import as_kept
+from search.study.location import Place, one_writer, only_one
+from search.study.study import SETTINGS, check_settings, load_study
+from search.study.trials import TrialRecord, finished_trial, read_trials
 from search.summary import card_facts
-from search.trials import TrialRecord, finished_trial, read_trials
 
 NOTICE = "notice"
 WINNER = "winner"

@@ -15,13 +15,13 @@ from search.commands import config_of, existing, summary_of
 from search.errors import InputError
 from search.files import make_folder
 from search.furnish import furnish
-from search.place import ARTIFACTS, Place
 from search.retrain import repeats_name
 from search.storage.address import address, check_address, refused, warn_of_others
 from search.storage.open import open_storage
 from search.storage.sqlite_file import is_new
-from search.study import SETTINGS
-from search.trials import read_trials
+from search.study.location import ARTIFACTS, Place
+from search.study.study import SETTINGS
+from search.study.trials import read_trials
 
 
 def dashboard(place: Place, host: str, port: int, data_dir: str | None) -> int:

@@ -9,11 +9,11 @@ from typing import Any
 
 from search.config import words_of
 from search.describe import architecture_line
+from search.study.trials import FINISHED, REFUSED, STOPPED, TrialRecord
 from search.study_figures import SPAN, WIDEST
 from search.summary import StudySummary
 from search.svg import BLUE, GREEN, GREY, ORANGE, PURPLE, error
 from search.text import percent
-from search.trials import FINISHED, REFUSED, STOPPED, TrialRecord
 
 N_IMPORTANCES = 15
 LINE_LENGTH = 60

@@ -10,7 +10,7 @@ from search.confirm import NoiseFloor
 from search.search_space.dimensions import Choice, FloatRange, IntRange
 from search.search_space.space_file import space_of
 from search.statistics import expected_maximum
-from search.trials import TrialRecord
+from search.study.trials import TrialRecord
 from space import assemble
 
 # What `select_on` chooses, in words.

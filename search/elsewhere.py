@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from search.confirm import Confirmation
-from search.place import Place
-from search.recorded import weights_path
 from search.retrain import repeats_name
 from search.storage.open import open_storage
-from search.study import WORKER, load_study
+from search.study.location import Place
+from search.study.study import WORKER, load_study
+from search.study.training import weights_path
 
 
 def weights_elsewhere(place: Place, trial: int, confirmed: Confirmation | None = None) -> str:

@@ -9,18 +9,18 @@ from statistics import fmean
 from typing import Any
 
 from models.cost import compute_cost
-from search.card_file import read_card
 from search.config import DataConfig, SearchConfig
 from search.data.load import load_dataset
 from search.errors import InputError
 from search.export import export_model
 from search.format_latency import Latencies
-from search.place import Place
-from search.recorded import weights_path
 from search.repeats import RepeatResult
+from search.study.card import read_card
+from search.study.location import Place
+from search.study.training import weights_path
+from search.study.trials import TrialRecord, finished_trial, ranked
 from search.summary import StudySummary
 from search.trained_model import ModelSource, source_from_confirmation, source_from_repeat, source_from_trial
-from search.trials import TrialRecord, finished_trial, ranked
 
 LATENCIES = "latencies.json"
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from search.engine.latency import one_thread
 from search.errors import InputError
 from search.files import write_whole
-from search.provenance import processor
+from search.study.provenance import processor
 
 Answer = Callable[[Tensor], Tensor]
 

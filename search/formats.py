@@ -21,7 +21,7 @@ from search import c_format, onnx_format
 from search.data.load import Dataset
 from search.errors import InputError
 from search.format_latency import Answer
-from search.provenance import version_of
+from search.study.provenance import version_of
 from search.trained_model import ModelSource
 
 REQUIREMENTS = "requirements-export.txt"

@@ -17,12 +17,12 @@ from search.errors import InputError
 from search.feasibility import NothingFitsError
 from search.files import make_folder, write_whole
 from search.frontier_plot import frontier_plot
-from search.place import Place
 from search.report_evidence import bounds, sd_points
 from search.run import Job, run
+from search.study.location import Place
+from search.study.trials import read_trials
 from search.summary import StudySummary
 from search.text import markdown_table, percent, text_table
-from search.trials import read_trials
 
 COLUMNS = (
     "budget",

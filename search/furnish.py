@@ -27,17 +27,17 @@ from search.errors import InputError, explained
 from search.misread_page import misread_page
 from search.network_figures import draw_confusion, has_long_names
 from search.note_writer import NoteWriter
-from search.place import ARTIFACTS, Place
 from search.report_evidence import fresh_seeds
 from search.report_markdown import markdown_report
 from search.shelf import Shelf
-from search.study import SETTINGS
+from search.study.location import ARTIFACTS, Place
+from search.study.study import SETTINGS
+from search.study.trials import TRAINED, TrialRecord
 from search.study_figures import draw_curves
 from search.summary import StudySummary
 from search.svg import png
 from search.text import percent
 from search.trial_note import network
-from search.trials import TRAINED, TrialRecord
 
 # Drawn otherwise, the pictures of older studies are made again.
 DRAWN_AS = b"3"

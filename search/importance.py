@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import optuna
 
 from search.statistics import rank_correlation
-from search.trials import TrialRecord, ranked
+from search.study.trials import TrialRecord, ranked
 
 # With fewer finished trials there is nothing to say.
 MIN_FINISHED = 20

@@ -17,8 +17,8 @@ from models.cost import compute_cost
 from search.data.load import Dataset
 from search.engine.confusion import Mistakes
 from search.framing import framing_for
-from search.provenance import version_of
 from search.report_parts import recipe_facts
+from search.study.provenance import version_of
 from search.trained_model import SPLIT_NAMES, ModelSource
 
 _PACKAGES = ("torch", "torchvision", "optuna")

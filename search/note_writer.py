@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial
 
 from search.config import SearchConfig
 from search.errors import explained
+from search.study.trials import TrialRecord
 from search.trial_note import trial_note
-from search.trials import TrialRecord
 
 # The study's attribute with a digest of every note written here, by the trial's number.
 WRITTEN = "search:notes"

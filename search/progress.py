@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 from tqdm import tqdm
 
 from search.config import words_of
-from search.study import n_trained
-from search.trials import REFUSED, STOPPED, outcome_of
+from search.study.study import n_trained
+from search.study.trials import REFUSED, STOPPED, outcome_of
 
 
 class Progress:

@@ -19,8 +19,8 @@ from models.recipe import RecipeConfig
 from models.record import Record
 from models.spec import ArchSpec
 from search.config import DataConfig
-from search.recorded import RecordedTraining, note
-from search.trials import FINISHED, REFUSED, outcome_of
+from search.study.training import RecordedTraining, note
+from search.study.trials import FINISHED, REFUSED, outcome_of
 
 REPEAT = "repeat"
 # What a repeat is for: to choose the winner, to report on it, to measure how far equal trainings differ.

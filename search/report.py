@@ -33,9 +33,9 @@ from search.report_parts import (
     top_rows,
     winner_facts,
 )
+from search.study.trials import TrialRecord
 from search.summary import StudySummary, summarise
 from search.text import text_table, wrapped
-from search.trials import TrialRecord
 from space import DIMENSIONS
 
 __all__ = ["StudySummary", "markdown_report", "summarise", "terminal_report", "trials_table", "write_report"]

@@ -6,8 +6,8 @@ from search.config import words_of
 from search.confirm import Comparison, Confirmation, NoiseFloor
 from search.engine.metrics import beside
 from search.statistics import Estimate
+from search.study.trials import TrialRecord
 from search.text import percent
-from search.trials import TrialRecord
 
 CONTENDER_COLUMNS = ("trial", "in the search", "shrunken", "fresh seeds: mean", "sd", "n")
 CONTENDER_ALIGN = ">>>>>>"

@@ -32,11 +32,11 @@ from search.report_parts import (
     top_rows,
     winner_facts,
 )
+from search.study.trials import TrialRecord
 from search.study_figures import draw_accuracy, draw_best_so_far, draw_curves, draw_importances
 from search.summary import StudySummary
 from search.svg import inline_svg
 from search.text import percent
-from search.trials import TrialRecord
 
 N_CURVES = 5
 _TEMPLATES = Environment(

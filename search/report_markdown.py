@@ -30,9 +30,9 @@ from search.report_parts import (
     top_rows,
     winner_facts,
 )
+from search.study.trials import TrialRecord
 from search.summary import StudySummary
 from search.text import markdown_table, percent
-from search.trials import TrialRecord
 
 N_IMPORTANCES = 15
 IMPORTANCE_RULE = (

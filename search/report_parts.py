@@ -15,9 +15,9 @@ from search.engine.metrics import beside
 from search.limits import BYTES, latency_words, listed_limits, standings
 from search.report_evidence import winner_evidence
 from search.search_space.augmentations import mirror_options
+from search.study.trials import TrialRecord
 from search.summary import BaselineResult, StudySummary
 from search.text import percent
-from search.trials import TrialRecord
 
 NO_BASELINES = "None of them takes these images."
 NO_WINNER = "No trial has finished yet."

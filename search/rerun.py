@@ -18,13 +18,13 @@ from search.data.load import load_dataset
 from search.engine.metrics import EpochMetrics, score
 from search.engine.train import train, training_device
 from search.errors import InputError
-from search.place import Place
-from search.recorded import RecordedTraining, weights_path
-from search.results_version import recorded_versions, results_version
 from search.retrain import repeats_of
+from search.study.location import Place
+from search.study.results_version import recorded_versions, results_version
+from search.study.training import RecordedTraining, weights_path
+from search.study.trials import TrialRecord, finished_trial, read_trials
 from search.text import percent
 from search.trained_model import read_weights
-from search.trials import TrialRecord, finished_trial, read_trials
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ from search.config import ConfirmConfig, SearchConfig
 from search.confirm import ConfirmPlan, choose, choosing, confirmation, make_plan, measuring, noise_floor, reporting
 from search.errors import InputError
 from search.lost import requeue_lost
-from search.place import Place
 from search.progress import Progress
 from search.repeats import QueueEmpty, Repeat, RepeatResult, Retraining, n_left, queue, read_results
-from search.results_version import join_results
 from search.statistics import expected_sd
 from search.storage.open import GRACE_SECONDS, alone, open_storage
-from search.study import SETTINGS, load_study, n_trained, open_study
-from search.trials import TrialRecord, finished_trial, ranked, read_trials
+from search.study.location import Place
+from search.study.results_version import join_results
+from search.study.study import SETTINGS, load_study, n_trained, open_study
+from search.study.trials import TrialRecord, finished_trial, ranked, read_trials
 from search.workers import Task, carry_out
 
 PLAN = "confirmation"

@@ -15,12 +15,9 @@ from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.spec import ArchSpec
 from objective import Objective
-from search import provenance
-from search.card_file import read_card
 from search.commands import NOTICE, WINNER, check_resumable, conclude, existing
 from search.config import ConfirmConfig, SearchConfig
 from search.data.load import Dataset, load_dataset, resolve_auto
-from search.data_place import as_read, keep_place
 from search.engine.native import kernels
 from search.engine.train import engine_for, training_device
 from search.errors import InputError
@@ -31,14 +28,17 @@ from search.given import check_networks, queue_networks
 from search.limits import describe_limits, refusal
 from search.lost import requeue_lost
 from search.note_writer import NoteWriter
-from search.place import Place, one_writer, only_one
 from search.progress import Progress
-from search.results_version import join_results
 from search.retrain import REPEATS, Retrainer, confirm
 from search.search_space.space_file import as_file, space_of
 from search.starting_points import starting_points
 from search.storage.open import GRACE_SECONDS, alone, open_storage
-from search.study import SETTINGS, StopRule, enqueue, n_refused_in_a_row, n_trained, open_study
+from search.study import provenance
+from search.study.card import read_card
+from search.study.data_location import as_read, keep_place
+from search.study.location import Place, one_writer, only_one
+from search.study.results_version import join_results
+from search.study.study import SETTINGS, StopRule, enqueue, n_refused_in_a_row, n_trained, open_study
 from search.warm import check_same, warm_start
 from search.workers import Task, carry_out
 

@@ -14,8 +14,8 @@ from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
 
 from search.search_space.dimensions import SuggestsValues
-from search.study import GIVEN, Places, derived_seed, n_trained
-from search.trials import FINISHED, REFUSED, outcome_of
+from search.study.study import GIVEN, Places, derived_seed, n_trained
+from search.study.trials import FINISHED, REFUSED, outcome_of
 
 # Standard deviation of a step, as a share of the range (of its logarithm, on a log scale). A width from 3 to 32 moves
 # by about an eighth; a whole number always by 1 at least.

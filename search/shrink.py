@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from search.trials import TrialRecord
+from search.study.trials import TrialRecord
 
 Values = NDArray[np.float64]
 # With fewer trials than this, a forest has nothing to learn from: all are drawn to their mean.

@@ -19,7 +19,7 @@ from search.importance import rank_correlations
 from search.limits import standings
 from search.repeats import RepeatResult
 from search.search_space.space_file import space_of
-from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked
+from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked
 from space import baseline_params
 
 N_TOP = 10

@@ -22,7 +22,7 @@ from search.errors import InputError
 from search.limits import limits_met
 from search.repeats import RepeatResult
 from search.report_evidence import fresh_seeds, interval
-from search.trials import FINISHED, TrialRecord
+from search.study.trials import FINISHED, TrialRecord
 
 SPLIT_NAMES = {"test": "the test set", "val": "the validation images"}
 

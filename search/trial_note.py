@@ -19,8 +19,8 @@ from search.data.load import form_of
 from search.describe import architecture_line, legend
 from search.network_figures import Part, parts
 from search.report_parts import count, recipe_facts
+from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord
 from search.text import markdown_table, percent
-from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord
 from space import assemble
 
 # A longer curve shows every so manieth epoch, and the last.

@@ -24,13 +24,13 @@ from search.config import SearchConfig
 from search.data.load import form_of
 from search.errors import InputError
 from search.limits import latency_excess, refusal
-from search.place import Place
 from search.samplers import Distributions
 from search.search_space.augmentations import as_searched
 from search.search_space.space_file import space_of
 from search.storage.open import open_storage
-from search.study import GIVEN, ORIGIN, SETTINGS, load_study
-from search.trials import FINISHED
+from search.study.location import Place
+from search.study.study import GIVEN, ORIGIN, SETTINGS, load_study
+from search.study.trials import FINISHED
 from space import Params, assemble
 
 # Studies that agree in these settings give a candidate the same value, but for the seed.

@@ -13,16 +13,16 @@ import space
 from models.build import build_model
 from models.cost import compute_cost
 from objective import Objective, score
-from search import recorded
 from search.config import DataConfig, SearchConfig
 from search.data.load import DATASETS, load_dataset
 from search.engine.confusion import Mistakes, mistakes_of_state
 from search.engine.train import EpochMetrics, TrainingDivergedError, TrainResult, evaluate
 from search.limits import refusal
-from search.recorded import weights_path
 from search.samplers import make_sampler
-from search.study import derived_seed, make_pruner
-from search.trials import TrialFailedError, TrialRecord
+from search.study import training
+from search.study.study import derived_seed, make_pruner
+from search.study.training import weights_path
+from search.study.trials import TrialFailedError, TrialRecord
 
 CONFIG = SearchConfig(DataConfig("digits", "unused"), max_params=8000, epochs=3)
 
@@ -57,8 +57,8 @@ def fake_train(monkeypatch):
             on_epoch(one.epoch, one)
         return TrainResult(metrics, model.state_dict(), model.state_dict(), ANSWERS, ANSWERS, 1.0)
 
-    monkeypatch.setattr(recorded, "train", train)
-    monkeypatch.setattr(recorded, "load_dataset", lambda _config: DATA)
+    monkeypatch.setattr(training, "train", train)
+    monkeypatch.setattr(training, "load_dataset", lambda _config: DATA)
     return asked, calls
 
 
@@ -91,8 +91,8 @@ def test_an_over_budget_proposal_builds_nothing_and_touches_no_data(monkeypatch)
     def forbidden(*_args, **_kwargs):
         raise AssertionError("an over-budget proposal got this far")
 
-    monkeypatch.setattr(recorded, "build_model", forbidden)
-    monkeypatch.setattr(recorded, "load_dataset", forbidden)
+    monkeypatch.setattr(training, "build_model", forbidden)
+    monkeypatch.setattr(training, "load_dataset", forbidden)
     monkeypatch.setattr(torch.nn.Module, "__init__", forbidden)
     monkeypatch.setattr(torch, "empty", forbidden)
     searched = study()
@@ -270,7 +270,7 @@ def test_the_score_rule_decides_which_weights_and_answers_are_kept(monkeypatch, 
     states = {"last_state": {"w": torch.tensor(1.0)}, "best_state": {"w": torch.tensor(2.0)}}
     answers = {"last_answers": torch.tensor([0, 1, 1, 1]), "best_answers": torch.tensor([0, 1, 2, 1])}
     result = TrainResult(curve(0.6, 0.9, 0.8), **states, **answers, seconds=1.0)
-    monkeypatch.setattr(recorded, "train", lambda *_args, **_kwargs: result)
+    monkeypatch.setattr(training, "train", lambda *_args, **_kwargs: result)
     searched = study()
     searched.optimize(Objective(replace(CONFIG, max_params=100_000, score=rule), tmp_path), n_trials=1)
     assert torch.load(weights_path(tmp_path, 0), weights_only=True)["w"] == kept

@@ -18,11 +18,11 @@ from search.data.load import load_dataset
 from search.engine.confusion import Mistakes, mistakes_of_state
 from search.export import _load_module
 from search.formats import FORMATS, Exporting
-from search.place import Place
 from search.retrain import repeats_of
 from search.storage.open import open_storage
-from search.study import load_study
-from search.trials import FINISHED, TRAINED, read_trials
+from search.study.location import Place
+from search.study.study import load_study
+from search.study.trials import FINISHED, TRAINED, read_trials
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "studies" / "reference"

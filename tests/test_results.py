@@ -25,11 +25,11 @@ from search.engine.native import kernels
 from search.engine.train import train
 from search.feasible_start import FeasibleStart
 from search.limits import worst_excess
-from search.results_version import RESULTS_VERSION
 from search.samplers import make_sampler
 from search.starting_points import starting_points
-from search.study import StopRule, run_trials
-from search.trials import FINISHED, REFUSED
+from search.study.results_version import RESULTS_VERSION
+from search.study.study import StopRule, run_trials
+from search.study.trials import FINISHED, REFUSED
 from space import suggest
 
 pytestmark = pytest.mark.usefixtures("one_thread")

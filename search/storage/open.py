@@ -194,7 +194,7 @@ def _key(what: str) -> dict[str, int]:
 def alone(storage: Any, name: str) -> AbstractContextManager[None]:
     """A context in which no other machine decides about the trials of study `name`: what it reads there stays true.
 
-    Not to be entered twice. A SQLite file has but one deciding process anyway (search.place.only_one).
+    Not to be entered twice. A SQLite file has but one deciding process anyway (search.study.location.only_one).
     """
     storage = getattr(storage, "_backend", storage)  # a study sees its storage through a cache
     return storage.hold(f"study {name}") if isinstance(storage, ServerStorage | ProxyStorage) else nullcontext()

@@ -19,7 +19,6 @@ from models.recipe import RecipeConfig
 from models.record import Record, RecordError
 from models.spec import ArchSpec
 from search import argument_values
-from search.card_file import read_card
 from search.config import DataConfig, SearchConfig
 from search.confirm import ConfirmPlan
 from search.data.idx import IdxFiles
@@ -31,6 +30,7 @@ from search.model_runtime import read_idx
 from search.search_space.network_file import read_spec
 from search.search_space.space_file import as_file, read_changes, space_of
 from search.storage.url import parse_url, shown_url, without_secrets
+from search.study.card import read_card
 from tests.bad_input.damage import damaged, damaged_bytes, fuzzed, json_like
 from tests.bad_input.refusals import PASSWORD
 from tests.bad_input.test_data_files import PUBLISHED

@@ -20,7 +20,7 @@ from benchmarks.sample_efficiency_report import (
 from objective import Objective
 from search.config import DataConfig, SearchConfig
 from search.data.load import load_dataset
-from search.trials import DIVERGED, REFUSED, REPEATED
+from search.study.trials import DIVERGED, REFUSED, REPEATED
 from tests.search.made_up_trials import made_up
 
 DIGITS = DataConfig("digits", "unused", "val")

@@ -13,7 +13,7 @@ from search.cli import main
 from search.data.load import load_dataset
 from search.errors import InputError
 from search.storage.open import open_storage
-from search.trials import outcome_of
+from search.study.trials import outcome_of
 from tests.crash.searches import check_whole, finish, open_now, started
 from tests.crash.server import PASSWORD, postgresql
 
@@ -61,7 +61,7 @@ def test_a_machine_that_differs_is_refused_with_the_difference(
     assert "now; choose another" in refused()
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("search.results_version.version_of", lambda _name: "1.2.3")
+    monkeypatch.setattr("search.study.results_version.version_of", lambda _name: "1.2.3")
     assert "made with other versions (numpy " in refused()
     assert joined((*one, "--changed-code"), monkeypatch) == 0
     monkeypatch.undo()

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from search.cli import main
 from search.repeats import Repeat, Retraining
 from search.storage.open import open_storage
-from search.study import load_study
+from search.study.study import load_study
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ("--dataset", "digits", "--epochs", 1, "--jobs", 1)

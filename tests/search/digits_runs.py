@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from search.cli import main
 from search.storage.open import open_storage
-from search.study import load_study
+from search.study.study import load_study
 from tests.crash.searches import command
 
 ROOT = Path(__file__).resolve().parents[2]

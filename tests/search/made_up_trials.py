@@ -10,7 +10,7 @@ from models.cost import compute_cost
 from search.config import DataConfig, SearchConfig
 from search.confirm import ConfirmPlan, choosing, measuring, reporting
 from search.repeats import CHOOSE, NOISE, REPORT, Repeat, RepeatResult
-from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TRAINED, TrialRecord
+from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TRAINED, TrialRecord
 from space import DEFAULTS, Params, assemble
 
 CONFIG = SearchConfig(DataConfig("mnist", "data"), max_params=8000)

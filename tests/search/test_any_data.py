@@ -20,7 +20,7 @@ from PIL import Image
 from benchmarks.signs import HEIGHT, SHARES, WIDTH, draw_folder, draw_sign
 from search.cli import main
 from search.storage.open import open_storage
-from search.study import load_study
+from search.study.study import load_study
 
 LIMITS = ["--budget", "2k", "--max-macs", "600k", "--max-memory", "32KiB", "--max-weights-bytes", "2KiB"]
 LIMITS += ["--bytes-in", "int8", "--min-rf", "10"]

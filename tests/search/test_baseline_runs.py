@@ -11,7 +11,7 @@ import space
 from models.baselines import BASELINES
 from search.cli import main
 from search.storage.open import open_storage
-from search.study import load_study
+from search.study.study import load_study
 
 NAME = "s004_net3"
 ARGUMENTS = ("baselines", NAME, "--dataset", "digits", "--seeds", "1", "--jobs", "1")
@@ -49,7 +49,7 @@ def test_again_trains_nothing_and_reports_the_same(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(trained)
-    monkeypatch.setattr("search.recorded.train", lambda *_args, **_options: pytest.fail("trained again"))
+    monkeypatch.setattr("search.study.training.train", lambda *_args, **_options: pytest.fail("trained again"))
     folder = trained / "studies" / "baselines"
     before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     assert set(before) >= {"report.md", "results.json", "stated.svg"}

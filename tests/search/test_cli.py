@@ -14,7 +14,7 @@ from search.arguments import make_parser
 from search.cli import COMMANDS, main
 from search.config import ConfirmConfig
 from search.storage.open import open_storage
-from search.study import open_study
+from search.study.study import open_study
 
 ROOT = Path(__file__).resolve().parents[2]
 SEARCH = ["--budget", "8000", "--dataset", "digits", "--trials", "1", "--epochs", "1"]

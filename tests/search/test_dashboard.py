@@ -7,9 +7,9 @@ from optuna_dashboard import get_note
 
 from search.dashboard import dashboard
 from search.errors import InputError
-from search.place import Place
 from search.storage.open import open_storage
-from search.study import load_study
+from search.study.location import Place
+from search.study.study import load_study
 from tests.search.made_up_studies import made_up_study
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, made_up
 

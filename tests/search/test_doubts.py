@@ -9,7 +9,7 @@ from search.config import DataConfig, SearchConfig
 from search.confirm import NoiseFloor
 from search.doubts import doubts
 from search.statistics import estimate
-from search.trials import TrialRecord
+from search.study.trials import TrialRecord
 from space import DIMENSIONS
 from tests.search.made_up_trials import CONFIG, made_up
 

@@ -4,7 +4,7 @@ import json
 import secrets
 import shutil
 
-from search.trials import FINISHED
+from search.study.trials import FINISHED
 from tests.search.digits_runs import DIGITS, N_TRIALS, trials
 
 

@@ -13,7 +13,6 @@ import optuna
 import pandas as pd
 import pytest
 
-from search import recorded
 from search.cli import main
 from search.confirm import ConfirmPlan, choosing, reporting
 from search.data.idx import UnavailableError
@@ -21,14 +20,15 @@ from search.data.load import DATASETS
 from search.errors import InputError
 from search.frontier import Frontier, write_frontier
 from search.frontier_plot import frontier_plot
-from search.place import Place
 from search.repeats import REPORT
 from search.retrain import repeats_of
 from search.storage.open import open_storage
-from search.study import load_study, n_trained
+from search.study import training
+from search.study.location import Place
+from search.study.study import load_study, n_trained
+from search.study.trials import TrialRecord
 from search.summary import StudySummary, summarise
 from search.svg import BLUE, GREY, ORANGE
-from search.trials import TrialRecord
 from tests.search.made_up_trials import CONFIG, made_up, made_up_results
 
 # Between them lies one hand-designed network, so the smaller budget has what the larger has found for it alone.
@@ -162,9 +162,9 @@ def test_a_frontier_without_any_result_ends_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def diverge(*_arguments: object, **_options: object) -> None:
-        raise recorded.TrainingDivergedError("the training loss became nan in epoch 1")
+        raise training.TrainingDivergedError("the training loss became nan in epoch 1")
 
-    monkeypatch.setattr(recorded, "train", diverge)
+    monkeypatch.setattr(training, "train", diverge)
     assert digits(tmp_path, "--study", "mine") == 2
     assert capsys.readouterr().err == "search.py: there is no study of the frontier 'mine' with a result yet\n"
     assert not (tmp_path / "mine-frontier").exists()

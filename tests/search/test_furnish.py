@@ -17,11 +17,11 @@ from search.config import DataConfig
 from search.data.load import load_dataset
 from search.engine.confusion import Misread, Mistakes
 from search.furnish import furnish
-from search.place import Place
 from search.storage.open import open_storage
-from search.study import load_study
+from search.study.location import Place
+from search.study.study import load_study
+from search.study.trials import read_trials
 from search.summary import summarise
-from search.trials import read_trials
 from tests.search.made_up_studies import made_up_study
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, confirmed
 

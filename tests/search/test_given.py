@@ -18,9 +18,9 @@ from search.given import check_networks, queue_networks
 from search.importance import importances
 from search.lost import requeue_lost
 from search.samplers import best_finished, make_sampler
-from search.study import GIVEN, StopRule, enqueue, run_trials
+from search.study.study import GIVEN, StopRule, enqueue, run_trials
+from search.study.trials import FINISHED, REFUSED, TrialRecord, read_trials
 from search.summary import summarise
-from search.trials import FINISHED, REFUSED, TrialRecord, read_trials
 from tests.test_objective import fake_train as fake_train  # a fixture
 
 CONFIG = SearchConfig(DataConfig("digits", "unused"), max_params=8000, epochs=3)

@@ -7,7 +7,7 @@ import pytest
 
 from search.importance import MIN_FINISHED, importances, rank_correlations
 from search.report import markdown_report, summarise
-from search.trials import STOPPED, TrialRecord
+from search.study.trials import STOPPED, TrialRecord
 from tests.search.made_up_trials import CONFIG, made_up
 
 

@@ -13,8 +13,8 @@ from optuna.trial import TrialState
 
 from search.lost import MAX_RESTARTS, MAX_RETRIES, Undertaker, requeue_lost
 from search.samplers import make_sampler
-from search.study import StopRule, enqueue, make_pruner, n_trained, run_trials
-from search.trials import DIVERGED, FINISHED, REFUSED, STOPPED, TrialFailedError, outcome_of
+from search.study.study import StopRule, enqueue, make_pruner, n_trained, run_trials
+from search.study.trials import DIVERGED, FINISHED, REFUSED, STOPPED, TrialFailedError, outcome_of
 
 N_TRIALS = 7
 STARTS = {"one": {"x": 0.25, "y": 0.5}, "two": {"x": 0.75, "y": 0.5}}

@@ -2,7 +2,7 @@ import pytest
 from optuna_dashboard import get_note, save_note
 
 from search.note_writer import NoteWriter, _Noted
-from search.trials import STOPPED
+from search.study.trials import STOPPED
 from tests.search.made_up_studies import as_trial, made_up_study
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, made_up
 

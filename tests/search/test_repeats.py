@@ -17,12 +17,10 @@ from models.build import build_model
 from models.cost import compute_cost
 from models.recipe import RecipeConfig, Schedule
 from models.spec import ArchSpec, Block, Head, Stage
-from search import recorded
 from search.config import DataConfig
 from search.data.load import load_dataset
 from search.engine.train import TrainingDivergedError, evaluate, predict
 from search.lost import MAX_RETRIES, requeue_lost
-from search.recorded import weights_path
 from search.repeats import (
     CHOOSE,
     NOISE,
@@ -36,8 +34,10 @@ from search.repeats import (
     queue,
     read_results,
 )
-from search.study import run_trials
-from search.trials import DIVERGED, FINISHED, REFUSED
+from search.study import training
+from search.study.study import run_trials
+from search.study.training import weights_path
+from search.study.trials import DIVERGED, FINISHED, REFUSED
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -127,7 +127,7 @@ def test_only_the_last_epoch_is_scored() -> None:
 
 
 def test_where_nothing_is_queued_nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorded, "train", lambda *_args, **_options: pytest.fail("trained"))
+    monkeypatch.setattr(training, "train", lambda *_args, **_options: pytest.fail("trained"))
     study = optuna.create_study(direction="maximize")
     study.optimize(Retraining(DIGITS), n_trials=1)
     assert study.trials[0].state == TrialState.PRUNED
@@ -139,7 +139,7 @@ def test_a_repeat_that_diverged_is_over(monkeypatch: pytest.MonkeyPatch) -> None
     def diverge(*_args: object, **_options: object) -> None:
         raise TrainingDivergedError("the training loss became nan in epoch 1")
 
-    monkeypatch.setattr(recorded, "train", diverge)
+    monkeypatch.setattr(training, "train", diverge)
     study = retrained(VARIANTS[:2])
     assert [trial.user_attrs["outcome"] for trial in study.trials] == [DIVERGED] * 2
     assert requeue_lost(study, running_are_lost=True) == 0
@@ -187,7 +187,7 @@ def test_a_repeat_goes_through_json() -> None:
 def test_a_lost_repeat_is_queued_again_with_what_it_is_of(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     study = optuna.create_study(direction="maximize")
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(recorded, "train", _interrupt)
+        interrupted.setattr(training, "train", _interrupt)
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 retrained([REPEAT], study=study)
@@ -200,7 +200,7 @@ def test_a_lost_repeat_is_queued_again_with_what_it_is_of(trained: Trained, monk
 
 
 def test_a_repeat_that_is_lost_again_and_again_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorded, "train", _fail)
+    monkeypatch.setattr(training, "train", _fail)
     study = optuna.create_study(direction="maximize")
     for _ in range(MAX_RETRIES + 1):
         with pytest.raises(MemoryError):

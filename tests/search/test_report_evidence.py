@@ -12,7 +12,7 @@ from search.repeats import RepeatResult
 from search.report import markdown_report, summarise, terminal_report
 from search.report_evidence import CONTENDER_COLUMNS, contender_rows, interval, noise_lines, points, winner_evidence
 from search.statistics import estimate
-from search.trials import ranked
+from search.study.trials import ranked
 from tests.search.made_up_trials import CONFIG, made_up, made_up_results
 
 RECORDS = [

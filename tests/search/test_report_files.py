@@ -9,7 +9,7 @@ import pytest
 
 from search.errors import InputError
 from search.report import markdown_report, summarise, trials_table, write_report
-from search.trials import TrialRecord
+from search.study.trials import TrialRecord
 from space import DIMENSIONS
 from tests.search.made_up_summaries import SUMMARIES
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, made_up

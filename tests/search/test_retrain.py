@@ -16,16 +16,16 @@ from optuna.trial import TrialState
 
 from models.build import build_model
 from models.spec import ArchSpec
-from search import recorded
 from search.config import DataConfig
 from search.data.load import load_dataset
 from search.engine.train import evaluate
-from search.place import Place
-from search.recorded import weights_path
 from search.repeats import CHOOSE, NOISE, REPORT, Repeat
 from search.retrain import repeats_of
 from search.storage.open import open_storage
-from search.study import load_study
+from search.study import training
+from search.study.location import Place
+from search.study.study import load_study
+from search.study.training import weights_path
 from tests.crash.searches import stop_in_training
 from tests.search.digits_confirmations import (
     STUDY,
@@ -160,7 +160,7 @@ def test_other_code_does_not_go_on_with_a_confirmation_unless_it_is_told_to(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     out = copied(confirmed)
-    monkeypatch.setattr("search.results_version.version_of", lambda _name: "1.2.3")
+    monkeypatch.setattr("search.study.results_version.version_of", lambda _name: "1.2.3")
     for command in (lambda: confirm(out, "2:3"), lambda: null(out, "--runs", 1)):
         capsys.readouterr()
         assert command() == 2
@@ -183,7 +183,7 @@ def test_an_interrupted_confirmation_goes_on_where_it_stopped(
     n_before: int,
 ) -> None:
     out = copied(searched)
-    train = recorded.train
+    train = training.train
 
     def interrupted(*arguments: Any, **options: Any) -> Any:
         if len(trainings) > n_before:
@@ -191,7 +191,7 @@ def test_an_interrupted_confirmation_goes_on_where_it_stopped(
         return train(*arguments, **options)
 
     with monkeypatch.context() as limited:
-        limited.setattr(recorded, "train", interrupted)
+        limited.setattr(training, "train", interrupted)
         assert confirm(out, "2:2") == 130
     assert f"\n{n_before} of {4 if n_before < 4 else len(outcome(confirmed))} repeats are done and kept.\n" in (
         capsys.readouterr().err
@@ -234,9 +234,9 @@ def test_every_candidate_diverged(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def diverge(*_arguments: object, **_options: object) -> None:
-        raise recorded.TrainingDivergedError("the training loss became nan in epoch 1")
+        raise training.TrainingDivergedError("the training loss became nan in epoch 1")
 
-    monkeypatch.setattr(recorded, "train", diverge)
+    monkeypatch.setattr(training, "train", diverge)
     assert confirm(copied(searched), "2:2") == 2
     error = capsys.readouterr().err
     assert (error.count("\n"), "every candidate diverged on a fresh seed" in error) == (1, True)

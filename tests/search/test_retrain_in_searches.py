@@ -8,11 +8,11 @@ import pytest
 
 from search.config import DataConfig, SearchConfig
 from search.confirm import ConfirmPlan
-from search.place import Place
 from search.repeats import CHOOSE, REPORT, Repeat
 from search.retrain import repeats_of
 from search.storage.open import open_storage
-from search.study import open_study
+from search.study.location import Place
+from search.study.study import open_study
 from tests.search.digits_confirmations import DIGITS, STUDY, card, confirm, null, run
 
 pytestmark = pytest.mark.usefixtures("one_thread")

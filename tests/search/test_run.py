@@ -12,7 +12,7 @@ import torch
 
 from models.baselines import BASELINES
 from search.engine.native import kernels
-from search.trials import FINISHED, TRAINED
+from search.study.trials import FINISHED, TRAINED
 from tests.crash.searches import started, stop_in_training
 from tests.search.digits_runs import DIGITS, N_TRIALS, ROOT, decided, in_training, search, trials
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.kills import children, servers
-from search.trials import TRAINED
+from search.study.trials import TRAINED
 from tests.crash.searches import command, is_alive, started, stop_in_training, until
 from tests.search.digits_runs import MNIST, in_training, search, trials, wait_for_training
 

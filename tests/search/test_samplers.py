@@ -12,9 +12,9 @@ from search.config import SAMPLERS
 from search.lost import requeue_lost
 from search.samplers import N_START, EvolveSampler, best_finished, make_sampler, moved, n_within
 from search.search_space.dimensions import SuggestsValues
-from search.study import StopRule, n_trained, run_trials
-from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED
-from tests.search.test_study import memory_study, objective
+from search.study.study import StopRule, n_trained, run_trials
+from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED
+from tests.search.study.test_study import memory_study, objective
 
 WIDTH = IntDistribution(3, 32, log=True)
 DEPTH = IntDistribution(1, 4)

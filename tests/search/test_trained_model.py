@@ -19,8 +19,8 @@ from search.confirm import Confirmation, Contender
 from search.errors import InputError
 from search.repeats import REPORT, Repeat, RepeatResult
 from search.statistics import estimate
+from search.study.trials import DIVERGED, FINISHED, REPEATED, TrialRecord
 from search.trained_model import ModelSource, source_from_confirmation, source_from_trial
-from search.trials import DIVERGED, FINISHED, REPEATED, TrialRecord
 from tests.search.made_up_networks import thrifty_spec
 
 SPEC = ArchSpec((1, 8, 8), 10, (Stage((Block(4),)),), Head("gap_linear"))

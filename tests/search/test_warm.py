@@ -15,17 +15,17 @@ from optuna.trial import FrozenTrial, TrialState
 import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
-from search import recorded
 from search.cli import main
 from search.errors import InputError
 from search.limits import refusal
 from search.lost import requeue_lost
-from search.place import Place
 from search.samplers import make_sampler
 from search.storage.open import open_storage
-from search.study import StopRule, derived_seed, enqueue, n_trained, open_study, run_trials
+from search.study import training
+from search.study.location import Place
+from search.study.study import StopRule, derived_seed, enqueue, n_trained, open_study, run_trials
+from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, read_trials
 from search.summary import summarise
-from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, read_trials
 from search.warm import warm_start
 from space import Params
 from tests.search.made_up_trials import CONFIG
@@ -311,12 +311,12 @@ def test_a_search_that_starts_from_another(
     assert run("--budget", 8000, "--trials", 1, *digits)[0] == 0
 
     def diverge(*_arguments: object, **_options: object) -> None:
-        raise recorded.TrainingDivergedError("the training loss became nan in epoch 1")
+        raise training.TrainingDivergedError("the training loss became nan in epoch 1")
 
     smaller = ("--budget", 7999, "--trials", 1, *digits, "--warm", tmp_path / "digits-8000")
     with monkeypatch.context() as failing:
         # So the adopted trial is the best for certain.
-        failing.setattr(recorded, "train", diverge)
+        failing.setattr(training, "train", diverge)
         status, out, err = run(*smaller)
     assert (status, err) == (0, "")
     assert "adopted  1 finished trials of other studies\n" in out

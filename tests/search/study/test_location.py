@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search.errors import InputError
-from search.place import Place, one_writer, only_one
+from search.study.location import Place, one_writer, only_one
 
 SERVER = "postgresql://me@host/db"
 
@@ -32,7 +32,7 @@ def only_one_of_another(out: Path) -> AbstractContextManager[None]:
 
 
 def test_of_a_shared_study_only_the_files_are_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.place.WRITER_SECONDS", 0)
+    monkeypatch.setattr("search.study.location.WRITER_SECONDS", 0)
     place = Place(tmp_path, "one", SERVER)
     place.folder.mkdir()
     refused = pytest.raises(InputError, match="another process has been writing to")

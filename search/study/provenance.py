@@ -52,7 +52,7 @@ def _revision() -> str | None:
 
     Studies are left out: a study that comes with the repository is changed by being run.
     """
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     try:
         commit, status = (
             subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from models.baselines import BASELINES
 from models.recipe import RecipeConfig
 from models.record import RecordError
-from search.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked, read_trials
+from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked, read_trials
 from tests.search.made_up_trials import made_up
 
 ARCH = BASELINES["s002_model2"].spec

@@ -12,7 +12,7 @@ from search.errors import InputError
 from search.lost import requeue_lost
 from search.samplers import Start, make_sampler
 from search.storage.open import open_storage
-from search.study import (
+from search.study.study import (
     MAX_REFUSED_IN_A_ROW,
     StopRule,
     derived_seed,
@@ -23,7 +23,7 @@ from search.study import (
     open_study,
     run_trials,
 )
-from search.trials import DIVERGED, FINISHED, REFUSED, STOPPED, TrialFailedError
+from search.study.trials import DIVERGED, FINISHED, REFUSED, STOPPED, TrialFailedError
 
 SETTINGS = {"budget": 8000, "dataset": "mnist", "epochs": 15}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import optuna
 import pytest
 
-from search import results_version as module
 from search.errors import InputError
-from search.results_version import EARLIER_VERSIONS, VERSIONS, join_results, results_version
+from search.study import results_version as module
+from search.study.results_version import EARLIER_VERSIONS, VERSIONS, join_results, results_version
 
 PRESENT = {"results": "2", "torch": "2.15.0", "numpy": "2.4.0", "optuna": "5.0.0"}
 

@@ -13,11 +13,11 @@ import torch
 from models.build import build_model
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
-from search import recorded
 from search.config import DataConfig
 from search.engine.train import EpochMetrics, TrainingDivergedError, TrainResult
-from search.recorded import RecordedTraining, weights_path
-from search.trials import DIVERGED, TrialFailedError
+from search.study import training
+from search.study.training import RecordedTraining, weights_path
+from search.study.trials import DIVERGED, TrialFailedError
 
 ARCH = ArchSpec((1, 28, 28), 10, (Stage((Block(4),), 0),), Head("gap_linear", bias=True))
 RECIPE = RecipeConfig(epochs=3)
@@ -51,7 +51,7 @@ def fake_train(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             raise TrainingDivergedError("the training loss became nan")
         return TrainResult(tuple(map(metrics, (1, 2, 3))), model.state_dict(), {}, torch.empty(0), torch.empty(0), 3.0)
 
-    monkeypatch.setattr(recorded, "train", train)
+    monkeypatch.setattr(training, "train", train)
     return given
 
 
@@ -105,11 +105,11 @@ def test_the_curve_of_a_stopped_training_is_kept(trial: optuna.Trial, stop: type
 
 def test_each_split_is_read_once(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:  # noqa: ARG001
     read: list[DataConfig] = []
-    monkeypatch.setattr(recorded, "load_dataset", lambda config: read.append(config) or object())
+    monkeypatch.setattr(training, "load_dataset", lambda config: read.append(config) or object())
     configs = [DataConfig("digits", "unused", select_on) for select_on in ("test", "val")]
-    training = RecordedTraining()
-    first = [training.data(config) for config in configs]
-    assert [training.data(config) for config in configs] == first
+    recorded = RecordedTraining()
+    first = [recorded.data(config) for config in configs]
+    assert [recorded.data(config) for config in configs] == first
     assert first[0] is not first[1]
     assert read == configs
 

@@ -26,7 +26,7 @@ from search.engine.train import (
     train,
     training_device,
 )
-from search.trials import DIVERGED, TrialFailedError
+from search.study.trials import DIVERGED, TrialFailedError
 
 
 class RecordedTraining:

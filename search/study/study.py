@@ -25,7 +25,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from search.errors import InputError
-from search.trials import REFUSED, TRAINED, TrialFailedError, outcome_of
+from search.study.trials import REFUSED, TRAINED, TrialFailedError, outcome_of
 
 # The command line has lines of its own for what Optuna would log.
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from search import provenance
 from search.errors import InputError
-from search.provenance import environment, write_config
+from search.study import provenance
+from search.study.provenance import environment, write_config
 
 SETTINGS = {"budget": 8000, "dataset": "mnist", "max_macs": None}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import optuna
 
 from search.errors import InputError
-from search.provenance import version_of
+from search.study.provenance import version_of
 
 # Raise this number with every change after which the same seed proposes another candidate or gives it another value.
 # tests/test_results.py fails when such a change is made without it.
