@@ -19,7 +19,7 @@ from search.engine.train import TrainResult
 from search.limits import latency_excess, latency_words, refusal
 from search.search_space.augmentations import as_searched
 from search.search_space.space_file import space_of
-from search.study.study import GIVEN
+from search.study.attributes import GIVEN
 from search.study.training import RecordedTraining, note
 from search.study.trials import FINISHED, REFUSED, REPEATED, STOPPED
 from space import Candidate, assemble, suggest

@@ -19,7 +19,7 @@ from search.config import SAMPLERS, DataConfig, SearchConfig
 from search.feasible_start import FeasibleStart
 from search.limits import refusal
 from search.samplers import make_sampler
-from search.study.study import run_trials
+from search.study.loop import run_trials
 from search.study.trials import FINISHED, REFUSED
 from space import suggest
 
@@ -42,7 +42,7 @@ class Begun:
     """Stops a study when its first 16 proposals are made and one fits, or too many were made."""
 
     def is_reached(self, study: optuna.Study) -> bool:
-        """See search.study.study.Stop."""
+        """See search.study.loop.Stop."""
         outcomes = [trial.user_attrs.get("outcome") for trial in study.get_trials(deepcopy=False)]
         return len(outcomes) >= MAX_PROPOSALS or (len(outcomes) >= N_FIRST and FINISHED in outcomes)
 

@@ -58,7 +58,10 @@ from search.run import fitting_starts
 from search.samplers import make_sampler
 from search.storage.open import open_storage
 from search.study.location import Place, only_one
-from search.study.study import StopRule, derived_seed, enqueue, load_study, make_pruner, open_study, run_trials
+from search.study.loop import StopRule, run_trials
+from search.study.pruner import make_pruner
+from search.study.seeds import derived_seed
+from search.study.study import enqueue, load_study, open_study
 from search.study.training import RecordedTraining
 from search.study.trials import TrialRecord, read_trials
 from space import SPACE_KEY

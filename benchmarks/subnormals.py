@@ -21,8 +21,9 @@ from search.data.load import Dataset, load_dataset
 from search.engine.metrics import EpochMetrics
 from search.engine.train import train
 from search.storage.open import open_storage
+from search.study.attributes import SETTINGS
 from search.study.location import Place
-from search.study.study import SETTINGS, load_study
+from search.study.study import load_study
 from search.study.trials import TrialRecord, read_trials
 
 

@@ -23,8 +23,9 @@ from models.build import build_model
 from search.config import DataConfig
 from search.data.load import Dataset, load_dataset
 from search.storage.open import open_storage
+from search.study.attributes import SETTINGS
 from search.study.location import Place
-from search.study.study import SETTINGS, load_study
+from search.study.study import load_study
 from search.study.trials import TRAINED, TrialRecord, read_trials
 
 

@@ -12,7 +12,7 @@ import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.recipe import RecipeConfig
-from search.commands import Trainer, check_resumable, existing
+from search.commands import Trainer
 from search.config import FOLDER, DataConfig, SearchConfig
 from search.data.load import form_of, load_dataset
 from search.errors import InputError
@@ -21,8 +21,10 @@ from search.repeats import COMMON, OWN, Repeat, read_results
 from search.reproduction import BUDGET, as_json, common_recipe, own_recipes
 from search.reproduction_plot import reproduction_plot
 from search.reproduction_report import markdown, terminal
+from search.study.attributes import SETTINGS
+from search.study.load import check_resumable, existing
 from search.study.location import Place, only_one
-from search.study.study import SETTINGS, derived_seed
+from search.study.seeds import derived_seed
 
 KIND = "baselines"
 N_IMAGES = "n_images"

@@ -198,9 +198,10 @@ def _describe(args: Namespace) -> int:
 
 def _report(args: Namespace) -> int:
     from search import commands
+    from search.study.load import kind_of
 
     place = _place(args.study, args.storage)
-    if commands.kind_of(place) == "baselines":
+    if kind_of(place) == "baselines":
         from search.baseline_runs import report_baselines
 
         return report_baselines(place)

@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 
 import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
-from models.record import RecordError
 from search import retrain
 from search.config import ConfirmConfig, DataConfig, SearchConfig, data_directory
 from search.data.load import Dataset, form_of, load_dataset
@@ -23,7 +21,6 @@ from search.describe import describe_baseline, describe_json, layer_table
 from search.elsewhere import weights_elsewhere
 from search.errors import FailureError, InputError
 from search.export_command import Wanted, export_baseline, export_wanted, exported_line, winner_source, write_export
-from search.export_folder import CARD
 from search.feasibility import feasibility_report, survey
 from search.files import make_folder
 from search.formats import possible
@@ -32,22 +29,15 @@ from search.importance import importances
 from search.limits import describe_limits
 from search.repeats import read_results
 from search.report import StudySummary, summarise, terminal_report, write_report
-from search.retrain import REPEATS, Retrainer, repeats_of
+from search.retrain import Retrainer, repeats_of
 from search.search_space.network_file import read_network
 from search.search_space.space_file import space_of
-from search.storage.open import open_storage
-from search.storage.sqlite_file import is_new
-from search.study.card import read_card
-from search.study.data_location import as_kept
+from search.study.attributes import SETTINGS
+from search.study.card import CARD, read_card
+from search.study.load import NOTICE, WINNER, check_data, config_of, existing, is_there, kind_of
 from search.study.location import Place, one_writer, only_one
-from search.study.study import SETTINGS, check_settings, load_study
 from search.study.trials import TrialRecord, finished_trial, read_trials
 from search.summary import card_facts
-
-NOTICE = "notice"
-WINNER = "winner"
-# The kind of a study that says none.
-SEARCH = "search"
 
 
 def conclude(
@@ -144,15 +134,6 @@ def export(place: Place, data_dir: str | None, wanted: Wanted) -> int:
     return 0
 
 
-def is_there(place: Place) -> bool:
-    """Whether there is a study at `place`."""
-    try:
-        existing(place)
-    except InputError:
-        return False
-    return True
-
-
 @dataclass(frozen=True)
 class Trainer:
     """With what networks are trained again: engine, how many side by side, and whether the code may have changed."""
@@ -189,73 +170,6 @@ def null(place: Place, data_dir: str | None, number: int | None, n: int, trainer
     with only_one(place):
         retrain.measure_noise(trainer.at(place, config), study, number, n)
         return conclude(study, config, place, with_export=False, data=data)
-
-
-def existing(place: Place) -> optuna.Study:
-    """The study at `place`. A database that is not there is not created, and a study of repeats is no study of its own.
-
-    Raises InputError.
-    """
-    path = place.sqlite_path
-    if path is not None and (not path.is_file() or is_new(path)):
-        raise InputError(
-            f"there is no study {place.name!r:.120}: no database {path}; name another, or its --storage or folder"
-        )
-    name = str(place.name)
-    if name.endswith(REPEATS):
-        raise InputError(f"{name!r:.120} holds what was trained again; name its study, {name.removesuffix(REPEATS)!r}")
-    return load_study(open_storage(place.url), name)
-
-
-def check_resumable(place: Place, settings: Mapping[str, Any]) -> None:
-    """Raise InputError where there is a study at `place` that could not go on with these settings.
-
-    Also where a storage is named that cannot be opened; a new one is made, if it can be.
-    """
-    path = place.sqlite_path
-    if path is not None and is_new(path):
-        if not place.storage:
-            return
-        if not path.parent.is_dir():
-            raise InputError(f"cannot open the sqlite storage: there is no folder {path.parent}; check --storage")
-    storage = open_storage(place.url)
-    if place.name in optuna.get_all_study_names(storage):
-        check_settings(load_study(storage, str(place.name)), settings)
-
-
-def check_data(study: optuna.Study, data: Dataset) -> None:
-    """Raise InputError where these are not the images that the study was made with."""
-    made_with = study.user_attrs[SETTINGS].get("data_checksum", data.checksum)
-    if made_with != data.checksum:
-        raise InputError(
-            f"study {study.study_name!r} was made with other images: those of {data.name} had the checksum "
-            f"{made_with!s:.8}, here {data.checksum:.8}; name their directory with --data-dir"
-        )
-
-
-def kind_of(place: Place) -> str:
-    """What the study at `place` is of: "search", or "baselines"."""
-    settings = existing(place).user_attrs.get(SETTINGS)
-    return str(settings.get("kind", SEARCH)) if isinstance(settings, Mapping) else SEARCH
-
-
-def config_of(study: optuna.Study, data_dir: str | None = None) -> SearchConfig:
-    """The settings that a study was made with, and where its data lies; data_dir: if not there. Raises InputError."""
-    settings = study.user_attrs.get(SETTINGS)
-    if not isinstance(settings, Mapping):
-        raise InputError(f"study {study.study_name!r} was not made by this program; name another")
-    if settings.get("kind", SEARCH) != SEARCH:
-        raise InputError(f"study {study.study_name!r} is of {settings['kind']!r:.40}, not of a search; name another")
-    try:
-        config = SearchConfig.from_settings(settings, "")
-        config = replace(config, data=as_kept(config.data, study, data_dir))
-        space_of(config)
-        return config
-    except (InputError, RecordError) as error:
-        raise InputError(
-            f"study {study.study_name!r} has settings that this version does not know: {error}; use the version that "
-            "its config.json names"
-        ) from error
 
 
 def describe(network: str, *, as_json: bool) -> int:

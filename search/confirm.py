@@ -20,7 +20,7 @@ from search.engine.metrics import value_beside
 from search.repeats import CHOOSE, NOISE, REPORT, Repeat, RepeatResult, of_trial
 from search.shrink import shrunken
 from search.statistics import Estimate, McNemar, estimate, expected_maximum, mcnemar
-from search.study.study import derived_seed
+from search.study.seeds import derived_seed
 from search.study.trials import TrialRecord
 
 

@@ -11,16 +11,16 @@ import optuna
 from optuna.artifacts import FileSystemArtifactStore
 
 from models.record import RecordError
-from search.commands import config_of, existing, summary_of
+from search.commands import summary_of
 from search.errors import InputError
 from search.files import make_folder
 from search.furnish import furnish
-from search.retrain import repeats_name
 from search.storage.address import address, check_address, refused, warn_of_others
 from search.storage.open import open_storage
 from search.storage.sqlite_file import is_new
-from search.study.location import ARTIFACTS, Place
-from search.study.study import SETTINGS
+from search.study.attributes import SETTINGS
+from search.study.load import config_of, existing
+from search.study.location import ARTIFACTS, Place, repeats_name
 from search.study.trials import read_trials
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from search.confirm import Confirmation
-from search.retrain import repeats_name
 from search.storage.open import open_storage
-from search.study.location import Place
-from search.study.study import WORKER, load_study
+from search.study.attributes import WORKER
+from search.study.location import Place, repeats_name
+from search.study.study import load_study
 from search.study.training import weights_path
 
 

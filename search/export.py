@@ -23,11 +23,12 @@ from search.engine.confusion import mistakes_of_state, sprite
 from search.engine.metrics import balanced_accuracy, is_imbalanced
 from search.engine.train import training_device
 from search.errors import FailureError, InputError
-from search.export_folder import CARD, check_place, whole_folder
+from search.export_folder import check_place, whole_folder
 from search.format_latency import Answer, Latencies, milliseconds
 from search.formats import FORMATS, TORCH, Exporting, Format, check_formats, in_order
 from search.model_card import Measured, make_card, readme
 from search.model_source import model_source
+from search.study.card import CARD
 from search.trained_model import ModelSource
 
 MISREAD = "misread.png"

@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from search.errors import InputError
-
-# What makes a folder an export; written last.
-CARD = "card.json"
+from search.study.card import CARD
 
 
 def check_place(folder: Path, *, force: bool) -> None:

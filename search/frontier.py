@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.commands import config_of, existing, is_there, summary_of
+from search.commands import summary_of
 from search.config import SearchConfig
 from search.data.load import resolve_auto
 from search.describe import architecture_line
@@ -19,6 +19,7 @@ from search.files import make_folder, write_whole
 from search.frontier_plot import frontier_plot
 from search.report_evidence import bounds, sd_points
 from search.run import Job, run
+from search.study.load import config_of, existing, is_there
 from search.study.location import Place
 from search.study.trials import read_trials
 from search.summary import StudySummary

@@ -30,8 +30,8 @@ from search.note_writer import NoteWriter
 from search.report_evidence import fresh_seeds
 from search.report_markdown import markdown_report
 from search.shelf import Shelf
+from search.study.attributes import SETTINGS
 from search.study.location import ARTIFACTS, Place
-from search.study.study import SETTINGS
 from search.study.trials import TRAINED, TrialRecord
 from search.study_figures import draw_curves
 from search.summary import StudySummary

@@ -16,7 +16,8 @@ from search.data.load import Dataset
 from search.errors import InputError
 from search.limits import refusal
 from search.search_space.space_file import space_of
-from search.study.study import GIVEN, enqueue, enqueue_given
+from search.study.attributes import GIVEN
+from search.study.study import enqueue, enqueue_given
 
 
 def check_networks(networks: Mapping[str, ArchSpec], data: Dataset) -> None:

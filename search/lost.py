@@ -19,7 +19,8 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.open import alone
-from search.study.study import INTERRUPTED, WORKER, Places
+from search.study.attributes import INTERRUPTED, WORKER
+from search.study.seeds import Places
 from search.study.trials import outcome_of
 
 # A trial that so many workers died of may be why. That a whole command was killed says less of what it trained.

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from tqdm import tqdm
 
 from search.config import words_of
-from search.study.study import n_trained
+from search.study.loop import n_trained
 from search.study.trials import REFUSED, STOPPED, outcome_of
 
 

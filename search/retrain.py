@@ -17,15 +17,15 @@ from search.progress import Progress
 from search.repeats import QueueEmpty, Repeat, RepeatResult, Retraining, n_left, queue, read_results
 from search.statistics import expected_sd
 from search.storage.open import GRACE_SECONDS, alone, open_storage
-from search.study.location import Place
+from search.study.attributes import SETTINGS
+from search.study.location import Place, repeats_name
+from search.study.loop import n_trained
 from search.study.results_version import join_results
-from search.study.study import SETTINGS, load_study, n_trained, open_study
+from search.study.study import load_study, open_study
 from search.study.trials import TrialRecord, finished_trial, ranked, read_trials
 from search.workers import Task, carry_out
 
 PLAN = "confirmation"
-# How the name of a study of repeats ends.
-REPEATS = "-repeats"
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,6 @@ def _open_repeats(trainer: Retrainer) -> optuna.Study:
     place = trainer.place
     settings = load_study(open_storage(place.url), str(place.name)).user_attrs[SETTINGS]
     return trainer.open(repeats_name(place), settings)
-
-
-def repeats_name(place: Place) -> str:
-    """The name of the study of repeats."""
-    return f"{place.name}{REPEATS}"
 
 
 def repeats_of(place: Place) -> tuple[list[RepeatResult], ConfirmPlan | None]:

@@ -15,7 +15,7 @@ from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.spec import ArchSpec
 from objective import Objective
-from search.commands import NOTICE, WINNER, check_resumable, conclude, existing
+from search.commands import conclude
 from search.config import ConfirmConfig, SearchConfig
 from search.data.load import Dataset, load_dataset, resolve_auto
 from search.engine.native import kernels
@@ -29,16 +29,18 @@ from search.limits import describe_limits, refusal
 from search.lost import requeue_lost
 from search.note_writer import NoteWriter
 from search.progress import Progress
-from search.retrain import REPEATS, Retrainer, confirm
+from search.retrain import Retrainer, confirm
 from search.search_space.space_file import as_file, space_of
 from search.starting_points import starting_points
 from search.storage.open import GRACE_SECONDS, alone, open_storage
 from search.study import provenance
+from search.study.attributes import SETTINGS
 from search.study.card import read_card
-from search.study.data_location import as_read, keep_place
-from search.study.location import Place, one_writer, only_one
+from search.study.load import NOTICE, WINNER, as_read, check_resumable, existing, keep_place
+from search.study.location import REPEATS, Place, one_writer, only_one
+from search.study.loop import StopRule, n_refused_in_a_row, n_trained
 from search.study.results_version import join_results
-from search.study.study import SETTINGS, StopRule, enqueue, n_refused_in_a_row, n_trained, open_study
+from search.study.study import enqueue, open_study
 from search.warm import check_same, warm_start
 from search.workers import Task, carry_out
 

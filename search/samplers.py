@@ -14,7 +14,9 @@ from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
 
 from search.search_space.dimensions import SuggestsValues
-from search.study.study import GIVEN, Places, derived_seed, n_trained
+from search.study.attributes import GIVEN
+from search.study.loop import n_trained
+from search.study.seeds import Places, derived_seed
 from search.study.trials import FINISHED, REFUSED, outcome_of
 
 # Standard deviation of a step, as a share of the range (of its logarithm, on a log scale). A width from 3 to 32 moves

@@ -28,8 +28,9 @@ from search.samplers import Distributions
 from search.search_space.augmentations import as_searched
 from search.search_space.space_file import space_of
 from search.storage.open import open_storage
+from search.study.attributes import GIVEN, ORIGIN, SETTINGS
 from search.study.location import Place
-from search.study.study import GIVEN, ORIGIN, SETTINGS, load_study
+from search.study.study import load_study
 from search.study.trials import FINISHED
 from space import Params, assemble
 

@@ -22,7 +22,9 @@ from search.processes import UNREPORTED, end_with_parent, make_sure, spawn, stop
 from search.samplers import Start, make_sampler
 from search.storage.open import GRACE_SECONDS, open_storage
 from search.storage.url import is_server
-from search.study.study import Objective, Stop, load_study, make_pruner, n_trained, run_trials
+from search.study.loop import Objective, Stop, n_trained, run_trials
+from search.study.pruner import make_pruner
+from search.study.study import load_study
 
 # With no trial finished in between.
 MAX_DEATHS = 10

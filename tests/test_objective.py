@@ -20,7 +20,8 @@ from search.engine.train import EpochMetrics, TrainingDivergedError, TrainResult
 from search.limits import refusal
 from search.samplers import make_sampler
 from search.study import training
-from search.study.study import derived_seed, make_pruner
+from search.study.pruner import make_pruner
+from search.study.seeds import derived_seed
 from search.study.training import weights_path
 from search.study.trials import TrialFailedError, TrialRecord
 

@@ -11,7 +11,6 @@ import pytest
 
 from models.spec import ArchSpec
 from search.cli import main
-from search.commands import config_of, existing
 from search.config import DataConfig
 from search.confirm import confirmation
 from search.data.load import load_dataset
@@ -20,6 +19,7 @@ from search.export import _load_module
 from search.formats import FORMATS, Exporting
 from search.retrain import repeats_of
 from search.storage.open import open_storage
+from search.study.load import config_of, existing
 from search.study.location import Place
 from search.study.study import load_study
 from search.study.trials import FINISHED, TRAINED, read_trials

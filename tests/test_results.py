@@ -27,8 +27,8 @@ from search.feasible_start import FeasibleStart
 from search.limits import worst_excess
 from search.samplers import make_sampler
 from search.starting_points import starting_points
+from search.study.loop import StopRule, run_trials
 from search.study.results_version import RESULTS_VERSION
-from search.study.study import StopRule, run_trials
 from search.study.trials import FINISHED, REFUSED
 from space import suggest
 

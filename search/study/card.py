@@ -9,7 +9,6 @@ from typing import Any
 from models.record import RecordError
 from search.engine.confusion import Mistakes
 from search.errors import InputError
-from search.export_folder import CARD
 
 
 def read_card(folder: Path) -> dict[str, Any] | None:
@@ -48,3 +47,7 @@ def _check(card: dict[str, Any]) -> None:
             raise TypeError(f"{value!r:.40} where something else is wanted")
     if card.get("mistakes"):  # cards of older versions have none
         Mistakes.from_dict(card["mistakes"])
+
+
+# What makes a folder an export; written last.
+CARD = "card.json"

@@ -111,3 +111,12 @@ def _locked(place: Place, seconds: float, message: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+# How the name of a study of repeats ends.
+REPEATS = "-repeats"
+
+
+def repeats_name(place: Place) -> str:
+    """The name of the study of repeats."""
+    return f"{place.name}{REPEATS}"

@@ -20,7 +20,7 @@ import torch
 from models.build import build_model
 from models.spec import ArchSpec, Head
 from search.data.load import load_dataset
-from search.study.study import SETTINGS
+from search.study.attributes import SETTINGS
 from space import SPACE_KEY
 from tests.bad_input.digits_study import CARD, DIGITS, EXPORT, SEARCH, WEIGHTS, arch_of, close, make_study
 from tests.bad_input.refusals import RUN, Refuses, short

@@ -18,7 +18,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from benchmarks.kills import children
 from search.storage.open import open_storage
-from search.study.study import load_study, n_trained
+from search.study.loop import n_trained
+from search.study.study import load_study
 from search.study.trials import outcome_of
 
 ROOT = Path(__file__).resolve().parents[2]

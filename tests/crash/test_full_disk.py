@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.kills import children
-from search.study.study import n_trained
+from search.study.loop import n_trained
 from tests.crash.searches import PATIENCE, finish, is_alive, open_now, started, until
 
 ASKED = 4

@@ -25,7 +25,7 @@ from search.errors import InputError
 from search.storage.address import address
 from search.storage.open import alone, open_storage
 from search.storage.proxy_server import serve
-from search.study.study import n_trained
+from search.study.loop import n_trained
 from tests.crash.searches import (
     by_machine,
     check_whole,

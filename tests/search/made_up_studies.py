@@ -10,7 +10,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.storage.open import open_storage
-from search.study.study import SETTINGS
+from search.study.attributes import SETTINGS
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord
 from tests.search.made_up_trials import CONFIG
 

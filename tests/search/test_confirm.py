@@ -13,7 +13,7 @@ from search.config import ConfirmConfig, SearchConfig
 from search.confirm import ConfirmPlan, choose, choosing, make_plan, measuring, noise_floor, reporting
 from search.repeats import CHOOSE, NOISE, REPORT, RepeatResult
 from search.statistics import estimate
-from search.study.study import derived_seed
+from search.study.seeds import derived_seed
 from search.study.trials import ranked
 from tests.search.made_up_confirmations import FIRST, LONE, PLAN, RECORDS, SD, VAL, first_round
 from tests.search.made_up_trials import CONFIG, made_up_results

@@ -25,7 +25,8 @@ from search.retrain import repeats_of
 from search.storage.open import open_storage
 from search.study import training
 from search.study.location import Place
-from search.study.study import load_study, n_trained
+from search.study.loop import n_trained
+from search.study.study import load_study
 from search.study.trials import TrialRecord
 from search.summary import StudySummary, summarise
 from search.svg import BLUE, GREY, ORANGE

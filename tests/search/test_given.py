@@ -18,7 +18,9 @@ from search.given import check_networks, queue_networks
 from search.importance import importances
 from search.lost import requeue_lost
 from search.samplers import best_finished, make_sampler
-from search.study.study import GIVEN, StopRule, enqueue, run_trials
+from search.study.attributes import GIVEN
+from search.study.loop import StopRule, run_trials
+from search.study.study import enqueue
 from search.study.trials import FINISHED, REFUSED, TrialRecord, read_trials
 from search.summary import summarise
 from tests.test_objective import fake_train as fake_train  # a fixture

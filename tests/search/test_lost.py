@@ -13,7 +13,9 @@ from optuna.trial import TrialState
 
 from search.lost import MAX_RESTARTS, MAX_RETRIES, Undertaker, requeue_lost
 from search.samplers import make_sampler
-from search.study.study import StopRule, enqueue, make_pruner, n_trained, run_trials
+from search.study.loop import StopRule, n_trained, run_trials
+from search.study.pruner import make_pruner
+from search.study.study import enqueue
 from search.study.trials import DIVERGED, FINISHED, REFUSED, STOPPED, TrialFailedError, outcome_of
 
 N_TRIALS = 7

@@ -35,7 +35,7 @@ from search.repeats import (
     read_results,
 )
 from search.study import training
-from search.study.study import run_trials
+from search.study.loop import run_trials
 from search.study.training import weights_path
 from search.study.trials import DIVERGED, FINISHED, REFUSED
 

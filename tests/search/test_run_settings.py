@@ -113,7 +113,7 @@ def test_a_changed_space_and_a_network_from_a_file(tmp_path, inside):
 
 
 def test_a_random_search_that_meets_nothing_that_fits_ends_with_a_feasibility_report(tmp_path, inside, monkeypatch):
-    monkeypatch.setattr("search.study.study.MAX_REFUSED_IN_A_ROW", 50)
+    monkeypatch.setattr("search.study.loop.MAX_REFUSED_IN_A_ROW", 50)
     arguments = ("--budget", 110, "--trials", 5, "--jobs", 1, "--sampler", "random", "--study", "digits-50")
     status, _, err = inside(tmp_path, *arguments, *DIGITS)
     assert status == 2

@@ -12,7 +12,7 @@ from search.config import SAMPLERS
 from search.lost import requeue_lost
 from search.samplers import N_START, EvolveSampler, best_finished, make_sampler, moved, n_within
 from search.search_space.dimensions import SuggestsValues
-from search.study.study import StopRule, n_trained, run_trials
+from search.study.loop import StopRule, n_trained, run_trials
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED
 from tests.search.study.test_study import memory_study, objective
 

@@ -23,7 +23,9 @@ from search.samplers import make_sampler
 from search.storage.open import open_storage
 from search.study import training
 from search.study.location import Place
-from search.study.study import StopRule, derived_seed, enqueue, n_trained, open_study, run_trials
+from search.study.loop import StopRule, n_trained, run_trials
+from search.study.seeds import derived_seed
+from search.study.study import enqueue, open_study
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, read_trials
 from search.summary import summarise
 from search.warm import warm_start

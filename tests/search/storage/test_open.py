@@ -18,7 +18,8 @@ from sqlalchemy.exc import OperationalError
 from search import cli
 from search.errors import InputError, explained
 from search.storage.open import open_storage
-from search.study.study import StopRule, open_study, run_trials
+from search.study.loop import StopRule, run_trials
+from search.study.study import open_study
 
 
 def test_a_folder_with_braces_holds_a_database(tmp_path: Path) -> None:

@@ -12,17 +12,10 @@ from search.errors import InputError
 from search.lost import requeue_lost
 from search.samplers import Start, make_sampler
 from search.storage.open import open_storage
-from search.study.study import (
-    MAX_REFUSED_IN_A_ROW,
-    StopRule,
-    derived_seed,
-    enqueue,
-    load_study,
-    make_pruner,
-    n_trained,
-    open_study,
-    run_trials,
-)
+from search.study.loop import MAX_REFUSED_IN_A_ROW, StopRule, n_trained, run_trials
+from search.study.pruner import make_pruner
+from search.study.seeds import derived_seed
+from search.study.study import enqueue, load_study, open_study
 from search.study.trials import DIVERGED, FINISHED, REFUSED, STOPPED, TrialFailedError
 
 SETTINGS = {"budget": 8000, "dataset": "mnist", "epochs": 15}

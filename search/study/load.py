@@ -1,0 +1,128 @@
+"""Find a study, and load the settings and the data that it was made with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import optuna
+
+from models.record import RecordError
+from search.config import DataConfig, DataForm, SearchConfig, data_directory
+from search.data.load import Dataset
+from search.errors import InputError
+from search.search_space.space_file import space_of
+from search.storage.open import open_storage
+from search.storage.sqlite_file import is_new
+from search.study.attributes import SETTINGS
+from search.study.location import REPEATS, Place
+from search.study.study import check_settings, load_study
+
+NOTICE = "notice"
+WINNER = "winner"
+# The kind of a study that says none.
+SEARCH = "search"
+
+
+def is_there(place: Place) -> bool:
+    """Whether there is a study at `place`."""
+    try:
+        existing(place)
+    except InputError:
+        return False
+    return True
+
+
+def existing(place: Place) -> optuna.Study:
+    """The study at `place`. A database that is not there is not created, and a study of repeats is no study of its own.
+
+    Raises InputError.
+    """
+    path = place.sqlite_path
+    if path is not None and (not path.is_file() or is_new(path)):
+        raise InputError(
+            f"there is no study {place.name!r:.120}: no database {path}; name another, or its --storage or folder"
+        )
+    name = str(place.name)
+    if name.endswith(REPEATS):
+        raise InputError(f"{name!r:.120} holds what was trained again; name its study, {name.removesuffix(REPEATS)!r}")
+    return load_study(open_storage(place.url), name)
+
+
+def check_resumable(place: Place, settings: Mapping[str, Any]) -> None:
+    """Raise InputError where there is a study at `place` that could not go on with these settings.
+
+    Also where a storage is named that cannot be opened; a new one is made, if it can be.
+    """
+    path = place.sqlite_path
+    if path is not None and is_new(path):
+        if not place.storage:
+            return
+        if not path.parent.is_dir():
+            raise InputError(f"cannot open the sqlite storage: there is no folder {path.parent}; check --storage")
+    storage = open_storage(place.url)
+    if place.name in optuna.get_all_study_names(storage):
+        check_settings(load_study(storage, str(place.name)), settings)
+
+
+def check_data(study: optuna.Study, data: Dataset) -> None:
+    """Raise InputError where these are not the images that the study was made with."""
+    made_with = study.user_attrs[SETTINGS].get("data_checksum", data.checksum)
+    if made_with != data.checksum:
+        raise InputError(
+            f"study {study.study_name!r} was made with other images: those of {data.name} had the checksum "
+            f"{made_with!s:.8}, here {data.checksum:.8}; name their directory with --data-dir"
+        )
+
+
+def kind_of(place: Place) -> str:
+    """What the study at `place` is of: "search", or "baselines"."""
+    settings = existing(place).user_attrs.get(SETTINGS)
+    return str(settings.get("kind", SEARCH)) if isinstance(settings, Mapping) else SEARCH
+
+
+def config_of(study: optuna.Study, data_dir: str | None = None) -> SearchConfig:
+    """The settings that a study was made with, and where its data lies; data_dir: if not there. Raises InputError."""
+    settings = study.user_attrs.get(SETTINGS)
+    if not isinstance(settings, Mapping):
+        raise InputError(f"study {study.study_name!r} was not made by this program; name another")
+    if settings.get("kind", SEARCH) != SEARCH:
+        raise InputError(f"study {study.study_name!r} is of {settings['kind']!r:.40}, not of a search; name another")
+    try:
+        config = SearchConfig.from_settings(settings, "")
+        config = replace(config, data=as_kept(config.data, study, data_dir))
+        space_of(config)
+        return config
+    except (InputError, RecordError) as error:
+        raise InputError(
+            f"study {study.study_name!r} has settings that this version does not know: {error}; use the version that "
+            "its config.json names"
+        ) from error
+
+
+# The study's attribute.
+DATA = "data"
+_DIRECTORY = "directory"
+
+
+def as_read(config: DataConfig, data: Dataset) -> DataConfig:
+    """Of a folder that was read: with what was found, and with the size that its images were brought to."""
+    return replace(config, form=data.form, image_size=data.input_shape[1:]) if data.is_folder else config
+
+
+def keep_place(study: optuna.Study, config: DataConfig) -> None:
+    """Note with a study what its folder of images holds, and where it lies now."""
+    if config.form:
+        study.set_user_attr(DATA, config.form.to_dict() | {_DIRECTORY: config.directory})
+
+
+def as_kept(config: DataConfig, study: optuna.Study, given: str | None) -> DataConfig:
+    """With where the data lies: the directory that was given, else of a folder where it lay, else as for any data."""
+    kept = study.user_attrs.get(DATA)
+    if kept is None:
+        return replace(config, directory=data_directory(given))
+    form = DataForm.from_dict({name: value for name, value in kept.items() if name != _DIRECTORY})
+    directory = os.path.abspath(os.path.expanduser(given)) if given else str(kept[_DIRECTORY])
+    return replace(config, directory=directory, form=form)
