@@ -16,9 +16,9 @@ import optuna
 
 from models.cost import compute_cost
 from search.config import SAMPLERS, DataConfig, SearchConfig
-from search.feasible_start import FeasibleStart
 from search.limits import refusal
-from search.samplers import make_sampler
+from search.sampling.feasible_start import FeasibleStart
+from search.sampling.samplers import make_sampler
 from search.study.loop import run_trials
 from search.study.trials import FINISHED, REFUSED
 from space import suggest

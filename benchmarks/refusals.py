@@ -19,7 +19,7 @@ from models.cost import compute_cost
 from objective import Objective
 from search.config import DataConfig, SearchConfig
 from search.limits import refusal
-from search.samplers import make_sampler
+from search.sampling.samplers import make_sampler
 from search.storage.open import open_storage
 from space import assemble, sample
 

@@ -50,12 +50,12 @@ from search.config import SAMPLERS, DataConfig, SearchConfig
 from search.data.load import Dataset, load_dataset
 from search.engine.train import TrainingDivergedError, engine_for, train, training_device
 from search.errors import InputError
-from search.feasible_start import FeasibleStart
 from search.files import make_folder, write_whole
 from search.lost import requeue_lost
 from search.processes import end_with_parent, spawn
 from search.run import fitting_starts
-from search.samplers import make_sampler
+from search.sampling.feasible_start import FeasibleStart
+from search.sampling.samplers import make_sampler
 from search.storage.open import open_storage
 from search.study.location import Place, only_one
 from search.study.loop import StopRule, run_trials

@@ -21,7 +21,6 @@ from search.describe import describe_baseline, describe_json, layer_table
 from search.elsewhere import weights_elsewhere
 from search.errors import FailureError, InputError
 from search.export_command import Wanted, export_baseline, export_wanted, exported_line, winner_source, write_export
-from search.feasibility import feasibility_report, survey
 from search.files import make_folder
 from search.formats import possible
 from search.furnish import furnish
@@ -30,6 +29,7 @@ from search.limits import describe_limits
 from search.repeats import read_results
 from search.report import StudySummary, summarise, terminal_report, write_report
 from search.retrain import Retrainer, repeats_of
+from search.sampling.feasibility import feasibility_report, survey
 from search.search_space.network_file import read_network
 from search.search_space.space_file import space_of
 from search.study.attributes import SETTINGS

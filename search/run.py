@@ -21,17 +21,18 @@ from search.data.load import Dataset, load_dataset, resolve_auto
 from search.engine.native import kernels
 from search.engine.train import engine_for, training_device
 from search.errors import InputError
-from search.feasibility import Feasibility, check_something_fits, feasibility_report, survey
-from search.feasible_start import FeasibleStart
 from search.files import make_folder, write_whole
-from search.given import check_networks, queue_networks
 from search.limits import describe_limits, refusal
 from search.lost import requeue_lost
 from search.note_writer import NoteWriter
 from search.progress import Progress
 from search.retrain import Retrainer, confirm
+from search.sampling.feasibility import Feasibility, check_something_fits, feasibility_report, survey
+from search.sampling.feasible_start import FeasibleStart
+from search.sampling.starting_points import starting_points
+from search.sampling.user_networks import check_networks, queue_networks
+from search.sampling.warm_start import check_same, warm_start
 from search.search_space.space_file import as_file, space_of
-from search.starting_points import starting_points
 from search.storage.open import GRACE_SECONDS, alone, open_storage
 from search.study import provenance
 from search.study.attributes import SETTINGS
@@ -41,7 +42,6 @@ from search.study.location import REPEATS, Place, one_writer, only_one
 from search.study.loop import StopRule, n_refused_in_a_row, n_trained
 from search.study.results_version import join_results
 from search.study.study import enqueue, open_study
-from search.warm import check_same, warm_start
 from search.workers import Task, carry_out
 
 CONFIG = "config.json"

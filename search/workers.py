@@ -19,7 +19,7 @@ from search.config import SearchConfig
 from search.errors import FailureError, InputError, explained
 from search.lost import WATCH_SECONDS, Undertaker, queue_again
 from search.processes import UNREPORTED, end_with_parent, make_sure, spawn, stop
-from search.samplers import Start, make_sampler
+from search.sampling.samplers import Start, make_sampler
 from search.storage.open import GRACE_SECONDS, open_storage
 from search.storage.url import is_server
 from search.study.loop import Objective, Stop, n_trained, run_trials

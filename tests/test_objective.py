@@ -18,7 +18,7 @@ from search.data.load import DATASETS, load_dataset
 from search.engine.confusion import Mistakes, mistakes_of_state
 from search.engine.train import EpochMetrics, TrainingDivergedError, TrainResult, evaluate
 from search.limits import refusal
-from search.samplers import make_sampler
+from search.sampling.samplers import make_sampler
 from search.study import training
 from search.study.pruner import make_pruner
 from search.study.seeds import derived_seed

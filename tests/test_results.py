@@ -23,10 +23,10 @@ from search.config import SAMPLERS, DataConfig, DataForm, SearchConfig
 from search.data.load import Dataset, Split
 from search.engine.native import kernels
 from search.engine.train import train
-from search.feasible_start import FeasibleStart
 from search.limits import worst_excess
-from search.samplers import make_sampler
-from search.starting_points import starting_points
+from search.sampling.feasible_start import FeasibleStart
+from search.sampling.samplers import make_sampler
+from search.sampling.starting_points import starting_points
 from search.study.loop import StopRule, run_trials
 from search.study.results_version import RESULTS_VERSION
 from search.study.trials import FINISHED, REFUSED

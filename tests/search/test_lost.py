@@ -12,7 +12,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from search.lost import MAX_RESTARTS, MAX_RETRIES, Undertaker, requeue_lost
-from search.samplers import make_sampler
+from search.sampling.samplers import make_sampler
 from search.study.loop import StopRule, n_trained, run_trials
 from search.study.pruner import make_pruner
 from search.study.study import enqueue

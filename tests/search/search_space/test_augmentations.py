@@ -7,9 +7,9 @@ from models.recipe import Augmentation, RecipeConfig
 from search.config import DataConfig, SearchConfig
 from search.engine.augment import augment
 from search.errors import InputError
+from search.sampling.starting_points import starting_points
 from search.search_space.augmentations import as_searched, choose_augmentations, mirror_options
 from search.search_space.space_file import space_of
-from search.starting_points import starting_points
 from space import SPACE_KEY
 
 

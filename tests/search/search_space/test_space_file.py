@@ -16,10 +16,10 @@ import space
 from models.cost import compute_cost
 from search.config import DataConfig, SearchConfig
 from search.errors import InputError
+from search.sampling.starting_points import starting_points
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
 from search.search_space.encoding import BUILDABLE
 from search.search_space.space_file import as_file, read_changes, space_of
-from search.starting_points import starting_points
 
 CONFIG = SearchConfig(DataConfig("mnist", "data"), max_params=8000)
 WIDTH = IntRange("stages.1.width.1", 3, 64, 12, log=True)

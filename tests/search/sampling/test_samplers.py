@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.config import SAMPLERS
 from search.lost import requeue_lost
-from search.samplers import N_START, EvolveSampler, best_finished, make_sampler, moved, n_within
+from search.sampling.samplers import N_START, EvolveSampler, best_finished, make_sampler, moved, n_within
 from search.search_space.dimensions import SuggestsValues
 from search.study.loop import StopRule, n_trained, run_trials
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED

@@ -9,9 +9,10 @@ import pytest
 
 import space
 from models.cost import Cost, compute_cost
-from search import feasibility
 from search.config import DataConfig, SearchConfig
-from search.feasibility import (
+from search.limits import worst_excess
+from search.sampling import feasibility
+from search.sampling.feasibility import (
     Feasibility,
     NothingFitsError,
     check_something_fits,
@@ -19,8 +20,7 @@ from search.feasibility import (
     nearest_point,
     survey,
 )
-from search.feasible_start import FeasibleStart
-from search.limits import worst_excess
+from search.sampling.feasible_start import FeasibleStart
 from search.search_space.dimensions import Choice, Dimension, IntRange
 from search.search_space.space_file import space_of
 

@@ -19,7 +19,8 @@ from search.cli import main
 from search.errors import InputError
 from search.limits import refusal
 from search.lost import requeue_lost
-from search.samplers import make_sampler
+from search.sampling.samplers import make_sampler
+from search.sampling.warm_start import warm_start
 from search.storage.open import open_storage
 from search.study import training
 from search.study.location import Place
@@ -28,7 +29,6 @@ from search.study.seeds import derived_seed
 from search.study.study import enqueue, open_study
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, read_trials
 from search.summary import summarise
-from search.warm import warm_start
 from space import Params
 from tests.search.made_up_trials import CONFIG
 

@@ -5,8 +5,8 @@ from optuna.trial import FixedTrial
 
 from models.cost import compute_cost
 from search.arguments import BUDGETS
+from search.sampling.starting_points import SMALL_RECIPE, starting_points
 from search.search_space.dimensions import Choice, FloatRange
-from search.starting_points import SMALL_RECIPE, starting_points
 from space import DIMENSIONS, Params, Space, assemble, suggest, to_params
 
 STARTS = starting_points()

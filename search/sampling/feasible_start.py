@@ -17,8 +17,8 @@ from typing import Any
 from models.cost import compute_cost
 from search.config import SearchConfig
 from search.data.load import form_of
-from search.feasibility import nearest_point
 from search.limits import worst_excess
+from search.sampling.feasibility import nearest_point
 from search.search_space.dimensions import Choice, IntRange, SuggestsValues
 from search.search_space.space_file import space_of
 from space import assemble

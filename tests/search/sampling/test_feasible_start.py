@@ -10,11 +10,11 @@ import pytest
 
 import space
 from models.cost import compute_cost
-from search import feasible_start
 from search.config import DataConfig, SearchConfig
 from search.describe import architecture_line
-from search.feasible_start import FeasibleStart
 from search.limits import worst_excess
+from search.sampling import feasible_start
+from search.sampling.feasible_start import FeasibleStart
 
 LIMITS = [
     {"max_params": 105},  # the smallest network there is
@@ -82,7 +82,7 @@ def test_points_depend_on_the_generator_alone() -> None:
 
 
 def test_where_nothing_fits_the_first_draw_is_left_to_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.feasible_start.nearest_point", lambda _config: space.DEFAULTS)
+    monkeypatch.setattr("search.sampling.feasible_start.nearest_point", lambda _config: space.DEFAULTS)
     first = space.sample(random.Random(0))
     assert FeasibleStart(config(max_params=50)).point(first, random.Random(0)) == first
 

@@ -14,10 +14,10 @@ from objective import Objective
 from search.config import DataConfig, SearchConfig
 from search.data.load import load_dataset
 from search.errors import InputError
-from search.given import check_networks, queue_networks
 from search.importance import importances
 from search.lost import requeue_lost
-from search.samplers import best_finished, make_sampler
+from search.sampling.samplers import best_finished, make_sampler
+from search.sampling.user_networks import check_networks, queue_networks
 from search.study.attributes import GIVEN
 from search.study.loop import StopRule, run_trials
 from search.study.study import enqueue

@@ -24,7 +24,7 @@ from search.config import SearchConfig
 from search.data.load import form_of
 from search.errors import InputError
 from search.limits import latency_excess, refusal
-from search.samplers import Distributions
+from search.sampling.samplers import Distributions
 from search.search_space.augmentations import as_searched
 from search.search_space.space_file import space_of
 from search.storage.open import open_storage
