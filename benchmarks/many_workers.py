@@ -31,11 +31,11 @@ import optuna
 from sqlalchemy import create_engine, text
 
 from search.errors import InputError
-from search.lost import Undertaker, queue_again
 from search.storage.open import open_storage
 from search.study.loop import StopRule, n_trained, run_trials
 from search.study.study import load_study, open_study
 from search.study.trials import FINISHED, outcome_of
+from search.workers.recovery import Undertaker, queue_again
 
 ROOT = Path(__file__).resolve().parent.parent
 N_PROCESSES = 8

@@ -51,8 +51,6 @@ from search.data.load import Dataset, load_dataset
 from search.engine.train import TrainingDivergedError, engine_for, train, training_device
 from search.errors import InputError
 from search.files import make_folder, write_whole
-from search.lost import requeue_lost
-from search.processes import end_with_parent, spawn
 from search.run import fitting_starts
 from search.sampling.feasible_start import FeasibleStart
 from search.sampling.samplers import make_sampler
@@ -64,6 +62,8 @@ from search.study.seeds import derived_seed
 from search.study.study import enqueue, load_study, open_study
 from search.study.training import RecordedTraining
 from search.study.trials import TrialRecord, read_trials
+from search.workers.processes import end_with_parent, spawn
+from search.workers.recovery import requeue_lost
 from space import SPACE_KEY
 
 BUDGET = 8000

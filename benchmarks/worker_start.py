@@ -21,12 +21,12 @@ from typing import Any
 import torch
 
 import objective
-import search.workers
+import search.workers.pool
 from benchmarks.kills import servers
 from models.baselines import BASELINES
 from models.build import build_model
 from search.engine.optimizers import make_optimizer
-from search.processes import spawn, stop
+from search.workers.processes import spawn, stop
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ def work(ready: Connection) -> None:
     optimizer = make_optimizer(model, next(iter(baseline.recipes.values())))
     model(torch.zeros(2, *baseline.spec.input_shape)).sum().backward()
     optimizer.step()
-    ready.send((objective.__name__, search.workers.__name__))
+    ready.send((objective.__name__, search.workers.pool.__name__))
     ready.recv()
 
 
 def own_interpreter(work: Callable[..., None], *arguments: object) -> Any:
-    """As search.processes.spawn, but with nothing shared."""
+    """As search.workers.processes.spawn, but with nothing shared."""
     process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
     process.start()
     return process

@@ -12,8 +12,6 @@ import optuna
 from search.config import ConfirmConfig, SearchConfig
 from search.confirm import ConfirmPlan, choose, choosing, confirmation, make_plan, measuring, noise_floor, reporting
 from search.errors import InputError
-from search.lost import requeue_lost
-from search.progress import Progress
 from search.repeats import QueueEmpty, Repeat, RepeatResult, Retraining, n_left, queue, read_results
 from search.statistics import expected_sd
 from search.storage.open import GRACE_SECONDS, alone, open_storage
@@ -23,7 +21,9 @@ from search.study.loop import n_trained
 from search.study.results_version import join_results
 from search.study.study import load_study, open_study
 from search.study.trials import TrialRecord, finished_trial, ranked, read_trials
-from search.workers import Task, carry_out
+from search.workers.pool import Task, carry_out
+from search.workers.progress import Progress
+from search.workers.recovery import requeue_lost
 
 PLAN = "confirmation"
 

@@ -23,9 +23,7 @@ from search.engine.train import engine_for, training_device
 from search.errors import InputError
 from search.files import make_folder, write_whole
 from search.limits import describe_limits, refusal
-from search.lost import requeue_lost
 from search.note_writer import NoteWriter
-from search.progress import Progress
 from search.retrain import Retrainer, confirm
 from search.sampling.feasibility import Feasibility, check_something_fits, feasibility_report, survey
 from search.sampling.feasible_start import FeasibleStart
@@ -42,7 +40,9 @@ from search.study.location import REPEATS, Place, one_writer, only_one
 from search.study.loop import StopRule, n_refused_in_a_row, n_trained
 from search.study.results_version import join_results
 from search.study.study import enqueue, open_study
-from search.workers import Task, carry_out
+from search.workers.pool import Task, carry_out
+from search.workers.progress import Progress
+from search.workers.recovery import requeue_lost
 
 CONFIG = "config.json"
 # Of the data set's name in the name of a study.

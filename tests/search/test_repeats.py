@@ -20,7 +20,6 @@ from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig
 from search.data.load import load_dataset
 from search.engine.train import TrainingDivergedError, evaluate, predict
-from search.lost import MAX_RETRIES, requeue_lost
 from search.repeats import (
     CHOOSE,
     NOISE,
@@ -38,6 +37,7 @@ from search.study import training
 from search.study.loop import run_trials
 from search.study.training import weights_path
 from search.study.trials import DIVERGED, FINISHED, REFUSED
+from search.workers.recovery import MAX_RETRIES, requeue_lost
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -11,20 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from search.processes import ROOT, spawn
+from search.workers.processes import ROOT, spawn
 
 # What a worker finds imported before it has imported anything; the working folder has a module of a package's name.
 PROGRAM = """
 import sys
 if __name__ == "__main__":
     sys.path.insert(0, {root!r})
-    from search.processes import spawn
+    from search.workers.processes import spawn
     finds = "import os, sys; os.write(1, b'%d' % ({needed!r} <= set(sys.modules)))"
     for process in [spawn(exec, finds) for _ in range(2)]:
         process.join()
         assert process.exitcode == 0, process.exitcode
 """
-NEEDED = {"objective", "search.workers"}
+NEEDED = {"objective", "search.workers.pool"}
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is no server")
 

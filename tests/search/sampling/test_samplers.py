@@ -9,11 +9,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.config import SAMPLERS
-from search.lost import requeue_lost
 from search.sampling.samplers import N_START, EvolveSampler, best_finished, make_sampler, moved, n_within
 from search.search_space.dimensions import SuggestsValues
 from search.study.loop import StopRule, n_trained, run_trials
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED
+from search.workers.recovery import requeue_lost
 from tests.search.study.test_study import memory_study, objective
 
 WIDTH = IntDistribution(3, 32, log=True)

@@ -15,7 +15,6 @@ from search.config import DataConfig, SearchConfig
 from search.data.load import load_dataset
 from search.errors import InputError
 from search.importance import importances
-from search.lost import requeue_lost
 from search.sampling.samplers import best_finished, make_sampler
 from search.sampling.user_networks import check_networks, queue_networks
 from search.study.attributes import GIVEN
@@ -23,6 +22,7 @@ from search.study.loop import StopRule, run_trials
 from search.study.study import enqueue
 from search.study.trials import FINISHED, REFUSED, TrialRecord, read_trials
 from search.summary import summarise
+from search.workers.recovery import requeue_lost
 from tests.test_objective import fake_train as fake_train  # a fixture
 
 CONFIG = SearchConfig(DataConfig("digits", "unused"), max_params=8000, epochs=3)

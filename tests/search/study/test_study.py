@@ -9,7 +9,6 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from search.errors import InputError
-from search.lost import requeue_lost
 from search.sampling.samplers import Start, make_sampler
 from search.storage.open import open_storage
 from search.study.loop import MAX_REFUSED_IN_A_ROW, StopRule, n_trained, run_trials
@@ -17,6 +16,7 @@ from search.study.pruner import make_pruner
 from search.study.seeds import derived_seed
 from search.study.study import enqueue, load_study, open_study
 from search.study.trials import DIVERGED, FINISHED, REFUSED, STOPPED, TrialFailedError
+from search.workers.recovery import requeue_lost
 
 SETTINGS = {"budget": 8000, "dataset": "mnist", "epochs": 15}
 

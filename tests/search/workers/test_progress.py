@@ -5,10 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = """
 import optuna
-from search.progress import Progress
+from search.workers.progress import Progress
 study = optuna.create_study(direction="maximize")
 def objective(trial):
     outcome = ("finished", "refused", "stopped")[trial.number % 3]

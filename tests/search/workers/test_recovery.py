@@ -11,12 +11,12 @@ import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
-from search.lost import MAX_RESTARTS, MAX_RETRIES, Undertaker, requeue_lost
 from search.sampling.samplers import make_sampler
 from search.study.loop import StopRule, n_trained, run_trials
 from search.study.pruner import make_pruner
 from search.study.study import enqueue
 from search.study.trials import DIVERGED, FINISHED, REFUSED, STOPPED, TrialFailedError, outcome_of
+from search.workers.recovery import MAX_RESTARTS, MAX_RETRIES, Undertaker, requeue_lost
 
 N_TRIALS = 7
 STARTS = {"one": {"x": 0.25, "y": 0.5}, "two": {"x": 0.75, "y": 0.5}}
@@ -206,7 +206,7 @@ def test_a_running_trial_is_lost_only_where_nobody_else_works() -> None:
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr("search.lost.time.monotonic", lambda: self.now)
+        monkeypatch.setattr("search.workers.recovery.time.monotonic", lambda: self.now)
 
 
 def states(study: optuna.Study) -> list[str]:

@@ -18,11 +18,11 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 30.0
 # What multiprocessing says of a process whose end its server, having been killed, could not report.
 UNREPORTED = 255
-_NEEDED = ("objective", "search.workers")
+_NEEDED = ("objective", "search.workers.pool")
 
 
 def spawn(work: Callable[..., None], *arguments: object) -> Any:
