@@ -15,7 +15,7 @@ from scipy.stats import t
 
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec
-from search.statistics import rank_correlation
+from search.evidence.statistics import rank_correlation
 from search.study.trials import FINISHED, REFUSED, TRAINED, TrialRecord, ranked
 from search.svg import BLUE, GREY, ORANGE, accuracy_scale, error, svg
 

@@ -16,9 +16,9 @@ from search.commands import Trainer
 from search.config import FOLDER, DataConfig, SearchConfig
 from search.data.load import form_of, load_dataset
 from search.errors import InputError
+from search.evidence.repeats import COMMON, OWN, Repeat, read_results
+from search.evidence.reproduction import BUDGET, as_json, common_recipe, own_recipes
 from search.files import make_folder, write_whole
-from search.repeats import COMMON, OWN, Repeat, read_results
-from search.reproduction import BUDGET, as_json, common_recipe, own_recipes
 from search.reproduction_plot import reproduction_plot
 from search.reproduction_report import markdown, terminal
 from search.study.attributes import SETTINGS

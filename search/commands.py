@@ -14,21 +14,21 @@ import optuna
 import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
-from search import retrain
 from search.config import ConfirmConfig, DataConfig, SearchConfig, data_directory
 from search.data.load import Dataset, form_of, load_dataset
 from search.describe import describe_baseline, describe_json, layer_table
 from search.elsewhere import weights_elsewhere
 from search.errors import FailureError, InputError
+from search.evidence import runner
+from search.evidence.importance import importances
+from search.evidence.repeats import read_results
+from search.evidence.runner import Retrainer, repeats_of
 from search.export_command import Wanted, export_baseline, export_wanted, exported_line, winner_source, write_export
 from search.files import make_folder
 from search.formats import possible
 from search.furnish import furnish
-from search.importance import importances
 from search.limits import describe_limits
-from search.repeats import read_results
 from search.report import StudySummary, summarise, terminal_report, write_report
-from search.retrain import Retrainer, repeats_of
 from search.sampling.feasibility import feasibility_report, survey
 from search.search_space.network_file import read_network
 from search.search_space.space_file import space_of
@@ -155,7 +155,7 @@ def confirm(place: Place, data_dir: str | None, confirming: ConfirmConfig, train
     check_data(study, data)
     make_folder(place.folder)
     with only_one(place):
-        retrain.confirm(trainer.at(place, config), study, confirming, len(data.scored))
+        runner.confirm(trainer.at(place, config), study, confirming, len(data.scored))
         return conclude(study, config, place, with_export=True, data=data)
 
 
@@ -168,7 +168,7 @@ def null(place: Place, data_dir: str | None, number: int | None, n: int, trainer
     finished_trial(read_trials(study.get_trials(deepcopy=False)), number)
     make_folder(place.folder)
     with only_one(place):
-        retrain.measure_noise(trainer.at(place, config), study, number, n)
+        runner.measure_noise(trainer.at(place, config), study, number, n)
         return conclude(study, config, place, with_export=False, data=data)
 
 

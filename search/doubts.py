@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 from search.config import SearchConfig
-from search.confirm import NoiseFloor
+from search.evidence.confirm import NoiseFloor
+from search.evidence.statistics import expected_maximum
 from search.search_space.dimensions import Choice, FloatRange, IntRange
 from search.search_space.space_file import space_of
-from search.statistics import expected_maximum
 from search.study.trials import TrialRecord
 from space import assemble
 

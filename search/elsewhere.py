@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from search.confirm import Confirmation
+from search.evidence.confirm import Confirmation
 from search.storage.open import open_storage
 from search.study.attributes import WORKER
 from search.study.location import Place, repeats_name

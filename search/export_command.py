@@ -12,9 +12,9 @@ from models.cost import compute_cost
 from search.config import DataConfig, SearchConfig
 from search.data.load import load_dataset
 from search.errors import InputError
+from search.evidence.repeats import RepeatResult
 from search.export import export_model
 from search.format_latency import Latencies
-from search.repeats import RepeatResult
 from search.study.card import read_card
 from search.study.location import Place
 from search.study.training import weights_path

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from search.config import words_of
-from search.confirm import Comparison, Confirmation, NoiseFloor
 from search.engine.metrics import beside
-from search.statistics import Estimate
+from search.evidence.confirm import Comparison, Confirmation, NoiseFloor
+from search.evidence.statistics import Estimate
 from search.study.trials import TrialRecord
 from search.text import percent
 

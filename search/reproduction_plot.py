@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from search.reproduction import Reproduction
+from search.evidence.reproduction import Reproduction
 from search.svg import BLUE, GREY, ORANGE, svg
 
 # By whether network and recipe keep to budget and epochs; the marker says what the colour says.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from search.describe import architecture_line
+from search.evidence.reproduction import BUDGET, MAX_EPOCHS, CommonResult, Reproduction, Spread, spreads
+from search.evidence.statistics import Estimate
 from search.report_evidence import points, sd_points
-from search.reproduction import BUDGET, MAX_EPOCHS, CommonResult, Reproduction, Spread, spreads
-from search.statistics import Estimate
 from search.text import markdown_table, percent, text_table, wrapped
 
 RULE = (

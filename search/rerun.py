@@ -12,12 +12,12 @@ from models.build import build_model
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec
 from search.config import SearchConfig
-from search.confirm import confirmation
 from search.data.load import load_dataset
 from search.engine.metrics import EpochMetrics, score
 from search.engine.train import train, training_device
 from search.errors import InputError
-from search.retrain import repeats_of
+from search.evidence.confirm import confirmation
+from search.evidence.runner import repeats_of
 from search.study.load import check_data, config_of, existing
 from search.study.location import Place
 from search.study.results_version import recorded_versions, results_version

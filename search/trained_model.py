@@ -17,10 +17,10 @@ from models.recipe import RecipeConfig
 from models.record import check_choice
 from models.spec import ArchSpec
 from search.config import METRICS, SCORES, SELECT_ON, SearchConfig, words_of
-from search.confirm import Confirmation
 from search.errors import InputError
+from search.evidence.confirm import Confirmation
+from search.evidence.repeats import RepeatResult
 from search.limits import limits_met
-from search.repeats import RepeatResult
 from search.report_evidence import fresh_seeds, interval
 from search.study.trials import FINISHED, TrialRecord
 

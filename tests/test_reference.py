@@ -12,12 +12,12 @@ import pytest
 from models.spec import ArchSpec
 from search.cli import main
 from search.config import DataConfig
-from search.confirm import confirmation
 from search.data.load import load_dataset
 from search.engine.confusion import Mistakes, mistakes_of_state
+from search.evidence.confirm import confirmation
+from search.evidence.runner import repeats_of
 from search.export import _load_module
 from search.formats import FORMATS, Exporting
-from search.retrain import repeats_of
 from search.storage.open import open_storage
 from search.study.load import config_of, existing
 from search.study.location import Place

@@ -20,11 +20,11 @@ from models.record import Record, RecordError
 from models.spec import ArchSpec
 from search import argument_values
 from search.config import DataConfig, SearchConfig
-from search.confirm import ConfirmPlan
 from search.data.idx import IdxFiles
 from search.describe import describe_json, layer_table
 from search.engine.confusion import Misread, Mistakes
 from search.errors import InputError
+from search.evidence.confirm import ConfirmPlan
 from search.files import MAX_BYTES
 from search.model_runtime import read_idx
 from search.search_space.network_file import read_spec

@@ -16,7 +16,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from search.cli import main
-from search.repeats import Repeat, Retraining
+from search.evidence.repeats import Repeat, Retraining
 from search.storage.open import open_storage
 from search.study.study import load_study
 

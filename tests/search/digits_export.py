@@ -10,12 +10,12 @@ import torch
 from models.build import build_model
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
-from search.confirm import Confirmation, Contender
 from search.data.load import Dataset
 from search.engine.train import TrainResult, train
+from search.evidence.confirm import Confirmation, Contender
+from search.evidence.repeats import REPORT, Repeat, RepeatResult
+from search.evidence.statistics import estimate
 from search.export import ModelSource
-from search.repeats import REPORT, Repeat, RepeatResult
-from search.statistics import estimate
 
 SPEC = ArchSpec(
     input_shape=(1, 28, 28),

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from search.config import DataConfig, SearchConfig
-from search.confirm import ConfirmPlan, choose, choosing, reporting
-from search.repeats import RepeatResult
+from search.evidence.confirm import ConfirmPlan, choose, choosing, reporting
+from search.evidence.repeats import RepeatResult
 from tests.search.made_up_trials import CONFIG, made_up, made_up_results
 
 VAL = replace(CONFIG, data=DataConfig("mnist", "data", select_on="val"))

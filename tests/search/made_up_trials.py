@@ -8,8 +8,8 @@ from typing import Any
 
 from models.cost import compute_cost
 from search.config import DataConfig, SearchConfig
-from search.confirm import ConfirmPlan, choosing, measuring, reporting
-from search.repeats import CHOOSE, NOISE, REPORT, Repeat, RepeatResult
+from search.evidence.confirm import ConfirmPlan, choosing, measuring, reporting
+from search.evidence.repeats import CHOOSE, NOISE, REPORT, Repeat, RepeatResult
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TRAINED, TrialRecord
 from space import DEFAULTS, Params, assemble
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from search.confirm import Confirmation, ConfirmPlan, confirmation, reporting
-from search.repeats import REPORT
-from search.statistics import estimate
+from search.evidence.confirm import Confirmation, ConfirmPlan, confirmation, reporting
+from search.evidence.repeats import REPORT
+from search.evidence.statistics import estimate
 from search.study.seeds import derived_seed
 from tests.search.made_up_confirmations import FIRST, LONE, PLAN, RECORDS, SECOND, VAL, both_rounds
 from tests.search.made_up_trials import CONFIG

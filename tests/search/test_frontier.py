@@ -14,14 +14,14 @@ import pandas as pd
 import pytest
 
 from search.cli import main
-from search.confirm import ConfirmPlan, choosing, reporting
 from search.data.idx import UnavailableError
 from search.data.load import DATASETS
 from search.errors import InputError
+from search.evidence.confirm import ConfirmPlan, choosing, reporting
+from search.evidence.repeats import REPORT
+from search.evidence.runner import repeats_of
 from search.frontier import Frontier, write_frontier
 from search.frontier_plot import frontier_plot
-from search.repeats import REPORT
-from search.retrain import repeats_of
 from search.storage.open import open_storage
 from search.study import training
 from search.study.location import Place

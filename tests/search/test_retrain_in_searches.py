@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from search.config import DataConfig, SearchConfig
-from search.confirm import ConfirmPlan
-from search.repeats import CHOOSE, REPORT, Repeat
-from search.retrain import repeats_of
+from search.evidence.confirm import ConfirmPlan
+from search.evidence.repeats import CHOOSE, REPORT, Repeat
+from search.evidence.runner import repeats_of
 from search.storage.open import open_storage
 from search.study.location import Place
 from search.study.study import open_study

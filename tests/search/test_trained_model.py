@@ -15,10 +15,10 @@ from models.recipe import RecipeConfig
 from models.record import RecordError
 from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig, SearchConfig
-from search.confirm import Confirmation, Contender
 from search.errors import InputError
-from search.repeats import REPORT, Repeat, RepeatResult
-from search.statistics import estimate
+from search.evidence.confirm import Confirmation, Contender
+from search.evidence.repeats import REPORT, Repeat, RepeatResult
+from search.evidence.statistics import estimate
 from search.study.trials import DIVERGED, FINISHED, REPEATED, TrialRecord
 from search.trained_model import ModelSource, source_from_confirmation, source_from_trial
 from tests.search.made_up_networks import thrifty_spec

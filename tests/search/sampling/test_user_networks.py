@@ -14,7 +14,7 @@ from objective import Objective
 from search.config import DataConfig, SearchConfig
 from search.data.load import load_dataset
 from search.errors import InputError
-from search.importance import importances
+from search.evidence.importance import importances
 from search.sampling.samplers import best_finished, make_sampler
 from search.sampling.user_networks import check_networks, queue_networks
 from search.study.attributes import GIVEN

@@ -5,7 +5,7 @@ from __future__ import annotations
 import optuna
 import pytest
 
-from search.importance import MIN_FINISHED, importances, rank_correlations
+from search.evidence.importance import MIN_FINISHED, importances, rank_correlations
 from search.report import markdown_report, summarise
 from search.study.trials import STOPPED, TrialRecord
 from tests.search.made_up_trials import CONFIG, made_up

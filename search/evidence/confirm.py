@@ -17,9 +17,9 @@ from typing import Any
 from models.record import Record
 from search.config import ConfirmConfig, SearchConfig
 from search.engine.metrics import value_beside
-from search.repeats import CHOOSE, NOISE, REPORT, Repeat, RepeatResult, of_trial
-from search.shrink import shrunken
-from search.statistics import Estimate, McNemar, estimate, expected_maximum, mcnemar
+from search.evidence.repeats import CHOOSE, NOISE, REPORT, Repeat, RepeatResult, of_trial
+from search.evidence.shrinkage import shrunken
+from search.evidence.statistics import Estimate, McNemar, estimate, expected_maximum, mcnemar
 from search.study.seeds import derived_seed
 from search.study.trials import TrialRecord
 

@@ -14,8 +14,8 @@ from models.baselines import BASELINES, Baseline, StatedResult
 from models.cost import Cost, compute_cost
 from models.recipe import RecipeConfig
 from models.record import Record
-from search.repeats import COMMON, OWN, RepeatResult
-from search.statistics import Estimate, estimate, expected_sd
+from search.evidence.repeats import COMMON, OWN, RepeatResult
+from search.evidence.statistics import Estimate, estimate, expected_sd
 
 # What the write-ups' task allows.
 BUDGET, MAX_EPOCHS = 8000, 15

@@ -20,7 +20,7 @@ from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig
 from search.data.load import load_dataset
 from search.engine.train import TrainingDivergedError, evaluate, predict
-from search.repeats import (
+from search.evidence.repeats import (
     CHOOSE,
     NOISE,
     REPORT,

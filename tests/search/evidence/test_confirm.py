@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from search.config import ConfirmConfig, SearchConfig
-from search.confirm import ConfirmPlan, choose, choosing, make_plan, measuring, noise_floor, reporting
-from search.repeats import CHOOSE, NOISE, REPORT, RepeatResult
-from search.statistics import estimate
+from search.evidence.confirm import ConfirmPlan, choose, choosing, make_plan, measuring, noise_floor, reporting
+from search.evidence.repeats import CHOOSE, NOISE, REPORT, RepeatResult
+from search.evidence.statistics import estimate
 from search.study.seeds import derived_seed
 from search.study.trials import ranked
 from tests.search.made_up_confirmations import FIRST, LONE, PLAN, RECORDS, SD, VAL, first_round
@@ -34,7 +34,7 @@ def test_the_plan_takes_the_best_estimates_and_the_best_hand_designed_network(
 def test_the_best_hand_designed_network_is_best_by_its_own_value(monkeypatch: pytest.MonkeyPatch) -> None:
     """What similar trials let expect of it is of networks that are hardly similar."""
     likes_the_worse = {0: 0.9951, 1: 0.9945, 2: 0.9950, 4: 0.9949, 5: 0.9930}
-    monkeypatch.setattr("search.confirm.shrunken", lambda *_: likes_the_worse)
+    monkeypatch.setattr("search.evidence.confirm.shrunken", lambda *_: likes_the_worse)
     plan = make_plan(ranked(RECORDS), ConfirmConfig(2, 4), SD)
     assert (plan.candidates, plan.baseline) == ((0, 2), 1)
 

@@ -8,7 +8,7 @@ from statistics import fmean, pstdev
 
 import pytest
 
-from search.shrink import MIN_FOREST, shrunken
+from search.evidence.shrinkage import MIN_FOREST, shrunken
 from search.study.trials import TrialRecord
 from space import Params, sample
 from tests.search.made_up_trials import made_up

@@ -10,10 +10,19 @@ from typing import Any
 import optuna
 
 from search.config import ConfirmConfig, SearchConfig
-from search.confirm import ConfirmPlan, choose, choosing, confirmation, make_plan, measuring, noise_floor, reporting
 from search.errors import InputError
-from search.repeats import QueueEmpty, Repeat, RepeatResult, Retraining, n_left, queue, read_results
-from search.statistics import expected_sd
+from search.evidence.confirm import (
+    ConfirmPlan,
+    choose,
+    choosing,
+    confirmation,
+    make_plan,
+    measuring,
+    noise_floor,
+    reporting,
+)
+from search.evidence.repeats import QueueEmpty, Repeat, RepeatResult, Retraining, n_left, queue, read_results
+from search.evidence.statistics import expected_sd
 from search.storage.open import GRACE_SECONDS, alone, open_storage
 from search.study.attributes import SETTINGS
 from search.study.location import Place, repeats_name

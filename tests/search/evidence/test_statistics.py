@@ -6,7 +6,7 @@ import random
 import pytest
 from scipy import stats
 
-from search.statistics import Estimate, estimate, expected_maximum, expected_sd, mcnemar
+from search.evidence.statistics import Estimate, estimate, expected_maximum, expected_sd, mcnemar
 
 # The quantiles of Student's t that every table has, for a two-sided 95 %, by degrees of freedom.
 T_TABLE = {1: 12.706, 2: 4.303, 4: 2.776, 9: 2.262, 29: 2.045}

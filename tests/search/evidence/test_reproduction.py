@@ -10,8 +10,18 @@ from dataclasses import replace
 import pytest
 
 from models.baselines import BASELINES
-from search.repeats import COMMON, OWN, Repeat, RepeatResult
-from search.reproduction import ABOVE, BELOW, HOLDS, UNKNOWN, Reproduction, as_json, common_recipe, own_recipes, spreads
+from search.evidence.repeats import COMMON, OWN, Repeat, RepeatResult
+from search.evidence.reproduction import (
+    ABOVE,
+    BELOW,
+    HOLDS,
+    UNKNOWN,
+    Reproduction,
+    as_json,
+    common_recipe,
+    own_recipes,
+    spreads,
+)
 from search.reproduction_plot import reproduction_plot
 from search.reproduction_report import markdown, terminal
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import optuna
 
-from search.statistics import rank_correlation
+from search.evidence.statistics import rank_correlation
 from search.study.trials import TrialRecord, ranked
 
 # With fewer finished trials there is nothing to say.
