@@ -16,8 +16,8 @@ from scipy.stats import t
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec
 from search.evidence.statistics import rank_correlation
+from search.report.plot import BLUE, GREY, ORANGE, accuracy_scale, error, svg
 from search.study.trials import FINISHED, REFUSED, TRAINED, TrialRecord, ranked
-from search.svg import BLUE, GREY, ORANGE, accuracy_scale, error, svg
 
 CHECKPOINTS = (10, 20, 40, 60)
 # The leader after these shares of a study's trials is trained again, with so many fresh seeds.

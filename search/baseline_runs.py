@@ -19,8 +19,8 @@ from search.errors import InputError
 from search.evidence.repeats import COMMON, OWN, Repeat, read_results
 from search.evidence.reproduction import BUDGET, as_json, common_recipe, own_recipes
 from search.files import make_folder, write_whole
-from search.reproduction_plot import reproduction_plot
-from search.reproduction_report import markdown, terminal
+from search.report.reproduction import markdown, terminal
+from search.report.reproduction_plot import reproduction_plot
 from search.study.attributes import SETTINGS
 from search.study.load import check_resumable, existing
 from search.study.location import Place, only_one

@@ -16,7 +16,6 @@ from models.baselines import BASELINES
 from models.cost import compute_cost
 from search.config import ConfirmConfig, DataConfig, SearchConfig, data_directory
 from search.data.load import Dataset, form_of, load_dataset
-from search.describe import describe_baseline, describe_json, layer_table
 from search.elsewhere import weights_elsewhere
 from search.errors import FailureError, InputError
 from search.evidence import runner
@@ -28,7 +27,9 @@ from search.files import make_folder
 from search.formats import possible
 from search.furnish import furnish
 from search.limits import describe_limits
-from search.report import StudySummary, summarise, terminal_report, write_report
+from search.report.architecture import describe_baseline, describe_json, layer_table
+from search.report.summary import card_facts
+from search.report.terminal import StudySummary, summarise, terminal_report, write_report
 from search.sampling.feasibility import feasibility_report, survey
 from search.search_space.network_file import read_network
 from search.search_space.space_file import space_of
@@ -37,7 +38,6 @@ from search.study.card import CARD, read_card
 from search.study.load import NOTICE, WINNER, check_data, config_of, existing, is_there, kind_of
 from search.study.location import Place, one_writer, only_one
 from search.study.trials import TrialRecord, finished_trial, read_trials
-from search.summary import card_facts
 
 
 def conclude(

@@ -8,11 +8,11 @@ from math import log10
 from typing import Any
 
 from search.config import words_of
-from search.describe import architecture_line
+from search.report.architecture import architecture_line
+from search.report.plot import BLUE, GREEN, GREY, ORANGE, PURPLE, error
+from search.report.study_figures import SPAN, WIDEST
+from search.report.summary import StudySummary
 from search.study.trials import FINISHED, REFUSED, STOPPED, TrialRecord
-from search.study_figures import SPAN, WIDEST
-from search.summary import StudySummary
-from search.svg import BLUE, GREEN, GREY, ORANGE, PURPLE, error
 from search.text import percent
 
 N_IMPORTANCES = 15

@@ -15,11 +15,11 @@ from search.errors import InputError
 from search.evidence.repeats import RepeatResult
 from search.export import export_model
 from search.format_latency import Latencies
+from search.report.summary import StudySummary
 from search.study.card import read_card
 from search.study.location import Place
 from search.study.training import weights_path
 from search.study.trials import TrialRecord, finished_trial, ranked
-from search.summary import StudySummary
 from search.trained_model import ModelSource, source_from_confirmation, source_from_repeat, source_from_trial
 
 LATENCIES = "latencies.json"

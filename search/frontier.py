@@ -12,17 +12,17 @@ from pathlib import Path
 from search.commands import summary_of
 from search.config import SearchConfig
 from search.data.load import resolve_auto
-from search.describe import architecture_line
 from search.errors import InputError
 from search.files import make_folder, write_whole
-from search.frontier_plot import frontier_plot
-from search.report_evidence import bounds, sd_points
+from search.report.architecture import architecture_line
+from search.report.evidence import bounds, sd_points
+from search.report.frontier_plot import frontier_plot
+from search.report.summary import StudySummary
 from search.run import Job, run
 from search.sampling.feasibility import NothingFitsError
 from search.study.load import config_of, existing, is_there
 from search.study.location import Place
 from search.study.trials import read_trials
-from search.summary import StudySummary
 from search.text import markdown_table, percent, text_table
 
 COLUMNS = (

@@ -24,18 +24,18 @@ from search.dashboard_markdown import fitted
 from search.data.load import Dataset, form_of, is_at_hand, load_dataset
 from search.engine.confusion import Mistakes
 from search.errors import InputError, explained
-from search.misread_page import misread_page
-from search.network_figures import draw_confusion, has_long_names
 from search.note_writer import NoteWriter
-from search.report_evidence import fresh_seeds
-from search.report_markdown import markdown_report
+from search.report.evidence import fresh_seeds
+from search.report.markdown import markdown_report
+from search.report.misread_page import misread_page
+from search.report.network_figures import draw_confusion, has_long_names
+from search.report.plot import png
+from search.report.study_figures import draw_curves
+from search.report.summary import StudySummary
 from search.shelf import Shelf
 from search.study.attributes import SETTINGS
 from search.study.location import ARTIFACTS, Place
 from search.study.trials import TRAINED, TrialRecord
-from search.study_figures import draw_curves
-from search.summary import StudySummary
-from search.svg import png
 from search.text import percent
 from search.trial_note import network
 

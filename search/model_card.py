@@ -17,7 +17,7 @@ from models.cost import compute_cost
 from search.data.load import Dataset
 from search.engine.confusion import Mistakes
 from search.framing import framing_for
-from search.report_parts import recipe_facts
+from search.report.facts import recipe_facts
 from search.study.provenance import version_of
 from search.trained_model import SPLIT_NAMES, ModelSource
 

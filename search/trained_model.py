@@ -21,7 +21,7 @@ from search.errors import InputError
 from search.evidence.confirm import Confirmation
 from search.evidence.repeats import RepeatResult
 from search.limits import limits_met
-from search.report_evidence import fresh_seeds, interval
+from search.report.evidence import fresh_seeds, interval
 from search.study.trials import FINISHED, TrialRecord
 
 SPLIT_NAMES = {"test": "the test set", "val": "the validation images"}

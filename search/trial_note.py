@@ -16,9 +16,9 @@ from models.spec import ArchSpec
 from search.config import SearchConfig
 from search.dashboard_markdown import fitted
 from search.data.load import form_of
-from search.describe import architecture_line, legend
-from search.network_figures import Part, parts
-from search.report_parts import count, recipe_facts
+from search.report.architecture import architecture_line, legend
+from search.report.facts import count, recipe_facts
+from search.report.network_figures import Part, parts
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord
 from search.text import markdown_table, percent
 from space import assemble

@@ -21,12 +21,12 @@ from models.spec import ArchSpec
 from search import argument_values
 from search.config import DataConfig, SearchConfig
 from search.data.idx import IdxFiles
-from search.describe import describe_json, layer_table
 from search.engine.confusion import Misread, Mistakes
 from search.errors import InputError
 from search.evidence.confirm import ConfirmPlan
 from search.files import MAX_BYTES
 from search.model_runtime import read_idx
+from search.report.architecture import describe_json, layer_table
 from search.search_space.network_file import read_spec
 from search.search_space.space_file import as_file, read_changes, space_of
 from search.storage.url import parse_url, shown_url, without_secrets

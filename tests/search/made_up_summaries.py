@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from models.baselines import BASELINES
 from search.config import DataConfig, SearchConfig
+from search.report.summary import summarise
 from search.study.trials import FINISHED, REFUSED
-from search.summary import summarise
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, confirmed, made_up, measured
 
 VAL = replace(CONFIG, data=DataConfig("mnist", "data", select_on="val"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from search.report import markdown_report, terminal_report
+from search.report.terminal import markdown_report, terminal_report
 from tests.search.made_up_summaries import SUMMARIES
 
 

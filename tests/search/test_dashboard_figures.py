@@ -6,9 +6,9 @@ import pytest
 
 from search.config import DataConfig
 from search.dashboard_figures import SPAN, figures
+from search.report.plot import error
+from search.report.summary import summarise
 from search.study.trials import REFUSED, STOPPED
-from search.summary import summarise
-from search.svg import error
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, confirmed, epoch, made_up
 
 

@@ -21,15 +21,15 @@ from search.evidence.confirm import ConfirmPlan, choosing, reporting
 from search.evidence.repeats import REPORT
 from search.evidence.runner import repeats_of
 from search.frontier import Frontier, write_frontier
-from search.frontier_plot import frontier_plot
+from search.report.frontier_plot import frontier_plot
+from search.report.plot import BLUE, GREY, ORANGE
+from search.report.summary import StudySummary, summarise
 from search.storage.open import open_storage
 from search.study import training
 from search.study.location import Place
 from search.study.loop import n_trained
 from search.study.study import load_study
 from search.study.trials import TrialRecord
-from search.summary import StudySummary, summarise
-from search.svg import BLUE, GREY, ORANGE
 from tests.search.made_up_trials import CONFIG, made_up, made_up_results
 
 # Between them lies one hand-designed network, so the smaller budget has what the larger has found for it alone.

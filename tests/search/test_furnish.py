@@ -17,11 +17,11 @@ from search.config import DataConfig
 from search.data.load import load_dataset
 from search.engine.confusion import Misread, Mistakes
 from search.furnish import furnish
+from search.report.summary import summarise
 from search.storage.open import open_storage
 from search.study.location import Place
 from search.study.study import load_study
 from search.study.trials import read_trials
-from search.summary import summarise
 from tests.search.made_up_studies import made_up_study
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, confirmed
 

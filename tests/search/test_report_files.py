@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from search.errors import InputError
-from search.report import markdown_report, summarise, trials_table, write_report
+from search.report.terminal import markdown_report, summarise, trials_table, write_report
 from search.study.trials import TrialRecord
 from space import DIMENSIONS
 from tests.search.made_up_summaries import SUMMARIES

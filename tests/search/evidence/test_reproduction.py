@@ -22,8 +22,8 @@ from search.evidence.reproduction import (
     own_recipes,
     spreads,
 )
-from search.reproduction_plot import reproduction_plot
-from search.reproduction_report import markdown, terminal
+from search.report.reproduction import markdown, terminal
+from search.report.reproduction_plot import reproduction_plot
 
 N_IMAGES = 10_000
 

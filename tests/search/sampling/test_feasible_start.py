@@ -11,8 +11,8 @@ import pytest
 import space
 from models.cost import compute_cost
 from search.config import DataConfig, SearchConfig
-from search.describe import architecture_line
 from search.limits import worst_excess
+from search.report.architecture import architecture_line
 from search.sampling import feasible_start
 from search.sampling.feasible_start import FeasibleStart
 

@@ -15,13 +15,13 @@ from search.config import DataConfig, SearchConfig
 from search.data.load import load_dataset
 from search.errors import InputError
 from search.evidence.importance import importances
+from search.report.summary import summarise
 from search.sampling.samplers import best_finished, make_sampler
 from search.sampling.user_networks import check_networks, queue_networks
 from search.study.attributes import GIVEN
 from search.study.loop import StopRule, run_trials
 from search.study.study import enqueue
 from search.study.trials import FINISHED, REFUSED, TrialRecord, read_trials
-from search.summary import summarise
 from search.workers.recovery import requeue_lost
 from tests.test_objective import fake_train as fake_train  # a fixture
 

@@ -18,6 +18,7 @@ from models.cost import compute_cost
 from search.cli import main
 from search.errors import InputError
 from search.limits import refusal
+from search.report.summary import summarise
 from search.sampling.samplers import make_sampler
 from search.sampling.warm_start import warm_start
 from search.storage.open import open_storage
@@ -27,7 +28,6 @@ from search.study.loop import StopRule, n_trained, run_trials
 from search.study.seeds import derived_seed
 from search.study.study import enqueue, open_study
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, read_trials
-from search.summary import summarise
 from search.workers.recovery import requeue_lost
 from space import Params
 from tests.search.made_up_trials import CONFIG

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from search.describe import architecture_line
 from search.evidence.reproduction import BUDGET, MAX_EPOCHS, CommonResult, Reproduction, Spread, spreads
 from search.evidence.statistics import Estimate
-from search.report_evidence import points, sd_points
+from search.report.architecture import architecture_line
+from search.report.evidence import points, sd_points
 from search.text import markdown_table, percent, text_table, wrapped
 
 RULE = (

@@ -11,14 +11,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.axes import Axes
 
-from search.doubts import SELECTED_ON
 from search.engine.confusion import tiles
 from search.errors import InputError
 from search.export import MISREAD
-from search.network_figures import draw_architecture, draw_confusion, draw_parameters, parts
-from search.report_evidence import CONTENDER_COLUMNS, CONTENDER_RULE, contender_rows, interval, noise_lines, points
-from search.report_markdown import CORRELATION_RULE, IMPORTANCE_RULE
-from search.report_parts import (
+from search.report.caveats import SELECTED_ON
+from search.report.evidence import CONTENDER_COLUMNS, CONTENDER_RULE, contender_rows, interval, noise_lines, points
+from search.report.facts import (
     BASELINE_COLUMNS,
     BASELINE_RULE,
     NO_BASELINES,
@@ -32,10 +30,12 @@ from search.report_parts import (
     top_rows,
     winner_facts,
 )
+from search.report.markdown import CORRELATION_RULE, IMPORTANCE_RULE
+from search.report.network_figures import draw_architecture, draw_confusion, draw_parameters, parts
+from search.report.plot import inline_svg
+from search.report.study_figures import draw_accuracy, draw_best_so_far, draw_curves, draw_importances
+from search.report.summary import StudySummary
 from search.study.trials import TrialRecord
-from search.study_figures import draw_accuracy, draw_best_so_far, draw_curves, draw_importances
-from search.summary import StudySummary
-from search.svg import inline_svg
 from search.text import percent
 
 N_CURVES = 5

@@ -10,8 +10,8 @@ import pytest
 from search.evidence.confirm import Confirmation, ConfirmPlan, choosing, confirmation, measuring, noise_floor, reporting
 from search.evidence.repeats import RepeatResult
 from search.evidence.statistics import estimate
-from search.report import markdown_report, summarise, terminal_report
-from search.report_evidence import CONTENDER_COLUMNS, contender_rows, interval, noise_lines, points, winner_evidence
+from search.report.evidence import CONTENDER_COLUMNS, contender_rows, interval, noise_lines, points, winner_evidence
+from search.report.terminal import markdown_report, summarise, terminal_report
 from search.study.trials import ranked
 from tests.search.made_up_trials import CONFIG, made_up, made_up_results
 

@@ -10,16 +10,14 @@ import pandas as pd
 from search.config import METRICS
 from search.data.load import form_of
 from search.files import write_whole
-from search.report_evidence import (
+from search.report.evidence import (
     CONTENDER_ALIGN,
     CONTENDER_COLUMNS,
     CONTENDER_RULE,
     contender_rows,
     noise_lines,
 )
-from search.report_html import html_report
-from search.report_markdown import markdown_report
-from search.report_parts import (
+from search.report.facts import (
     BASELINE_ALIGN,
     BASELINE_COLUMNS,
     BASELINE_RULE,
@@ -33,8 +31,10 @@ from search.report_parts import (
     top_rows,
     winner_facts,
 )
+from search.report.html import html_report
+from search.report.markdown import markdown_report
+from search.report.summary import StudySummary, summarise
 from search.study.trials import TrialRecord
-from search.summary import StudySummary, summarise
 from search.text import text_table, wrapped
 from space import DIMENSIONS
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from models.cost import compute_cost
-from search.describe import layer_table, legend
-from search.report_evidence import (
+from search.report.architecture import layer_table, legend
+from search.report.evidence import (
     CONTENDER_ALIGN,
     CONTENDER_COLUMNS,
     CONTENDER_RULE,
     contender_rows,
     noise_lines,
 )
-from search.report_parts import (
+from search.report.facts import (
     BASELINE_ALIGN,
     BASELINE_COLUMNS,
     BASELINE_RULE,
@@ -30,8 +30,8 @@ from search.report_parts import (
     top_rows,
     winner_facts,
 )
+from search.report.summary import StudySummary
 from search.study.trials import TrialRecord
-from search.summary import StudySummary
 from search.text import markdown_table, percent
 
 N_IMPORTANCES = 15

@@ -13,7 +13,7 @@ from models.blocks import LayerCost
 from models.cost import compute_cost
 from models.spec import ArchSpec
 from search.engine.confusion import Mistakes
-from search.svg import BLUE, GREY, ORANGE
+from search.report.plot import BLUE, GREY, ORANGE
 
 # Longer names of classes would overlap side by side.
 LONG_NAME = 3

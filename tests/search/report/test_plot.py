@@ -9,7 +9,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from search.svg import accuracy_scale, error, inline_svg, png, svg
+from search.report.plot import accuracy_scale, error, inline_svg, png, svg
 
 
 def draw(axes: Axes) -> None:

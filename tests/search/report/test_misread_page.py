@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from search.engine.confusion import TILES_PER_ROW, Misread, Mistakes
-from search.misread_page import LETTER_SIZE, N_SHOWN, misread_page
+from search.report.misread_page import LETTER_SIZE, N_SHOWN, misread_page
 
 
 @pytest.mark.parametrize("classes", [("a", "b", "c"), ("T-shirt or top", "ankle boot", "bag")], ids=["short", "long"])

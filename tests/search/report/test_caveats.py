@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from search.config import DataConfig, SearchConfig
-from search.doubts import doubts
 from search.evidence.confirm import NoiseFloor
 from search.evidence.statistics import estimate
+from search.report.caveats import doubts
 from search.study.trials import TrialRecord
 from space import DIMENSIONS
 from tests.search.made_up_trials import CONFIG, made_up

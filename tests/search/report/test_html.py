@@ -15,10 +15,10 @@ from PIL import Image
 
 from search.data.load import definition
 from search.engine.confusion import Misread, Mistakes, sprite
-from search.report import write_report
-from search.report_html import html_report
-from search.report_parts import winner_facts
-from search.summary import StudySummary
+from search.report.facts import winner_facts
+from search.report.html import html_report
+from search.report.summary import StudySummary
+from search.report.terminal import write_report
 from tests.search.made_up_summaries import SUMMARIES
 from tests.search.made_up_trials import EVERY_OUTCOME, made_up
 

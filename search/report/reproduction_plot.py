@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from search.evidence.reproduction import Reproduction
-from search.svg import BLUE, GREY, ORANGE, svg
+from search.report.plot import BLUE, GREY, ORANGE, svg
 
 # By whether network and recipe keep to budget and epochs; the marker says what the colour says.
 _LOOKS = {True: (ORANGE, "o", "at most 8,000 parameters and 15 epochs"), False: (BLUE, "s", "larger or longer")}

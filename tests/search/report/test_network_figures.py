@@ -12,7 +12,7 @@ from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.spec import ArchSpec, Block, Head, Stage
 from search.engine.confusion import Mistakes
-from search.network_figures import draw_architecture, draw_confusion, draw_parameters, parts
+from search.report.network_figures import draw_architecture, draw_confusion, draw_parameters, parts
 from search.sampling.starting_points import starting_points
 from space import assemble
 from tests.search.made_up_networks import thrifty_spec

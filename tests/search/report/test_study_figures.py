@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from search.config import DataConfig
+from search.report.plot import error
+from search.report.study_figures import N_IMPORTANCES, draw_accuracy, draw_best_so_far, draw_curves, draw_importances
+from search.report.summary import summarise
 from search.study.trials import REFUSED, STOPPED, TrialRecord
-from search.study_figures import N_IMPORTANCES, draw_accuracy, draw_best_so_far, draw_curves, draw_importances
-from search.summary import summarise
-from search.svg import error
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, confirmed, made_up
 
 

@@ -9,14 +9,14 @@ from dataclasses import asdict
 from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from search.config import SearchConfig, words_of
-from search.describe import architecture_line
-from search.doubts import SELECTED_ON
 from search.engine.metrics import beside
 from search.limits import BYTES, latency_words, listed_limits, standings
-from search.report_evidence import winner_evidence
+from search.report.architecture import architecture_line
+from search.report.caveats import SELECTED_ON
+from search.report.evidence import winner_evidence
+from search.report.summary import BaselineResult, StudySummary
 from search.search_space.augmentations import mirror_options
 from search.study.trials import TrialRecord
-from search.summary import BaselineResult, StudySummary
 from search.text import percent
 
 NO_BASELINES = "None of them takes these images."

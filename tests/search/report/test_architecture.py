@@ -7,7 +7,7 @@ import pytest
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.spec import ArchSpec, Block, Head, Stage
-from search.describe import architecture_line, describe_baseline, describe_json, layer_table, legend
+from search.report.architecture import architecture_line, describe_baseline, describe_json, layer_table, legend
 from search.text import TEXT_WIDTH, percent, text_table, wrapped
 from tests.search.made_up_networks import thrifty_spec
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from search.summary import StudySummary
-from search.svg import BLUE, GREY, ORANGE, accuracy_scale, error, svg, thousands
+from search.report.plot import BLUE, GREY, ORANGE, accuracy_scale, error, svg, thousands
+from search.report.summary import StudySummary
 
 
 def frontier_plot(studies: Sequence[StudySummary]) -> str:

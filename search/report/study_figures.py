@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from search.config import words_of
+from search.report.plot import BLUE, GREEN, GREY, ORANGE, PURPLE, YELLOW, accuracy_scale, error, thousands
+from search.report.summary import StudySummary
 from search.study.trials import FINISHED, REFUSED, STOPPED, TrialRecord
-from search.summary import StudySummary
-from search.svg import BLUE, GREEN, GREY, ORANGE, PURPLE, YELLOW, accuracy_scale, error, thousands
 
 N_IMPORTANCES = 12
 # A network far beyond the budget would leave no room for those that fit.

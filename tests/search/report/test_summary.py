@@ -7,8 +7,8 @@ import pytest
 
 from models.baselines import BASELINES
 from search.config import DataConfig, SearchConfig
+from search.report.summary import BaselineResult, Counts, summarise
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord
-from search.summary import BaselineResult, Counts, summarise
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, PLAN, confirmed, epoch, made_up, measured
 
 

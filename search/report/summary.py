@@ -11,13 +11,13 @@ from models.baselines import BASELINES, Baseline
 from models.cost import Cost, compute_cost
 from search.config import SearchConfig
 from search.data.load import form_of
-from search.doubts import doubts
 from search.engine.confusion import Mistakes
 from search.engine.metrics import beside, value_beside
 from search.evidence.confirm import Confirmation, ConfirmPlan, NoiseFloor, confirmation, noise_floor
 from search.evidence.importance import rank_correlations
 from search.evidence.repeats import RepeatResult
 from search.limits import standings
+from search.report.caveats import doubts
 from search.search_space.space_file import space_of
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked
 from space import baseline_params
