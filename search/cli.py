@@ -210,7 +210,7 @@ def _report(args: Namespace) -> int:
 
 def _export(args: Namespace) -> int:
     from search import commands
-    from search.export_command import Wanted
+    from search.export.request import Wanted
 
     target = Path(args.out) if args.out else None
     wanted = Wanted(args.trial, args.budget, args.network, args.format, args.force, target)

@@ -22,9 +22,9 @@ from search.evidence import runner
 from search.evidence.importance import importances
 from search.evidence.repeats import read_results
 from search.evidence.runner import Retrainer, repeats_of
-from search.export_command import Wanted, export_baseline, export_wanted, exported_line, winner_source, write_export
+from search.export.formats import possible
+from search.export.request import Wanted, export_baseline, export_wanted, exported_line, winner_source, write_export
 from search.files import make_folder
-from search.formats import possible
 from search.furnish import furnish
 from search.limits import describe_limits
 from search.report.architecture import describe_baseline, describe_json, layer_table

@@ -18,13 +18,13 @@ from search.engine.train import train, training_device
 from search.errors import InputError
 from search.evidence.confirm import confirmation
 from search.evidence.runner import repeats_of
+from search.export.trained_model import read_weights
 from search.study.load import check_data, config_of, existing
 from search.study.location import Place
 from search.study.results_version import recorded_versions, results_version
 from search.study.training import RecordedTraining, weights_path
 from search.study.trials import TrialRecord, finished_trial, read_trials
 from search.text import percent
-from search.trained_model import read_weights
 
 
 @dataclass(frozen=True)

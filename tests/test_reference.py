@@ -16,8 +16,8 @@ from search.data.load import load_dataset
 from search.engine.confusion import Mistakes, mistakes_of_state
 from search.evidence.confirm import confirmation
 from search.evidence.runner import repeats_of
-from search.export import _load_module
-from search.formats import FORMATS, Exporting
+from search.export.export import _load_module
+from search.export.formats import FORMATS, Exporting
 from search.storage.open import open_storage
 from search.study.load import config_of, existing
 from search.study.location import Place

@@ -16,7 +16,7 @@ from search.config import FOLDER
 from search.data.folder_files import TEST, VAL, FolderFiles, list_files, named
 from search.data.split import Split, chosen_by_class
 from search.errors import InputError
-from search.model_runtime import pixels, upright
+from search.export.standalone.runtime import pixels, upright
 
 # Of the image files, how many may be unreadable.
 MOST_UNREADABLE = 0.05

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 
 from search.engine.confusion import tiles
 from search.errors import InputError
-from search.export import MISREAD
+from search.export.export import MISREAD
 from search.report.caveats import SELECTED_ON
 from search.report.evidence import CONTENDER_COLUMNS, CONTENDER_RULE, contender_rows, interval, noise_lines, points
 from search.report.facts import (

@@ -21,9 +21,9 @@ from models.recipe import RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig
 from search.data.load import load_dataset
-from search.export import _load_module
-from search.model_source import model_source
-from search.trained_model import ModelSource
+from search.export.export import _load_module
+from search.export.standalone.source import model_source
+from search.export.trained_model import ModelSource
 from tests.bad_input.refusals import check_line, short, tree
 from tests.bad_input.test_data_files import idx
 from tests.bad_input.test_study_files import Bomb

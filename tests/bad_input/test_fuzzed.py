@@ -24,8 +24,8 @@ from search.data.idx import IdxFiles
 from search.engine.confusion import Misread, Mistakes
 from search.errors import InputError
 from search.evidence.confirm import ConfirmPlan
+from search.export.standalone.runtime import read_idx
 from search.files import MAX_BYTES
-from search.model_runtime import read_idx
 from search.report.architecture import describe_json, layer_table
 from search.search_space.network_file import read_spec
 from search.search_space.space_file import as_file, read_changes, space_of

@@ -15,7 +15,7 @@ from search.engine.train import TrainResult, train
 from search.evidence.confirm import Confirmation, Contender
 from search.evidence.repeats import REPORT, Repeat, RepeatResult
 from search.evidence.statistics import estimate
-from search.export import ModelSource
+from search.export.export import ModelSource
 
 SPEC = ArchSpec(
     input_shape=(1, 28, 28),

@@ -14,8 +14,8 @@ from models.blocks import UnscaledBatchNorm2d
 from models.build import build_model
 from models.cost import compute_cost
 from models.spec import ACTIVATIONS, BLOCK_KINDS, HEAD_KINDS, ORDERS, ArchSpec, Block, Head, Stage
-from search.int8_network import Int8Network
-from search.quantise import quantise
+from search.export.int8.network import Int8Network
+from search.export.int8.quantise import quantise
 from tests.models.random_specs import random_spec
 
 MEAN, STD = (0.13, 0.4, 0.5), (0.31, 0.2, 0.25)

@@ -1,0 +1,218 @@
+"""The text of a stand-alone model.py: a network written out layer by layer, which needs torch and nothing else.
+
+The layers are read off the module that `build_model` makes, so that the text follows every kind of block. The same
+arguments give the same bytes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.blocks import Residual, UnscaledBatchNorm2d
+from models.build import blank_model
+from models.heads import FirstChannels
+from models.spec import ArchSpec
+from search.data.load import Dataset
+from search.export.standalone.docstring import model_docstring
+from search.export.standalone.framing import framing_for
+from search.export.standalone.runtime import EXPORTED, MOST_PIXELS
+from search.export.trained_model import ModelSource
+
+# Of the exported file.
+LINE_LENGTH = 120
+
+# Of this project, not torch: their source is copied.
+_COPIED = (Residual, UnscaledBatchNorm2d, FirstChannels)
+# Layers whose arguments can be read off attributes of the same names.
+_LAYERS = (
+    FirstChannels,
+    UnscaledBatchNorm2d,
+    nn.AdaptiveAvgPool2d,
+    nn.BatchNorm2d,
+    nn.Conv2d,
+    nn.Dropout,
+    nn.Flatten,
+    nn.GELU,
+    nn.Hardswish,
+    nn.Identity,
+    nn.LeakyReLU,
+    nn.Linear,
+    nn.MaxPool2d,
+    nn.ReLU,
+    nn.SiLU,
+)
+_SHAPE_CHANGING = (FirstChannels, nn.AdaptiveAvgPool2d, nn.Conv2d, nn.Linear, nn.MaxPool2d)
+# Modules whose arguments are their children.
+_CONTAINERS = (nn.Sequential, Residual)
+
+
+def model_source(source: ModelSource, data: Dataset) -> str:
+    """Write model.py. Its Net has the state_dict keys of build_model(source.arch) and, by its weights, the same logits.
+
+    Layers that share weights share them there too, so that it has as many parameters.
+    Raises TypeError for a layer that is not known here.
+    """
+    model = blank_model(source.arch)
+    kinds = {type(module) for module in model.modules()}
+    header = "\n\n".join([model_docstring(source, data), _IMPORTS, _constants(data)])
+    copies = [inspect.getsource(kind).strip() for kind in _COPIED if kind in kinds]
+    functions = [inspect.getsource(function).strip() for function in EXPORTED]
+    return "\n\n\n".join([header, *copies, _net(model, source.arch), *functions, _LAST])
+
+
+_IMPORTS = """\
+import argparse
+import gzip
+import math
+import sys
+import warnings
+import zlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn"""
+
+_LAST = """\
+if __name__ == "__main__":
+    sys.exit(main())
+"""
+
+
+def _constants(data: Dataset) -> str:
+    framing = framing_for(data)
+    lines = [
+        f"DATASET = {_literal(data.name)}",
+        _tuple_constant("CLASSES", data.classes),
+        f"INPUT_SHAPE = {data.input_shape}  # channels, height, width",
+        "# Per channel, of the training images scaled to [0, 1].",
+        _tuple_constant("MEAN", data.mean),
+        _tuple_constant("STD", data.std),
+        "# How they are framed: grey level around the object (None: no plain background), its longer side in pixels,",
+        "# and where it is centred (row, column), by its mass or by the middle of its box.",
+        f"BACKGROUND = {framing.background}",
+        f"EXTENT = {framing.extent}",
+        f"CENTRE = {framing.centre}",
+        f"BY_MASS = {framing.by_mass}",
+        "# Larger pictures are scaled down before they are looked at.",
+        f"MOST_PIXELS = {MOST_PIXELS}",
+        "# Test images and labels below a folder that is laid out as torchvision does.",
+        _tuple_constant("TEST_FILES", data.test_files),
+        'WEIGHTS = Path(__file__).with_name("weights.pt")',
+    ]
+    return "\n".join(lines)
+
+
+def _tuple_constant(name: str, values: tuple[Any, ...]) -> str:
+    """An assignment, on one line where it fits."""
+    items = [_literal(value) for value in values]
+    line = f"{name} = ({', '.join(items)}{',' if len(items) == 1 else ''})"
+    if len(line) <= LINE_LENGTH:
+        return line
+    return "\n".join([f"{name} = (", *(f"    {item}," for item in items), ")"])
+
+
+def _literal(value: object) -> str:
+    """`repr`, but with a formatter's double quotes around a text that has none inside."""
+    text = repr(value)
+    return f'"{text[1:-1]}"' if isinstance(value, str) and text[0] == "'" and '"' not in text else text
+
+
+def _net(model: nn.Sequential, spec: ArchSpec) -> str:
+    """The class Net: one attribute for each child of `model`, chained in order."""
+    shapes = _output_shapes(model, spec)
+    shape = ", ".join(map(str, spec.input_shape))
+    names = [name for name, _ in model.named_children()]
+    parts = ["\n".join(_construction(child, shapes, indent=8)).strip(" ,") for child in model.children()]
+    lines = [
+        "class Net(nn.Module):",
+        f'    """Images (N, {shape}), as `preprocess` returns them, to logits (N, {spec.n_classes})."""',
+        "",
+        "    def __init__(self) -> None:",
+        "        super().__init__()",
+        *(f"        self.{name} = {part}" for name, part in zip(names, parts, strict=True)),
+        *(f"        {line}" for line in _ties(model)),
+        "",
+        "    def forward(self, x: Tensor) -> Tensor:",
+        f'        """Shapes: (N, {shape}) to (N, {spec.n_classes})."""',
+        *(f"        x = self.{name}(x)" for name in names[:-1]),
+        f"        return self.{names[-1]}(x)",
+    ]
+    return "\n".join(lines)
+
+
+def _ties(model: nn.Module) -> list[str]:
+    """Lines such as "self.stage2[3].weight = self.stage2[0].weight", for parameters that an earlier layer has too."""
+    owners: dict[nn.Parameter, str] = {}
+    places = [(_place(name), parameter) for name, parameter in model.named_parameters(remove_duplicate=False)]
+    lines = [f"{place} = {owner}" for place, one in places if (owner := owners.setdefault(one, place)) != place]
+    return ["# Layers with the weights of an earlier one.", *lines] if lines else []
+
+
+def _place(name: str) -> str:
+    """A name in the state_dict as an expression in Net: "self.stage1[3].main[0].weight"."""
+    return "self" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in name.split("."))
+
+
+def _output_shapes(model: nn.Module, spec: ArchSpec) -> dict[nn.Module, tuple[int, ...]]:
+    """What each module returns for one image, without the batch axis."""
+    shapes: dict[nn.Module, tuple[int, ...]] = {}
+
+    def note(module: nn.Module, _: object, output: Tensor) -> None:
+        shapes[module] = tuple(output.shape[1:])
+
+    for module in model.modules():
+        module.register_forward_hook(note)
+    with torch.inference_mode():
+        model.eval()(torch.zeros(1, *spec.input_shape))
+    return shapes
+
+
+def _construction(module: nn.Module, shapes: Mapping[nn.Module, tuple[int, ...]], indent: int) -> list[str]:
+    """The lines that construct `module`, ending in a comma."""
+    margin = " " * indent
+    if type(module) in _CONTAINERS:
+        children = [line for child in module.children() for line in _construction(child, shapes, indent + 4)]
+        return [f"{margin}{_name(type(module))}(", *children, f"{margin}),"]
+    comment = "  # " + "x".join(map(str, shapes[module])) if isinstance(module, _SHAPE_CHANGING) else ""
+    return [f"{margin}{_call(module)},{comment}"]
+
+
+def _call(layer: nn.Module) -> str:
+    """A constructor call such as `nn.Conv2d(1, 8, 3, bias=False)`; arguments at torch's default are left out."""
+    kind = type(layer)
+    if kind not in _LAYERS:
+        raise TypeError(
+            f"no source is known for a layer of type {kind.__name__}; see _LAYERS in search.export.standalone.source"
+        )
+    arguments = []
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if name in ("device", "dtype") or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        value = _argument(layer, name)
+        if parameter.default is parameter.empty:
+            arguments.append(_literal(value))
+        elif value != parameter.default:
+            arguments.append(f"{name}={_literal(value)}")
+    return f"{_name(kind)}({', '.join(arguments)})"
+
+
+def _name(kind: type[nn.Module]) -> str:
+    """What the exported file knows it by."""
+    return kind.__name__ if kind in _COPIED else f"nn.{kind.__name__}"
+
+
+def _argument(layer: nn.Module, name: str) -> Any:
+    """The value of a constructor argument, as one would write it."""
+    value = getattr(layer, name)
+    if name == "bias":
+        return value is not None
+    if isinstance(layer, nn.MaxPool2d) and name == "stride" and value == layer.kernel_size:
+        return None  # torch's default for a stride of the kernel's side
+    # Torch keeps a kernel of 3 as (3, 3).
+    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value

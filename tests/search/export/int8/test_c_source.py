@@ -1,0 +1,137 @@
+"""The text of model.c and model.h."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from models.cost import compute_cost
+from search.export.int8.arena import plan_arena
+from search.export.int8.c_layers import LAYERS
+from search.export.int8.c_source import c_header, c_source, flash_bytes
+from tests.search.export.int8.test_c_file import EVERY_FUNCTION, names, needs_compiler, texts
+from tests.search.made_up_networks import SPECS, quantised
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SPEC = SPECS["residual conv-act-bn gelu"]
+
+
+def test_equal_networks_give_equal_bytes() -> None:
+    first, second = quantised(SPEC), quantised.__wrapped__(SPEC)
+    assert texts(first) == texts(second)
+    assert c_source(first, names(first)) != c_source(quantised(SPEC, seed=1), names(first))
+
+
+def test_opening_says_what_the_file_needs() -> None:
+    network = quantised(SPEC)
+    source = c_source(network, names(network))
+    opening = " ".join(source.partition("*/")[0].replace(" * ", " ").split())
+    flash = flash_bytes(network, names(network))
+    assert opening.startswith(f"/* {compute_cost(SPEC).n_params:,} parameters as int8, for 2x15x13 images of uint8")
+    assert f"Flash: {sum(flash.values()):,} bytes of constants (weights {flash['weights']:,}, biases" in opening
+    assert f"RAM: {plan_arena(network).n_bytes:,} bytes of static memory for all maps" in opening
+    assert "the caller's and not among them" in opening
+    assert f"Quantised {network.method}: int8 weights" in opening
+    assert f"static int8_t arena[{plan_arena(network).n_bytes}];" in source
+    assert "share" not in opening
+
+
+def test_opening_says_that_shared_weights_are_there_for_every_layer() -> None:
+    network = quantised(SPECS["thrifty"])
+    opening = " ".join(c_source(network, names(network)).partition("*/")[0].replace(" * ", " ").split())
+    cost = compute_cost(SPECS["thrifty"])
+    assert opening.startswith(f"/* {cost.n_params:,} parameters as int8, for 2x16x14 images of uint8 and 10 classes")
+    assert "Layers that share weights have a copy each, with their batch norm in it." in opening
+    # All but the biases of batch norm, and the head's one number as a matrix.
+    n_biases = 5 + 4 * 12
+    assert flash_bytes(network, names(network))["weights"] == cost.n_stored - n_biases - 1 + 10 * 12
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_text(name: str) -> None:
+    network = quantised(SPECS[name])
+    for text in texts(network):
+        assert max(map(len, text.splitlines())) <= 120
+        assert text.isascii()
+        assert text.endswith("\n")
+        assert not re.search(r"[ \t]\n|\t", text)
+    source = texts(network)[0].partition("#ifdef MODEL_MAIN")[0]
+    assert re.findall(r"#include (.+)", source) == ['"model.h"']
+    code = re.sub(r"/\*.*?\*/", "", source, flags=re.DOTALL)
+    assert not re.search(r"\b(float|double|malloc|free)\b|\d\.\d", code)
+    # Every function and every table is there because something uses it.
+    for function in LAYERS:
+        assert len(re.findall(rf"\b{function}\(", code)) != 1
+    for table in re.findall(r"static const \w+ (\w+)\[", code):
+        assert code.count(table) >= 2
+
+
+def test_every_function_is_reached() -> None:
+    sources = [texts(quantised(spec))[0] for spec in [*SPECS.values(), EVERY_FUNCTION]]
+    used = {name for source in sources for name in LAYERS if f" {name}(" in source}
+    assert used == LAYERS.keys()
+
+
+def test_weights_are_counted_once() -> None:
+    network = quantised(EVERY_FUNCTION)
+    weights = sum(step.weight.size for step in [*network.steps, network.last] if hasattr(step, "weight"))
+    flash = flash_bytes(network, names(network))
+    assert flash["weights"] == weights
+    assert flash["activation tables"] == 256
+    assert flash["class names"] == 4 * len("class 0\0")
+    assert "activation tables" not in flash_bytes(quantised(SPECS["conv conv-bn-act relu"]), ["a"] * 10)
+
+
+@needs_compiler
+@pytest.mark.skipif(shutil.which("nm") is None, reason="no nm here")
+@pytest.mark.parametrize("spec", [EVERY_FUNCTION, SPECS["separable conv-bn-act silu"], SPECS["conv conv-act-bn relu"]])
+def test_stated_bytes_are_those_in_the_object(spec: object, tmp_path: Path) -> None:
+    network = quantised(spec)  # type: ignore[arg-type]
+    source, header = texts(network)
+    (tmp_path / "model.c").write_text(source)
+    (tmp_path / "model.h").write_text(header)
+    subprocess.run(["cc", "-std=c99", "-O0", "-c", "model.c"], cwd=tmp_path, check=True, timeout=60)
+    listed = subprocess.run(["nm", "-S", "model.o"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    sizes: dict[str, int] = {}
+    for _, size, kind, _ in (line.split() for line in listed.splitlines() if len(line.split()) == 4):
+        sizes[kind.lower()] = sizes.get(kind.lower(), 0) + int(size, 16)
+    assert sizes["r"] == sum(flash_bytes(network, names(network)).values())
+    assert sizes["b"] == plan_arena(network).n_bytes
+    assert "d" not in sizes
+
+
+@needs_compiler
+def test_names_of_classes_come_through_the_compiler(tmp_path: Path) -> None:
+    classes = ['say "no"', "back\\slash", "grün??/", "3\n7"]
+    network = quantised(EVERY_FUNCTION)
+    (tmp_path / "model.c").write_text(c_source(network, classes))
+    (tmp_path / "model.h").write_text(c_header(network, classes))
+    (tmp_path / "print.c").write_text(
+        '#include <stdio.h>\n#include "model.h"\nint main(void) { for (int k = 0; k < MODEL_N_CLASSES; k++) '
+        'printf("%s|", MODEL_CLASSES[k]); printf("%d %d %d %.17g", MODEL_CHANNELS, MODEL_HEIGHT, MODEL_WIDTH, '
+        "MODEL_LOGIT_SCALE); return 0; }\n"
+    )
+    command = ["cc", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "model.c", "print.c", "-o", "print"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+    printed = subprocess.run([tmp_path / "print"], capture_output=True, check=True, timeout=60).stdout.decode()
+    assert printed == "|".join([*classes, f"3 9 11 {network.logit_scale:.17g}"])
+
+
+@needs_compiler
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler here")
+def test_a_cpp_compiler_takes_it_too(tmp_path: Path) -> None:
+    source, header = texts(quantised(EVERY_FUNCTION))
+    (tmp_path / "model.cpp").write_text(source)
+    (tmp_path / "model.h").write_text(header)
+    command = ["c++", "-std=c++11", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-DMODEL_MAIN", "model.cpp"]
+    subprocess.run([*command, "-fsyntax-only"], cwd=tmp_path, check=True, timeout=60)
+
+
+def test_each_class_needs_a_name() -> None:
+    with pytest.raises(ValueError, match="4 classes have 3 names"):
+        c_source(quantised(EVERY_FUNCTION), ["a", "b", "c"])

@@ -1,0 +1,237 @@
+"""The int8 form stays near the network that it was made from, whatever that is made of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from models.blocks import Residual
+from models.cost import compute_cost
+from models.heads import FirstChannels
+from models.spec import ArchSpec, Block, Head, Stage
+from search.export.int8 import quantise as module
+from search.export.int8.fixed_point import NO_FREEDOM, Freedom
+from search.export.int8.folding import Layer, freedom_before, layers_of
+from search.export.int8.network import (
+    Add,
+    Affine,
+    Classify,
+    Convolution,
+    Int8Network,
+    Mean,
+    QuantisationError,
+    ReadImage,
+    Table,
+)
+from search.export.int8.quantise import CALIBRATION_IMAGES, quantise
+from search.export.int8.reference import run
+from tests.search.made_up_networks import (
+    MEAN,
+    SPECS,
+    STD,
+    float_logits,
+    made_up_images,
+    made_up_model,
+    quantised,
+)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+BARE = Block(4, activation=None, batch_norm=False)
+SPEC = ArchSpec((1, 9, 9), 3, (Stage((BARE,)),), Head("flatten_linear"))
+
+
+def plain_data(network: Int8Network) -> list[object]:
+    """Every number of a network."""
+    steps = [*network.steps, network.last]
+    return [
+        (type(step).__name__, [getattr(value, "tolist", lambda value=value: value)() for value in vars(step).values()])
+        for step in steps
+    ]
+
+
+def errors(spec: ArchSpec) -> tuple[float, float]:
+    """Root mean square error of the logits of new images, as a share of the largest logit and of how they vary."""
+    network, images = quantised(spec), made_up_images(spec.input_shape, 60, seed=2)
+    expected = float_logits(made_up_model(spec), images).double().numpy()
+    found = run(network, images.numpy()) * network.logit_scale
+    error = float(np.sqrt(((found - expected) ** 2).mean()))
+    return error / float(np.abs(expected).max()), error / float(np.sqrt(((expected - expected.mean(0)) ** 2).mean()))
+
+
+def test_logits_stay_near_those_in_floating_point() -> None:
+    """Within 2 % of the largest logit for every network; within 4 % of how logits vary for half of them.
+
+    Some of these networks, whose weights were never trained, hardly tell images apart, so that there is no such bound.
+    """
+    found = {name: errors(spec) for name, spec in SPECS.items()}
+    assert {name: error for name, (error, _) in found.items() if error > 0.02} == {}
+    assert np.median([varying for _, varying in found.values()]) < 0.04
+
+
+@pytest.mark.parametrize("kind", ["conv", "separable", "residual"])
+def test_answers_stay_the_same(kind: str) -> None:
+    for order in ("conv-bn-act", "conv-act-bn"):
+        spec = SPECS[f"{kind} {order} silu"]
+        images = made_up_images(spec.input_shape, 60, seed=2)
+        answers = run(quantised(spec), images.numpy()).argmax(1)
+        agreement = (answers == float_logits(made_up_model(spec), images).argmax(1).numpy()).mean()
+        assert agreement > 0.9, order
+
+
+def test_every_kind_of_step_is_tried() -> None:
+    networks = [quantised(spec) for spec in SPECS.values()]
+    steps = [step for network in networks for step in network.steps]
+    names = {type(step).__name__ for step in steps}
+    assert names == {"ReadImage", "Convolution", "Table", "Affine", "MaxPool", "Mean", "Add"}
+    assert {network.last.pooled for network in networks} == {True, False}
+    assert {step.depthwise for step in steps if isinstance(step, Convolution)} == {True, False}
+    # Batch norm's factors have both signs.
+    assert any((step.multiplier < 0).any() for step in steps if isinstance(step, Affine))
+    assert {network.input_shape[0] for network in networks} == {1, 2, 3}
+
+
+def test_equal_arguments_give_equal_integers() -> None:
+    spec = SPECS["residual conv-act-bn gelu"]
+    first, second = quantised(spec), quantised.__wrapped__(spec)
+    assert first is not second
+    assert plain_data(first) == plain_data(second)
+    assert plain_data(first) != plain_data(quantised(spec, seed=1))
+
+
+def test_the_network_says_what_it_is() -> None:
+    network = quantised(SPECS["separable conv-bn-act relu"])
+    spec = SPECS["separable conv-bn-act relu"]
+    assert (network.input_shape, network.n_classes) == (spec.input_shape, spec.n_classes)
+    assert network.n_params == compute_cost(spec).n_params
+    assert network.method == "after training, ranges fitted to 200 training images"
+    for step in [*network.steps, network.last]:
+        for name, dtype in {"weight": np.int8, "bias": np.int32, "multiplier": np.int32, "values": np.int8}.items():
+            if isinstance(value := getattr(step, name, None), np.ndarray):
+                assert value.dtype == dtype
+        if isinstance(step, Convolution | Classify):
+            assert step.weight.min() >= -127, "symmetric"
+            assert np.abs(step.weight).reshape(len(step.weight), -1).max(1).max() == 127
+
+
+def test_training_images_are_drawn_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+    read = module._Walk.read
+
+    def noting(self: object, images: torch.Tensor, *rest: object) -> object:
+        seen.append(images)
+        return read(self, images, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module._Walk, "read", noting)
+    spec = ArchSpec((1, 1, 2), 2, (), Head("flatten_linear"))
+    for n in (3, CALIBRATION_IMAGES, 2 * CALIBRATION_IMAGES + 1):
+        images = torch.arange(2 * n).reshape(n, 1, 1, 2).to(torch.uint8)
+        quantise(spec, made_up_model(spec).state_dict(), images, MEAN[:1], STD[:1])
+    assert [len(images) for images in seen] == [3, CALIBRATION_IMAGES, (2 * CALIBRATION_IMAGES + 3) // 3]
+    assert seen[-1][1, 0, 0, 0] == 6
+
+
+# --- what becomes of a layer ----------------------------------------------------------------------------------------
+
+
+def steps_of(*blocks: Block, pool: int = 0, head: str = "conv") -> list[type]:
+    spec = ArchSpec((1, 12, 12), 3, (Stage(blocks, pool=pool),), Head(head))
+    return [type(step) for step in quantised(spec, n_images=16).steps]
+
+
+def test_relu_and_batch_norm_before_it_are_no_steps() -> None:
+    assert steps_of(Block(4)) == [ReadImage, Convolution]
+    assert steps_of(Block(4, activation="silu")) == [ReadImage, Convolution, Table]
+
+
+def test_batch_norm_after_an_activation_is_a_step_only_before_padding() -> None:
+    after = Block(4, order="conv-act-bn")
+    assert steps_of(after, after) == [ReadImage, Convolution, Convolution]
+    assert steps_of(after, replace(after, padding="same")) == [ReadImage, Convolution, Affine, Convolution]
+    assert Affine in steps_of(after, Block(4, kind="residual", padding="same"))
+    # Its factors have both signs, and the largest value times a negative factor is not the largest.
+    assert Affine in steps_of(after, pool=2)
+    assert Affine not in steps_of(after, head="gap_linear")
+
+
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_no_map_is_off_on_the_whole(activation: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rounding down instead of to nearest would shift a map by half a level."""
+    append, seen = module._Walk._append, []
+
+    def noting(self: object, step: object, *rest: object) -> object:
+        signal = append(self, step, *rest)  # type: ignore[arg-type]
+        seen.append((step, signal))
+        return signal
+
+    monkeypatch.setattr(module._Walk, "_append", noting)
+    quantised.__wrapped__(SPECS[f"residual conv-act-bn {activation}"])
+    quantised.__wrapped__(SPECS[f"residual conv-bn-act {activation}"])
+    assert {type(step) for step, _ in seen} >= {ReadImage, Convolution, Add}
+    for step, signal in seen:
+        rows = signal.levels.swapaxes(0, 1).reshape(len(signal.grid.scale), -1)
+        off = signal.grid.real(rows) - signal.true.transpose(0, 1).flatten(1).numpy()
+        assert abs((off.mean(1) / signal.grid.scale).mean()) < 0.25, step
+
+
+def test_the_mean_before_the_last_layer_is_no_step() -> None:
+    for head in ("gap_linear", "conv_gap", "gap_conv"):
+        assert Mean not in steps_of(Block(4), head=head)
+    spec = ArchSpec((1, 12, 12), 3, (Stage((Block(4),)),), Head("gap_conv", (Block(4, 1),)))
+    assert Mean in map(type, quantised(spec, n_images=16).steps)
+
+
+def test_what_may_differ_between_channels_depends_on_what_follows() -> None:
+    padded, plain = (Layer(nn.Conv2d(2, 2, 3, padding=padding)) for padding in (1, 0))
+    pool, mean = Layer(nn.MaxPool2d(2)), Layer(nn.AdaptiveAvgPool2d(1))
+    block = Layer(Residual(nn.Sequential(), nn.Identity()))
+    assert freedom_before([plain, block]) == Freedom(scales=True, centres=True, signs=True)
+    assert freedom_before([padded]) == Freedom(scales=True, centres=False, signs=True)
+    assert freedom_before([pool, padded]) == Freedom(scales=True, centres=False, signs=False)
+    assert freedom_before([mean, Layer(FirstChannels(2))]) == freedom_before([plain])
+    assert freedom_before([mean, plain]) == freedom_before([Layer(nn.Linear(2, 2))]) == freedom_before([plain])
+    assert freedom_before([pool, block]) == freedom_before([]) == NO_FREEDOM
+
+
+# --- networks that have no int8 form --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(value: float) -> None:
+    state = made_up_model(SPEC).state_dict()
+    state["stage1.0.weight"][0, 0, 0, 0] = value
+    with pytest.raises(QuantisationError, match="the weights are not all finite"):
+        quantise(SPEC, state, made_up_images(SPEC.input_shape, 4), MEAN[:1], STD[:1])
+
+
+def test_sums_that_may_pass_32_bits_are_refused() -> None:
+    spec = ArchSpec((1, 300, 300), 2, (), Head("gap_linear"))
+    model = made_up_model(spec)
+    images = made_up_images(spec.input_shape, 2)
+    with pytest.raises(QuantisationError, match="a sum of 90,000 products may pass 32 bits"):
+        quantise(spec, model.state_dict(), images, MEAN[:1], STD[:1])
+
+
+def test_weights_of_any_size() -> None:
+    """Zeros, and filters a million times larger than others: no division by zero, and still near."""
+    model = made_up_model(SPEC)
+    state = model.state_dict()
+    state["stage1.0.weight"] *= torch.tensor([0.0, 1e-6, 1.0, 1e3]).view(-1, 1, 1, 1)
+    images = made_up_images(SPEC.input_shape, 50)
+    network = quantise(SPEC, state, images, MEAN[:1], STD[:1])
+    model.load_state_dict(state)
+    expected = float_logits(model, images).numpy()
+    np.testing.assert_allclose(run(network, images.numpy()) * network.logit_scale, expected, atol=np.ptp(expected) / 50)
+    for value in state.values():
+        value.zero_()
+    network = quantise(SPEC, state, images, MEAN[:1], STD[:1])
+    assert (run(network, images.numpy()) == 0).all()
+
+
+def test_an_unknown_layer_is_named() -> None:
+    with pytest.raises(TypeError, match="no integer form is known for a layer of type Softmax"):
+        layers_of([nn.Conv2d(1, 1, 1), nn.Softmax(1)])

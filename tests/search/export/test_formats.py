@@ -1,0 +1,321 @@
+"""Every format: opened again it is the network, stands alone, and says what it needs."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from models.build import build_model
+from models.cost import compute_cost
+from models.recipe import RecipeConfig
+from models.spec import ACTIVATIONS, ArchSpec, Block, Head, Stage
+from search.config import FORMATS as NAMES
+from search.data.load import Dataset, Split
+from search.errors import InputError
+from search.export import formats as module_under_test
+from search.export import onnx
+from search.export.export import ExportMismatchError, export_model
+from search.export.formats import FORMATS, TORCH, check_formats, in_order, possible
+from search.export.latency import Latencies
+from search.export.trained_model import ModelSource
+from tests.search.made_up_networks import thrifty_spec
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+EXACT = [name for name, form in FORMATS.items() if form.is_exact]
+SPECS = {
+    "residual": ArchSpec(
+        (1, 10, 10),
+        3,
+        (Stage((Block(4), Block(5, kind="residual", padding="same", dropout=0.1)), 2),),
+        Head("gap_conv", (Block(4, 1),), bias=True),
+    ),
+    "separable": ArchSpec(
+        (3, 9, 12),
+        4,
+        (Stage((Block(4, activation="silu", order="conv-act-bn"), Block(6, kind="separable", padding="same")), 3),),
+        Head("conv", dropout=0.1),
+    ),
+    "thrifty": thrifty_spec((1, 12, 12), 4),
+}
+
+
+def noise(spec: ArchSpec) -> Dataset:
+    """Coarse patterns of light and dark: pixels that are all independent look the same to a network that averages."""
+    generator = torch.Generator().manual_seed(0)
+    channels, height, width = spec.input_shape
+    coarse = 255 * torch.rand((300, channels, 3, 3), generator=generator)
+    images = nn.functional.interpolate(coarse, size=(height, width)).to(torch.uint8)
+    split = Split(images, torch.zeros(300, dtype=torch.int64))
+    mean, std = (0.13, 0.2, 0.7)[:channels], (0.3, 0.1, 0.9)[:channels]
+    return Dataset("noise", tuple("abcd")[: spec.n_classes], split, None, split, mean, std, "0")
+
+
+def random_model(spec: ArchSpec, seed: int, inputs: torch.Tensor) -> nn.Module:
+    """With batch-norm factors that matter, and the statistics that it has on these inputs (N, C, H, W)."""
+    torch.manual_seed(seed)
+    model = build_model(spec)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 1 and "bias" not in name:
+            nn.init.uniform_(parameter, 0.5, 1.5)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None  # the plain mean of all batches
+    model(inputs)
+    return model.eval()
+
+
+def self_labelled(spec: ArchSpec) -> tuple[ModelSource, Dataset]:
+    """Noise, labelled by the answers of a random network, which so is always right."""
+    data = noise(spec)
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (data.mean, data.std))
+    for seed in range(100):
+        with torch.inference_mode():
+            inputs = (data.test.images / 255 - mean) / std
+            model = random_model(spec, seed, inputs)
+            answers = model(inputs).argmax(1)
+        if answers.bincount().sort().values[-2:-1].sum() > 50:  # a constant would be no test
+            break
+    data.test.labels.copy_(answers)
+    curve = ({"epoch": 1, "train_accuracy": 0.9, "accuracy": 1.0},)
+    state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    source = ModelSource("study", 7, spec, RecipeConfig(), state, 3, "last", "test", "test", 1.0, curve, 8000, 15)
+    return source, data
+
+
+@pytest.fixture(scope="module", params=SPECS)
+def exported(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Dataset, ModelSource]:
+    source, data = self_labelled(SPECS[request.param])
+    folder = tmp_path_factory.mktemp("all") / "model"
+    export_model(source, data, folder, NAMES)
+    return folder, data, source
+
+
+def test_the_command_line_offers_what_there_is() -> None:
+    assert tuple(FORMATS) == NAMES
+
+
+def test_every_file_is_there_and_measured(exported: tuple[Path, Dataset, ModelSource]) -> None:
+    folder, data, _ = exported
+    card = json.loads((folder / "card.json").read_text())
+    files = {file for form in FORMATS.values() for file in form.files}
+    assert {path.name for path in folder.iterdir()} == files | {"README.md", "card.json", "misread.png"}
+    assert list(card["formats"]) == list(FORMATS)
+    readme = (folder / "README.md").read_text()
+    for name, form in card["formats"].items():
+        assert form["bytes"] == sum((folder / file).stat().st_size for file in form["files"])
+        assert set(form["milliseconds"]) == {"1", "256"}
+        assert min(form["milliseconds"].values()) > 0
+        assert f"| {name} | {', '.join(form['files'])} | {form['bytes']:,} |" in readme
+        if name in EXACT:
+            assert (form["test_accuracy"], form["other_answers"]) == (1.0, 0)
+            assert form["largest_logit_difference"] < 1e-4
+        else:
+            assert form["test_accuracy"] == pytest.approx(1 - form["other_answers"] / len(data.test))
+            assert form["test_accuracy"] > 0.9, "int8 has 256 levels, not two"
+
+
+def test_every_text_says_how_shared_weights_are_counted(exported: tuple[Path, Dataset, ModelSource]) -> None:
+    folder, _, source = exported
+    cost = compute_cost(source.arch)
+    shares = cost.n_stored > cost.n_params
+    assert shares == (source.arch == SPECS["thrifty"])
+    readme = " ".join((folder / "README.md").read_text().split())
+    counted = ", weights that layers share counted once" * shares
+    assert f"{cost.n_params:,} parameters (batch norm's included{counted}), {cost.macs:,} multiply-adds" in readme
+    assert ("Layers that share weights" in (folder / "model.c").read_text()) == shares
+    assert ("weights that layers share" in (folder / "model.py").read_text()) == shares
+
+
+def test_files_have_the_usual_permissions(exported: tuple[Path, Dataset, ModelSource]) -> None:
+    folder, _, _ = exported
+    assert {path.stat().st_mode for path in folder.iterdir()} == {(folder / "model.py").stat().st_mode}
+
+
+def test_nothing_of_this_machine_is_in_the_files(exported: tuple[Path, Dataset, ModelSource]) -> None:
+    folder, _, _ = exported
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        for word in (b"/tmp", b"/root", b"/home", str(Path.cwd()).encode(), b"site-packages"):
+            assert word not in content, f"{word!r} is in {path.name}"
+
+
+RUNS = {
+    "weights.safetensors": ({"onnx", "onnxruntime", "search", "models"}, "model.load"),
+    "model.pt2": ({"model", "onnx", "onnxruntime", "search", "models"}, "torch.export.load"),
+    "model.onnx": ({"torch", "model", "onnx", "search", "models"}, "onnxruntime"),
+    "model-int8.onnx": ({"torch", "model", "onnx", "search", "models"}, "onnxruntime"),
+}
+
+
+@pytest.mark.parametrize("exported", ["separable"], indirect=True)
+@pytest.mark.parametrize("name", RUNS)
+def test_the_readmes_example_runs_with_the_formats_runtime_alone(
+    name: str, exported: tuple[Path, Dataset, ModelSource], tmp_path: Path
+) -> None:
+    """On the test images, in an empty folder, with everything else made impossible to import."""
+    folder, data, _ = exported
+    without, _ = RUNS[name]
+    card = json.loads((folder / "card.json").read_text())
+    form = next(form for form in card["formats"].values() if name in form["files"])
+    for file in {name, *({"model.py"} if name == "weights.safetensors" else set())}:
+        (tmp_path / file).write_bytes((folder / file).read_bytes())
+    np.save(tmp_path / "images.npy", data.test.images.numpy())
+    blocks = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), flags=re.DOTALL)
+    if name == "weights.safetensors":
+        code = blocks[0].replace("model.load()", 'model.load("weights.safetensors")')
+    else:
+        code = next(block for block in blocks if f'"{name}"' in block)
+    own_images = (
+        "numpy.load('images.npy')" if "numpy" in code else "torch.from_numpy(__import__('numpy').load('images.npy'))"
+    )
+    code = re.sub(r"^images = .*$", f"images = {own_images}", code, flags=re.MULTILINE)
+    code = code.replace("print(", "answers = list(")
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({sorted(without)}))\n"
+    command = [sys.executable, "-I", "-c", f"{blocked}{code}\nprint(*map(str, answers))"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    answers = [word.removeprefix("tensor(").removesuffix(")") for word in done.stdout.split()]
+    labels = [data.classes[label] if name != "model.pt2" else str(label) for label in data.test.labels.tolist()]
+    right = sum(answer == label for answer, label in zip(answers, labels, strict=True))
+    assert right / len(labels) == form["test_accuracy"]
+
+
+def test_the_c_file_scores_idx_files_with_a_compiler_alone(
+    exported: tuple[Path, Dataset, ModelSource], tmp_path: Path
+) -> None:
+    folder, data, source = exported
+    form = json.loads((folder / "card.json").read_text())["formats"]["c"]
+    for name in ("model.c", "model.h"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    images = data.test.images if source.arch.input_shape[0] > 1 else data.test.images[:, 0]
+    for name, values in (("images", images), ("labels", data.test.labels)):
+        head = struct.pack(f">HBB{values.dim()}I", 0, 8, values.dim(), *values.shape)
+        (tmp_path / name).write_bytes(head + values.to(torch.uint8).numpy().tobytes())
+    command = re.search(r"`(cc .*) IMAGES LABELS`", (folder / "README.md").read_text())
+    assert command
+    line = f"{command[1]} images labels"
+    done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{form['test_accuracy']:.2%}".rstrip("%") in done.stdout
+    assert form["ram_bytes"] == compute_cost(source.arch).peak_activation_bytes // 4
+    assert form["flash_bytes"] == sum(form["flash_bytes_by_kind"].values())
+
+
+def test_onnx_says_what_to_put_in_and_what_comes_out(exported: tuple[Path, Dataset, ModelSource]) -> None:
+    onnx = pytest.importorskip("onnx")
+    folder, data, source = exported
+    for name in ("model.onnx", "model-int8.onnx"):
+        model = onnx.load(folder / name)
+        known = {entry.key: entry.value for entry in model.metadata_props}
+        assert json.loads(known["classes"]) == list(data.classes)
+        assert (json.loads(known["mean"]), json.loads(known["std"])) == (list(data.mean), list(data.std))
+        assert "255 - mean) / std" in known["preprocessing"]
+        assert source.selection_note in known["result"]
+        (images,), (logits,) = model.graph.input, model.graph.output
+        shape = [axis.dim_param or axis.dim_value for axis in images.type.tensor_type.shape.dim]
+        assert (images.name, shape) == ("images", ["n", *source.arch.input_shape])
+        shape = [axis.dim_param or axis.dim_value for axis in logits.type.tensor_type.shape.dim]
+        assert (logits.name, shape) == ("logits", ["n", source.arch.n_classes])
+        assert [(one.domain, one.version) for one in model.opset_import if not one.domain] == [("", onnx.OPSET)]
+
+
+def test_int8_keeps_weights_in_int8(exported: tuple[Path, Dataset, ModelSource]) -> None:
+    onnx = pytest.importorskip("onnx")
+    folder, _, _ = exported
+    tensors = onnx.load(folder / "model-int8.onnx").graph.initializer
+    sizes = {kind: sum(int(np.prod(t.dims)) for t in tensors if t.data_type == kind) for kind in (1, 3)}
+    assert sizes[onnx.TensorProto.INT8] > 2 * sizes[onnx.TensorProto.FLOAT]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_in_onnx(activation: str, tmp_path: Path) -> None:
+    spec = ArchSpec((1, 8, 8), 3, (Stage((Block(4, activation=activation),)),), Head("flatten_linear"))
+    torch.manual_seed(0)
+    net = build_model(spec).eval()
+    images = torch.randn(5, 1, 8, 8)
+    onnx.write_onnx(net, spec.input_shape, tmp_path / "net.onnx", {})
+    with torch.inference_mode():
+        assert torch.allclose(onnx.open_onnx(tmp_path / "net.onnx")(images), net(images), atol=1e-5)
+
+
+def test_exported_twice(tmp_path: Path) -> None:
+    """The same bytes of texts, and of whatever does not count its own archive's entries."""
+    source, data = self_labelled(SPECS["residual"])
+    latencies = Latencies(tmp_path / "latencies.json")
+    for name in ("one", "two"):
+        export_model(source, data, tmp_path / name, NAMES, latencies=latencies)
+    for path in sorted((tmp_path / "one").iterdir()):
+        if path.suffix != ".pt2":
+            assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+    programs = [torch.export.load(tmp_path / name / "model.pt2").module() for name in ("one", "two")]
+    images = torch.randn(4, *source.arch.input_shape)
+    assert torch.equal(programs[0](images), programs[1](images))
+
+
+@pytest.mark.parametrize("name", [name for name in EXACT if name != TORCH])
+def test_a_file_that_computes_something_else_is_not_handed_over(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, data = self_labelled(SPECS["residual"])
+    form = FORMATS[name]
+
+    def slightly_off(exporting: module_under_test.Exporting) -> Callable[[torch.Tensor], torch.Tensor]:
+        answer = form.open(exporting)
+        return lambda images: answer(images) * 1.01
+
+    changed = {**FORMATS, name: module_under_test.Format(*(*vars(form).values(),)[:-1], slightly_off)}
+    monkeypatch.setattr("search.export.export.FORMATS", changed)
+    with pytest.raises(ExportMismatchError, match=f"format {name} computes something else than the network"):
+        export_model(source, data, tmp_path / "model", [name])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_named_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(name: str) -> object:
+        return None if name in ("onnxscript", "onnxruntime") else object()
+
+    monkeypatch.setattr(module_under_test, "find_spec", find)
+    source, data = self_labelled(SPECS["residual"])
+    message = (
+        "format onnx needs onnxscript and onnxruntime, which are not installed: pip install -r requirements-export.txt"
+    )
+    with pytest.raises(InputError, match=re.escape(message)):
+        export_model(source, data, tmp_path / "model", ["pt2", "onnx"])
+    assert list(tmp_path.iterdir()) == []
+    check_formats(["torch", "pt2", "safetensors"])
+    assert possible(NAMES) == [name for name in NAMES if not name.startswith("onnx")]
+
+
+def test_without_a_compiler_there_is_no_c_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, data = self_labelled(SPECS["residual"])
+    monkeypatch.setenv("CC", str(tmp_path / "absent"))
+    with pytest.raises(
+        InputError, match=r"format c is checked with a C compiler \(.*absent.*\); install one, or name it"
+    ):
+        export_model(source, data, tmp_path / "model", ["c"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_requirements_name_every_package() -> None:
+    root = Path(__file__).parents[3]
+    named = set(re.findall(r"^([a-z]+)==", (root / "requirements-export.txt").read_text(), flags=re.MULTILINE))
+    assert named == {package for form in FORMATS.values() for package in form.packages}
+    assert "-r requirements-export.txt" in (root / "requirements-dev.txt").read_text()
+
+
+def test_torch_comes_first_and_always() -> None:
+    assert in_order(["onnx", "pt2", "onnx"]) == ["torch", "pt2", "onnx"]
+    assert in_order([]) == ["torch"]
