@@ -233,7 +233,7 @@ def _bench(args: Namespace) -> int:
 
 
 def _dashboard(args: Namespace) -> int:
-    from search.dashboard import dashboard
+    from search.dashboard.server import dashboard
 
     return dashboard(_place(args.study, args.storage), args.host, args.port, args.data_dir)
 

@@ -15,6 +15,7 @@ import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from search.config import ConfirmConfig, DataConfig, SearchConfig, data_directory
+from search.dashboard.publish import furnish
 from search.data.load import Dataset, form_of, load_dataset
 from search.elsewhere import weights_elsewhere
 from search.errors import FailureError, InputError
@@ -25,7 +26,6 @@ from search.evidence.runner import Retrainer, repeats_of
 from search.export.formats import possible
 from search.export.request import Wanted, export_baseline, export_wanted, exported_line, winner_source, write_export
 from search.files import make_folder
-from search.furnish import furnish
 from search.limits import describe_limits
 from search.report.architecture import describe_baseline, describe_json, layer_table
 from search.report.summary import card_facts

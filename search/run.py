@@ -17,6 +17,7 @@ from models.spec import ArchSpec
 from objective import Objective
 from search.commands import conclude
 from search.config import ConfirmConfig, SearchConfig
+from search.dashboard.note_writer import NoteWriter
 from search.data.load import Dataset, load_dataset, resolve_auto
 from search.engine.native import kernels
 from search.engine.train import engine_for, training_device
@@ -24,7 +25,6 @@ from search.errors import InputError
 from search.evidence.runner import Retrainer, confirm
 from search.files import make_folder, write_whole
 from search.limits import describe_limits, refusal
-from search.note_writer import NoteWriter
 from search.sampling.feasibility import Feasibility, check_something_fits, feasibility_report, survey
 from search.sampling.feasible_start import FeasibleStart
 from search.sampling.starting_points import starting_points

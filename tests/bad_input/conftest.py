@@ -15,7 +15,7 @@ def refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     for module in ("search.run", "search.evidence.runner"):
         monkeypatch.setattr(f"{module}.carry_out", _train)
     monkeypatch.setattr("benchmarks.engine.measure", _train)
-    monkeypatch.setattr("search.dashboard._serve", _train)
+    monkeypatch.setattr("search.dashboard.server._serve", _train)
     return Refuses(tmp_path, capsys)
 
 

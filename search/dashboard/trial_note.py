@@ -14,7 +14,7 @@ from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec
 from search.config import SearchConfig
-from search.dashboard_markdown import fitted
+from search.dashboard.markdown import fitted
 from search.data.load import form_of
 from search.report.architecture import architecture_line, legend
 from search.report.facts import count, recipe_facts

@@ -19,12 +19,14 @@ from models.blocks import LayerCost
 from models.cost import compute_cost
 from models.spec import ArchSpec
 from search.config import SearchConfig
-from search.dashboard_figures import figures
-from search.dashboard_markdown import fitted
+from search.dashboard.artifacts import Shelf
+from search.dashboard.figures import figures
+from search.dashboard.markdown import fitted
+from search.dashboard.note_writer import NoteWriter
+from search.dashboard.trial_note import network
 from search.data.load import Dataset, form_of, is_at_hand, load_dataset
 from search.engine.confusion import Mistakes
 from search.errors import InputError, explained
-from search.note_writer import NoteWriter
 from search.report.evidence import fresh_seeds
 from search.report.markdown import markdown_report
 from search.report.misread_page import misread_page
@@ -32,12 +34,10 @@ from search.report.network_figures import draw_confusion, has_long_names
 from search.report.plot import png
 from search.report.study_figures import draw_curves
 from search.report.summary import StudySummary
-from search.shelf import Shelf
 from search.study.attributes import SETTINGS
 from search.study.location import ARTIFACTS, Place
 from search.study.trials import TRAINED, TrialRecord
 from search.text import percent
-from search.trial_note import network
 
 # Drawn otherwise, the pictures of older studies are made again.
 DRAWN_AS = b"3"

@@ -12,9 +12,9 @@ from optuna.artifacts import FileSystemArtifactStore
 
 from models.record import RecordError
 from search.commands import summary_of
+from search.dashboard.publish import furnish
 from search.errors import InputError
 from search.files import make_folder
-from search.furnish import furnish
 from search.storage.address import address, check_address, refused, warn_of_others
 from search.storage.open import open_storage
 from search.storage.sqlite_file import is_new

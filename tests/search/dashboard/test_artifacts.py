@@ -3,7 +3,7 @@ import json
 import pytest
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 
-from search.shelf import Shelf
+from search.dashboard.artifacts import Shelf
 from tests.search.made_up_studies import made_up_study
 from tests.search.made_up_trials import EVERY_OUTCOME
 

@@ -5,7 +5,7 @@ import optuna_dashboard
 import pytest
 from optuna_dashboard import get_note
 
-from search.dashboard import dashboard
+from search.dashboard.server import dashboard
 from search.errors import InputError
 from search.storage.open import open_storage
 from search.study.location import Place
@@ -18,7 +18,7 @@ from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, made_up
 def served(monkeypatch):
     """What would be served, without serving it."""
     calls = []
-    monkeypatch.setattr("search.dashboard.check_address", lambda *_: None)
+    monkeypatch.setattr("search.dashboard.server.check_address", lambda *_: None)
     monkeypatch.setattr(optuna_dashboard, "run_server", lambda storage, **options: calls.append((storage, options)))
     return calls
 

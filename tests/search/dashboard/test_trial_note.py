@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from search.dashboard.trial_note import MAX_EPOCHS_SHOWN, network, trial_note
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord
-from search.trial_note import MAX_EPOCHS_SHOWN, network, trial_note
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, epoch, made_up
 
 BY_OUTCOME = {record.outcome: record for record in reversed(EVERY_OUTCOME)}

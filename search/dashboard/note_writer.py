@@ -12,9 +12,9 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from search.config import SearchConfig
+from search.dashboard.trial_note import trial_note
 from search.errors import explained
 from search.study.trials import TrialRecord
-from search.trial_note import trial_note
 
 # The study's attribute with a digest of every note written here, by the trial's number.
 WRITTEN = "search:notes"

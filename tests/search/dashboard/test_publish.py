@@ -11,12 +11,12 @@ from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 from PIL import Image
 
-from search import furnish as module_under_test
 from search.cli import main
 from search.config import DataConfig
+from search.dashboard import publish as module_under_test
+from search.dashboard.publish import furnish
 from search.data.load import load_dataset
 from search.engine.confusion import Misread, Mistakes
-from search.furnish import furnish
 from search.report.summary import summarise
 from search.storage.open import open_storage
 from search.study.location import Place
@@ -128,7 +128,7 @@ def test_of_the_winner_it_is_the_network_handed_on_that_is_pictured(place):
 @pytest.mark.parametrize(("number", "told", "split"), [(KNOWN, {}, "val"), (9, confirmed(VAL), "test")])
 def test_the_images_are_of_the_split_that_was_scored(place, monkeypatch, number, told, split):
     drawn = []
-    monkeypatch.setattr("search.furnish.misread_page", lambda _, images, __: drawn.append(images) or b"png")
+    monkeypatch.setattr("search.dashboard.publish.misread_page", lambda _, images, __: drawn.append(images) or b"png")
     card = {"trial": number, "accuracy": {"file_on_test": 0.9}, "mistakes": MISTAKES.to_dict()}
     brought_up_to_date(place, VAL, winner_card=card, **told)
     expected = getattr(load_dataset(VAL.data), split).images
@@ -167,7 +167,7 @@ def test_without_its_own_data_there_are_no_pictures_and_no_download(place, monke
     config = DIGITS
     if reason == "absent":
         config = replace(DIGITS, data=DataConfig("mnist", str(tmp_path / "nothing")))
-        monkeypatch.setattr("search.furnish.load_dataset", lambda _: pytest.fail("would be downloaded"))
+        monkeypatch.setattr("search.dashboard.publish.load_dataset", lambda _: pytest.fail("would be downloaded"))
     else:
         study_at(place).set_user_attr("settings", DIGITS.settings() | {"data_checksum": "of other data"})
     study = brought_up_to_date(place, config)
@@ -180,7 +180,7 @@ def test_a_database_that_came_without_its_artifacts_offers_only_what_is_there(pl
     offered = files(brought_up_to_date(place), KNOWN)
     shutil.rmtree(place.out / "artifacts")
     shutil.rmtree(place.folder / "winner")
-    monkeypatch.setattr("search.furnish.is_at_hand", lambda _: False)
+    monkeypatch.setattr("search.dashboard.publish.is_at_hand", lambda _: False)
     with monkeypatch.context() as server:
         server.setattr(Place, "is_shared", True)  # the files may be where another machine is
         assert files(brought_up_to_date(place), KNOWN) == offered
@@ -189,7 +189,7 @@ def test_a_database_that_came_without_its_artifacts_offers_only_what_is_there(pl
 
 def test_data_in_memory_is_not_read_again_and_none_is_read_for_nothing(place, monkeypatch):
     data = load_dataset(DIGITS.data)
-    monkeypatch.setattr("search.furnish.load_dataset", lambda _: pytest.fail("read again"))
+    monkeypatch.setattr("search.dashboard.publish.load_dataset", lambda _: pytest.fail("read again"))
     study = study_at(place)
     records = read_trials(study.trials)
     furnish(study, DIGITS, place, summarise("made-up", DIGITS, records), records, data)

@@ -5,7 +5,7 @@ import plotly.graph_objects
 import pytest
 
 from search.config import DataConfig
-from search.dashboard_figures import SPAN, figures
+from search.dashboard.figures import SPAN, figures
 from search.report.plot import error
 from search.report.summary import summarise
 from search.study.trials import REFUSED, STOPPED

@@ -1,7 +1,7 @@
 import pytest
 from optuna_dashboard import get_note, save_note
 
-from search.note_writer import NoteWriter, _Noted
+from search.dashboard.note_writer import NoteWriter, _Noted
 from search.study.trials import STOPPED
 from tests.search.made_up_studies import as_trial, made_up_study
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, made_up
@@ -76,7 +76,7 @@ def test_an_error_is_told_once_and_what_failed_is_tried_again(study, monkeypatch
         raise OSError("database is locked")
 
     with monkeypatch.context() as broken:
-        broken.setattr("search.note_writer._save", refuse)
+        broken.setattr("search.dashboard.note_writer._save", refuse)
         watch(study)
         watch(study)
     assert capsys.readouterr().err.count("database is locked") == 1
