@@ -8,7 +8,7 @@ import pytest
 
 from models.baselines import BASELINES
 from models.cost import compute_cost
-from search.cli import main
+from search.cli.main import main
 from search.evidence.reproduction import ABOVE, BELOW, HOLDS
 
 RESULTS = Path(__file__).resolve().parents[1] / "studies" / "baselines"

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from models.spec import ArchSpec
-from search.cli import main
+from search.cli.main import main
 from search.config import DataConfig
 from search.data.load import load_dataset
 from search.engine.confusion import Mistakes, mistakes_of_state

@@ -11,7 +11,7 @@ import optuna
 from optuna.artifacts import FileSystemArtifactStore
 
 from models.record import RecordError
-from search.commands import summary_of
+from search.cli.commands import summary_of
 from search.dashboard.publish import furnish
 from search.errors import InputError
 from search.files import make_folder

@@ -1,6 +1,6 @@
 """What the hand-designed networks reach when they are trained again: beside what their authors state, and one recipe.
 
-Pure arithmetic over finished trainings; search.baseline_runs makes them, search.report.reproduction shows them.
+Pure arithmetic over finished trainings; search.cli.baselines makes them, search.report.reproduction shows them.
 """
 
 from __future__ import annotations

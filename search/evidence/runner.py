@@ -41,7 +41,7 @@ PLAN = "confirmation"
 class Retrainer:
     """Who trains: where the study lies that it is for, with which engine, how many networks side by side.
 
-    every_epoch as in Retraining, grace as in open_storage, may_change as in search.run.Job
+    every_epoch as in Retraining, grace as in open_storage, may_change as in search.cli.run.Job
     """
 
     place: Place

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from search.cli import main
+from search.cli.main import main
 
 # Of one bad input: the command, what its message has to say, and what makes the place for it.
 PASSWORD = "hunter2"

@@ -18,7 +18,7 @@ from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from models.record import Record, RecordError
 from models.spec import ArchSpec
-from search import argument_values
+from search.cli import values
 from search.config import DataConfig, SearchConfig
 from search.data.idx import IdxFiles
 from search.engine.confusion import Misread, Mistakes
@@ -161,19 +161,19 @@ def test_space_files(tmp_path: Path) -> None:
 
 
 VALUES: dict[str, tuple[Callable[[str], Any], list[str]]] = {
-    "count": (argument_values.count, ["8000", "8k", "1.5M", "1_000"]),
-    "number_of_bytes": (argument_values.number_of_bytes, ["64KiB", "64 kB", "1.5MB"]),
-    "size": (argument_values.size, ["32", "32x40"]),
-    "switched_off": (argument_values.switched_off, ["all", "rotation,mirror"]),
-    "positive": (argument_values.positive, ["10", "+10", "1_000"]),
-    "whole": (argument_values.whole, ["-10", "4294967295"]),
-    "milliseconds": (argument_values.milliseconds, ["1.5ms", "1e-3", " 2 MS"]),
-    "budgets": (argument_values.budgets, ["1k,2k", "8000"]),
-    "formats": (argument_values.formats, ["onnx,c", "all"]),
-    "confirming": (argument_values.confirming, ["5:5", "3:5:10", "none"]),
-    "jobs": (argument_values.jobs, ["auto", "4"]),
-    "port": (argument_values.port, ["8080"]),
-    "text": (argument_values.text, ["mnist-8000", "../x"]),
+    "count": (values.count, ["8000", "8k", "1.5M", "1_000"]),
+    "number_of_bytes": (values.number_of_bytes, ["64KiB", "64 kB", "1.5MB"]),
+    "size": (values.size, ["32", "32x40"]),
+    "switched_off": (values.switched_off, ["all", "rotation,mirror"]),
+    "positive": (values.positive, ["10", "+10", "1_000"]),
+    "whole": (values.whole, ["-10", "4294967295"]),
+    "milliseconds": (values.milliseconds, ["1.5ms", "1e-3", " 2 MS"]),
+    "budgets": (values.budgets, ["1k,2k", "8000"]),
+    "formats": (values.formats, ["onnx,c", "all"]),
+    "confirming": (values.confirming, ["5:5", "3:5:10", "none"]),
+    "jobs": (values.jobs, ["auto", "4"]),
+    "port": (values.port, ["8080"]),
+    "text": (values.text, ["mnist-8000", "../x"]),
 }
 
 

@@ -11,7 +11,7 @@ from benchmarks.usual_loop import train_usually
 from models.build import build_model
 from models.cost import compute_cost
 from models.recipe import Augmentation, RecipeConfig
-from search.cli import main
+from search.cli.main import main
 from search.engine.train import train
 from tests.search.made_up_trainings import made_up_data, network
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from search.cli import main
+from search.cli.main import main
 from tests.browser.conftest import Watched
 
 REFERENCE = Path(__file__).resolve().parents[2] / "studies" / "reference"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from search.cli import main
+from search.cli.main import main
 from search.evidence.repeats import Repeat, Retraining
 from search.storage.open import open_storage
 from search.study.study import load_study

@@ -16,7 +16,7 @@ import optuna
 import pytest
 from filelock import FileLock
 
-from search.cli import main
+from search.cli.main import main
 from search.storage.open import open_storage
 from search.study.study import load_study
 from tests.crash.searches import command

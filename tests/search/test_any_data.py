@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.signs import HEIGHT, SHARES, WIDTH, draw_folder, draw_sign
-from search.cli import main
+from search.cli.main import main
 from search.storage.open import open_storage
 from search.study.study import load_study
 

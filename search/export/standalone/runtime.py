@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# --- stand-ins for what search.export.standalone.source writes ------------------------------------------------------------------
+# --- stand-ins for what source.py writes -----------------------------------------------------------------------------
 
 CLASSES: tuple[str, ...] = ()
 DATASET = ""

@@ -187,9 +187,7 @@ def _call(layer: nn.Module) -> str:
     """A constructor call such as `nn.Conv2d(1, 8, 3, bias=False)`; arguments at torch's default are left out."""
     kind = type(layer)
     if kind not in _LAYERS:
-        raise TypeError(
-            f"no source is known for a layer of type {kind.__name__}; see _LAYERS in search.export.standalone.source"
-        )
+        raise TypeError(f"no source is known for a layer of type {kind.__name__}; see _LAYERS in source.py")
     arguments = []
     for name, parameter in inspect.signature(kind).parameters.items():
         if name in ("device", "dtype") or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):

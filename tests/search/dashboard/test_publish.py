@@ -11,7 +11,7 @@ from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 from optuna_dashboard.artifact._backend import list_trial_artifacts
 from PIL import Image
 
-from search.cli import main
+from search.cli.main import main
 from search.config import DataConfig
 from search.dashboard import publish as module_under_test
 from search.dashboard.publish import furnish
@@ -221,7 +221,7 @@ def test_a_search_writes_notes_as_it_goes(tmp_path, monkeypatch):
         return 0
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("search.run.conclude", look)
+    monkeypatch.setattr("search.cli.run.conclude", look)
     search = ["--budget", "8000", "--trials", "2", "--epochs", "1", "--dataset", "digits", "--confirm", "none"]
     assert main([*search, "--jobs", "1"]) == 0
     assert written["dashboard:1:note_str:0"].startswith("**Finished: ")

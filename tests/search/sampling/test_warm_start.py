@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
-from search.cli import main
+from search.cli.main import main
 from search.errors import InputError
 from search.limits import refusal
 from search.report.summary import summarise

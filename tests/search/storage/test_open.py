@@ -15,7 +15,7 @@ import pytest
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import OperationalError
 
-from search import cli
+from search.cli import main
 from search.errors import InputError, explained
 from search.storage.open import open_storage
 from search.study.loop import StopRule, run_trials
@@ -134,8 +134,8 @@ def test_the_command_line_says_it_in_one_line(
     def fails(_args: object) -> int:
         raise failed("database or disk is full")
 
-    monkeypatch.setitem(cli.COMMANDS, "space", fails)
-    assert cli.main(["space"]) == 2
+    monkeypatch.setitem(main.COMMANDS, "space", fails)
+    assert main.main(["space"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("search.py: the storage failed: database or disk is full; make room")
     assert said.count("\n") == 1

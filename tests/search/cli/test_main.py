@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from search.arguments import make_parser
-from search.cli import COMMANDS, main
+from search.cli.arguments import make_parser
+from search.cli.main import COMMANDS, main
 from search.config import ConfirmConfig
 from search.storage.open import open_storage
 from search.study.study import open_study
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SEARCH = ["--budget", "8000", "--dataset", "digits", "--trials", "1", "--epochs", "1"]
 
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.commands import summary_of
+from search.cli.commands import summary_of
+from search.cli.run import Job, run
 from search.config import SearchConfig
 from search.data.load import resolve_auto
 from search.errors import InputError
@@ -18,7 +19,6 @@ from search.report.architecture import architecture_line
 from search.report.evidence import bounds, sd_points
 from search.report.frontier_plot import frontier_plot
 from search.report.summary import StudySummary
-from search.run import Job, run
 from search.sampling.feasibility import NothingFitsError
 from search.study.load import config_of, existing, is_there
 from search.study.location import Place

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from search.argument_values import augmentations, size, switched_off
-from search.cli import main
+from search.cli.main import main
+from search.cli.values import augmentations, size, switched_off
 from search.config import AUGMENTATIONS
 
 

@@ -13,14 +13,14 @@ import optuna
 import pandas as pd
 import pytest
 
-from search.cli import main
+from search.cli.frontier import Frontier, write_frontier
+from search.cli.main import main
 from search.data.idx import UnavailableError
 from search.data.load import DATASETS
 from search.errors import InputError
 from search.evidence.confirm import ConfirmPlan, choosing, reporting
 from search.evidence.repeats import REPORT
 from search.evidence.runner import repeats_of
-from search.frontier import Frontier, write_frontier
 from search.report.frontier_plot import frontier_plot
 from search.report.plot import BLUE, GREY, ORANGE
 from search.report.summary import StudySummary, summarise

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from search.interrupts import interruptible
+from search.cli.signals import interruptible
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SAVES = """
 import sys, time
-from search.interrupts import interruptible
+from search.cli.signals import interruptible
 try:
     with interruptible():
         try:

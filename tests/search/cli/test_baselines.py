@@ -9,7 +9,7 @@ import pytest
 
 import space
 from models.baselines import BASELINES
-from search.cli import main
+from search.cli.main import main
 from search.storage.open import open_storage
 from search.study.study import load_study
 

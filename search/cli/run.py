@@ -15,7 +15,7 @@ from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.spec import ArchSpec
 from objective import Objective
-from search.commands import conclude
+from search.cli.commands import conclude
 from search.config import ConfirmConfig, SearchConfig
 from search.dashboard.note_writer import NoteWriter
 from search.data.load import Dataset, load_dataset, resolve_auto

@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.record import RecordError
-from search.arguments import DEFAULT_OUT, make_parser
+from search.cli.arguments import DEFAULT_OUT, make_parser
+from search.cli.signals import INTERRUPTED, interruptible
 from search.config import DataConfig, SearchConfig, data_directory
 from search.errors import FailureError, InputError, explained
-from search.interrupts import INTERRUPTED, interruptible
 from search.limits import LIMITS
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
     from models.spec import ArchSpec
-    from search.commands import Trainer
-    from search.run import Job
+    from search.cli.commands import Trainer
+    from search.cli.run import Job
     from search.study.location import Place
 
 # Whose winner's recipe all hand-designed networks get, where there is one.
@@ -116,7 +116,7 @@ def _baselines_given(names: Sequence[str]) -> dict[str, ArchSpec]:
 
 
 def _job(args: Namespace) -> Job:
-    from search.run import Job
+    from search.cli.run import Job
 
     warm = tuple(_place(name) for name in args.warm)
     return Job(
@@ -138,14 +138,14 @@ def _n_cores() -> int:
 
 
 def _run(args: Namespace) -> int:
-    from search.run import run
+    from search.cli.run import run
     from search.study.location import Place
 
     return run(_search_config(args, args.budget), Place(Path(args.out), args.study, args.storage), _job(args))
 
 
 def _frontier(args: Namespace) -> int:
-    from search.frontier import Frontier, search_frontier
+    from search.cli.frontier import Frontier, search_frontier
 
     job = _job(args)
     frontier = Frontier(args.budgets, args.study, job.warm)
@@ -153,7 +153,7 @@ def _frontier(args: Namespace) -> int:
 
 
 def _baselines(args: Namespace) -> int:
-    from search.baseline_runs import train_baselines
+    from search.cli.baselines import train_baselines
     from search.study.location import Place
 
     place = Place(Path(args.out), args.study, args.storage)
@@ -165,7 +165,7 @@ def _baselines(args: Namespace) -> int:
 
 
 def _confirm(args: Namespace) -> int:
-    from search import commands
+    from search.cli import commands
 
     if args.confirm is None:
         raise InputError("nothing to confirm with --confirm none; give K:SEEDS")
@@ -173,43 +173,43 @@ def _confirm(args: Namespace) -> int:
 
 
 def _null(args: Namespace) -> int:
-    from search import commands
+    from search.cli import commands
 
     return commands.null(_place(args.study, args.storage), args.data_dir, args.trial, args.runs, _trainer(args))
 
 
 def _trainer(args: Namespace) -> Trainer:
-    from search.commands import Trainer
+    from search.cli.commands import Trainer
 
     return Trainer(args.engine, args.jobs or _n_cores(), args.changed_code)
 
 
 def _rerun(args: Namespace) -> int:
-    from search.rerun import rerun
+    from search.cli.rerun import rerun
 
     return rerun(_place(args.study, args.storage), args.data_dir, args.trial)
 
 
 def _describe(args: Namespace) -> int:
-    from search import commands
+    from search.cli import commands
 
     return commands.describe(args.network, as_json=args.json)
 
 
 def _report(args: Namespace) -> int:
-    from search import commands
+    from search.cli import commands
     from search.study.load import kind_of
 
     place = _place(args.study, args.storage)
     if kind_of(place) == "baselines":
-        from search.baseline_runs import report_baselines
+        from search.cli.baselines import report_baselines
 
         return report_baselines(place)
     return commands.report(place)
 
 
 def _export(args: Namespace) -> int:
-    from search import commands
+    from search.cli import commands
     from search.export.request import Wanted
 
     target = Path(args.out) if args.out else None
@@ -218,7 +218,7 @@ def _export(args: Namespace) -> int:
 
 
 def _space(args: Namespace) -> int:
-    from search import commands
+    from search.cli import commands
 
     data = DataConfig.named(args.dataset, data_directory(None), image_size=args.image_size)
     config = SearchConfig(data, args.budget, **_limits(args), dimensions=_dimensions(args.space))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, NoReturn
 
-from search import argument_values as values
+from search.cli import values
 from search.config import (
     AUGMENTATIONS,
     ENGINES,

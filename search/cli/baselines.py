@@ -12,7 +12,7 @@ import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.recipe import RecipeConfig
-from search.commands import Trainer
+from search.cli.commands import Trainer
 from search.config import FOLDER, DataConfig, SearchConfig
 from search.data.load import form_of, load_dataset
 from search.errors import InputError

@@ -14,10 +14,10 @@ import optuna
 import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
+from search.cli.elsewhere import weights_elsewhere
 from search.config import ConfirmConfig, DataConfig, SearchConfig, data_directory
 from search.dashboard.publish import furnish
 from search.data.load import Dataset, form_of, load_dataset
-from search.elsewhere import weights_elsewhere
 from search.errors import FailureError, InputError
 from search.evidence import runner
 from search.evidence.importance import importances
