@@ -29,7 +29,8 @@ from models.cost import compute_cost
 from models.recipe import Augmentation, RecipeConfig, Schedule
 from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig
-from search.data.load import Dataset, Split, load_dataset, resolve_auto
+from search.data.dataset import Dataset, Split
+from search.data.load import load_dataset, resolve_auto
 from search.engine.train import engine_for, keep_freed_memory, train
 from search.errors import InputError
 

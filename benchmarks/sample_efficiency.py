@@ -46,14 +46,15 @@ from benchmarks.sample_efficiency_report import (
 )
 from models.build import build_model
 from objective import Objective
-from search.cli.run import fitting_starts
 from search.config import SAMPLERS, DataConfig, SearchConfig
-from search.data.load import Dataset, load_dataset
+from search.data.dataset import Dataset
+from search.data.load import load_dataset
 from search.engine.train import TrainingDivergedError, engine_for, train, training_device
 from search.errors import InputError
 from search.files import make_folder, write_whole
 from search.sampling.feasible_start import FeasibleStart
 from search.sampling.samplers import make_sampler
+from search.sampling.starting_points import fitting_starts
 from search.storage.open import open_storage
 from search.study.location import Place, only_one
 from search.study.loop import StopRule, run_trials

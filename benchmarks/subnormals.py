@@ -17,7 +17,8 @@ import torch
 
 from models.build import build_model
 from search.config import DataConfig
-from search.data.load import Dataset, load_dataset
+from search.data.dataset import Dataset
+from search.data.load import load_dataset
 from search.engine.metrics import EpochMetrics
 from search.engine.train import train
 from search.storage.open import open_storage

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
 from models.recipe import RecipeConfig
-from search.data.load import Dataset, Split
+from search.data.dataset import Dataset, Split
 from search.engine.optimizers import make_schedules
 
 TEST_BATCH = 1000

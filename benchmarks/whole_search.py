@@ -21,7 +21,8 @@ import torch
 from benchmarks.usual_loop import train_usually
 from models.build import build_model
 from search.config import DataConfig
-from search.data.load import Dataset, load_dataset
+from search.data.dataset import Dataset
+from search.data.load import load_dataset
 from search.storage.open import open_storage
 from search.study.attributes import SETTINGS
 from search.study.location import Place

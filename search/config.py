@@ -34,7 +34,7 @@ NUMBER_BYTES = {"float32": 4, "int8": 1}
 class DataForm(Record):
     """What was found when a data set was read, for all that does not need its images.
 
-    input_shape  (C, H, W); checksum: as search.data.load.Dataset has it, none of a form that was not read off images
+    input_shape  (C, H, W); checksum: as search.data.dataset.Dataset has it, none of a form that was not read off images
     remarks      what its user should know, a sentence each
     """
 

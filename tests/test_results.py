@@ -20,7 +20,7 @@ from models.cost import compute_cost
 from models.recipe import Augmentation, RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
 from search.config import SAMPLERS, DataConfig, DataForm, SearchConfig
-from search.data.load import Dataset, Split
+from search.data.dataset import Dataset, Split
 from search.engine.native import kernels
 from search.engine.train import train
 from search.limits import worst_excess

@@ -11,7 +11,8 @@ from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.recipe import Augmentation, RecipeConfig, Schedule
 from models.spec import ArchSpec, Block, Head, Stage
-from space import DEFAULTS, Candidate, NotInSpaceError, assemble, baseline_params, suggest, to_params
+from search.search_space.space import NotInSpaceError
+from space import DEFAULTS, Candidate, assemble, baseline_params, suggest, to_params
 from tests.space_points import DATA, NAMES, POINTS, check_network
 
 TINY = [((1, 1, 1), 2), ((2, 3, 3), 2), ((1, 2, 9), 3)]

@@ -19,8 +19,7 @@ from search.errors import InputError
 from search.evidence.repeats import COMMON, OWN, Repeat, read_results
 from search.evidence.reproduction import BUDGET, as_json, common_recipe, own_recipes
 from search.files import make_folder, write_whole
-from search.report.reproduction import markdown, terminal
-from search.report.reproduction_plot import reproduction_plot
+from search.report.reproduction import markdown, reproduction_plot, terminal
 from search.study.attributes import SETTINGS
 from search.study.load import check_resumable, existing
 from search.study.location import Place, only_one

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,25 +16,25 @@ from models.cost import compute_cost
 from search.cli.elsewhere import weights_elsewhere
 from search.config import ConfirmConfig, DataConfig, SearchConfig, data_directory
 from search.dashboard.publish import furnish
-from search.data.load import Dataset, form_of, load_dataset
+from search.data.dataset import Dataset
+from search.data.load import form_of, load_dataset
 from search.errors import FailureError, InputError
 from search.evidence import runner
-from search.evidence.importance import importances
 from search.evidence.repeats import read_results
-from search.evidence.runner import Retrainer, repeats_of
+from search.evidence.runner import Retrainer
 from search.export.formats import possible
 from search.export.request import Wanted, export_baseline, export_wanted, exported_line, winner_source, write_export
 from search.files import make_folder
 from search.limits import describe_limits
 from search.report.architecture import describe_baseline, describe_json, layer_table
-from search.report.summary import card_facts
-from search.report.terminal import StudySummary, summarise, terminal_report, write_report
+from search.report.summary import StudySummary, card_facts, summary_of
+from search.report.terminal import terminal_report, write_report
 from search.sampling.feasibility import feasibility_report, survey
 from search.search_space.network_file import read_network
 from search.search_space.space_file import space_of
 from search.study.attributes import SETTINGS
 from search.study.card import CARD, read_card
-from search.study.load import NOTICE, WINNER, check_data, config_of, existing, is_there, kind_of
+from search.study.load import WINNER, check_data, config_of, existing, is_there, kind_of
 from search.study.location import Place, one_writer, only_one
 from search.study.trials import TrialRecord, finished_trial, read_trials
 
@@ -91,21 +90,6 @@ def _earlier_formats(winner: Path) -> list[str]:
     """Those of the winner's present export that can still be written, so that a new winner comes in the same."""
     card = read_card(winner)
     return possible(card.get("formats", ())) if card else []
-
-
-def summary_of(study: optuna.Study, config: SearchConfig, place: Place, records: Sequence[TrialRecord]) -> StudySummary:
-    """What a study found, from its trials and what else is on disk."""
-    repeats, plan = repeats_of(place)
-    return summarise(
-        str(place.name),
-        config,
-        records,
-        notice=study.user_attrs.get(NOTICE, ""),
-        winner_card=read_card(place.folder / WINNER),
-        repeats=repeats,
-        plan=plan,
-        importances=importances(study),
-    )
 
 
 def report(place: Place, data_dir: str | None = None) -> int:

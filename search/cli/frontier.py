@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.cli.commands import summary_of
 from search.cli.run import Job, run
 from search.config import SearchConfig
 from search.data.load import resolve_auto
 from search.errors import InputError
 from search.files import make_folder, write_whole
-from search.report.architecture import architecture_line
-from search.report.evidence import bounds, sd_points
-from search.report.frontier_plot import frontier_plot
-from search.report.summary import StudySummary
+from search.report.frontier import ALIGN, _columns, _csv, _markdown, _row, frontier_plot
+from search.report.summary import StudySummary, summary_of
 from search.sampling.feasibility import NothingFitsError
 from search.study.load import config_of, existing, is_there
 from search.study.location import Place
 from search.study.trials import read_trials
-from search.text import markdown_table, percent, text_table
-
-COLUMNS = (
-    "budget",
-    "study",
-    "trial",
-    "parameters",
-    "MACs",
-    "mean accuracy",
-    "95 % interval",
-    "sd",
-    "n",
-    "architecture",
-)
-ALIGN = ">" + "<" + ">" * 7 + "<"
+from search.text import text_table
 
 
 @dataclass(frozen=True)
@@ -97,46 +77,3 @@ def write_frontier(frontier: Frontier, out: Path, storage: str | None) -> None:
 def _summary(place: Place) -> StudySummary:
     study = existing(place)
     return summary_of(study, config_of(study), place, read_trials(study.get_trials(deepcopy=False)))
-
-
-def _row(summary: StudySummary) -> tuple[str, ...]:
-    winner = summary.winner
-    assert winner is not None  # of those that are shown
-    confirmed = summary.confirmation
-    accuracy = confirmed.accuracy if confirmed else None
-    return (
-        f"{summary.config.max_params:,}",
-        summary.name,
-        str(winner.number),
-        f"{winner.n_params or 0:,}",
-        f"{winner.macs or 0:,}",
-        percent(accuracy.mean) if accuracy else f"({percent(winner.value)})",
-        bounds(accuracy) if accuracy else "not confirmed",
-        sd_points(accuracy) if accuracy else "-",
-        str(accuracy.n) if accuracy else "1",
-        architecture_line(winner.arch) if winner.arch else "",
-    )
-
-
-def _markdown(prefix: str, found: Sequence[StudySummary], rows: Sequence[Sequence[str]]) -> str:
-    config = found[0].config
-    return (
-        f"# Frontier {prefix}\n\n"
-        f"- {config.data.label}, at most {config.epochs} epochs, searched on {config.data.select_on}\n"
-        f"- Mean {config.metric_name}: of the confirmed winner on the test set after the last epoch, over n fresh "
-        "seeds that neither found nor chose it. In brackets: not confirmed, the best value of the search.\n"
-        "- Each study was started with the trials of the others that fit its budget.\n\n"
-        f"{markdown_table(_columns(found), rows, ALIGN)}\n\n![Accuracy against parameters](frontier.svg)\n"
-    )
-
-
-def _columns(found: Sequence[StudySummary]) -> list[str]:
-    """COLUMNS with the accuracy that was maximised."""
-    return [name.replace("accuracy", found[0].config.metric_name) for name in COLUMNS]
-
-
-def _csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([columns, *rows])
-    return text.getvalue()

@@ -11,26 +11,25 @@ from typing import Any
 import optuna
 
 import space
-from models.baselines import BASELINES
-from models.cost import compute_cost
 from models.spec import ArchSpec
 from objective import Objective
 from search.cli.commands import conclude
 from search.config import ConfirmConfig, SearchConfig
 from search.dashboard.note_writer import NoteWriter
-from search.data.load import Dataset, load_dataset, resolve_auto
+from search.data.dataset import Dataset
+from search.data.load import load_dataset, resolve_auto
 from search.engine.native import kernels
 from search.engine.train import engine_for, training_device
 from search.errors import InputError
 from search.evidence.runner import Retrainer, confirm
 from search.files import make_folder, write_whole
-from search.limits import describe_limits, refusal
+from search.limits import describe_limits
 from search.sampling.feasibility import Feasibility, check_something_fits, feasibility_report, survey
 from search.sampling.feasible_start import FeasibleStart
-from search.sampling.starting_points import starting_points
+from search.sampling.starting_points import fitting_starts, own_starts
 from search.sampling.user_networks import check_networks, queue_networks
 from search.sampling.warm_start import check_same, warm_start
-from search.search_space.space_file import as_file, space_of
+from search.search_space.space_file import as_file
 from search.storage.open import GRACE_SECONDS, alone, open_storage
 from search.study import provenance
 from search.study.attributes import SETTINGS
@@ -190,24 +189,6 @@ def _settings(config: SearchConfig, data: Dataset) -> dict[str, Any]:
     # Only where images are held out: a study selected on test has no such setting.
     held_out = {"held_out": data.held_out} if data.held_out else {}
     return {**config.settings(), "data_checksum": data.checksum, **held_out, "space": space.SPACE_KEY}
-
-
-def fitting_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Params]:
-    """The hand-designed networks that are points of the space and within every limit."""
-    starts = space.baseline_params(data.input_shape, data.n_classes, space_of(config))
-    return {
-        name: params for name, params in starts.items() if not refusal(compute_cost(BASELINES[name].spec), config)[1]
-    }
-
-
-def own_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Params]:
-    """Of each of the space's own starting points the largest that is within every limit."""
-    found: dict[str, space.Params] = {}
-    for name, params in starting_points(space_of(config)):
-        arch = space.assemble(params, data.input_shape, data.n_classes).arch
-        if name not in found and not refusal(compute_cost(arch), config)[1]:
-            found[name] = params
-    return found
 
 
 def _plan(

@@ -21,15 +21,15 @@ from models.spec import ArchSpec
 from search.config import SearchConfig
 from search.dashboard.artifacts import Shelf
 from search.dashboard.figures import figures
-from search.dashboard.markdown import fitted
 from search.dashboard.note_writer import NoteWriter
-from search.dashboard.trial_note import network
-from search.data.load import Dataset, form_of, is_at_hand, load_dataset
+from search.dashboard.trial_note import fitted, network
+from search.data.dataset import Dataset
+from search.data.load import form_of, is_at_hand, load_dataset
 from search.engine.confusion import Mistakes
 from search.errors import InputError, explained
 from search.report.evidence import fresh_seeds
+from search.report.images import misread_page
 from search.report.markdown import markdown_report
-from search.report.misread_page import misread_page
 from search.report.network_figures import draw_confusion, has_long_names
 from search.report.plot import png
 from search.report.study_figures import draw_curves

@@ -11,13 +11,13 @@ import optuna
 from optuna.artifacts import FileSystemArtifactStore
 
 from models.record import RecordError
-from search.cli.commands import summary_of
 from search.dashboard.publish import furnish
 from search.errors import InputError
 from search.files import make_folder
+from search.report.summary import summary_of
 from search.storage.address import address, check_address, refused, warn_of_others
 from search.storage.open import open_storage
-from search.storage.sqlite_file import is_new
+from search.storage.url import is_new
 from search.study.attributes import SETTINGS
 from search.study.load import config_of, existing
 from search.study.location import ARTIFACTS, Place, repeats_name

@@ -2,50 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-from search.config import AUGMENTATIONS
+from search.data.dataset import Definition, Split, hold_out
 from search.data.idx import IdxFiles
 from search.data.qmnist_writers import read_writers
-from search.data.split import Split, hold_out
-
-# A mirrored character is another one, or none.
-OF_CHARACTERS = tuple(name for name in AUGMENTATIONS if name != "mirror")
-
-
-@dataclass(frozen=True)
-class Definition:
-    """What is known of a data set before it is read.
-
-    load           takes the data directory and returns (train, test)
-    writers        takes the data directory and the training labels, (N,), and returns who wrote each training image,
-                   int64 (N,), or None where that is not known
-    is_at          takes the data directory and returns whether the data is there, so that nothing would be downloaded
-    test_files     files below the data directory with the test images and labels; none where they are not IDX files of
-                   bytes, or hold the images in another form
-    terms          where the images come from and on what terms, for those who publish a network trained on them
-    augmentations  those that make sense for it, of search.config.AUGMENTATIONS
-    """
-
-    input_shape: tuple[int, int, int]
-    classes: tuple[str, ...]
-    load: Callable[[Path], tuple[Split, Split]]
-    writers: Callable[[Path, Tensor], Tensor | None] = lambda _root, _labels: None
-    is_at: Callable[[Path], bool] = lambda _root: True
-    test_files: tuple[str, ...] = ()
-    terms: str = ""
-    augmentations: tuple[str, ...] = OF_CHARACTERS
-
-    @property
-    def n_classes(self) -> int:
-        """Number of classes."""
-        return len(self.classes)
 
 
 def load_idx(files: IdxFiles, root: Path) -> tuple[Split, Split]:

@@ -13,10 +13,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from search.config import FOLDER
+from search.data.dataset import Split, chosen_by_class
 from search.data.folder_files import TEST, VAL, FolderFiles, list_files, named
-from search.data.split import Split, chosen_by_class
+from search.data.pictures import pixels, upright
 from search.errors import InputError
-from search.export.standalone.runtime import pixels, upright
 
 # Of the image files, how many may be unreadable.
 MOST_UNREADABLE = 0.05

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from search.config import FOLDER, DataConfig, DataForm
-from search.data.definitions import OWN, Definition
-from search.data.folder import TERMS, FolderData, read_folder
-from search.data.idx import UnavailableError
-from search.data.split import (
+from search.data.dataset import (
     OWN_FOLDER,
     STRATIFIED,
     VAL_PARTS,
     WRITER_DISJOINT,
+    Dataset,
+    Definition,
     Split,
     channel_statistics,
     checksum_of,
     chosen_by_class,
     hold_out,
 )
+from search.data.definitions import OWN
+from search.data.folder import TERMS, FolderData, read_folder
+from search.data.idx import UnavailableError
 from search.data.torchvision import DEFINITIONS
 from search.errors import InputError
 
@@ -35,58 +37,6 @@ __all__ = [
     "load_dataset",
     "resolve_auto",
 ]
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """All images of a data set, and what the training needs to know of them.
-
-    val         held out of the training images, or None where the search is scored on the test set
-    mean, std   per channel, of `train.images` scaled to [0, 1]
-    checksum    SHA-256 of all images and labels, whatever is held out
-    held_out    how the validation images were chosen, as search.data.split names it; empty where there are none
-    test_files  as in Definition, as is terms
-    remarks     what its user should know, a sentence each
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    train: Split
-    val: Split | None
-    test: Split
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    checksum: str
-    held_out: str = ""
-    test_files: tuple[str, ...] = ()
-    terms: str = ""
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        channels, height, width = self.train.images.shape[1:]
-        return channels, height, width
-
-    @property
-    def n_classes(self) -> int:
-        """Number of classes."""
-        return len(self.classes)
-
-    @property
-    def scored(self) -> Split:
-        """What the search is scored on: validation images where there are any, else the test set."""
-        return self.test if self.val is None else self.val
-
-    @property
-    def is_folder(self) -> bool:
-        """Whether the images are those of a folder, and not of a published data set."""
-        return self.name.startswith(f"{FOLDER}:")
-
-    @property
-    def form(self) -> DataForm:
-        """What is known of it without its images."""
-        return DataForm(self.name, self.input_shape, self.classes, self.checksum, self.remarks)
 
 
 # By the names of the command line. A folder of images has none: it is known when it was read.

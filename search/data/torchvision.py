@@ -18,11 +18,10 @@ import torch
 from torch import Tensor
 
 from search.config import AUGMENTATIONS
-from search.data.class_names import CIFAR10, CIFAR100, FASHION, KMNIST
-from search.data.definitions import DIGITS, Definition
+from search.data.dataset import Definition, Split
+from search.data.definitions import DIGITS
 from search.data.idx import UnavailableError, brief, quiet_download
 from search.data.qmnist_writers import read_writers
-from search.data.split import Split
 from search.errors import InputError
 
 Arranged = tuple[Tensor, Tensor]
@@ -192,6 +191,31 @@ _USPS = TorchvisionFiles("USPS", *_SPLITS, ("usps.bz2", "usps.t.bz2"), (), _grey
 _SVHN = TorchvisionFiles(
     "SVHN", {"split": "train"}, {"split": "test"}, ("train_32x32.mat", "test_32x32.mat"), (), _as_it_is
 )
+
+FASHION = (
+    "T-shirt/top",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
+KMNIST = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CIFAR100 = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
+caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant
+flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree
+motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate
+poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider
+squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle
+wardrobe whale willow_tree wolf woman worm
+"""
+CIFAR100 = tuple(_CIFAR100.split())
 
 DEFINITIONS: Mapping[str, Definition] = {
     "fashion": _like_mnist(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone knows it by)
 
 from models.recipe import RecipeConfig
-from search.data.load import Dataset, Split
+from search.data.dataset import Dataset, Split
 from search.engine.augment import augment
 from search.engine.cuda_graph import GraphedSGD, GraphedStep, StepFunction
 from search.engine.metrics import EpochMetrics, balanced_accuracy, is_imbalanced

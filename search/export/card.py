@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 
 from models.cost import compute_cost
-from search.data.load import Dataset
+from search.data.dataset import Dataset
 from search.engine.confusion import Mistakes
 from search.export.standalone.framing import framing_for
 from search.export.trained_model import SPLIT_NAMES, ModelSource

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search.data.load import Dataset, Split
-from search.engine.confusion import mistakes_of_state, sprite
+from search.data.dataset import Dataset, Split
+from search.engine.confusion import mistakes_of_state
 from search.engine.metrics import balanced_accuracy, is_imbalanced
 from search.engine.train import training_device
 from search.errors import FailureError, InputError
@@ -29,6 +29,7 @@ from search.export.formats import FORMATS, TORCH, Exporting, Format, check_forma
 from search.export.latency import Answer, Latencies, milliseconds
 from search.export.standalone.source import model_source
 from search.export.trained_model import ModelSource
+from search.report.images import sprite
 from search.study.card import CARD
 
 MISREAD = "misread.png"

@@ -17,10 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from search.data.load import Dataset
+from search.data.dataset import Dataset
 from search.errors import InputError
-from search.export import onnx
-from search.export.int8 import c_format
+from search.export import c, onnx
 from search.export.latency import Answer
 from search.export.trained_model import ModelSource
 from search.study.provenance import version_of
@@ -167,12 +166,12 @@ def _open_onnx(name: str) -> Callable[[Exporting], Answer]:
 
 def _write_c(exporting: Exporting) -> Mapping[str, Any]:
     source, data = exporting.source, exporting.data
-    network = c_format.int8_network(source.arch, source.state, exporting.calibration, data.mean, data.std)
-    return c_format.write_c(network, data.classes, exporting.folder, data.test.images)
+    network = c.int8_network(source.arch, source.state, exporting.calibration, data.mean, data.std)
+    return c.write_c(network, data.classes, exporting.folder, data.test.images)
 
 
 def _open_c(exporting: Exporting) -> Answer:
-    return c_format.open_folder(exporting.folder, exporting.source.arch.n_classes)
+    return c.open_folder(exporting.folder, exporting.source.arch.n_classes)
 
 
 TORCH = "torch"

@@ -11,7 +11,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.axes import Axes
 
-from search.engine.confusion import tiles
 from search.errors import InputError
 from search.export.export import MISREAD
 from search.report.caveats import SELECTED_ON
@@ -30,6 +29,7 @@ from search.report.facts import (
     top_rows,
     winner_facts,
 )
+from search.report.images import tiles
 from search.report.markdown import CORRELATION_RULE, IMPORTANCE_RULE
 from search.report.network_figures import draw_architecture, draw_confusion, draw_parameters, parts
 from search.report.plot import inline_svg

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import optuna
+
 from models.baselines import BASELINES, Baseline
 from models.cost import Cost, compute_cost
 from search.config import SearchConfig
@@ -14,11 +16,15 @@ from search.data.load import form_of
 from search.engine.confusion import Mistakes
 from search.engine.metrics import beside, value_beside
 from search.evidence.confirm import Confirmation, ConfirmPlan, NoiseFloor, confirmation, noise_floor
-from search.evidence.importance import rank_correlations
+from search.evidence.importance import importances, rank_correlations
 from search.evidence.repeats import RepeatResult
+from search.evidence.runner import repeats_of
 from search.limits import standings
 from search.report.caveats import doubts
 from search.search_space.space_file import space_of
+from search.study.card import read_card
+from search.study.load import NOTICE, WINNER
+from search.study.location import Place
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked
 from space import baseline_params
 
@@ -264,3 +270,18 @@ def _best_stated(baseline: Baseline) -> tuple[float, int, bool]:
     results = [(result.best_accuracy or result.last_accuracy or 0.0, result) for result in baseline.stated.values()]
     accuracy, result = max(results, key=lambda item: (item[0], -item[1].epochs))
     return accuracy, result.epochs, result.approximate
+
+
+def summary_of(study: optuna.Study, config: SearchConfig, place: Place, records: Sequence[TrialRecord]) -> StudySummary:
+    """What a study found, from its trials and what else is on disk."""
+    repeats, plan = repeats_of(place)
+    return summarise(
+        str(place.name),
+        config,
+        records,
+        notice=study.user_attrs.get(NOTICE, ""),
+        winner_card=read_card(place.folder / WINNER),
+        repeats=repeats,
+        plan=plan,
+        importances=importances(study),
+    )

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import pandas as pd
-
-from search.config import METRICS
 from search.data.load import form_of
 from search.files import write_whole
 from search.report.evidence import (
@@ -34,33 +31,11 @@ from search.report.facts import (
 from search.report.html import html_report
 from search.report.markdown import markdown_report
 from search.report.summary import StudySummary, summarise
+from search.report.trials_csv import trials_table
 from search.study.trials import TrialRecord
 from search.text import text_table, wrapped
-from space import DIMENSIONS
 
 __all__ = ["StudySummary", "markdown_report", "summarise", "terminal_report", "trials_table", "write_report"]
-
-_DTYPES = {int: "Int64", float: "Float64", bool: "boolean", str: "string"}
-_COLUMNS = {
-    "number": int,
-    "index": int,
-    "outcome": str,
-    "reason": str,
-    "value": float,
-    "n_params": int,
-    "macs": int,
-    "receptive_field": int,
-    "peak_activation_bytes": int,
-    "latency_ms": float,
-    "seconds": float,
-    "seed": int,
-    "precision": str,
-    "engine": str,
-    "baseline": str,
-    "start": str,
-    "repeats": int,
-    "origin": str,
-}
 
 
 def terminal_report(summary: StudySummary) -> str:
@@ -117,34 +92,6 @@ def _winner_lines(summary: StudySummary) -> list[str]:
 
 def _table_lines(header: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> list[str]:
     return [f"  {line}" for line in text_table(header, rows, align).splitlines()]
-
-
-def trials_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
-    """One row a trial: its facts, then the value of every dimension that was searched.
-
-    What a trial does not have is missing. Both accuracies after the last trained epoch are there where classes are
-    imbalanced or the search maximised another than accuracy.
-    """
-    rows = [{**vars(record), "reason": record.reason or None} for record in records]
-    columns = {name: _column([row[name] for row in rows], kind) for name, kind in _COLUMNS.items()}
-    last_epochs = [row["curve"][-1] if row["curve"] else {} for row in rows]
-    columns["last_train_accuracy"] = _column([epoch.get("train_accuracy") for epoch in last_epochs], float)
-    if any("balanced_accuracy" in epoch for epoch in last_epochs):
-        for name in METRICS:
-            columns[f"last_{name}"] = _column([epoch.get(name) for epoch in last_epochs], float)
-    # A study of an older space has no column for what was not searched then.
-    searched = {name for row in rows for name in row["params"]}
-    for dimension in DIMENSIONS:
-        if searched and dimension.name not in searched:
-            continue
-        values = [row["params"].get(dimension.name) for row in rows]
-        columns[dimension.name] = _column(values, type(dimension.default))
-    return pd.DataFrame(columns)
-
-
-def _column(values: list[object], kind: type) -> pd.api.extensions.ExtensionArray:
-    # Types that know missing values: an n_params that one trial lacks does not turn all others into 7496.0.
-    return pd.array(values, dtype=_DTYPES[kind])
 
 
 def write_report(summary: StudySummary, records: Sequence[TrialRecord], folder: Path) -> None:

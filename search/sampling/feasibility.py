@@ -14,8 +14,9 @@ from search.data.load import form_of
 from search.errors import InputError
 from search.limits import describe_limits, standings, worst_excess
 from search.search_space.dimensions import Choice, Dimension
+from search.search_space.space import Space
 from search.search_space.space_file import space_of
-from space import Space, assemble
+from space import assemble
 
 Params = Mapping[str, Any]
 

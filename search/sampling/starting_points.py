@@ -9,8 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import space
+from models.baselines import BASELINES
+from models.cost import compute_cost
+from search.config import SearchConfig
+from search.data.dataset import Dataset
+from search.limits import refusal
 from search.search_space.dimensions import FloatRange
-from space import WHOLE, Params, Space
+from search.search_space.space import Space
+from search.search_space.space_file import space_of
+from space import WHOLE, Params
 
 # Networks of 2,000 parameters and less underfit: what keeps larger ones from overfitting costs them accuracy.
 N_SMALL = 2
@@ -129,3 +137,21 @@ def starting_points(space: Space = WHOLE) -> list[tuple[str, Params]]:
         for params in family.points(space)
     ]
     return [(name, params) for name, params in found if space.holds(params)]
+
+
+def fitting_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Params]:
+    """The hand-designed networks that are points of the space and within every limit."""
+    starts = space.baseline_params(data.input_shape, data.n_classes, space_of(config))
+    return {
+        name: params for name, params in starts.items() if not refusal(compute_cost(BASELINES[name].spec), config)[1]
+    }
+
+
+def own_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Params]:
+    """Of each of the space's own starting points the largest that is within every limit."""
+    found: dict[str, space.Params] = {}
+    for name, params in starting_points(space_of(config)):
+        arch = space.assemble(params, data.input_shape, data.n_classes).arch
+        if name not in found and not refusal(compute_cost(arch), config)[1]:
+            found[name] = params
+    return found

@@ -12,9 +12,10 @@ from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.spec import ArchSpec
 from search.config import SearchConfig
-from search.data.load import Dataset
+from search.data.dataset import Dataset
 from search.errors import InputError
 from search.limits import refusal
+from search.search_space.space import NotInSpaceError
 from search.search_space.space_file import space_of
 from search.study.attributes import GIVEN
 from search.study.study import enqueue, enqueue_given
@@ -52,7 +53,7 @@ def queue_networks(
             continue
         try:
             points[name] = searched.to_params(spec)
-        except space.NotInSpaceError:
+        except NotInSpaceError:
             others[name] = spec.to_dict()
     _check_names(study, points, others)
     enqueue(study, points, "baseline")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from models.recipe import RecipeConfig
 from search.config import AUGMENTATIONS, FOLDER, SearchConfig
-from search.data.definitions import OF_CHARACTERS
+from search.data.dataset import OF_CHARACTERS
 from search.data.load import definition
 from search.errors import InputError
 from search.search_space.space_file import fixed_at, with_fixed

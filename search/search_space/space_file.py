@@ -25,7 +25,8 @@ from search.errors import InputError
 from search.files import read_text
 from search.search_space.dimensions import Choice, Dimension
 from search.search_space.encoding import BUILDABLE
-from space import DIMENSIONS, Space
+from search.search_space.space import Space
+from space import DIMENSIONS
 
 _ENDS = {"low", "high"}
 # `stages` is a dimension and the first part of the names of others. To TOML that is a contradiction, so a line on it is

@@ -19,8 +19,7 @@ from sqlalchemy.exc import ProgrammingError, SAWarning, SQLAlchemyError
 
 from search.errors import InputError, cannot_open
 from search.storage.proxy_client import OnStale, ProxyStorage
-from search.storage.sqlite_file import check_sqlite
-from search.storage.url import PROXY, parse_url, sqlite_path
+from search.storage.url import PROXY, check_sqlite, parse_url, sqlite_path
 
 SQLITE_BUSY_SECONDS = 60
 # A worker that was silent for so long is given up, and its trial queued again.

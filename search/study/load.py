@@ -11,11 +11,11 @@ import optuna
 
 from models.record import RecordError
 from search.config import DataConfig, DataForm, SearchConfig, data_directory
-from search.data.load import Dataset
+from search.data.dataset import Dataset
 from search.errors import InputError
 from search.search_space.space_file import space_of
 from search.storage.open import open_storage
-from search.storage.sqlite_file import is_new
+from search.storage.url import is_new
 from search.study.attributes import SETTINGS
 from search.study.location import REPEATS, Place
 from search.study.study import check_settings, load_study

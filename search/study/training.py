@@ -16,7 +16,8 @@ from models.build import build_model
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec
 from search.config import DataConfig
-from search.data.load import Dataset, load_dataset
+from search.data.dataset import Dataset
+from search.data.load import load_dataset
 from search.engine.metrics import EpochMetrics
 from search.engine.train import (
     TrainingDivergedError,

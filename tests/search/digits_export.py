@@ -10,7 +10,7 @@ import torch
 from models.build import build_model
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
-from search.data.load import Dataset
+from search.data.dataset import Dataset
 from search.engine.train import TrainResult, train
 from search.evidence.confirm import Confirmation, Contender
 from search.evidence.repeats import REPORT, Repeat, RepeatResult

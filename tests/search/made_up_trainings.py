@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from models.build import build_model
 from models.recipe import RecipeConfig, Schedule
 from models.spec import ArchSpec, Block, Head, Stage
-from search.data.load import Dataset, Split
+from search.data.dataset import Dataset, Split
 from search.engine.train import EpochMetrics
 
 N_CLASSES = 3

@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from search.errors import InputError
-from search.report.terminal import markdown_report, summarise, trials_table, write_report
+from search.report.summary import summarise
+from search.report.terminal import markdown_report, write_report
+from search.report.trials_csv import trials_table
 from search.study.trials import TrialRecord
 from space import DIMENSIONS
 from tests.search.made_up_summaries import SUMMARIES

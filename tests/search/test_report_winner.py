@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from search.evidence.confirm import reporting
-from search.report.terminal import markdown_report, summarise, terminal_report, trials_table
+from search.report.summary import summarise
+from search.report.terminal import markdown_report, terminal_report
+from search.report.trials_csv import trials_table
 from tests.search.made_up_summaries import CARD
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, PLAN, made_up, results_again
 from tests.search.report_sections import reports, section, winner_rows

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from models.cost import compute_cost
-from search.cli.run import own_starts
 from search.config import DataConfig, SearchConfig
 from search.data.load import DATASETS, load_dataset
 from search.engine.native import kernels
+from search.sampling.starting_points import own_starts
 from search.storage.open import open_storage
 from search.study.study import open_study
 from space import DEFAULTS, assemble

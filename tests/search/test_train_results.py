@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from models.recipe import Schedule
-from search.data.load import Dataset, Split
+from search.data.dataset import Dataset, Split
 from search.engine import train as train_module
 from search.engine.train import EpochMetrics, TrainingDivergedError, evaluate, normalise, predict, train
 from tests.search.made_up_trainings import N_CLASSES, RECIPE, copied, equal, holding, made_up_data, network

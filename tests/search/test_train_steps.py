@@ -9,7 +9,7 @@ import torch
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 
 from models.recipe import RecipeConfig, Schedule
-from search.data.load import Dataset, Split
+from search.data.dataset import Dataset, Split
 from search.engine.train import train
 from tests.search.made_up_trainings import ADAM, RECIPE, SOAP, STEPS_PER_EPOCH, made_up_data, network
 

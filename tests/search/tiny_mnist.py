@@ -22,9 +22,10 @@ from torch import Tensor
 from torchvision import datasets
 
 from search.config import DataConfig
+from search.data.dataset import Dataset, Split
 from search.data.definitions import load_idx
 from search.data.idx import IdxFiles
-from search.data.load import DATASETS, Dataset, Split, definition, load_dataset
+from search.data.load import DATASETS, definition, load_dataset
 from search.errors import InputError
 
 ROOT = Path(__file__).parents[2]

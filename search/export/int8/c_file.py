@@ -77,3 +77,6 @@ def _compiled(folder: Path, source: str, header: str, flags: Sequence[str]) -> c
         return ctypes.CDLL(str(library))
     except (OSError, subprocess.SubprocessError, NoCompilerError) as error:
         raise NoCompilerError(" ".join(str(error).split())[:300]) from error
+
+
+SOURCE, HEADER = "model.c", "model.h"

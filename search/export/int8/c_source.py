@@ -10,8 +10,18 @@ import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
-from search.export.int8.arena import Arena, plan_arena
-from search.export.int8.c_calls import BIASES, FACTORS, LINE_LENGTH, TABLES, WEIGHTS, Call, by_x, calls_of
+from search.export.int8.c_calls import (
+    BIASES,
+    FACTORS,
+    LINE_LENGTH,
+    TABLES,
+    WEIGHTS,
+    Arena,
+    Call,
+    by_x,
+    calls_of,
+    plan_arena,
+)
 from search.export.int8.c_layers import ARITHMETIC, LAYERS, MAIN
 from search.export.int8.network import Int8Network
 

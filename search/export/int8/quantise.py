@@ -25,14 +25,15 @@ from models.blocks import Residual
 from models.build import blank_model
 from models.cost import compute_cost
 from models.spec import ArchSpec
-from search.export.int8.filters import mean_windows, quantised_filters
 from search.export.int8.fixed_point import (
     FULL_FREEDOM,
     NO_FREEDOM,
     Freedom,
     Grid,
     fitted_grid,
+    mean_windows,
     narrow_factors,
+    quantised_filters,
     wide_factors,
 )
 from search.export.int8.folding import (

@@ -8,7 +8,7 @@ from models.baselines import BASELINES
 from models.blocks import LayerCost
 from models.cost import Cost, compute_cost
 from search.config import words_of
-from search.data.load import Dataset
+from search.data.dataset import Dataset
 from search.export.trained_model import SPLIT_NAMES, ModelSource
 
 # Text is read more easily in shorter lines than code.

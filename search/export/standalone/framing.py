@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from search.data.load import Dataset
+    from search.data.dataset import Dataset
 
 # A border counts as plain if nearly all of its pixels are within so many grey levels of their median.
 _PLAIN_SHARE, _PLAIN_LEVELS = 0.98, 16

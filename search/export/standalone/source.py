@@ -17,10 +17,11 @@ from models.blocks import Residual, UnscaledBatchNorm2d
 from models.build import blank_model
 from models.heads import FirstChannels
 from models.spec import ArchSpec
-from search.data.load import Dataset
+from search.data.dataset import Dataset
+from search.data.pictures import MOST_PIXELS
 from search.export.standalone.docstring import model_docstring
 from search.export.standalone.framing import framing_for
-from search.export.standalone.runtime import EXPORTED, MOST_PIXELS
+from search.export.standalone.runtime import EXPORTED
 from search.export.trained_model import ModelSource
 
 # Of the exported file.

@@ -21,7 +21,7 @@ from search.errors import InputError
 from search.evidence.confirm import ConfirmPlan, choosing, reporting
 from search.evidence.repeats import REPORT
 from search.evidence.runner import repeats_of
-from search.report.frontier_plot import frontier_plot
+from search.report.frontier import frontier_plot
 from search.report.plot import BLUE, GREY, ORANGE
 from search.report.summary import StudySummary, summarise
 from search.storage.open import open_storage

@@ -1,6 +1,6 @@
 import pytest
 
-from search.dashboard.markdown import CODE_LENGTH, TEXT_LENGTH, fitted
+from search.dashboard.trial_note import CODE_LENGTH, TEXT_LENGTH, fitted
 
 GAP = "\u00a0\u00a0"
 

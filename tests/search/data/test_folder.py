@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from search.config import DataConfig
+from search.data.dataset import Dataset
 from search.data.folder import read_folder
-from search.data.load import Dataset, form_of, is_at_hand, load_dataset
+from search.data.load import form_of, is_at_hand, load_dataset
 from search.errors import InputError
 
 COLOURS = {"amber": (255, 190, 0), "blue": (10, 20, 230), "green": (0, 200, 40)}

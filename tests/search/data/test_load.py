@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from search.config import DataConfig
-from search.data.load import DATASETS, Definition, Split, definition, load_dataset, resolve_auto
+from search.data.dataset import Definition, Split
+from search.data.load import DATASETS, definition, load_dataset, resolve_auto
 from search.errors import InputError
 from tests.search.tiny_mnist import NAMES, ROOT, load, mirror, same, send, write_files
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from search.data.load import DATASETS, Split
+from search.data.dataset import Split
+from search.data.load import DATASETS
 from tests.search.tiny_mnist import TRAIN, load, refusal, same, write_files
 
 # Twelve writers of five consecutive images each, of classes 0 to 4 or of 5 to 9; in an order in which writers that are

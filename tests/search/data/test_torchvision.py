@@ -20,9 +20,9 @@ from torchvision import datasets
 
 from search.config import AUGMENTATIONS, DataConfig
 from search.data import idx as idx_module
-from search.data.definitions import OF_CHARACTERS
+from search.data.dataset import OF_CHARACTERS, Dataset
 from search.data.idx import UnavailableError
-from search.data.load import DATASETS, Dataset, definition, form_of, is_at_hand, load_dataset
+from search.data.load import DATASETS, definition, form_of, is_at_hand, load_dataset
 from search.data.torchvision import DEFINITIONS
 from search.errors import InputError
 from tests.search.tiny_mnist import all_files, idx, unused_url

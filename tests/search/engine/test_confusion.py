@@ -15,8 +15,9 @@ from models.baselines import BASELINES
 from models.build import build_model
 from search.config import DataConfig
 from search.data.load import load_dataset
-from search.engine.confusion import MAX_KEPT, Misread, Mistakes, mistakes_of, mistakes_of_state, sprite, tiles
+from search.engine.confusion import MAX_KEPT, Misread, Mistakes, mistakes_of, mistakes_of_state
 from search.engine.train import evaluate
+from search.report.images import sprite, tiles
 
 ANSWERS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=150)
 

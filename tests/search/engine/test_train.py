@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models.build import build_model
 from models.recipe import OPTIMIZERS, SCHEDULES, Augmentation, RecipeConfig, Schedule
-from search.data.load import Dataset, Split
+from search.data.dataset import Dataset, Split
 from search.engine import train as train_module
 from search.engine.native import kernels
 from search.engine.train import EpochMetrics, evaluate, predict, train

@@ -6,7 +6,8 @@ import optuna
 import pytest
 
 from search.evidence.importance import MIN_FINISHED, importances, rank_correlations
-from search.report.terminal import markdown_report, summarise
+from search.report.summary import summarise
+from search.report.terminal import markdown_report
 from search.study.trials import STOPPED, TrialRecord
 from tests.search.made_up_trials import CONFIG, made_up
 

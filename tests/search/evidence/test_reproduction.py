@@ -22,8 +22,7 @@ from search.evidence.reproduction import (
     own_recipes,
     spreads,
 )
-from search.report.reproduction import markdown, terminal
-from search.report.reproduction_plot import reproduction_plot
+from search.report.reproduction import markdown, reproduction_plot, terminal
 
 N_IMAGES = 10_000
 

@@ -13,7 +13,8 @@ from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec
 from search.config import DataConfig
-from search.data.load import Dataset, load_dataset
+from search.data.dataset import Dataset
+from search.data.load import load_dataset
 from search.engine.train import TrainResult, evaluate, train
 from search.export.export import ModelSource, export_model
 from tests.search.digits_export import CONFIRMED, RECIPE, SPEC, contents, source_of, train_network

@@ -15,7 +15,8 @@ import torch
 
 from models.build import build_model
 from search.config import DataConfig
-from search.data.load import Dataset, load_dataset
+from search.data.dataset import Dataset
+from search.data.load import load_dataset
 from search.engine.train import TrainResult, evaluate
 from search.errors import InputError
 from search.export.export import ExportMismatchError, ModelSource, export_model

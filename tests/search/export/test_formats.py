@@ -20,7 +20,7 @@ from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from models.spec import ACTIVATIONS, ArchSpec, Block, Head, Stage
 from search.config import FORMATS as NAMES
-from search.data.load import Dataset, Split
+from search.data.dataset import Dataset, Split
 from search.errors import InputError
 from search.export import formats as module_under_test
 from search.export import onnx

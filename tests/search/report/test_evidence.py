@@ -11,7 +11,8 @@ from search.evidence.confirm import Confirmation, ConfirmPlan, choosing, confirm
 from search.evidence.repeats import RepeatResult
 from search.evidence.statistics import estimate
 from search.report.evidence import CONTENDER_COLUMNS, contender_rows, interval, noise_lines, points, winner_evidence
-from search.report.terminal import markdown_report, summarise, terminal_report
+from search.report.summary import summarise
+from search.report.terminal import markdown_report, terminal_report
 from search.study.trials import ranked
 from tests.search.made_up_trials import CONFIG, made_up, made_up_results
 

@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 
 from search.data.load import definition
-from search.engine.confusion import Misread, Mistakes, sprite
+from search.engine.confusion import Misread, Mistakes
 from search.report.facts import winner_facts
 from search.report.html import html_report
+from search.report.images import sprite
 from search.report.summary import StudySummary
 from search.report.terminal import write_report
 from tests.search.made_up_summaries import SUMMARIES

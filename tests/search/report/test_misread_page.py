@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from search.engine.confusion import TILES_PER_ROW, Misread, Mistakes
-from search.report.misread_page import LETTER_SIZE, N_SHOWN, misread_page
+from search.engine.confusion import Misread, Mistakes
+from search.report.images import LETTER_SIZE, N_SHOWN, TILES_PER_ROW, misread_page
 
 
 @pytest.mark.parametrize("classes", [("a", "b", "c"), ("T-shirt or top", "ankle boot", "bag")], ids=["short", "long"])

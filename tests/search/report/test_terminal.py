@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from models.baselines import BASELINES
-from search.report.terminal import StudySummary, markdown_report, summarise, terminal_report, trials_table
+from search.report.summary import StudySummary, summarise
+from search.report.terminal import markdown_report, terminal_report
+from search.report.trials_csv import trials_table
 from tests.search.made_up_summaries import BALANCED_SUMMARY, NOTICE, SUMMARIES, VAL
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, made_up
 from tests.search.report_sections import reports, section

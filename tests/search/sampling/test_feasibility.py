@@ -22,6 +22,7 @@ from search.sampling.feasibility import (
 )
 from search.sampling.feasible_start import FeasibleStart
 from search.search_space.dimensions import Choice, Dimension, IntRange
+from search.search_space.space import Space
 from search.search_space.space_file import space_of
 
 CONFIG = SearchConfig(DataConfig("mnist", "data"), max_params=8000)
@@ -151,7 +152,7 @@ def survey_of(monkeypatch: pytest.MonkeyPatch, *dimensions: Dimension) -> Feasib
     def assemble(params: Mapping[str, Any], *data: Any) -> space.Candidate:
         return space.assemble(space.DEFAULTS | dict(params), *data)
 
-    monkeypatch.setattr(feasibility, "space_of", lambda _config: space.Space(dimensions))
+    monkeypatch.setattr(feasibility, "space_of", lambda _config: Space(dimensions))
     monkeypatch.setattr(feasibility, "assemble", assemble)
     return survey(CONFIG, n_draws=3000)
 

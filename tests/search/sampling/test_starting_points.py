@@ -7,7 +7,8 @@ from models.cost import compute_cost
 from search.cli.arguments import BUDGETS
 from search.sampling.starting_points import SMALL_RECIPE, starting_points
 from search.search_space.dimensions import Choice, FloatRange
-from space import DIMENSIONS, Params, Space, assemble, suggest, to_params
+from search.search_space.space import Space
+from space import DIMENSIONS, Params, assemble, suggest, to_params
 
 STARTS = starting_points()
 

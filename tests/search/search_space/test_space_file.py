@@ -19,6 +19,7 @@ from search.errors import InputError
 from search.sampling.starting_points import starting_points
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
 from search.search_space.encoding import BUILDABLE
+from search.search_space.space import NotInSpaceError, Space
 from search.search_space.space_file import as_file, read_changes, space_of
 
 CONFIG = SearchConfig(DataConfig("mnist", "data"), max_params=8000)
@@ -205,7 +206,7 @@ def test_both_ends_of_what_can_be_built_are_networks(tmp_path: Path, widest: Dim
     for end in ends(widest):
         found = changed(tmp_path, f"{quoted} = {json.dumps(end)}")
         for seed in range(3):
-            searched = space.Space(tuple(found.get(one.name, one) for one in space.DIMENSIONS))
+            searched = Space(tuple(found.get(one.name, one) for one in space.DIMENSIONS))
             candidate = space.assemble(searched.sample(random.Random(seed)))
             assert compute_cost(candidate.arch).n_params > 0
 
@@ -224,7 +225,7 @@ def test_a_changed_space_is_searched_and_takes_only_what_it_holds(tmp_path: Path
     candidate = space.suggest(FixedTrial(points[0]), space=searched)
     assert candidate == space.assemble(points[0])
     assert searched.to_params(candidate.arch, candidate.recipe).keys() == points[0].keys()
-    with pytest.raises(space.NotInSpaceError):
+    with pytest.raises(NotInSpaceError):
         searched.to_params(space.assemble(space.DEFAULTS).arch)
     assert starting_points(searched) == []
     assert space.baseline_params((1, 28, 28), 10, searched) == {}

@@ -11,7 +11,7 @@ import pytest
 
 from models.cost import compute_cost
 from models.spec import ArchSpec, Block, Head, Stage
-from search.export.int8.arena import lifetimes, plan_arena
+from search.export.int8.c_calls import lifetimes, plan_arena
 from search.export.int8.network import Int8Network, map_bytes
 from tests.models.random_specs import random_spec
 from tests.search.made_up_networks import quantised

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from models.cost import compute_cost
-from search.export.int8.arena import plan_arena
+from search.export.int8.c_calls import plan_arena
 from search.export.int8.c_layers import LAYERS
 from search.export.int8.c_source import c_header, c_source, flash_bytes
 from tests.search.export.int8.test_c_file import EVERY_FUNCTION, names, needs_compiler, texts

@@ -11,7 +11,7 @@ from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
-from search.data.load import Dataset, Split
+from search.data.dataset import Dataset, Split
 from search.export.standalone.docstring import model_docstring
 from search.export.trained_model import ModelSource
 from tests.search.made_up_networks import thrifty_spec

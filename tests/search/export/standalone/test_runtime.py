@@ -23,7 +23,8 @@ from models.build import build_model
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig
-from search.data.load import Dataset, Split, load_dataset
+from search.data.dataset import Dataset, Split
+from search.data.load import load_dataset
 from search.engine.train import train
 from search.export.export import _load_module
 from search.export.standalone.source import model_source

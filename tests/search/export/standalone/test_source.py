@@ -18,7 +18,7 @@ from models.build import build_model
 from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from models.spec import ACTIVATIONS, ArchSpec, Block, Head, Stage
-from search.data.load import Dataset, Split
+from search.data.dataset import Dataset, Split
 from search.engine.train import evaluate, predict
 from search.export.standalone import source as module_under_test
 from search.export.standalone.source import model_source

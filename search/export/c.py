@@ -1,4 +1,4 @@
-"""The C file of a network in its folder: written, held against the reference, opened again."""
+"""Export a network as C in its folder: write it, compare it with the reference, open it again."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from torch import Tensor
 from models.spec import ArchSpec
 from search.engine.native.compiler import NoCompilerError
 from search.errors import InputError
-from search.export.int8.arena import plan_arena
-from search.export.int8.c_file import check_c, open_c
+from search.export.int8.c_calls import plan_arena
+from search.export.int8.c_file import HEADER, SOURCE, check_c, open_c
 from search.export.int8.c_source import c_header, c_source, flash_bytes
 from search.export.int8.network import Int8Network, QuantisationError
 from search.export.int8.quantise import quantise
-
-SOURCE, HEADER = "model.c", "model.h"
 
 
 def int8_network(

@@ -1,14 +1,52 @@
-"""The images that a network misreads, enlarged, each over what it shows and what it was taken for."""
+"""TODO."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
-from search.engine.confusion import TILES_PER_ROW, Mistakes, png_file
+from search.engine.confusion import Mistakes
+
+TILES_PER_ROW = 10
+
+
+def sprite(mistakes: Mistakes, images: Tensor) -> bytes:
+    """The misread images as one PNG, TILES_PER_ROW a row in their order. images: (N, C, H, W) of the split, uint8.
+
+    Of another number of channels than three the first is shown, as grey.
+    """
+    _, channels, height, width = images.shape
+    n_rows = max(1, -(-len(mistakes.misread) // TILES_PER_ROW))
+    sheet = np.zeros((n_rows * height, TILES_PER_ROW * width, 3 if channels == 3 else 1), dtype=np.uint8)
+    for place, one in enumerate(mistakes.misread):
+        row, column = divmod(place, TILES_PER_ROW)
+        of_tile = np.s_[row * height : (row + 1) * height, column * width : (column + 1) * width]
+        sheet[of_tile] = images[one.index, : sheet.shape[2]].permute(1, 2, 0).numpy()
+    return png_file(Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet))
+
+
+def tiles(sheet: bytes, n: int, height: int, width: int) -> list[bytes]:
+    """The first `n` images of a sprite, as a PNG each."""
+    whole = Image.open(io.BytesIO(sheet))
+    found = []
+    for place in range(n):
+        row, column = divmod(place, TILES_PER_ROW)
+        left, top = column * width, row * height
+        found.append(png_file(whole.crop((left, top, left + width, top + height))))
+    return found
+
+
+def png_file(image: Image.Image) -> bytes:
+    """The content of a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
 
 N_SHOWN = 40
 # In pixels. Images are enlarged by whole numbers, to at most so large a side.

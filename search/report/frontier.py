@@ -1,13 +1,75 @@
-"""Accuracy against parameters as an SVG: trials as dots, confirmed winners with their intervals."""
+"""TODO."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
+from search.report.architecture import architecture_line
+from search.report.evidence import bounds, sd_points
 from search.report.plot import BLUE, GREY, ORANGE, accuracy_scale, error, svg, thousands
 from search.report.summary import StudySummary
+from search.text import markdown_table, percent
+
+COLUMNS = (
+    "budget",
+    "study",
+    "trial",
+    "parameters",
+    "MACs",
+    "mean accuracy",
+    "95 % interval",
+    "sd",
+    "n",
+    "architecture",
+)
+ALIGN = ">" + "<" + ">" * 7 + "<"
+
+
+def _row(summary: StudySummary) -> tuple[str, ...]:
+    winner = summary.winner
+    assert winner is not None  # of those that are shown
+    confirmed = summary.confirmation
+    accuracy = confirmed.accuracy if confirmed else None
+    return (
+        f"{summary.config.max_params:,}",
+        summary.name,
+        str(winner.number),
+        f"{winner.n_params or 0:,}",
+        f"{winner.macs or 0:,}",
+        percent(accuracy.mean) if accuracy else f"({percent(winner.value)})",
+        bounds(accuracy) if accuracy else "not confirmed",
+        sd_points(accuracy) if accuracy else "-",
+        str(accuracy.n) if accuracy else "1",
+        architecture_line(winner.arch) if winner.arch else "",
+    )
+
+
+def _markdown(prefix: str, found: Sequence[StudySummary], rows: Sequence[Sequence[str]]) -> str:
+    config = found[0].config
+    return (
+        f"# Frontier {prefix}\n\n"
+        f"- {config.data.label}, at most {config.epochs} epochs, searched on {config.data.select_on}\n"
+        f"- Mean {config.metric_name}: of the confirmed winner on the test set after the last epoch, over n fresh "
+        "seeds that neither found nor chose it. In brackets: not confirmed, the best value of the search.\n"
+        "- Each study was started with the trials of the others that fit its budget.\n\n"
+        f"{markdown_table(_columns(found), rows, ALIGN)}\n\n![Accuracy against parameters](frontier.svg)\n"
+    )
+
+
+def _columns(found: Sequence[StudySummary]) -> list[str]:
+    """COLUMNS with the accuracy that was maximised."""
+    return [name.replace("accuracy", found[0].config.metric_name) for name in COLUMNS]
+
+
+def _csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([columns, *rows])
+    return text.getvalue()
 
 
 def frontier_plot(studies: Sequence[StudySummary]) -> str:

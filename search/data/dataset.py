@@ -1,14 +1,70 @@
-"""Images and labels in memory, and how some of them are held out, resized, counted and told from others."""
+"""TODO."""
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from search.config import AUGMENTATIONS, FOLDER, DataForm
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """All images of a data set, and what the training needs to know of them.
+
+    val         held out of the training images, or None where the search is scored on the test set
+    mean, std   per channel, of `train.images` scaled to [0, 1]
+    checksum    SHA-256 of all images and labels, whatever is held out
+    held_out    how the validation images were chosen, as search.data.split names it; empty where there are none
+    test_files  as in Definition, as is terms
+    remarks     what its user should know, a sentence each
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Split
+    val: Split | None
+    test: Split
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    checksum: str
+    held_out: str = ""
+    test_files: tuple[str, ...] = ()
+    terms: str = ""
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    @property
+    def scored(self) -> Split:
+        """What the search is scored on: validation images where there are any, else the test set."""
+        return self.test if self.val is None else self.val
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the images are those of a folder, and not of a published data set."""
+        return self.name.startswith(f"{FOLDER}:")
+
+    @property
+    def form(self) -> DataForm:
+        """What is known of it without its images."""
+        return DataForm(self.name, self.input_shape, self.classes, self.checksum, self.remarks)
+
 
 # Part of the training images that is held out for `select_on == "val"`: about 10,000 of MNIST's 60,000.
 VAL_PARTS = 6
@@ -106,3 +162,36 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
     mean = share @ levels
     std = (share * (levels - mean[:, None]) ** 2).sum(1).sqrt()
     return tuple(mean.tolist()), tuple(value or 1.0 for value in std.tolist())
+
+
+# A mirrored character is another one, or none.
+OF_CHARACTERS = tuple(name for name in AUGMENTATIONS if name != "mirror")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What is known of a data set before it is read.
+
+    load           takes the data directory and returns (train, test)
+    writers        takes the data directory and the training labels, (N,), and returns who wrote each training image,
+                   int64 (N,), or None where that is not known
+    is_at          takes the data directory and returns whether the data is there, so that nothing would be downloaded
+    test_files     files below the data directory with the test images and labels; none where they are not IDX files of
+                   bytes, or hold the images in another form
+    terms          where the images come from and on what terms, for those who publish a network trained on them
+    augmentations  those that make sense for it, of search.config.AUGMENTATIONS
+    """
+
+    input_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    load: Callable[[Path], tuple[Split, Split]]
+    writers: Callable[[Path, Tensor], Tensor | None] = lambda _root, _labels: None
+    is_at: Callable[[Path], bool] = lambda _root: True
+    test_files: tuple[str, ...] = ()
+    terms: str = ""
+    augmentations: tuple[str, ...] = OF_CHARACTERS
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
