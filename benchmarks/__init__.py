@@ -1,0 +1,1 @@
+"""Programs that measure speed and search quality; results in README.md."""

@@ -17,12 +17,12 @@ from multiprocessing import get_context
 
 import torch
 
-from benchmarks.usual_loop import train_usually
 from models.baselines import BASELINES
 from models.build import build_model
 from search.config import DataConfig
 from search.data.load import load_dataset
 from search.engine.train import keep_freed_memory, train
+from search.engine.usual_loop import train_usually
 from space import DEFAULTS, assemble
 
 LOOPS = ("usual", "engine")

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.usual_loop import train_usually
 from models.build import build_model
 from search.config import DataConfig
 from search.data.dataset import Dataset
 from search.data.load import load_dataset
+from search.engine.usual_loop import train_usually
 from search.storage.open import open_storage
 from search.study.attributes import SETTINGS
 from search.study.location import Place

@@ -226,7 +226,7 @@ def _space(args: Namespace) -> int:
 
 
 def _bench(args: Namespace) -> int:
-    from benchmarks.engine import Images, bench
+    from search.engine.benchmark import Images, bench
 
     images = Images(data_directory(args.data_dir), args.images)
     return bench(images, args.network, args.repeats, _n_cores(), as_json=args.json)

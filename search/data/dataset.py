@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a data set is: images and labels in memory, how they are split, and what is known before they are read."""
 
 from __future__ import annotations
 

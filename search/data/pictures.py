@@ -1,4 +1,4 @@
-"""TODO."""
+"""Read pictures of any kind and size. These functions are copied into exported files, too."""
 
 from __future__ import annotations
 

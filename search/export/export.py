@@ -30,9 +30,8 @@ from search.export.latency import Answer, Latencies, milliseconds
 from search.export.standalone.source import model_source
 from search.export.trained_model import ModelSource
 from search.report.images import sprite
-from search.study.card import CARD
+from search.study.card import CARD, MISREAD
 
-MISREAD = "misread.png"
 # Images answered at once where only the answers count.
 BATCH_SIZE = 250
 # Largest difference of a logit that rounding explains, as a share of the largest logit: float32 has seven digits, a few

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The frontier: the winners of several budgets as table, CSV and plot."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.axes import Axes
 
 from search.errors import InputError
-from search.export.export import MISREAD
 from search.report.caveats import SELECTED_ON
 from search.report.evidence import CONTENDER_COLUMNS, CONTENDER_RULE, contender_rows, interval, noise_lines, points
 from search.report.facts import (
@@ -35,6 +34,7 @@ from search.report.network_figures import draw_architecture, draw_confusion, dra
 from search.report.plot import inline_svg
 from search.report.study_figures import draw_accuracy, draw_best_so_far, draw_curves, draw_importances
 from search.report.summary import StudySummary
+from search.study.card import MISREAD
 from search.study.trials import TrialRecord
 from search.text import percent
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Misread images: kept as one sheet, drawn as a page, cut into tiles for the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""trials.csv: one row for each trial of a study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""A set of dimensions, and the way from a point of them to a network and back."""
 
 from __future__ import annotations
 

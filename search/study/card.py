@@ -51,3 +51,6 @@ def _check(card: dict[str, Any]) -> None:
 
 # What makes a folder an export; written last.
 CARD = "card.json"
+
+
+MISREAD = "misread.png"

@@ -5,14 +5,14 @@ import json
 import pytest
 import torch
 
-from benchmarks import engine
-from benchmarks.engine import NETWORKS, Images, matrix_flops
-from benchmarks.usual_loop import train_usually
 from models.build import build_model
 from models.cost import compute_cost
 from models.recipe import Augmentation, RecipeConfig
 from search.cli.main import main
+from search.engine import benchmark as engine
+from search.engine.benchmark import NETWORKS, Images, matrix_flops
 from search.engine.train import train
+from search.engine.usual_loop import train_usually
 from tests.search.made_up_trainings import made_up_data, network
 
 

@@ -22,7 +22,6 @@ from typing import Any
 
 import torch
 
-from benchmarks.usual_loop import train_usually
 from models.baselines import BASELINES
 from models.build import build_model
 from models.cost import compute_cost
@@ -32,6 +31,7 @@ from search.config import DataConfig
 from search.data.dataset import Dataset, Split
 from search.data.load import load_dataset, resolve_auto
 from search.engine.train import engine_for, keep_freed_memory, train
+from search.engine.usual_loop import train_usually
 from search.errors import InputError
 
 USUAL_LOADERS = (0, 2)

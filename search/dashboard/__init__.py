@@ -1,0 +1,1 @@
+"""Show studies in optuna-dashboard, with notes, figures and files."""

@@ -1,0 +1,1 @@
+"""Everything that a person reads of a study: terminal, Markdown, HTML, tables and figures."""

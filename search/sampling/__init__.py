@@ -1,0 +1,1 @@
+"""Decide which candidate is proposed next, and which ones a study starts with."""

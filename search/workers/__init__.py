@@ -1,0 +1,1 @@
+"""Run trials in several processes, and give the trials of dead processes to others."""
