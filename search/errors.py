@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -65,13 +64,10 @@ def cannot_open(url: URL, error: Exception) -> str:
 
 
 def _storage_reason(error: BaseException | None) -> str | None:
-    """What a database, or the proxy before it, said, its first line; None of an error that is not of either."""
+    """Return the first line of what a database said; None of an error that is not a database's."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    grpc = sys.modules.get("grpc")  # who has not imported it has no error of its
     while error is not None and not isinstance(error, SQLAlchemyError):
-        if grpc and isinstance(error, grpc.RpcError):
-            return f"{error.code().name}: {error.details()}".splitlines()[0]
         error = error.__cause__  # Optuna's own errors of the storage tell nothing but that
     if error is None:
         return None

@@ -152,13 +152,6 @@ def make_parser() -> argparse.ArgumentParser:
         "--host", default=LOOPBACK, metavar="ADDRESS", help=f"address to listen on (default: {LOOPBACK}, this machine)"
     )
     dashboard.add_argument("--data-dir", metavar="DIR", help="where data sets lie, or a folder of images now does")
-
-    proxy = commands.add_parser("proxy", help="share a few connections of a PostgreSQL server among many workers")
-    proxy.add_argument("--storage", metavar="URL", required=True, help="postgresql://USER@HOST/DATABASE")
-    proxy.add_argument("--port", type=values.port, default=13000, metavar="N", help="default: 13000")
-    proxy.add_argument(
-        "--host", default=LOOPBACK, metavar="ADDRESS", help=f"address to listen on (default: {LOOPBACK}, this machine)"
-    )
     return parser
 
 
@@ -174,7 +167,7 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--storage",
         metavar="URL",
-        help="postgresql://... or grpc://... for several machines (default: SQLite, studies.db in --out)",
+        help="postgresql://... for several machines (default: SQLite, studies.db in --out)",
     )
     add(
         "--grace",

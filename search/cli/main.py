@@ -238,12 +238,6 @@ def _dashboard(args: Namespace) -> int:
     return dashboard(_place(args.study, args.storage), args.host, args.port, args.data_dir)
 
 
-def _proxy(args: Namespace) -> int:
-    from search.storage.proxy_server import serve
-
-    return serve(args.storage, args.host, args.port)
-
-
 def _place(study: str | None, storage: str | None = None) -> Place:
     """Where a study lies that is given by name or by the path of its folder."""
     from search.study.location import Place
@@ -268,5 +262,4 @@ COMMANDS = {
     "space": _space,
     "bench": _bench,
     "dashboard": _dashboard,
-    "proxy": _proxy,
 }

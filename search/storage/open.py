@@ -1,25 +1,29 @@
-"""Where studies lie: a SQLite file of one machine, or a PostgreSQL server of many, perhaps behind a proxy."""
+"""Where studies lie: a SQLite file of one machine, or a PostgreSQL server of many, perhaps behind PgBouncer."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import random
+import time
 import warnings
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+import optuna
 from filelock import lock_descriptor
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial
 from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, text
-from sqlalchemy.exc import ProgrammingError, SAWarning, SQLAlchemyError
+from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from search.errors import InputError, cannot_open
-from search.storage.proxy_client import OnStale, ProxyStorage
-from search.storage.url import PROXY, check_sqlite, parse_url, sqlite_path
+from search.storage.sqlite import FileStorage
+from search.storage.url import check_sqlite, parse_url, sqlite_path
 
 SQLITE_BUSY_SECONDS = 60
 # A worker that was silent for so long is given up, and its trial queued again.
@@ -29,11 +33,14 @@ _FILES, _SERVERS = ("sqlite", "sqlite+pysqlite"), ("postgresql", "postgresql+psy
 _CONNECT_SECONDS = 10
 # A machine that was switched off must not hold what it had locked for the two hours that are TCP's default.
 _KEEPALIVE = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 3}
-_SERVER_SETTINGS = (
-    "SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3; "
-    # Nor must a process that was stopped in the middle of a transaction, which otherwise takes a moment.
-    "SET idle_in_transaction_session_timeout = '120s'"
-)
+_SERVER_KEEPALIVE = "SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+# Nor must a process that was stopped in the middle of a transaction, which otherwise takes a moment. Of each
+# transaction: behind PgBouncer the next one may run on another connection of the server.
+_TRANSACTION_SETTINGS = "SET LOCAL idle_in_transaction_session_timeout = '120s'"
+# The mean time between two attempts at a lock that somebody else holds.
+_LOCK_POLL_SECONDS = 0.1
+
+OnStale = Callable[[optuna.Study, FrozenTrial], None]
 
 
 class ServerStorage(RDBStorage):
@@ -46,32 +53,24 @@ class ServerStorage(RDBStorage):
         except (StorageInternalError, SQLAlchemyError):
             return
 
-    def hold(self, what: str) -> AbstractContextManager[None]:
-        """Hold a lock of the server's, which goes with the connection: a holder that is killed holds nothing."""
-        return _locked(self.engine, what)
-
     @contextmanager
-    def hold_if_free(self, what: str) -> Iterator[bool]:
-        """The same without waiting: whether it is held."""
-        with self.engine.connect() as connection:
-            yield connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), _key(what)).scalar_one()
+    def hold(self, what: str) -> Iterator[None]:
+        """Hold a lock of the server's, which ends with its transaction: a holder that is killed holds nothing."""
+        with _locked(self.engine, what):  # not returned: the storage, which closes its connections, is to outlive it
+            yield
 
 
-def open_storage(
-    url: str, grace: int | None = None, on_stale: OnStale | None = None, n_threads: int = 1
-) -> BaseStorage:
-    """The storage at a SQLAlchemy URL, or at grpc://HOST:PORT; a new SQLite file is created. Raises InputError.
+def open_storage(url: str, grace: int | None = None, on_stale: OnStale | None = None) -> BaseStorage:
+    """Open the storage at a SQLAlchemy URL; a new SQLite file is created. Raises InputError.
 
     grace: on a server, trials that run tell that they do, and one that was silent for so many seconds is marked failed
     by whoever next begins a trial, who then calls `on_stale`. None: trials run in silence.
-    n_threads: of this process, that use it at the same time: as many connections are kept, for moments twice as many.
     """
     parsed = parse_url(url)
     kind = parsed.drivername
-    if kind not in (*_FILES, *_SERVERS, PROXY):
+    if kind not in (*_FILES, *_SERVERS):
         raise InputError(
-            "--storage is sqlite:///FILE, postgresql://USER@HOST/DATABASE or grpc://HOST:PORT, got one that is "
-            f"{kind!r:.40}"
+            f"--storage is sqlite:///FILE or postgresql://USER@HOST/DATABASE, got one that is {kind!r:.40}"
         )
     path = sqlite_path(parsed)
     if path is not None:
@@ -80,9 +79,7 @@ def open_storage(
         if kind in _FILES:
             return _open_file(url, path)
         interval = max(1, grace // BEATS_A_GRACE) if grace else None
-        if kind == PROXY:
-            return ProxyStorage(str(parsed.host), parsed.port or 0, interval, grace, on_stale)
-        return _open_server(url, parsed, interval, grace, on_stale, n_threads)
+        return _open_server(url, parsed, interval, grace, on_stale)
     except InputError:
         raise
     except ModuleNotFoundError as error:
@@ -100,12 +97,8 @@ def _template(url: str) -> str:
 
 
 def _open_file(url: str, path: Path | None) -> RDBStorage:
-    with _opened_by_one(path), warnings.catch_warnings():
-        warnings.simplefilter("error", SAWarning)  # of an option that the driver does not know
-        storage = RDBStorage(_template(url), engine_kwargs={"connect_args": {"timeout": SQLITE_BUSY_SECONDS}})
-        event.listen(storage.engine, "connect", _set_up_sqlite)
-        event.listen(storage.engine, "begin", _begin_immediately)
-        storage.engine.dispose()  # connections made so far lack the settings
+    with _opened_by_one(path):
+        storage = FileStorage(_template(url), SQLITE_BUSY_SECONDS)
         # A file's first connection makes the journal what it stays, for which SQLite does not wait while others write.
         with storage.engine.begin() as connection:
             connection.exec_driver_sql("DELETE FROM studies WHERE false")  # refused where the file can only be read
@@ -126,47 +119,52 @@ def _opened_by_one(path: Path | None) -> Iterator[None]:
         yield
 
 
-def _set_up_sqlite(connection: Any, _record: object) -> None:
-    # Readers do not block the writer, and a commit no longer waits for the disk. A killed process
-    # loses nothing; a power cut may lose the last commits but leaves the file whole.
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=NORMAL")
-    connection.isolation_level = None  # the driver begins no transactions of its own: the next function does
-
-
-def _begin_immediately(connection: Connection) -> None:
-    # Optuna claims a queued trial by reading that it waits and then writing that it runs. The driver would begin the
-    # transaction at the write only, so that two workers could both read, both write, and both train the same trial.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
 def _open_server(
-    url: str, asked: URL, interval: int | None, grace: int | None, on_stale: OnStale | None, n_threads: int
+    url: str, asked: URL, interval: int | None, grace: int | None, on_stale: OnStale | None
 ) -> ServerStorage:
-    defaults = {"connect_timeout": _CONNECT_SECONDS, **_KEEPALIVE}
+    # A statement that is prepared on one connection of the server is unknown on the next that PgBouncer gives.
+    defaults = {"connect_timeout": _CONNECT_SECONDS, "prepare_threshold": None, **_KEEPALIVE}
     options = {"connect_args": {name: value for name, value in defaults.items() if name not in asked.query}}
     # A worker holds one connection, and for moments a second, so that a server with room for 100 serves nearly as many.
-    pool = {"pool_size": n_threads, "max_overflow": n_threads + 3, "pool_pre_ping": True}
+    pool = {"pool_size": 1, "max_overflow": 4, "pool_pre_ping": True}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # of the heartbeat
         with _tables_made_once(create_engine(asked, poolclass=NullPool, **options)):
             storage = ServerStorage(
                 _template(url),
                 engine_kwargs={**options, **pool},
+                # It holds a connection and asks for another: more workers than connections would wait for each other.
+                skip_compatibility_check=True,
                 heartbeat_interval=interval,
                 grace_period=grace,
                 heartbeat_stale_trial_callback=on_stale,
             )
-    event.listen(storage.engine, "connect", _set_up_server)
-    storage.engine.dispose()
     weakref.finalize(storage, storage.engine.dispose)  # a server has few connections to give
+    _check_version(storage)
+    event.listen(storage.engine, "connect", _set_up_server)
+    event.listen(storage.engine, "begin", _set_up_transaction)
+    storage.engine.dispose()
     return storage
 
 
+def _check_version(storage: RDBStorage) -> None:
+    found, known = storage.get_current_version(), storage.get_head_version()
+    if found != known:
+        raise InputError(
+            f"the database was made by another version of Optuna: its tables are {found}, here {known}; see "
+            "`optuna storage upgrade`, or install the version that made it"
+        )
+
+
 def _set_up_server(connection: Any, _record: object) -> None:
+    # Behind PgBouncer this is of its connection to the server, where it does no harm: PgBouncer looks after ours.
     with connection.cursor() as cursor:
-        cursor.execute(_SERVER_SETTINGS)
+        cursor.execute(_SERVER_KEEPALIVE)
     connection.commit()
+
+
+def _set_up_transaction(connection: Connection) -> None:
+    connection.exec_driver_sql(_TRANSACTION_SETTINGS)
 
 
 def _tables_made_once(engine: Engine) -> AbstractContextManager[None]:
@@ -181,9 +179,13 @@ def _tables_made_once(engine: Engine) -> AbstractContextManager[None]:
 
 @contextmanager
 def _locked(engine: Engine, what: str) -> Iterator[None]:
-    with engine.connect() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), _key(what))
-        yield
+    # Whoever waits lets go of the connection meanwhile: of those that PgBouncer has, the holder needs a second one.
+    while True:
+        with engine.connect() as connection:
+            if connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), _key(what)).scalar_one():
+                yield
+                return
+        time.sleep(random.uniform(0.5, 1.5) * _LOCK_POLL_SECONDS)
 
 
 def _key(what: str) -> dict[str, int]:
@@ -196,4 +198,4 @@ def alone(storage: Any, name: str) -> AbstractContextManager[None]:
     Not to be entered twice. A SQLite file has but one deciding process anyway (search.study.location.only_one).
     """
     storage = getattr(storage, "_backend", storage)  # a study sees its storage through a cache
-    return storage.hold(f"study {name}") if isinstance(storage, ServerStorage | ProxyStorage) else nullcontext()
+    return storage.hold(f"study {name}") if isinstance(storage, ServerStorage) else nullcontext()

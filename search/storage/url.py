@@ -15,7 +15,7 @@ from search.errors import InputError
 
 _EXAMPLE = "an example: sqlite:///studies/studies.db"
 _OPTION = "--storage"
-PROXY = "grpc"
+_PROXY = "grpc"
 
 
 def parse_url(url: str) -> URL:
@@ -29,8 +29,11 @@ def parse_url(url: str) -> URL:
         scheme, colon, _ = url.partition(":")
         shown = f"{scheme:.40}{colon}{'...' * bool(colon)}"
         raise InputError(f"--storage is not a database URL, got {shown!r}; {_EXAMPLE}") from None
-    if found.drivername == PROXY:
-        return _checked_proxy(found)
+    if found.drivername == _PROXY:
+        raise InputError(
+            "--storage grpc://... was of a proxy that PgBouncer has replaced: give PgBouncer's address, "
+            "postgresql://USER@HOST:6432/DATABASE (docs/distributed.md)"
+        )
     if found.get_backend_name() != "sqlite":
         return found
     if found.host:
@@ -40,13 +43,6 @@ def parse_url(url: str) -> URL:
     if found.database in (None, "", ":memory:") or found.query.get("mode") == "memory":
         raise InputError(f"--storage names no file, so that nothing would be kept; {_EXAMPLE}")
     return found
-
-
-def _checked_proxy(url: URL) -> URL:
-    """Raise InputError unless it is a host and a port and nothing else."""
-    if not url.host or not url.port or url.username or url.password or url.database or url.query:
-        raise InputError("--storage of a proxy is grpc://HOST:PORT and nothing more, as `search.py proxy` prints it")
-    return url
 
 
 def is_server(url: str) -> bool:

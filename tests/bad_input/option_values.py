@@ -246,7 +246,5 @@ VALUES: list[tuple[list[str], str, list[tuple[str, str]]]] = [
     (["export", "nowhere"], "--network", [("", "must not be empty")]),
     (["dashboard"], "--port", [("0", WHOLE), ("65536", "must be at most 65,535"), ("http", f"{WHOLE} 'http'")]),
     (["dashboard"], "--host", [("", "must not be empty"), ("127.0.0.1", "nothing to browse yet: no database")]),
-    (["proxy", "--storage", "postgresql://x/y"], "--port", [("0", WHOLE), ("65536", "must be at most 65,535")]),
-    (["proxy", "--storage", "postgresql://x/y"], "--host", [("", "must not be empty")]),
 ]
 CASES = [([*command, option, value], words) for command, option, given in VALUES for value, words in given]

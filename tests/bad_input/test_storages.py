@@ -17,8 +17,8 @@ from tests.bad_input.refusals import PASSWORD, RUN, Refuses, short
 
 EXAMPLE = "; an example: sqlite:///studies/studies.db"
 NO_URL = "--storage is not a database URL, got "
-OTHER = "--storage is sqlite:///FILE, postgresql://USER@HOST/DATABASE or grpc://HOST:PORT, got one that is "
-PROXY = "--storage of a proxy is grpc://HOST:PORT and nothing more, as `search.py proxy` prints it"
+OTHER = "--storage is sqlite:///FILE or postgresql://USER@HOST/DATABASE, got one that is "
+PROXY = "PgBouncer has replaced: give PgBouncer's address, postgresql://USER@HOST:6432/DATABASE"
 
 
 @pytest.fixture(scope="module")
@@ -63,24 +63,15 @@ URLS: list[tuple[str, str]] = [
     ("postgresql+psycopg://127.0.0.1:PORT/x?user=me&password=SECRET", "cannot open the postgresql+psycopg storage: "),
     ("postgresql+psycopg://me:SECRET@no-such-host.invalid/x", "cannot open the postgresql+psycopg storage: "),
     ("postgresql+psycopg://me:{SECRET}@127.0.0.1:PORT/{0}", "cannot open the postgresql+psycopg storage: "),
-    ("grpc://127.0.0.1:PORT", "nobody answers; check --storage, and that `search.py proxy` runs there"),
-    ("grpc://127.0.0.1", PROXY),
-    ("grpc://:PORT", PROXY),
-    ("grpc://", PROXY),
-    ("grpc://me:SECRET@127.0.0.1:PORT", PROXY),
-    ("grpc://127.0.0.1:PORT/database", PROXY),
-    ("grpc://127.0.0.1:PORT?password=SECRET", PROXY),
+    ("grpc://127.0.0.1:PORT", PROXY),
+    ("grpc://me:SECRET@127.0.0.1:PORT/x", PROXY),
     ("grpcs://127.0.0.1:PORT", f"{OTHER}'grpcs'"),
 ]
 COMMANDS = [RUN, ["report", "mine"], ["dashboard", "--port", "9"]]
 
 
 @pytest.mark.parametrize(("url", "words"), URLS, ids=short)
-def test_addresses_of_nothing(
-    refuses: Refuses, refused_port: int, url: str, words: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Someone who has just started a proxy is waited for longer.
-    monkeypatch.setattr("search.storage.proxy_client._OPEN_SECONDS", 1)
+def test_addresses_of_nothing(refuses: Refuses, refused_port: int, url: str, words: str) -> None:
     url = url.replace("PORT", str(refused_port)).replace("SECRET", PASSWORD)
     refuses([*RUN, "--storage", url], words)
     path = url.startswith("sqlite:///") and "names" not in words
@@ -90,24 +81,6 @@ def test_addresses_of_nothing(
             [*command, f"--storage={url}"],
             "no database" if path and "memory" not in url and url != "sqlite:///" else words,
         )
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--storage", "sqlite:///x.db"], "a proxy stands before a PostgreSQL server, --storage postgresql://..., got"),
-        (["--storage", "grpc://127.0.0.1:9"], "a proxy stands before a PostgreSQL server"),
-        (["--storage", "postgresql://me:SECRET@127.0.0.1:PORT/x"], "cannot open the postgresql storage: "),
-        (["--storage", "nonsense"], NO_URL),
-        (["--storage", "postgresql://x/y", "--port", "0"], "--port: must be"),
-        (["--storage", "postgresql://x/y", "--host", "no-such-host.invalid"], "choose another --host or --port"),
-        ([], "--storage"),
-    ],
-    ids=short,
-)
-def test_proxies_of_nothing(refuses: Refuses, refused_port: int, options: list[str], words: str) -> None:
-    given = [text.replace("PORT", str(refused_port)).replace("SECRET", PASSWORD) for text in options]
-    refuses(["proxy", *given], words)
 
 
 def test_a_named_database_is_asked_by_every_command_that_has_one(refuses: Refuses) -> None:

@@ -110,7 +110,7 @@ def stop_in_training(look: Callable[[], list[int]]) -> list[int]:
             return []
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(0.5)  # what they had told a proxy before is written meanwhile
+        time.sleep(0.5)  # what they had told the server before is written meanwhile
         if pids == look():
             return pids
         for pid in pids:

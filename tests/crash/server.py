@@ -1,4 +1,4 @@
-"""A PostgreSQL server for the tests: its own data, its own port, its own password, gone afterwards."""
+"""A PostgreSQL server for the tests, and PgBouncer before it: own data, ports and password, gone afterwards."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
+from sqlalchemy.engine import make_url
 
 USER, PASSWORD = "search", "s3cret{word}"
 # The server refuses to run as root.
@@ -47,6 +50,64 @@ def postgresql() -> Iterator[str]:
             call("pg_ctl", "--pgdata", data, "--mode", "immediate", "stop")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def pgbouncer(server: str, pool_size: int) -> Iterator[str]:
+    """Start PgBouncer in transaction mode before a server; the URL to give. Skips the test where it is not installed.
+
+    pool_size: the most connections that it makes to the server
+    """
+    program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if program is None:
+        pytest.skip("PgBouncer is not installed")
+    user, at = _user(), make_url(server)
+    folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
+    try:
+        port = _free_port()
+        settings, secrets = folder / "pgbouncer.ini", folder / "userlist.txt"
+        secrets.write_text(f'"{USER}" "{PASSWORD}"\n')
+        settings.write_text(
+            f"""
+[databases]
+{at.database} = host={at.host} port={at.port}
+
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = {secrets}
+pool_mode = transaction
+default_pool_size = {pool_size}
+max_client_conn = 500
+query_wait_timeout = 60
+"""
+        )
+        for path in (folder, settings, secrets):
+            if user:
+                shutil.chown(path, user)
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen([program, str(settings)], cwd=folder, stdout=log, stderr=log, user=user)
+        url = at.set(port=port).render_as_string(hide_password=False)
+        try:
+            while not _answers(url):
+                assert process.poll() is None, (folder / "log").read_text()
+                time.sleep(0.05)
+            yield url
+        finally:
+            process.kill()
+            process.wait()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _answers(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=10).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 def _programs() -> Path:

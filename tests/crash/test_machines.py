@@ -17,6 +17,8 @@ from search.study.trials import outcome_of
 from tests.crash.searches import check_whole, finish, open_now, started
 from tests.crash.server import PASSWORD, postgresql
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import sqlite3
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -18,8 +20,9 @@ from sqlalchemy.exc import OperationalError
 from search.cli import main
 from search.errors import InputError, explained
 from search.storage.open import open_storage
+from search.storage.sqlite import READS
 from search.study.loop import StopRule, run_trials
-from search.study.study import open_study
+from search.study.study import load_study, open_study
 
 
 def test_a_folder_with_braces_holds_a_database(tmp_path: Path) -> None:
@@ -54,7 +57,7 @@ def test_of_many_that_make_one_database_at_the_same_moment_none_fails(tmp_path: 
     [
         (
             "mysql://me:secret@host/db",
-            "--storage is sqlite:///FILE, postgresql://USER@HOST/DATABASE or grpc://HOST:PORT, got one that is",
+            "--storage is sqlite:///FILE or postgresql://USER@HOST/DATABASE, got one that is",
         ),
         ("postgres://me:secret@host/db", "got one that is 'postgres'"),
         ("studies.db", "--storage is not a database URL, got 'studies.db'"),
@@ -126,6 +129,56 @@ def test_a_database_that_another_program_locks_meanwhile(tmp_path: Path, monkeyp
         with pytest.raises(StorageInternalError) as caught:
             run_trials(study, meets_a_lock, 0, StopRule(1))
         assert "database is locked; another program holds it" in str(explained(caught.value))
+
+
+def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("search.storage.open.SQLITE_BUSY_SECONDS", 0.01)
+    study = open_study(open_storage(f"sqlite:///{tmp_path}/studies.db"), "one", {})
+    study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=1)
+    with closing(sqlite3.connect(tmp_path / "studies.db", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("DELETE FROM trial_params")
+        found = load_study(study._storage, "one")
+        assert found.trials[0].params == study.best_trial.params != {}
+        storage: Any = getattr(study._storage, "_backend", study._storage)
+        arguments = {
+            "study_id": study._study_id,
+            "trial_id": 1,
+            "study_name": "one",
+            "param_name": "x",
+            "direction": study.direction,
+        }
+        arguments |= {"trial_number": 0, "states": None, "included_trial_ids": set(), "trial_id_greater_than": -1}
+        for name in READS:
+            method = getattr(storage, name)
+            method(**{key: arguments[key] for key in inspect.signature(method).parameters if key in arguments})
+        with pytest.raises(StorageInternalError):
+            study.set_user_attr("written", True)
+    study.set_user_attr("written", True)
+
+
+def test_workers_that_claim_at_the_same_moment_lose_and_double_nothing(tmp_path: Path) -> None:
+    url, n_queued, n_workers = f"sqlite:///{tmp_path}/studies.db", 30, 6
+    study = open_study(open_storage(url), "one", {})
+    for i in range(n_queued):
+        study.enqueue_trial({}, user_attrs={"place": i})
+    studies = [load_study(open_storage(url), "one") for _ in range(n_workers)]
+    gate = threading.Barrier(n_workers)
+
+    def claim(study: optuna.Study) -> list[int]:
+        claimed = []
+        gate.wait()
+        while True:
+            trial = study.ask()
+            study.tell(trial, 1.0)
+            if "place" not in trial.user_attrs:
+                return claimed
+            claimed.append(trial.user_attrs["place"])
+
+    with ThreadPoolExecutor(n_workers) as pool:
+        claimed = [place for places in pool.map(claim, studies) for place in places]
+    assert sorted(claimed) == list(range(n_queued))
+    assert [trial.number for trial in study.trials] == list(range(n_queued + n_workers))
 
 
 def test_the_command_line_says_it_in_one_line(
