@@ -64,7 +64,7 @@ def test_a_machine_that_differs_is_refused_with_the_difference(
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("search.study.results_version.version_of", lambda _name: "1.2.3")
-    assert "made with other versions (numpy " in refused()
+    assert "made with other versions (torch " in refused()
     assert joined((*one, "--changed-code"), monkeypatch) == 0
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)

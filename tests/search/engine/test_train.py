@@ -261,7 +261,7 @@ def test_no_training_imports_the_compiler() -> None:
     code = """
 import sys
 from dataclasses import replace
-from search.config import OPTIMIZERS
+from models.recipe import OPTIMIZERS
 from search.engine.train import train
 from tests.search.made_up_trainings import RECIPE, made_up_data, network
 for optimizer in OPTIMIZERS:

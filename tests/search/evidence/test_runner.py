@@ -166,7 +166,7 @@ def test_other_code_does_not_go_on_with_a_confirmation_unless_it_is_told_to(
         assert command() == 2
         said = capsys.readouterr().err
         assert said.count("\n") == 1
-        assert f"study '{STUDY}-repeats' was made with other versions (numpy " in said
+        assert f"study '{STUDY}-repeats' was made with other versions (torch " in said
     assert trainings == []
     assert null(out, "--runs", 1, "--changed-code") == 0
     assert [repeat.purpose for repeat in trainings] == [NOISE]

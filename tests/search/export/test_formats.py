@@ -27,6 +27,7 @@ from search.export import onnx
 from search.export.export import ExportMismatchError, export_model
 from search.export.formats import FORMATS, TORCH, check_formats, in_order, possible
 from search.export.latency import Latencies
+from search.export.onnx import OPSET
 from search.export.trained_model import ModelSource
 from tests.search.made_up_networks import thrifty_spec
 
@@ -229,7 +230,7 @@ def test_onnx_says_what_to_put_in_and_what_comes_out(exported: tuple[Path, Datas
         assert (images.name, shape) == ("images", ["n", *source.arch.input_shape])
         shape = [axis.dim_param or axis.dim_value for axis in logits.type.tensor_type.shape.dim]
         assert (logits.name, shape) == ("logits", ["n", source.arch.n_classes])
-        assert [(one.domain, one.version) for one in model.opset_import if not one.domain] == [("", onnx.OPSET)]
+        assert [(one.domain, one.version) for one in model.opset_import if not one.domain] == [("", OPSET)]
 
 
 def test_int8_keeps_weights_in_int8(exported: tuple[Path, Dataset, ModelSource]) -> None:

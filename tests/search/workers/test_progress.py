@@ -8,6 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = """
 import optuna
+import search.study.study  # which sets how much Optuna logs
 from search.workers.progress import Progress
 study = optuna.create_study(direction="maximize")
 def objective(trial):
