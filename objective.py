@@ -12,7 +12,7 @@ from models.cost import Cost, compute_cost
 from models.spec import ArchSpec
 from search.config import SearchConfig
 from search.data.load import form_of
-from search.engine.confusion import mistakes_of
+from search.engine.confusion import confusion_of
 from search.engine.latency import measure_latency
 from search.engine.metrics import EpochMetrics, score
 from search.engine.train import TrainResult
@@ -62,7 +62,7 @@ class Objective:
         self.training.keep_weights(trial.number, result.best_state if is_best else result.last_state)
         data = self.training.data(self.config.data)
         answers = result.best_answers if is_best else result.last_answers
-        mistakes = mistakes_of(answers, data.scored.labels, data.n_classes)
+        mistakes = confusion_of(answers, data.scored.labels, data.n_classes)
         note(trial, outcome=FINISHED, seconds=result.seconds, mistakes=mistakes.to_dict())
         return score(result.curve, self.config.score, self.config.metric)
 

@@ -21,7 +21,8 @@ from models.baselines import BASELINES
 from models.build import build_model
 from search.config import DataConfig
 from search.data.load import load_dataset
-from search.engine.train import keep_freed_memory, train
+from search.engine.process import keep_freed_memory
+from search.engine.train import train
 from search.engine.usual_loop import train_usually
 from space import DEFAULTS, assemble
 

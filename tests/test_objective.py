@@ -15,7 +15,7 @@ from models.cost import compute_cost
 from objective import Objective, score
 from search.config import DataConfig, SearchConfig
 from search.data.load import DATASETS, load_dataset
-from search.engine.confusion import Mistakes, mistakes_of_state
+from search.engine.confusion import Confusion, confusion_of_state
 from search.engine.train import EpochMetrics, TrainingDivergedError, TrainResult, evaluate
 from search.limits import refusal
 from search.sampling.samplers import make_sampler
@@ -260,7 +260,7 @@ def test_the_kept_weights_score_exactly_what_the_trial_scored(tmp_path: Path, ru
     model.load_state_dict(torch.load(weights_path(tmp_path, 0), weights_only=True))
     data = load_dataset(config.data)
     assert evaluate(model, data.scored, data) == record.value
-    assert mistakes_of_state(record.arch, model.state_dict(), data) == Mistakes.from_dict(record.mistakes)
+    assert confusion_of_state(record.arch, model.state_dict(), data) == Confusion.from_dict(record.mistakes)
     assert record.value > 0.5
     assert [file.name for file in tmp_path.iterdir()] == ["trial-00000.pt"]
 
@@ -275,7 +275,7 @@ def test_the_score_rule_decides_which_weights_and_answers_are_kept(monkeypatch, 
     searched = study()
     searched.optimize(Objective(replace(CONFIG, max_params=100_000, score=rule), tmp_path), n_trials=1)
     assert torch.load(weights_path(tmp_path, 0), weights_only=True)["w"] == kept
-    found = Mistakes.from_dict(TrialRecord.from_trial(searched.trials[0]).mistakes)
+    found = Confusion.from_dict(TrialRecord.from_trial(searched.trials[0]).mistakes)
     assert found.n_wrong == {1.0: 2, 2.0: 1}[kept]  # of the same weights
 
 

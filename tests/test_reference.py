@@ -13,7 +13,7 @@ from models.spec import ArchSpec
 from search.cli.main import main
 from search.config import DataConfig
 from search.data.load import load_dataset
-from search.engine.confusion import Mistakes, mistakes_of_state
+from search.engine.confusion import Confusion, confusion_of_state
 from search.evidence.confirm import confirmation
 from search.evidence.runner import repeats_of
 from search.export.export import _load_module
@@ -108,7 +108,7 @@ def test_its_winner_scores_on_mnist_exactly_what_its_card_says():
     assert sum(parameter.numel() for parameter in net.parameters()) == card["cost"]["n_params"]
     assert module.accuracy(net, data.test.images, data.test.labels) == card["accuracy"]["file_on_test"]
     arch = ArchSpec.from_dict(card["arch"])
-    assert mistakes_of_state(arch, net.state_dict(), data) == Mistakes.from_dict(card["mistakes"])
+    assert confusion_of_state(arch, net.state_dict(), data) == Confusion.from_dict(card["mistakes"])
     shutil.rmtree(winner / "__pycache__", ignore_errors=True)
 
 

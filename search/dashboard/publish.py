@@ -25,7 +25,7 @@ from search.dashboard.note_writer import NoteWriter
 from search.dashboard.trial_note import fitted, network
 from search.data.dataset import Dataset
 from search.data.load import form_of, is_at_hand, load_dataset
-from search.engine.confusion import Mistakes
+from search.engine.confusion import Confusion
 from search.errors import InputError, explained
 from search.report.evidence import fresh_seeds
 from search.report.images import misread_page
@@ -162,7 +162,7 @@ def _put_pictures(
     shelf: Shelf, trials: dict[int, FrozenTrial], summary: StudySummary, trained: Sequence[TrialRecord], images: _Images
 ) -> None:
     """What finished trials get wrong, as far as it is known; the images themselves where the data is at hand."""
-    found = {record.number: Mistakes.from_dict(record.mistakes) for record in trained if record.mistakes}
+    found = {record.number: Confusion.from_dict(record.mistakes) for record in trained if record.mistakes}
     # Of the winner: what the network that is handed on gets wrong, which if confirmed was scored on test.
     if summary.winner and summary.mistakes:
         found[summary.winner.number] = summary.mistakes
@@ -176,7 +176,7 @@ def _put_pictures(
             shelf.put(trial, MISREAD, source, partial(misread_page, mistakes, split.images, classes))
 
 
-def _confusion_png(mistakes: Mistakes, classes: Sequence[str]) -> bytes:
+def _confusion_png(mistakes: Confusion, classes: Sequence[str]) -> bytes:
     # Where names are long, how much room they take is found.
     frame = None if has_long_names(classes) else CONFUSION_FRAME
     return png((6, 5.4), lambda axes: draw_confusion(axes, mistakes, classes), frame)

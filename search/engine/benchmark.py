@@ -30,7 +30,8 @@ from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig
 from search.data.dataset import Dataset, Split
 from search.data.load import load_dataset, resolve_auto
-from search.engine.train import engine_for, keep_freed_memory, train
+from search.engine.process import keep_freed_memory
+from search.engine.train import engine_for, train
 from search.engine.usual_loop import train_usually
 from search.errors import InputError
 

@@ -1,4 +1,4 @@
-"""What a network gets wrong: which classes it takes for which, and the images themselves."""
+"""The confusion of a network: which classes it takes for which, and the images that it misreads."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from models.spec import ArchSpec
 from search.data.dataset import Dataset
 from search.engine.train import predict, training_device
 
-# Of a network that learnt nothing a page of examples is enough.
+# A network that learnt nothing misreads most images; a page of examples is enough.
 MAX_KEPT = 100
 
 
 @dataclass(frozen=True)
 class Misread(Record):
-    """One image, by its index in the split, the class it shows and the class it was taken for."""
+    """An image with a wrong answer: its index in the split, the class it shows and the class it was taken for."""
 
     index: int
     label: int
@@ -28,10 +28,10 @@ class Misread(Record):
 
 
 @dataclass(frozen=True)
-class Mistakes(Record):
+class Confusion(Record):
     """All answers of a network on one split.
 
-    confusion  how many images of each class (row) got each answer (column)
+    confusion  table: how many images of each class (row) got each answer (column)
     misread    the first MAX_KEPT images with a wrong answer
     """
 
@@ -40,35 +40,38 @@ class Mistakes(Record):
 
     def __post_init__(self) -> None:
         n = len(self.confusion)
-        numbers = [*itertools.chain(*self.confusion), *(value for one in self.misread for value in vars(one).values())]
+        numbers = [
+            *itertools.chain(*self.confusion),
+            *(value for image in self.misread for value in vars(image).values()),
+        ]
         if any(len(row) != n for row in self.confusion) or min(numbers, default=0) < 0:
-            raise RecordError("mistakes need a square table of counts, and indices of at least 0")
-        if any(max(one.label, one.answer) >= n for one in self.misread):
-            raise RecordError(f"mistakes must be among the {n} classes of their table")
+            raise RecordError("a confusion needs a square table of counts, and indices of at least 0")
+        if any(max(image.label, image.answer) >= n for image in self.misread):
+            raise RecordError(f"misread images must be of the {n} classes of the table")
 
     @property
     def n_wrong(self) -> int:
-        """Images with a wrong answer, kept or not."""
+        """Number of images with a wrong answer, kept or not."""
         return sum(map(sum, self.confusion)) - sum(row[i] for i, row in enumerate(self.confusion))
 
     @property
     def class_accuracies(self) -> tuple[float, ...]:
-        """In [0, 1], class by class; nan where a class has no image."""
+        """Accuracy of each class in [0, 1]; nan where a class has no image."""
         return tuple(row[i] / sum(row) if sum(row) else float("nan") for i, row in enumerate(self.confusion))
 
 
-def mistakes_of(answers: Tensor, labels: Tensor, n_classes: int) -> Mistakes:
-    """answers, labels: (N,), whole numbers below n_classes."""
+def confusion_of(answers: Tensor, labels: Tensor, n_classes: int) -> Confusion:
+    """Count the answers of a network; answers, labels: (N,), whole numbers below n_classes."""
     pairs = labels.cpu() * n_classes + answers.cpu()
     confusion = pairs.bincount(minlength=n_classes**2).view(n_classes, n_classes).tolist()
     wrong = (answers.cpu() != labels.cpu()).nonzero().flatten().tolist()[:MAX_KEPT]
     misread = tuple(Misread(index, int(labels[index]), int(answers[index])) for index in wrong)
-    return Mistakes(tuple(map(tuple, confusion)), misread)
+    return Confusion(tuple(map(tuple, confusion)), misread)
 
 
-def mistakes_of_state(arch: ArchSpec, state: Mapping[str, Tensor], data: Dataset) -> Mistakes:
-    """Of the network with these weights, on the scored images."""
+def confusion_of_state(arch: ArchSpec, state: Mapping[str, Tensor], data: Dataset) -> Confusion:
+    """Run the network with these weights on the scored images and count its answers."""
     model = build_model(arch).to(training_device())
     model.load_state_dict(state)
     answers = predict(model, data.scored, data).argmax(1)
-    return mistakes_of(answers, data.scored.labels, data.n_classes)
+    return confusion_of(answers, data.scored.labels, data.n_classes)

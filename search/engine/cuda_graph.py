@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search.engine.eager_optim import Uncompiled
+from search.engine.eager_optim import EagerOptimizer
 
 StepFunction = Callable[[Tensor], tuple[Tensor, Tensor]]
 
@@ -21,10 +21,11 @@ StepFunction = Callable[[Tensor], tuple[Tensor, Tensor]]
 WARM_UP_STEPS = 3
 
 
-class GraphedStep:
-    """Callable like `step`, which takes the indices (batch_size,) of a batch and returns two scalars on `device`.
+class CudaGraphStep:
+    """A training step that is recorded once and replayed for every other batch.
 
-    The returned tensors are overwritten by the next call. Batches of another size run step by step, as they are rare.
+    Called like `step`: with the indices of a batch, (batch_size,), for two scalars on the device. The returned tensors are
+    overwritten by the next call. Batches of another size run step by step, as they are rare.
     """
 
     def __init__(self, step: StepFunction, batch_size: int, generator: torch.Generator) -> None:
@@ -36,7 +37,7 @@ class GraphedStep:
         self._outputs: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """One step on the images of `index`."""
+        """Take one step on the images of `index`."""
         if len(index) != len(self._index):
             return self._step(index)
         if self._n_warm < WARM_UP_STEPS:
@@ -49,7 +50,7 @@ class GraphedStep:
         return self._outputs
 
     def _warm_up(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """A step of the training like any other, on a stream of its own, as recording asks for."""
+        """Take a step of the training on a stream of its own, as recording asks for."""
         self._side_stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._side_stream):
             outputs = self._step(index)
@@ -57,7 +58,7 @@ class GraphedStep:
         return outputs
 
     def _record(self) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, Tensor]]:
-        """The graph of a step on self._index, and where it leaves its results. Recording runs nothing."""
+        """Return the graph of a step on self._index and the tensors that it writes. Recording runs nothing."""
         graph = torch.cuda.CUDAGraph()
         # So that every replay draws new numbers; PyTorch does the same for its default generator by itself.
         graph.register_generator_state(self._generator)
@@ -66,7 +67,7 @@ class GraphedStep:
         return graph, outputs
 
 
-class GraphedSGD(Uncompiled):
+class CudaGraphSGD(EagerOptimizer):
     """torch.optim.SGD whose learning rate and momentum a recorded step reads from the device.
 
     Schedulers move the numbers in param_groups as ever; `refresh` carries them over. `step` may then be recorded.
@@ -88,18 +89,18 @@ class GraphedSGD(Uncompiled):
         self._lr, self._momentum = (torch.zeros((), device=self._parameters[0].device) for _ in range(2))
 
     def refresh(self) -> None:
-        """Bring the present learning rate and momentum to the device."""
+        """Copy the present learning rate and momentum to the device."""
         self._lr.fill_(self._group["lr"])
         self._momentum.fill_(self._group["momentum"])
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One step, with the values of the last `refresh`. `closure` is not supported."""
+        """Take one step with the values of the last `refresh`. `closure` is not supported."""
         if closure is not None:
-            raise ValueError("GraphedSGD takes no closure")
+            raise ValueError("CudaGraphSGD takes no closure")
         gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
         if len(gradients) != len(self._parameters):
-            raise RuntimeError("GraphedSGD needs a gradient for every parameter")
+            raise RuntimeError("CudaGraphSGD needs a gradient for every parameter")
         if self._group["weight_decay"]:
             gradients = list(torch._foreach_add(gradients, self._parameters, alpha=self._group["weight_decay"]))
         torch._foreach_mul_(self._velocities, self._momentum)

@@ -1,8 +1,8 @@
 """PyTorch's optimisers without its compiler.
 
-Before its first step an optimiser of PyTorch's imports the compiler, to tell it that it is not to be compiled. Nothing
-here ever is, and that import takes longer than all of this project, in every process that trains (figures in
-benchmarks/README.md). So what is called here are the methods as they were written, without what is wrapped around them.
+Before its first step an optimiser of PyTorch imports the compiler, to tell it that the step is not to be compiled.
+Nothing is compiled here, and that import takes longer than all of this project, in every process that trains (figures
+in benchmarks/README.md). The classes below therefore call PyTorch's methods without the wrappers around them.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ from torch.optim import Optimizer
 Closure = Callable[[], float]
 
 
-class Uncompiled(Optimizer):
-    """What an optimiser inherits from, before PyTorch's own."""
+class EagerOptimizer(Optimizer):
+    """Base class that keeps the compiler out of an optimiser; stands before PyTorch's class among the bases."""
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As PyTorch's."""
+        """Add a group of parameters."""
         unwrap(Optimizer.add_param_group)(self, param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """As PyTorch's."""
+        """Forget the gradients."""
         unwrap(Optimizer.zero_grad)(self, set_to_none)
 
 
-class SGD(Uncompiled, torch.optim.SGD):
-    """torch.optim.SGD."""
+class SGD(EagerOptimizer, torch.optim.SGD):
+    """torch.optim.SGD without the compiler."""
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> float | None:  # type: ignore[override]
-        """As PyTorch's."""
-        found: float | None = unwrap(torch.optim.SGD.step)(self, closure)
-        return found
+        """Take one step."""
+        loss: float | None = unwrap(torch.optim.SGD.step)(self, closure)
+        return loss
 
 
-class Adam(Uncompiled, torch.optim.Adam):
-    """torch.optim.Adam."""
+class Adam(EagerOptimizer, torch.optim.Adam):
+    """torch.optim.Adam without the compiler."""
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> float | None:  # type: ignore[override]
-        """As PyTorch's."""
-        found: float | None = unwrap(torch.optim.Adam.step)(self, closure)
-        return found
+        """Take one step."""
+        loss: float | None = unwrap(torch.optim.Adam.step)(self, closure)
+        return loss
 
 
 class AdamW(Adam, torch.optim.AdamW):
-    """torch.optim.AdamW, whose step is Adam's."""
+    """torch.optim.AdamW without the compiler; its step is Adam's."""

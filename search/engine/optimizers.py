@@ -8,18 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from models.recipe import RecipeConfig
-from search.engine.cuda_graph import GraphedSGD
+from search.engine.cuda_graph import CudaGraphSGD
 from search.engine.eager_optim import SGD, Adam, AdamW
 from search.engine.soap import Soap
 
 Scheduler = torch.optim.lr_scheduler.LRScheduler
 
 
-def make_optimizer(model: nn.Module, recipe: RecipeConfig, *, graphed: bool = False) -> torch.optim.Optimizer:
-    """SGD, Adam, AdamW or SOAP over all parameters of `model`; graphed (SGD only): its steps can be recorded."""
+def make_optimizer(model: nn.Module, recipe: RecipeConfig, *, cuda_graph: bool = False) -> torch.optim.Optimizer:
+    """SGD, Adam, AdamW or SOAP over all parameters of `model`; cuda_graph (SGD only): its steps can be recorded."""
     parameters = model.parameters()
-    if graphed:
-        return GraphedSGD(
+    if cuda_graph:
+        return CudaGraphSGD(
             parameters,
             lr=recipe.lr,
             momentum=recipe.momentum,
@@ -73,16 +73,16 @@ def make_schedules(
 class MovingAverage:
     """An exponential moving average of a model's weights and batch-norm statistics, in a model of its own.
 
-    graphed: the weight of the new values lies on the device, so that `update` can be recorded.
+    cuda_graph: the weight of the new values lies on the device, so that `update` can be recorded.
     """
 
-    def __init__(self, model: nn.Module, decay: float, *, graphed: bool = False) -> None:
+    def __init__(self, model: nn.Module, decay: float, *, cuda_graph: bool = False) -> None:
         self.model = deepcopy(model)
         self._decay = decay
         self._n_updates = 0
         self._averaged, self._current = _floats(self.model), _floats(model)
         self._weight = 1.0
-        self._device_weight = torch.ones((), device=self._averaged[0].device) if graphed else None
+        self._device_weight = torch.ones((), device=self._averaged[0].device) if cuda_graph else None
 
     def advance(self) -> None:
         """Find the weight of the next update."""

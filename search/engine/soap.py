@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from search.engine.eager_optim import Uncompiled
+from search.engine.eager_optim import EagerOptimizer
 
 LARGEST_SIDE = 256  # a longer side of a matrix keeps its own basis, as its eigenvectors would take too long
 
@@ -29,7 +29,7 @@ LARGEST_SIDE = 256  # a longer side of a matrix keeps its own basis, as its eige
 State = dict[str, Any]
 
 
-class Soap(Uncompiled):
+class Soap(EagerOptimizer):
     """SOAP with decoupled weight decay, as AdamW's.
 
     betas                  decay of Adam's mean and mean square, per step

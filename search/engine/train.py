@@ -5,7 +5,6 @@ Usable without Optuna. All randomness comes from `seed`, so one thread on one ma
 
 from __future__ import annotations
 
-import ctypes
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -21,10 +20,10 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone knows it b
 from models.recipe import RecipeConfig
 from search.data.dataset import Dataset, Split
 from search.engine.augment import augment
-from search.engine.cuda_graph import GraphedSGD, GraphedStep, StepFunction
+from search.engine.cuda_graph import CudaGraphSGD, CudaGraphStep, StepFunction
 from search.engine.metrics import EpochMetrics, balanced_accuracy, is_imbalanced
 from search.engine.native import kernels
-from search.engine.native.network import BlockedNetwork
+from search.engine.native.network import NativeNetwork
 from search.engine.optimizers import MovingAverage, make_optimizer, make_schedules
 from search.errors import InputError
 
@@ -53,17 +52,6 @@ class TrainResult:
     best_answers: Tensor = field(compare=False, repr=False)
     seconds: float = field(compare=False)
     engine: str = "torch"
-
-
-def keep_freed_memory() -> None:
-    """Stop glibc from returning each step's tensors to the system, which costs time; elsewhere do nothing."""
-    trim_threshold, mmap_threshold, mebibyte = -1, -3, 1 << 20
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return
-    mallopt(mmap_threshold, 32 * mebibyte)  # the largest glibc accepts
-    mallopt(trim_threshold, 512 * mebibyte)
 
 
 @contextmanager
@@ -206,23 +194,23 @@ class _Trainer:
         torch.manual_seed(seed)  # dropout draws from the global generator
         self.generator = torch.Generator(self.device).manual_seed(seed)
         # Only SGD's step can be recorded with a momentum that moves.
-        graphed = self.device.type == "cuda" and recipe.optimizer == "sgd"
-        self.average = MovingAverage(model, recipe.ema_decay, graphed=graphed) if recipe.ema_decay else None
+        cuda_graph = self.device.type == "cuda" and recipe.optimizer == "sgd"
+        self.average = MovingAverage(model, recipe.ema_decay, cuda_graph=cuda_graph) if recipe.ema_decay else None
         # Kept apart from the trained model, whose memory format is changed for speed.
         self.scored = self.average.model if self.average else deepcopy(model)
         self._network: Network = model
         self._scored_network: Network = self.scored
         if self.engine == "native":
-            self._network, self._scored_network = BlockedNetwork(model), BlockedNetwork(self.scored)
+            self._network, self._scored_network = NativeNetwork(model), NativeNetwork(self.scored)
         else:
             model.to(memory_format=torch.channels_last)
-        self.optimizer = make_optimizer(model, recipe, graphed=graphed)
+        self.optimizer = make_optimizer(model, recipe, cuda_graph=cuda_graph)
         steps_per_epoch = sum(1 for _ in _batches(len(data.train), recipe.batch_size))
         self.step_schedule, self.epoch_schedule = make_schedules(self.optimizer, recipe, steps_per_epoch)
         self.images, self.labels = data.train.images.to(self.device), data.train.labels.to(self.device)
         self._run: StepFunction = self._step
-        if graphed:
-            self._run = GraphedStep(self._step, recipe.batch_size, self.generator)
+        if cuda_graph:
+            self._run = CudaGraphStep(self._step, recipe.batch_size, self.generator)
 
     @property
     def lr(self) -> float:
@@ -241,7 +229,7 @@ class _Trainer:
             index = order[batch]
             if self.average:
                 self.average.advance()
-            if isinstance(self.optimizer, GraphedSGD):
+            if isinstance(self.optimizer, CudaGraphSGD):
                 self.optimizer.refresh()
             loss, correct = self._run(index)
             if self.step_schedule:

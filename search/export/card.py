@@ -15,7 +15,7 @@ import jinja2
 
 from models.cost import compute_cost
 from search.data.dataset import Dataset
-from search.engine.confusion import Mistakes
+from search.engine.confusion import Confusion
 from search.export.standalone.framing import framing_for
 from search.export.trained_model import SPLIT_NAMES, ModelSource
 from search.report.facts import recipe_facts
@@ -40,7 +40,7 @@ class Measured:
 
     scored: float
     test: float
-    mistakes: Mistakes
+    mistakes: Confusion
     formats: Mapping[str, Mapping[str, Any]]
     balanced: tuple[float, ...] = ()
 
@@ -124,7 +124,7 @@ def _test_note(source: ModelSource) -> str:
     return f"read once, {when}, after the selection"
 
 
-def confusions(mistakes: Mistakes, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+def confusions(mistakes: Confusion, classes: tuple[str, ...]) -> list[dict[str, Any]]:
     """The commonest mistakes: what was shown, what it was taken for, how often."""
     pairs = [
         (n, classes[label], classes[answer])

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from search.data.dataset import Dataset, Split
-from search.engine.confusion import mistakes_of_state
+from search.engine.confusion import confusion_of_state
 from search.engine.metrics import balanced_accuracy, is_imbalanced
 from search.engine.train import training_device
 from search.errors import FailureError, InputError
@@ -88,7 +88,7 @@ def _write(
     (folder / "weights.pt").write_bytes(_serialised(source.state))
     module = _load_module(folder / "model.py")
     scored, test = _accuracies(module, source, data)
-    mistakes = mistakes_of_state(source.arch, source.state, data)
+    mistakes = confusion_of_state(source.arch, source.state, data)
     (folder / MISREAD).write_bytes(sprite(mistakes, data.scored.images))
     balanced = tuple(_balanced(module, split) for split in (data.scored, data.test)) if _is_shown(source, data) else ()
     forms = _write_formats(Exporting(source, data, module, folder), formats, latencies)

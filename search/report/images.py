@@ -10,12 +10,12 @@ from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
-from search.engine.confusion import Mistakes
+from search.engine.confusion import Confusion
 
 TILES_PER_ROW = 10
 
 
-def sprite(mistakes: Mistakes, images: Tensor) -> bytes:
+def sprite(mistakes: Confusion, images: Tensor) -> bytes:
     """The misread images as one PNG, TILES_PER_ROW a row in their order. images: (N, C, H, W) of the split, uint8.
 
     Of another number of channels than three the first is shown, as grey.
@@ -55,7 +55,7 @@ TILE_SIDE, LETTER_SIZE = 84, 13
 FONT = "DejaVu Sans"
 
 
-def misread_page(mistakes: Mistakes, images: Tensor, classes: Sequence[str]) -> bytes:
+def misread_page(mistakes: Confusion, images: Tensor, classes: Sequence[str]) -> bytes:
     """The first N_SHOWN misread images as one PNG on white. images: (N, C, H, W) of the split, uint8.
 
     Of another number of channels than three the first is shown, as grey and inverted.

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from models.blocks import LayerCost
 from models.cost import compute_cost
 from models.spec import ArchSpec
-from search.engine.confusion import Mistakes
+from search.engine.confusion import Confusion
 from search.report.plot import BLUE, GREY, ORANGE
 
 # Longer names of classes would overlap side by side.
@@ -103,7 +103,7 @@ def has_long_names(classes: Sequence[str]) -> bool:
     return max(map(len, classes)) > LONG_NAME
 
 
-def draw_confusion(axes: Axes, mistakes: Mistakes, classes: Sequence[str]) -> None:
+def draw_confusion(axes: Axes, mistakes: Confusion, classes: Sequence[str]) -> None:
     """How often each class was taken for each other one; on the right the accuracy of each class."""
     highest = max([count for i, row in enumerate(mistakes.confusion) for j, count in enumerate(row) if i != j] or [1])
     for label, row in enumerate(mistakes.confusion):

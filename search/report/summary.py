@@ -13,7 +13,7 @@ from models.baselines import BASELINES, Baseline
 from models.cost import Cost, compute_cost
 from search.config import SearchConfig
 from search.data.load import form_of
-from search.engine.confusion import Mistakes
+from search.engine.confusion import Confusion
 from search.engine.metrics import beside, value_beside
 from search.evidence.confirm import Confirmation, ConfirmPlan, NoiseFloor, confirmation, noise_floor
 from search.evidence.importance import importances, rank_correlations
@@ -118,7 +118,7 @@ class StudySummary:
     importances: Mapping[str, float]
     correlations: Mapping[int, float]
     doubts: tuple[str, ...]
-    mistakes: Mistakes | None
+    mistakes: Confusion | None
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -180,7 +180,7 @@ def card_facts(card: Mapping[str, Any]) -> dict[str, Any]:
     is_balanced = accuracy.get("metric") == "balanced_accuracy"
     return {
         "test_accuracy": accuracy.get("balanced_on_test" if is_balanced else "file_on_test"),
-        "mistakes": Mistakes.from_dict(mistakes) if mistakes else None,
+        "mistakes": Confusion.from_dict(mistakes) if mistakes else None,
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.record import RecordError
-from search.engine.confusion import Mistakes
+from search.engine.confusion import Confusion
 from search.errors import InputError
 
 
@@ -46,7 +46,7 @@ def _check(card: dict[str, Any]) -> None:
         if not isinstance(value, types):
             raise TypeError(f"{value!r:.40} where something else is wanted")
     if card.get("mistakes"):  # cards of older versions have none
-        Mistakes.from_dict(card["mistakes"])
+        Confusion.from_dict(card["mistakes"])
 
 
 # What makes a folder an export; written last.

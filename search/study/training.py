@@ -19,11 +19,11 @@ from search.config import DataConfig
 from search.data.dataset import Dataset
 from search.data.load import load_dataset
 from search.engine.metrics import EpochMetrics
+from search.engine.process import prepare_process
 from search.engine.train import (
     TrainingDivergedError,
     TrainResult,
     engine_for,
-    keep_freed_memory,
     train,
     training_device,
 )
@@ -45,9 +45,7 @@ class RecordedTraining:
     def data(self, config: DataConfig) -> Dataset:
         """The data set, read once."""
         if config not in self._data:
-            # One thread a trial: its result does not depend on how many trials run beside it.
-            torch.set_num_threads(1)
-            keep_freed_memory()
+            prepare_process()
             self._data[config] = load_dataset(config)
         return self._data[config]
 

@@ -54,7 +54,7 @@ class TrialRecord:
     curve      one dict an epoch, the fields of search.engine.metrics.EpochMetrics
     start      name of the space's own starting point, where the trial is one
     origin     "study/number" of the trial that this one was adopted from
-    mistakes   what it gets wrong, the fields of search.engine.confusion.Mistakes; trials of older versions have none
+    mistakes   what it gets wrong, the fields of search.engine.confusion.Confusion; trials of older versions have none
     baseline   id of the hand-designed network, where the trial is one
     repeats    number of the trial whose value this one took over
     index      place in the study's sequence of proposals: as `number`, but a trial run again keeps its first index

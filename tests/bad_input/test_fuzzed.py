@@ -21,7 +21,7 @@ from models.spec import ArchSpec
 from search.cli import values
 from search.config import DataConfig, SearchConfig
 from search.data.idx import IdxFiles
-from search.engine.confusion import Misread, Mistakes
+from search.engine.confusion import Confusion, Misread
 from search.errors import InputError
 from search.evidence.confirm import ConfirmPlan
 from search.export.standalone.runtime import read_idx
@@ -43,7 +43,7 @@ SETTINGS = SearchConfig(
     DataConfig("mnist", "data"), 8000, 10**6, 10**5, 10**4, 9, "int8", 1.5, dimensions=("stages = 2", "dropout = 0.1")
 ).settings()
 PLAN = ConfirmPlan((8, 9, 0), (0.9945, 0.9937, 0.9931), 0, 3).to_dict()
-MISTAKES = Mistakes(((5, 1), (0, 4)), (Misread(3, 0, 1),)).to_dict()
+MISTAKES = Confusion(((5, 1), (0, 4)), (Misread(3, 0, 1),)).to_dict()
 
 
 def names(value: Any) -> list[str]:
@@ -73,7 +73,7 @@ READERS: dict[str, tuple[dict[str, Any], Callable[[Any], Record], Callable[[Any]
     "recipe": (RECIPE, RecipeConfig.from_dict, RecipeConfig.to_dict),
     "settings": (SETTINGS, from_settings, SearchConfig.settings),
     "plan": (PLAN, ConfirmPlan.from_dict, ConfirmPlan.to_dict),
-    "mistakes": (MISTAKES, Mistakes.from_dict, Mistakes.to_dict),
+    "mistakes": (MISTAKES, Confusion.from_dict, Confusion.to_dict),
 }
 
 

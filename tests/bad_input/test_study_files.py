@@ -145,7 +145,7 @@ STUDY_FILES: list[tuple[str, str | bytes | None, list[str], str]] = [
     (CARD, json.dumps(GOOD_CARD | {"formats": "onnx"}), REPORT, AWAY),
     (CARD, json.dumps(GOOD_CARD | {"mistakes": {"confusion": [[1], [2]], "misread": []}}), REPORT, "a square table"),
     (CARD, json.dumps(GOOD_CARD | {"mistakes": {"confusion": [[-1]], "misread": []}}), REPORT, "of at least 0"),
-    (CARD, json.dumps(GOOD_CARD | {"mistakes": {"wrong": 3}}), REPORT, "unknown key 'wrong' in Mistakes"),
+    (CARD, json.dumps(GOOD_CARD | {"mistakes": {"wrong": 3}}), REPORT, "unknown key 'wrong' in Confusion"),
     (CARD, "{", ["export", "mine", "--trial", "0"], f"{CARD} is damaged"),
     (CARD, "{", SEARCH, f"{CARD} is damaged"),
     (CARD, "{}", ["baselines", "--dataset", "digits", "--recipe-of", "mine"], "holds no recipe: 'study'; name another"),

@@ -1,6 +1,6 @@
 """A network run on the C++ kernels: the same modules and weights, another layout of the activations.
 
-`BlockedNetwork(model)` reads a model as a list of layers and runs them on blocks of images (native/vectors.hpp). What
+`NativeNetwork(model)` reads a model as a list of layers and runs them on blocks of images (native/vectors.hpp). What
 has no kernel runs on PyTorch's operators in between. Weights, gradients and batch-norm statistics stay in the
 model's own tensors, so optimisers, averages and files need to know nothing of it.
 """
@@ -35,8 +35,8 @@ Step = Callable[[Blocks], Blocks]
 ACTIVATIONS: dict[type[nn.Module], int] = {nn.ReLU: 1, nn.LeakyReLU: 2, nn.SiLU: 3, nn.Hardswish: 4}
 
 
-class BlockedNetwork:
-    """Callable like `model`: (N, C, H, W) float32 on the CPU to whatever the model returns for it.
+class NativeNetwork:
+    """A model on the kernels; callable like `model`: (N, C, H, W) float32 on the CPU to the model's output.
 
     Follows the model's training mode. Raises RuntimeError where the kernels are missing.
     """
@@ -54,7 +54,7 @@ class BlockedNetwork:
         self._rest = nn.Sequential(*modules[end:])
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The model's output for the images `x`."""
+        """Return the model's output for the images `x`."""
         blocks = to_blocks(x, self._lanes)
         for step in self._steps:
             blocks = step(blocks)
@@ -63,7 +63,7 @@ class BlockedNetwork:
 
 
 def _flatten(module: nn.Module) -> list[nn.Module]:
-    """The modules that run one after another, Sequentials opened."""
+    """Return the modules that run one after another, with each Sequential opened."""
     if isinstance(module, nn.Sequential):
         return [inner for child in module for inner in _flatten(child)]
     return [] if isinstance(module, nn.Identity) else [module]
@@ -88,7 +88,7 @@ def _steps(modules: list[nn.Module], library: ctypes.CDLL) -> Iterator[Step]:
         elif isinstance(module, nn.GELU):
             yield _gelu(module, library)
         else:
-            yield _unblocked(module, library)
+            yield _torch_step(module, library)
 
 
 def _has_kernel(conv: nn.Conv2d) -> bool:
@@ -102,7 +102,7 @@ def _has_kernel(conv: nn.Conv2d) -> bool:
 
 
 def _take_pointwise(conv: nn.Conv2d, rest: list[nn.Module]) -> tuple[nn.Conv2d | None, nn.Conv2d]:
-    """(depthwise, 1x1), the latter taken from `rest`, where the two run as one; else (None, conv)."""
+    """Return (depthwise, 1x1), the latter taken from `rest`, where the two run as one; else (None, conv)."""
     pointwise = rest[0] if rest else None
     if (
         conv.bias is None
@@ -117,13 +117,13 @@ def _take_pointwise(conv: nn.Conv2d, rest: list[nn.Module]) -> tuple[nn.Conv2d |
 
 
 def _take_norm(rest: list[nn.Module]) -> tuple[nn.Module | None, nn.BatchNorm2d | None]:
-    """The batch norm that comes next, and the activation before it if there is one, taken from `rest`."""
-    place = 1 if rest and type(rest[0]) in ACTIVATIONS else 0
-    norm = rest[place] if place < len(rest) else None
+    """Take the batch norm that comes next, and the activation before it if there is one, from `rest`."""
+    position = 1 if rest and type(rest[0]) in ACTIVATIONS else 0
+    norm = rest[position] if position < len(rest) else None
     if not isinstance(norm, nn.BatchNorm2d) or not _is_plain(norm):
         return None, None
-    activation = rest[0] if place else None
-    del rest[: place + 1]
+    activation = rest[0] if position else None
+    del rest[: position + 1]
     return activation, norm
 
 
@@ -228,6 +228,6 @@ def _gelu(module: nn.GELU, library: ctypes.CDLL) -> Step:
     return lambda x: x.with_values(module(settled(x, library).values))
 
 
-def _unblocked(module: nn.Module, library: ctypes.CDLL) -> Step:
-    """A module that only PyTorch knows, on maps in the usual layout."""
+def _torch_step(module: nn.Module, library: ctypes.CDLL) -> Step:
+    """Run a module that has no kernel on PyTorch's operators, on maps in the usual layout."""
     return lambda x: to_blocks(module(from_blocks(x, library)), x.values.shape[4])

@@ -16,7 +16,7 @@ from search.config import DataConfig
 from search.dashboard import publish as module_under_test
 from search.dashboard.publish import furnish
 from search.data.load import load_dataset
-from search.engine.confusion import Misread, Mistakes
+from search.engine.confusion import Confusion, Misread
 from search.report.summary import summarise
 from search.storage.open import open_storage
 from search.study.location import Place
@@ -29,7 +29,7 @@ DIGITS = replace(CONFIG, data=DataConfig("digits", "data"))
 VAL = replace(DIGITS, data=DataConfig("digits", "data", select_on="val"))
 # The trial of which it is known what it gets wrong: older versions did not note it.
 KNOWN = 8
-MISTAKES = Mistakes(tuple((30,) * 10 for _ in range(10)), (Misread(5, 1, 7), Misread(9, 4, 9)))
+MISTAKES = Confusion(tuple((30,) * 10 for _ in range(10)), (Misread(5, 1, 7), Misread(9, 4, 9)))
 TRIALS = [replace(one, mistakes=MISTAKES.to_dict() if one.number == KNOWN else None) for one in EVERY_OUTCOME]
 
 
@@ -110,7 +110,7 @@ def test_no_curve_is_cut_off(low):
 )
 def test_no_confusion_is_cut_off(classes):
     n = len(classes)
-    mistakes = Mistakes(tuple((0,) * i + (1000,) + (0,) * (n - 1 - i) for i in range(n)), ())
+    mistakes = Confusion(tuple((0,) * i + (1000,) + (0,) * (n - 1 - i) for i in range(n)), ())
     assert not is_cut_off(module_under_test._confusion_png(mistakes, classes))
 
 

@@ -1,88 +1,20 @@
-"""What a CUDA graph needs, as far as a processor can show it: the same steps as without one, and when which runs.
+"""What a CUDA graph needs, as far as a processor can show it: the same steps as without one.
 
 Recording itself needs a card: the last test trains on one where there is one.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from models.recipe import Augmentation, RecipeConfig, Schedule
 from search.engine import cuda_graph
-from search.engine.cuda_graph import WARM_UP_STEPS, GraphedSGD, GraphedStep
+from search.engine.cuda_graph import CudaGraphSGD
 from search.engine.optimizers import MovingAverage, make_optimizer, make_schedules
 from search.engine.train import train
 from tests.search.made_up_trainings import made_up_data, network
-
-
-class FakeGraph:
-    """Stands in for torch.cuda.CUDAGraph: what would be recorded is called again at every replay."""
-
-    def __init__(self) -> None:
-        self.generators: list[torch.Generator] = []
-
-    def register_generator_state(self, generator: torch.Generator) -> None:
-        self.generators.append(generator)
-
-
-class FakeStream:
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def wait_stream(self, _: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What happened, in order; torch.cuda's part is replaced."""
-    found: list[str] = []
-
-    @contextmanager
-    def stream(_: Any) -> Iterator[None]:
-        found.append("warm up")
-        yield
-
-    @contextmanager
-    def graph(recorded: FakeGraph) -> Iterator[None]:
-        assert recorded.generators, "draws in a recorded step would repeat themselves"
-        found.append("record")
-        yield
-
-    monkeypatch.setattr(FakeGraph, "replay", lambda _self: found.append("replay"), raising=False)
-    monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
-    monkeypatch.setattr(torch.cuda, "current_stream", FakeStream)
-    monkeypatch.setattr(torch.cuda, "stream", stream)
-    monkeypatch.setattr(torch.cuda, "graph", graph)
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
-    return found
-
-
-def test_warms_up_records_once_and_replays(events: list[str]) -> None:
-    seen: list[Tensor] = []
-
-    def step(index: Tensor) -> tuple[Tensor, Tensor]:
-        events.append(f"step of {len(index)}")
-        seen.append(index)
-        return index.sum(), index.sum()
-
-    run = GraphedStep(step, 4, torch.Generator())
-    for first in range(WARM_UP_STEPS):
-        run(torch.arange(first, first + 4))
-    assert events == ["warm up", "step of 4"] * WARM_UP_STEPS
-    events.clear()
-    run(torch.arange(10, 14))
-    run(torch.arange(3))  # the last batch of an epoch
-    run(torch.arange(20, 24))
-    assert events == ["record", "step of 4", "replay", "step of 3", "replay"]
-    # The recorded step reads the batch from one place, into which every batch is copied.
-    recorded = seen[WARM_UP_STEPS]
-    assert recorded.tolist() == [20, 21, 22, 23]
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
@@ -93,13 +25,13 @@ def test_sgd_for_graphs_takes_pytorchs_steps(schedule: Schedule, weight_decay: f
         epochs=2, lr=0.1, momentum=0.8, nesterov=nesterov, weight_decay=weight_decay, schedule=schedule
     )
     finals = []
-    for is_graphed in (False, True):
+    for with_cuda_graph in (False, True):
         torch.manual_seed(0)
         model = nn.Linear(3, 2)
-        optimizer = make_optimizer(model, recipe, graphed=is_graphed)
+        optimizer = make_optimizer(model, recipe, cuda_graph=with_cuda_graph)
         per_step, per_epoch = make_schedules(optimizer, recipe, steps_per_epoch=5)
         for step in range(10):
-            if isinstance(optimizer, GraphedSGD):
+            if isinstance(optimizer, CudaGraphSGD):
                 optimizer.refresh()
             optimizer.zero_grad()
             model(torch.tensor([[1.0, -2.0, 0.5 * step]])).square().sum().backward()
@@ -116,7 +48,7 @@ def test_sgd_for_graphs_takes_pytorchs_steps(schedule: Schedule, weight_decay: f
 def test_average_for_graphs_is_the_same_average() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
-    averages = [MovingAverage(model, 0.9, graphed=is_graphed) for is_graphed in (False, True)]
+    averages = [MovingAverage(model, 0.9, cuda_graph=with_cuda_graph) for with_cuda_graph in (False, True)]
     for _ in range(20):
         with torch.no_grad():
             for parameter in model.parameters():
@@ -133,7 +65,7 @@ def test_average_for_graphs_is_the_same_average() -> None:
 
 def test_sgd_for_graphs_says_what_it_needs() -> None:
     model = nn.Linear(2, 2)
-    optimizer = GraphedSGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=False, weight_decay=0.0)
+    optimizer = CudaGraphSGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=False, weight_decay=0.0)
     with pytest.raises(RuntimeError, match="a gradient for every parameter"):
         optimizer.step()
     with pytest.raises(ValueError, match="no closure"):

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from search.data.load import definition
-from search.engine.confusion import Misread, Mistakes
+from search.engine.confusion import Confusion, Misread
 from search.report.facts import winner_facts
 from search.report.html import html_report
 from search.report.images import sprite
@@ -127,7 +127,7 @@ def with_mistakes(folder: Path, n: int) -> StudySummary:
     confusion = [[0] * 10 for _ in range(10)]
     confusion[4][9] = n
     misread = tuple(Misread(i, 4, 9) for i in range(n))
-    mistakes = Mistakes(tuple(map(tuple, confusion)), misread)
+    mistakes = Confusion(tuple(map(tuple, confusion)), misread)
     (folder / "winner").mkdir()
     (folder / "winner" / "misread.png").write_bytes(sprite(mistakes, images))
     return replace(SUMMARIES["measured"], mistakes=mistakes)

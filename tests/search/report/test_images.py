@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from search.engine.confusion import Misread, Mistakes
+from search.engine.confusion import Confusion, Misread
 from search.report.images import LETTER_SIZE, N_SHOWN, TILES_PER_ROW, misread_page
 
 
@@ -18,7 +18,7 @@ from search.report.images import LETTER_SIZE, N_SHOWN, TILES_PER_ROW, misread_pa
 def test_every_tile_stands_over_its_words(n: int, channels: int, classes: tuple[str, ...]) -> None:
     images = torch.randint(0, 256, (60, channels, 30, 28), dtype=torch.uint8)
     misread = tuple(Misread(59 - i, i % 3, (i + 1 + i // 3 % 2) % 3) for i in range(n))  # six pairs
-    page = Image.open(io.BytesIO(misread_page(Mistakes(((0,) * 3,) * 3, misread), images, classes))).convert("RGB")
+    page = Image.open(io.BytesIO(misread_page(Confusion(((0,) * 3,) * 3, misread), images, classes))).convert("RGB")
     shown = min(n, N_SHOWN)
     n_rows = max(1, math.ceil(shown / TILES_PER_ROW))
     cell_width, cell_height = page.width // TILES_PER_ROW, page.height // n_rows

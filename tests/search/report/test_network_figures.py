@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.spec import ArchSpec, Block, Head, Stage
-from search.engine.confusion import Mistakes
+from search.engine.confusion import Confusion
 from search.report.network_figures import draw_architecture, draw_confusion, draw_parameters, parts
 from search.sampling.starting_points import starting_points
 from space import assemble
@@ -89,7 +89,7 @@ def test_what_is_shared_is_named_so() -> None:
 
 def test_mistakes_by_class() -> None:
     on = axes()
-    draw_confusion(on, Mistakes(((9, 1, 0), (0, 10, 0), (3, 0, 7)), ()), ("a", "b", "c"))
+    draw_confusion(on, Confusion(((9, 1, 0), (0, 10, 0), (3, 0, 7)), ()), ("a", "b", "c"))
     counts = {(text.get_position()): text.get_text() for text in on.texts}
     assert counts[1, 0] == "1"  # shows a, taken for b
     assert counts[0, 2] == "3"

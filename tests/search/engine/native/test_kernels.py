@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from search.engine.native import kernels
-from search.engine.native.network import BlockedNetwork
+from search.engine.native.network import NativeNetwork
 from search.engine.train import engine_for
 from search.errors import InputError
 
@@ -87,7 +87,7 @@ def test_without_a_compiler_pytorch_does_it(fresh: Path, monkeypatch: pytest.Mon
     with pytest.raises(InputError, match="the native engine cannot run here: no C\\+\\+ compiler found"):
         engine_for(CPU, "native")
     with pytest.raises(RuntimeError, match="no kernels: no C\\+\\+ compiler"):
-        BlockedNetwork(torch.nn.Identity())
+        NativeNetwork(torch.nn.Identity())
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_compiler_without_openmp_will_do(fresh: Path, monkeypatch: pytest.Monk
     torch.manual_seed(0)
     model = torch.nn.Conv2d(1, 2, 3)
     x = torch.rand(40, 1, 6, 6)
-    torch.testing.assert_close(BlockedNetwork(model)(x), model(x))
+    torch.testing.assert_close(NativeNetwork(model)(x), model(x))
 
 
 @needs_compiler
@@ -141,7 +141,7 @@ def test_processors_with_narrower_registers(
     )
     x = torch.randn(21, 3, 9, 10)
     gradients = []
-    for network in (model, BlockedNetwork(model)):
+    for network in (model, NativeNetwork(model)):
         model.zero_grad()
         network(x).square().sum().backward()
         gradients.append([parameter.grad for parameter in model.parameters() if parameter.grad is not None])

@@ -15,7 +15,7 @@ from models.blocks import BLOCKS
 from models.build import build_model
 from models.spec import ArchSpec, Block, Head, Stage
 from search.engine.native import kernels
-from search.engine.native.network import BlockedNetwork
+from search.engine.native.network import NativeNetwork
 from tests.search.made_up_networks import thrifty_spec
 
 pytestmark = [
@@ -45,7 +45,7 @@ def same_gradients(model: nn.Module, exact: nn.Module) -> None:
 def check(model: nn.Module, x: Tensor) -> None:
     """Outputs, gradients and statistics of a training step, then outputs in evaluation mode."""
     exact = deepcopy(model).double()
-    network = BlockedNetwork(model)
+    network = NativeNetwork(model)
     found, expected = network(x), exact(x.double())
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
     # A linear loss: its gradient does not depend on the rounding of the outputs.
@@ -109,7 +109,7 @@ def test_gradients_of_shared_weights_are_sums(spec: ArchSpec) -> None:
                 setattr(module, name, nn.Parameter(parameter.detach().clone()))
     x, weights = torch.rand(19, *spec.input_shape), torch.randn(spec.n_classes)
     for network in (model, apart):
-        (BlockedNetwork(network)(x) * weights).sum().backward()
+        (NativeNetwork(network)(x) * weights).sum().backward()
     sums: dict[nn.Parameter, Tensor] = {}
     for (_, shared), copied in zip(model.named_parameters(remove_duplicate=False), apart.parameters(), strict=True):
         sums[shared] = sums.get(shared, torch.zeros(())) + copied.grad
@@ -162,7 +162,7 @@ def operators(node: torch.autograd.graph.Node | None) -> Counter[str]:
 
 
 def test_what_stands_between_convolutions_is_done_as_they_read() -> None:
-    network = BlockedNetwork(build_model(BASELINES["s001_model3"].spec))
+    network = NativeNetwork(build_model(BASELINES["s001_model3"].spec))
     found = operators(network(torch.rand(3, 1, 28, 28)).grad_fn)
     # Seven convolutions that do the rest on the way, and the global pool, which does so too.
     assert (found["_ConvolutionBackward"], found["_ReadBackward"]) == (7, 1)
@@ -170,7 +170,7 @@ def test_what_stands_between_convolutions_is_done_as_they_read() -> None:
 
 def test_a_separable_block_is_one_operator() -> None:
     block = Block(6, kind="separable", padding="same")
-    network = BlockedNetwork(nn.Sequential(*BLOCKS["separable"].modules(block, 4)))
+    network = NativeNetwork(nn.Sequential(*BLOCKS["separable"].modules(block, 4)))
     found = operators(network(torch.rand(3, 4, 7, 7)).grad_fn)
     assert (found["_ConvolutionBackward"], found["_ReadBackward"]) == (1, 1)
 
@@ -179,7 +179,7 @@ def test_a_second_forward_pass_does_not_disturb_the_gradient_of_the_first() -> N
     torch.manual_seed(0)
     model = without_dropout(build_model(BASELINES["s001_model3"].spec))
     exact = deepcopy(model).double()
-    network = BlockedNetwork(model)
+    network = NativeNetwork(model)
     x = torch.rand(20, 1, 28, 28)
     loss = network(x).logsumexp(1).sum()
     network(x[:3])
@@ -190,7 +190,7 @@ def test_a_second_forward_pass_does_not_disturb_the_gradient_of_the_first() -> N
 
 def test_dropout_follows_the_mode() -> None:
     model = nn.Sequential(nn.Dropout(0.5), nn.Flatten())
-    network = BlockedNetwork(model)
+    network = NativeNetwork(model)
     x = torch.ones(4, 2, 8, 8)
     assert 0.3 < (network(x) == 0).float().mean().item() < 0.7
     model.eval()

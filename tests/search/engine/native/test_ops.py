@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from search.engine.native import kernels
-from search.engine.native.network import ACTIVATIONS, BlockedNetwork
+from search.engine.native.network import ACTIVATIONS, NativeNetwork
 from search.engine.native.ops import Blocks, from_blocks, to_blocks
 from tests.search.near import near
 
@@ -88,7 +88,7 @@ def test_layer_and_its_gradients(case: Case) -> None:
     torch.set_num_threads(case.threads)
     layers, exact = case.layers(), case.layers().double()
     x, exact_x = case.input().requires_grad_(), case.input().double().requires_grad_()
-    found, expected = BlockedNetwork(layers)(x), exact(exact_x)
+    found, expected = NativeNetwork(layers)(x), exact(exact_x)
     near(found, expected)
     gradient = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2))
     found.backward(gradient)
@@ -112,14 +112,14 @@ def test_layer_in_evaluation_mode(case: Case) -> None:
     layers, exact = case.layers().eval(), case.layers().double().eval()
     before = deepcopy(layers.state_dict())
     with torch.inference_mode():
-        near(BlockedNetwork(layers)(case.input()), exact(case.input().double()))
+        near(NativeNetwork(layers)(case.input()), exact(case.input().double()))
     assert all(torch.equal(before[name], tensor) for name, tensor in layers.state_dict().items())
 
 
 def test_no_gradient_in_evaluation_mode() -> None:
     layers = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval()
     with pytest.raises(RuntimeError, match="no gradient in evaluation mode"):
-        BlockedNetwork(layers)(torch.rand(2, 1, 5, 5)).sum().backward()
+        NativeNetwork(layers)(torch.rand(2, 1, 5, 5)).sum().backward()
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -128,7 +128,7 @@ def test_activations_over_the_whole_range(activation: type[nn.Module]) -> None:
     conv = nn.Conv2d(1, 1, 1, bias=False)
     nn.init.ones_(conv.weight)
     x = values.view(1, 1, 1, -1).requires_grad_()
-    found = BlockedNetwork(nn.Sequential(conv, activation()))(x)
+    found = NativeNetwork(nn.Sequential(conv, activation()))(x)
     found.sum().backward()
     exact_x = values.double().requires_grad_()
     expected = activation()(exact_x)
@@ -147,7 +147,7 @@ def test_what_is_not_finite_stays_so(activation: type[nn.Module] | None, norm: b
     layers = case.layers()
     with torch.no_grad():
         layers[0].weight[0, 0, 1, 1] = value
-    found = BlockedNetwork(nn.Sequential(layers, nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()))(case.input())
+    found = NativeNetwork(nn.Sequential(layers, nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()))(case.input())
     assert not found[:, 0].isfinite().any()
     assert found[:, 1].isfinite().all()
 
@@ -158,7 +158,7 @@ def test_one_number_of_threads_always_gives_the_same_bits() -> None:
     def gradients(threads: int) -> list[Tensor]:
         torch.set_num_threads(threads)
         layers = case.layers()
-        BlockedNetwork(layers)(case.input()).square().sum().backward()
+        NativeNetwork(layers)(case.input()).square().sum().backward()
         return [parameter.grad for parameter in layers.parameters() if parameter.grad is not None]
 
     for threads in (1, 2, 4):
@@ -181,7 +181,7 @@ def test_a_gradient_in_another_memory_order_is_understood() -> None:
     case = Case(4, 2, 3, 1, (3, 3), 0, (5, 5), nn.ReLU, False, True, False)
     layers, exact = case.layers(), case.layers().double()
     for model, dtype in ((layers, torch.float32), (exact, torch.float64)):
-        network = BlockedNetwork(model) if model is layers else model
+        network = NativeNetwork(model) if model is layers else model
         network(case.input().to(dtype)).mean((2, 3)).square().sum().backward()
     for own, reference in zip(layers.parameters(), exact.parameters(), strict=True):
         assert own.grad is not None

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone knows it by)
 
 from search.engine.native import kernels
-from search.engine.native.network import ACTIVATIONS, BlockedNetwork
+from search.engine.native.network import ACTIVATIONS, NativeNetwork
 from search.engine.native.ops import Blocks, from_blocks, settled, to_blocks
 from tests.search.near import near
 
@@ -104,7 +104,7 @@ def same_dropout(exact: nn.Sequential, case: Chain, seed: int) -> None:
     """Let the reference drop what the kernels drop after `seed`."""
     torch.manual_seed(seed)
     ones = torch.ones(case.images, case.channels[1], *case.size)
-    mask = BlockedNetwork(nn.Dropout(case.drop))(ones).double()
+    mask = NativeNetwork(nn.Dropout(case.drop))(ones).double()
     for i, module in enumerate(exact):
         if isinstance(module, nn.Dropout):
             exact[i] = FixedDropout(case.drop)
@@ -119,7 +119,7 @@ def test_a_layer_that_reads_what_another_left(case: Chain) -> None:
     same_dropout(exact, case, seed=3)
     x, exact_x = case.input().requires_grad_(), case.input().double().requires_grad_()
     torch.manual_seed(3)
-    found, expected = BlockedNetwork(layers)(x), exact(exact_x)
+    found, expected = NativeNetwork(layers)(x), exact(exact_x)
     near(found, expected, tolerance=1e-4)
     gradient = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2))
     found.backward(gradient)
@@ -138,7 +138,7 @@ def test_a_layer_that_reads_what_another_left(case: Chain) -> None:
     exact.eval()
     if not case.drop:
         with torch.inference_mode():
-            near(BlockedNetwork(layers)(x), exact(exact_x), tolerance=1e-4)
+            near(NativeNetwork(layers)(x), exact(exact_x), tolerance=1e-4)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
@@ -163,7 +163,7 @@ def test_mean_over_what_is_read(size: int) -> None:
     layers = nn.Sequential(nn.SiLU(), nn.MaxPool2d(size), nn.AdaptiveAvgPool2d(1))
     x = torch.randn(19, 3, 5, 7)
     own, exact = x.clone().requires_grad_(), x.double().requires_grad_()
-    found, expected = BlockedNetwork(layers)(own), layers(exact)
+    found, expected = NativeNetwork(layers)(own), layers(exact)
     near(found, expected)
     gradient = torch.randn(expected.shape)
     found.backward(gradient)
@@ -192,7 +192,7 @@ def test_dropout_drops_that_share_and_makes_up_for_it(p: float) -> None:
 
 
 def test_dropout_draws_from_pytorchs_generator() -> None:
-    network = BlockedNetwork(nn.Dropout(0.5))
+    network = NativeNetwork(nn.Dropout(0.5))
     x = torch.ones(40, 5, 7, 7)
 
     def draws() -> tuple[Tensor, Tensor]:
