@@ -24,8 +24,8 @@ WARM_UP_STEPS = 3
 class CudaGraphStep:
     """A training step that is recorded once and replayed for every other batch.
 
-    Called like `step`: with the indices of a batch, (batch_size,), for two scalars on the device. The returned tensors are
-    overwritten by the next call. Batches of another size run step by step, as they are rare.
+    Called like `step`: with the indices of a batch, (batch_size,), for two scalars on the device, which the next call
+    overwrites. Batches of another size run step by step, as they are rare.
     """
 
     def __init__(self, step: StepFunction, batch_size: int, generator: torch.Generator) -> None:

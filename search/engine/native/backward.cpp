@@ -1,6 +1,7 @@
 // A layer's backward pass. Called from search/engine/native/ops.py.
 
 #include "layer.hpp"
+#include "out_of_memory.hpp"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -206,42 +207,52 @@ extern "C" {
 
 // From dz and dstatistics, the gradients of the layer's result and of its statistics, those of its input and of its
 // parameters. x to statistics as in layer_forward. dx and dbias may be null; where there is no dx, the input has no norm.
-void layer_backward(const Layer* l, const float* x, const float* in_statistics, const float* in_gamma,
-                    const float* in_beta, const float* depthwise_weight, const float* weight, const float* y,
-                    const float* z, const float* statistics, const float* dz, const float* dstatistics, float* dx,
-                    float* din_statistics, float* din_gamma, float* din_beta, float* ddepthwise_weight, float* dweight,
-                    float* dbias, int32_t threads) {
-    const Layer& layer = *l;
-    const Source source(layer.input, x, in_statistics, in_gamma, in_beta);
-    const Results results(layer, y, z, statistics, dz, dstatistics);
-    const Backward backward(layer, depthwise_weight, weight);
-    const int in_channels = layer.input.channels;
-    std::vector<GradientSums> of_maps((size_t)layer.blocks() * in_channels);
-    // Every thread sums its blocks; at the end the threads are added in order.
-    const size_t n_sums = ParameterSums::size(layer);
-    std::vector<Vec> sums(n_sums * threads);
+// Returns 1 if memory ran out, else 0.
+int32_t layer_backward(const Layer* l, const float* x, const float* in_statistics, const float* in_gamma,
+                       const float* in_beta, const float* depthwise_weight, const float* weight, const float* y,
+                       const float* z, const float* statistics, const float* dz, const float* dstatistics, float* dx,
+                       float* din_statistics, float* din_gamma, float* din_beta, float* ddepthwise_weight,
+                       float* dweight, float* dbias, int32_t threads) {
+    return OutOfMemory::check([&](OutOfMemory& memory) {
+        const Layer& layer = *l;
+        const Source source(layer.input, x, in_statistics, in_gamma, in_beta);
+        const Results results(layer, y, z, statistics, dz, dstatistics);
+        const Backward backward(layer, depthwise_weight, weight);
+        const int in_channels = layer.input.channels;
+        std::vector<GradientSums> of_maps((size_t)layer.blocks() * in_channels);
+        // Every thread sums its blocks; at the end the threads are added in order.
+        const size_t n_sums = ParameterSums::size(layer);
+        std::vector<Vec> sums(n_sums * threads);
 #pragma omp parallel num_threads(threads)
-    {
-        Vec *maps = backward.padded.make(READ, in_channels),
-            *gradients = backward.edged.make(GRADIENTS, backward.gradients_at_once());
+        {
+            Vec *maps = nullptr, *gradients = nullptr;
+            memory.guard([&] {
+                maps = backward.padded.make(READ, in_channels);
+                gradients = backward.edged.make(GRADIENTS, backward.gradients_at_once());
+            });
 #pragma omp for schedule(static)
-        for (int block = 0; block < layer.blocks(); ++block)
-            backward.run(source, results, block, maps, gradients,
-                         ParameterSums(layer, sums.data() + n_sums * thread_number()),
-                         dx ? (Vec*)dx + (size_t)block * in_channels * layer.input.pixels() : nullptr,
-                         of_maps.data() + (size_t)block * in_channels);
-    }
-    if (layer.input.norm) source.to_norm(of_maps.data(), din_statistics, din_gamma, din_beta);
-    const auto add_up = [&](Vec* ParameterSums::*which, float* to, int count) {
-        for (int i = 0; i < count; ++i) to[i] = 0;
-        for (int thread = 0; thread < threads; ++thread) {
-            const ParameterSums own(layer, sums.data() + n_sums * thread);
-            for (int i = 0; i < count; ++i) to[i] += sum_lanes((own.*which)[i]);
+            for (int block = 0; block < layer.blocks(); ++block)
+                memory.guard([&] {
+                    backward.run(source, results, block, maps, gradients,
+                                 ParameterSums(layer, sums.data() + n_sums * thread_number()),
+                                 dx ? (Vec*)dx + (size_t)block * in_channels * layer.input.pixels() : nullptr,
+                                 of_maps.data() + (size_t)block * in_channels);
+                });
         }
-    };
-    add_up(&ParameterSums::depthwise, ddepthwise_weight, in_channels * layer.depthwise.taps());
-    add_up(&ParameterSums::weight, dweight, layer.out_channels * layer.taps());
-    if (dbias) add_up(&ParameterSums::bias, dbias, layer.out_channels);
+        memory.guard([&] {
+            if (layer.input.norm) source.to_norm(of_maps.data(), din_statistics, din_gamma, din_beta);
+            const auto add_up = [&](Vec* ParameterSums::*which, float* to, int count) {
+                for (int i = 0; i < count; ++i) to[i] = 0;
+                for (int thread = 0; thread < threads; ++thread) {
+                    const ParameterSums own(layer, sums.data() + n_sums * thread);
+                    for (int i = 0; i < count; ++i) to[i] += sum_lanes((own.*which)[i]);
+                }
+            };
+            add_up(&ParameterSums::depthwise, ddepthwise_weight, in_channels * layer.depthwise.taps());
+            add_up(&ParameterSums::weight, dweight, layer.out_channels * layer.taps());
+            if (dbias) add_up(&ParameterSums::bias, dbias, layer.out_channels);
+        });
+    });
 }
 
 }  // extern "C"

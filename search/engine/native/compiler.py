@@ -1,8 +1,9 @@
-"""The system's compiler: found by its usual names or the usual variable, and run with a limit of time."""
+"""The system's compiler: found by its usual names or the usual variable, and run with a time limit."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -12,16 +13,24 @@ class NoCompilerError(RuntimeError):
     """No compiler was found, or it could not do what it was asked to; the message says which, with its complaint."""
 
 
-def find_compiler(language: str, variable: str, names: Sequence[str]) -> str:
-    """What the environment variable names, or else the first of `names` that is installed. Raises NoCompilerError."""
-    compiler = os.environ.get(variable) or next(filter(shutil.which, names), None)
-    if compiler is None:
+def find_compiler(language: str, variable: str, names: Sequence[str]) -> list[str]:
+    """Return the command in the environment variable, or else the first of `names` that is installed.
+
+    The variable is split into words as a shell does it: "g++ -m64", "ccache g++". Raises NoCompilerError.
+    """
+    value = os.environ.get(variable, "")
+    try:
+        command = shlex.split(value)
+    except ValueError as error:
+        raise NoCompilerError(f"${variable} is no command: {value!r:.80} ({error})") from error
+    command = command or list(filter(shutil.which, names))[:1]
+    if not command:
         raise NoCompilerError(f"no {language} compiler found (looked for {', '.join(names)})")
-    return compiler
+    return command
 
 
 def run_compiler(command: Sequence[str], seconds: float) -> str:
-    """Standard output of a compiler.
+    """Run a compiler and return its standard output.
 
     Raises NoCompilerError where it fails, OSError where it cannot be run, SubprocessError where it takes longer.
     """

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "layer.hpp"
+#include "out_of_memory.hpp"
 
 namespace {
 
@@ -118,38 +119,45 @@ int32_t lanes() { return LANES; }
 
 // From x, as layer.input reads it, y: the convolution's result, z: after the activation, if there is one, and
 // statistics: mean and 1 / standard deviation of every channel of z, if there is batch norm.
-void layer_forward(const Layer* l, const float* x, const float* in_statistics, const float* in_gamma,
-                   const float* in_beta, const float* depthwise_weight, const float* weight, const float* bias,
-                   float* running_mean, float* running_var, float* y, float* z, float* statistics, int32_t threads) {
+// Returns 1 if memory ran out, else 0.
+int32_t layer_forward(const Layer* l, const float* x, const float* in_statistics, const float* in_gamma,
+                      const float* in_beta, const float* depthwise_weight, const float* weight, const float* bias,
+                      float* running_mean, float* running_var, float* y, float* z, float* statistics, int32_t threads) {
     (void)threads;  // unused without OpenMP
-    const Layer& layer = *l;
-    const Source source(layer.input, x, in_statistics, in_gamma, in_beta);
-    const Forward forward(layer, depthwise_weight, weight, bias);
-    const int channels = layer.out_channels, pixels = layer.out_pixels();
-    std::vector<Moments> moments(layer.batch_norm == BATCH ? (size_t)layer.blocks() * channels : 0);
+    return OutOfMemory::check([&](OutOfMemory& memory) {
+        const Layer& layer = *l;
+        const Source source(layer.input, x, in_statistics, in_gamma, in_beta);
+        const Forward forward(layer, depthwise_weight, weight, bias);
+        const int channels = layer.out_channels, pixels = layer.out_pixels();
+        std::vector<Moments> moments(layer.batch_norm == BATCH ? (size_t)layer.blocks() * channels : 0);
 #pragma omp parallel num_threads(threads)
-    {
-        Vec* maps = forward.input().make(READ, forward.maps_at_once());
+        {
+            Vec* maps = nullptr;
+            memory.guard([&] { maps = forward.input().make(READ, forward.maps_at_once()); });
 #pragma omp for schedule(static)
-        for (int block = 0; block < layer.blocks(); ++block) {
-            Vec* out = (Vec*)y + block * layer.out_block();
-            forward.run(source, block, maps, out);
-            if (layer.activation != IDENTITY) {
-                Vec* activated = (Vec*)z + block * layer.out_block();
-                with_activation(layer.activation, [&](auto activation) {
-                    for (size_t i = 0; i < layer.out_block(); ++i)
-                        activated[i] = activate<decltype(activation)::value>(out[i], layer.slope);
+            for (int block = 0; block < layer.blocks(); ++block)
+                memory.guard([&] {
+                    Vec* out = (Vec*)y + block * layer.out_block();
+                    forward.run(source, block, maps, out);
+                    if (layer.activation != IDENTITY) {
+                        Vec* activated = (Vec*)z + block * layer.out_block();
+                        with_activation(layer.activation, [&](auto activation) {
+                            for (size_t i = 0; i < layer.out_block(); ++i)
+                                activated[i] = activate<decltype(activation)::value>(out[i], layer.slope);
+                        });
+                        out = activated;
+                    }
+                    if (layer.batch_norm == BATCH)
+                        for (int c = 0; c < channels; ++c)
+                            moments[(size_t)block * channels + c] =
+                                moments_of(out + (size_t)c * pixels, pixels, used_lanes(layer.input.images, block),
+                                           lanes_in(layer.input.images, block));
                 });
-                out = activated;
-            }
-            if (layer.batch_norm == BATCH)
-                for (int c = 0; c < channels; ++c)
-                    moments[(size_t)block * channels + c] =
-                        moments_of(out + (size_t)c * pixels, pixels, used_lanes(layer.input.images, block),
-                                   lanes_in(layer.input.images, block));
         }
-    }
-    if (layer.batch_norm != NONE) find_statistics(layer, moments, running_mean, running_var, statistics);
+        memory.guard([&] {
+            if (layer.batch_norm != NONE) find_statistics(layer, moments, running_mean, running_var, statistics);
+        });
+    });
 }
 
 }  // extern "C"

@@ -1,4 +1,4 @@
-"""The C++ kernels of search/native: compiled when first needed, kept beside Python's compiled files, never required.
+"""The C++ kernels of this folder: compiled when first needed, kept beside Python's compiled files, never required.
 
 Where there is no C++ compiler, or it fails, `load()` is None and training runs on PyTorch's own operators.
 """
@@ -15,8 +15,10 @@ import subprocess
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from search.engine.native.compiler import NoCompilerError, find_compiler, run_compiler
+from search.errors import FailureError
 
 SOURCES = Path(__file__).parent
 COMPILERS = ("c++", "g++", "clang++")
@@ -24,7 +26,7 @@ FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-w")
 # Without OpenMP the kernels use one thread, which is what every worker of a search uses.
 OPTIONAL_FLAGS = ("-fopenmp",)
 COMPILE_SECONDS = 120
-
+OUT_OF_MEMORY = "the native engine ran out of memory; train fewer networks at once, with --jobs"
 
 _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int32, ctypes.c_float
 
@@ -66,13 +68,18 @@ _SIGNATURES = {
 
 
 def load() -> ctypes.CDLL | None:
-    """The compiled kernels, or None where they cannot be had."""
+    """Return the compiled kernels, or None where they cannot be had."""
     return _attempt()[0]
 
 
 def problem() -> str:
-    """Why there are no kernels, on one line; "" where there are."""
+    """Return on one line why there are no kernels; "" where there are."""
     return _attempt()[1]
+
+
+def _check_memory(status: int, _function: Any, _arguments: Any) -> None:
+    if status:
+        raise FailureError(OUT_OF_MEMORY)
 
 
 @cache
@@ -83,18 +90,18 @@ def _attempt() -> tuple[ctypes.CDLL | None, str]:
         return None, " ".join(str(error).split())[:300]
     for name, arguments in _SIGNATURES.items():
         function = getattr(library, name)
-        function.argtypes, function.restype = arguments, None
+        function.argtypes, function.restype, function.errcheck = arguments, _INT, _check_memory
     library.lanes.restype = _INT
     return library, ""
 
 
 def _compiled() -> Path:
-    """The shared library for these sources, this compiler and this processor; made if it is not there yet."""
+    """Return the shared library for these sources, this compiler command and this processor, compiled if need be."""
     compiler = find_compiler("C++", "CXX", COMPILERS)
     sources = sorted(SOURCES.glob("*.cpp"))
     # What the compiler defines for -march=native names it and the processor: a home folder may be shared by machines.
-    defined = run_compiler([compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull], COMPILE_SECONDS)
-    digest = hashlib.sha256(f"{FLAGS}{OPTIONAL_FLAGS}{defined}".encode())
+    defined = run_compiler([*compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull], COMPILE_SECONDS)
+    digest = hashlib.sha256(f"{compiler}{FLAGS}{OPTIONAL_FLAGS}{defined}".encode())
     for path in sorted(SOURCES.glob("*.?pp")):
         digest.update(path.read_bytes())
     name = f"kernels-{digest.hexdigest()[:16]}.so"
@@ -110,7 +117,7 @@ def _compiled() -> Path:
         made = tempfile.mkdtemp(dir=folder)
     try:
         partial = Path(made) / name
-        command = [compiler, *FLAGS, *map(str, sources), "-o", str(partial)]
+        command = [*compiler, *FLAGS, *map(str, sources), "-o", str(partial)]
         try:
             run_compiler([*command, *OPTIONAL_FLAGS], COMPILE_SECONDS)
         except NoCompilerError:

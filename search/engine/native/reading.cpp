@@ -5,6 +5,7 @@
 #include <cstring>
 #include <vector>
 
+#include "out_of_memory.hpp"
 #include "scratch.hpp"
 
 namespace {
@@ -144,40 +145,48 @@ void Source::to_norm(const GradientSums* maps, float* dstatistics, float* dgamma
 
 extern "C" {
 
-// z: what is read of x, or its mean over every map.
-void read_forward(const Reading* r, const float* x, const float* statistics, const float* gamma, const float* beta,
-                  float* z, int32_t threads) {
+// z: what is read of x, or its mean over every map. Returns 1 if memory ran out, else 0; so does read_backward.
+int32_t read_forward(const Reading* r, const float* x, const float* statistics, const float* gamma, const float* beta,
+                     float* z, int32_t threads) {
     (void)threads;  // unused without OpenMP
-    const Source source(*r, x, statistics, gamma, beta);
+    return OutOfMemory::check([&](OutOfMemory& memory) {
+        const Source source(*r, x, statistics, gamma, beta);
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int map = 0; map < r->blocks() * r->channels; ++map) {
-        const int pixels = r->out_pixels();
-        Vec* to = r->average ? scratch(READ, pixels) : (Vec*)z + (size_t)map * pixels;
-        source.read(map / r->channels, map % r->channels, to, r->out_width(), nullptr);
-        if (r->average) ((Vec*)z)[map] = sum_of(pixels, [=](int i) { return to[i]; }) / (float)pixels;
-    }
+        for (int map = 0; map < r->blocks() * r->channels; ++map)
+            memory.guard([&] {
+                const int pixels = r->out_pixels();
+                Vec* to = r->average ? scratch(READ, pixels) : (Vec*)z + (size_t)map * pixels;
+                source.read(map / r->channels, map % r->channels, to, r->out_width(), nullptr);
+                if (r->average) ((Vec*)z)[map] = sum_of(pixels, [=](int i) { return to[i]; }) / (float)pixels;
+            });
+    });
 }
 
-void read_backward(const Reading* r, const float* x, const float* statistics, const float* gamma, const float* beta,
-                   const float* dz, float* dx, float* dstatistics, float* dgamma, float* dbeta, int32_t threads) {
+int32_t read_backward(const Reading* r, const float* x, const float* statistics, const float* gamma, const float* beta,
+                      const float* dz, float* dx, float* dstatistics, float* dgamma, float* dbeta, int32_t threads) {
     (void)threads;  // unused without OpenMP
-    const Source source(*r, x, statistics, gamma, beta);
-    std::vector<GradientSums> sums((size_t)r->blocks() * r->channels);
+    return OutOfMemory::check([&](OutOfMemory& memory) {
+        const Source source(*r, x, statistics, gamma, beta);
+        std::vector<GradientSums> sums((size_t)r->blocks() * r->channels);
 #pragma omp parallel for schedule(static) num_threads(threads)
-    for (int map = 0; map < r->blocks() * r->channels; ++map) {
-        const int block = map / r->channels, channel = map % r->channels, pixels = r->out_pixels();
-        Vec* gradient = (Vec*)dx + (size_t)map * r->pixels();
-        if (r->has_slopes())
-            source.read(block, channel, scratch(READ, pixels), r->out_width(), gradient);
-        const Vec* of_map = (const Vec*)dz + (size_t)map * pixels;
-        if (r->average) {
-            Vec* spread = scratch(TURNED, pixels);
-            std::fill_n(spread, pixels, ((const Vec*)dz)[map] / (float)pixels);
-            of_map = spread;
-        }
-        sums[map] = source.to_values(block, channel, of_map, gradient);
-    }
-    if (r->norm) source.to_norm(sums.data(), dstatistics, dgamma, dbeta);
+        for (int map = 0; map < r->blocks() * r->channels; ++map)
+            memory.guard([&] {
+                const int block = map / r->channels, channel = map % r->channels, pixels = r->out_pixels();
+                Vec* gradient = (Vec*)dx + (size_t)map * r->pixels();
+                if (r->has_slopes())
+                    source.read(block, channel, scratch(READ, pixels), r->out_width(), gradient);
+                const Vec* of_map = (const Vec*)dz + (size_t)map * pixels;
+                if (r->average) {
+                    Vec* spread = scratch(TURNED, pixels);
+                    std::fill_n(spread, pixels, ((const Vec*)dz)[map] / (float)pixels);
+                    of_map = spread;
+                }
+                sums[map] = source.to_values(block, channel, of_map, gradient);
+            });
+        memory.guard([&] {
+            if (r->norm) source.to_norm(sums.data(), dstatistics, dgamma, dbeta);
+        });
+    });
 }
 
 }  // extern "C"

@@ -72,7 +72,7 @@ def _compiled(folder: Path, source: str, header: str, flags: Sequence[str]) -> c
     try:
         # "-x c": a name in $CC may be that of a compiler that takes a file for C++.
         compiler = find_compiler("C", "CC", COMPILERS)
-        command = [compiler, "-x", "c", *flags, "-shared", "-fPIC", str(folder / "model.c"), "-o", str(library)]
+        command = [*compiler, "-x", "c", *flags, "-shared", "-fPIC", str(folder / "model.c"), "-o", str(library)]
         run_compiler(command, COMPILE_SECONDS)
         return ctypes.CDLL(str(library))
     except (OSError, subprocess.SubprocessError, NoCompilerError) as error:

@@ -1,8 +1,8 @@
 """How the kernels are compiled, kept and done without."""
 
-import ctypes
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -39,9 +39,13 @@ def compiler(path: Path, script: str) -> str:
 
 
 @pytest.fixture
-def quick(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The same, and a compiler that optimises nothing, for what does not depend on it; in half of the time."""
-    monkeypatch.setenv("CXX", compiler(fresh / "cxx", 'exec c++ "$@" -O0'))
+def small(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, and sources of one line, for what does not depend on what they say; they compile at once."""
+    sources = fresh / "native"
+    sources.mkdir()
+    functions = "".join(f"int {name}() {{ return 0; }} " for name in (*kernels._SIGNATURES, "lanes"))
+    (sources / "kernels.cpp").write_text(f'extern "C" {{ {functions} }}')
+    monkeypatch.setattr(kernels, "SOURCES", sources)
     return fresh
 
 
@@ -50,32 +54,43 @@ def compiled(folder: Path) -> list[Path]:
 
 
 @needs_compiler
-def test_compiled_once_and_kept(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_once_and_kept(small: Path) -> None:
     assert kernels.load() is not None
-    (library,) = compiled(quick)
+    (library,) = compiled(small)
     assert library.suffix == ".so"
     before = library.stat().st_mtime_ns
     kernels._attempt.cache_clear()
     assert kernels.load() is not None
     assert library.stat().st_mtime_ns == before
-    # Other sources, other kernels.
-    changed = quick / "native"
-    changed.mkdir()
-    for path in kernels.SOURCES.glob("*.?pp"):
-        (changed / path.name).write_text(path.read_text() + "\n")
-    monkeypatch.setattr(kernels, "SOURCES", changed)
-    kernels._attempt.cache_clear()
-    assert kernels.load() is not None
-    assert len({path.name for path in compiled(quick)}) == 2
 
 
 @needs_compiler
-def test_processes_that_compile_at_once_do_not_disturb_one_another(quick: Path) -> None:
-    code = "from search.engine.native import kernels; assert kernels.load() is not None, kernels.problem()"
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(quick)}
-    running = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment) for _ in range(3)]
+@pytest.mark.parametrize("change", ["source", "header", "command"])
+def test_compiled_anew_for_another(small: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    assert kernels.load() is not None
+    if change == "source":
+        with open(kernels.SOURCES / "kernels.cpp", "a") as file:
+            file.write("// changed")
+    elif change == "header":
+        (kernels.SOURCES / "new.hpp").write_text("// new")
+    else:
+        monkeypatch.setenv("CXX", "c++ -O0")
+    kernels._attempt.cache_clear()
+    assert kernels.load() is not None
+    assert len(compiled(small)) == 2
+
+
+@needs_compiler
+def test_processes_that_compile_at_once_do_not_disturb_one_another(small: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from search.engine.native import kernels; "
+        "kernels.SOURCES = Path(sys.argv[1]); assert kernels.load() is not None, kernels.problem()"
+    )
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(small)}
+    command = [sys.executable, "-c", code, str(kernels.SOURCES)]
+    running = [subprocess.Popen(command, cwd=ROOT, env=environment) for _ in range(3)]
     assert [process.wait() for process in running] == [0, 0, 0]
-    assert len(compiled(quick)) == 1
+    assert len(compiled(small)) == 1
 
 
 def test_without_a_compiler_pytorch_does_it(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,8 +131,6 @@ def test_a_compiler_without_openmp_will_do(fresh: Path, monkeypatch: pytest.Monk
     script = 'for word in "$@"; do if [ "$word" = -fopenmp ]; then exit 1; fi; done; exec c++ "$@" -O0'
     monkeypatch.setenv("CXX", compiler(fresh / "cxx", script))
     assert kernels.load() is not None
-    # The same sources and another compiler command: what counts is what it defines, which is the same.
-    assert isinstance(kernels.load(), ctypes.CDLL)
     torch.manual_seed(0)
     model = torch.nn.Conv2d(1, 2, 3)
     x = torch.rand(40, 1, 6, 6)
@@ -150,12 +163,31 @@ def test_processors_with_narrower_registers(
 
 
 @needs_compiler
-def test_a_read_only_installation_compiles_elsewhere(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    blocked = quick / "file"
-    blocked.write_text("not a folder")
-    monkeypatch.setattr(sys, "pycache_prefix", str(blocked))
+@pytest.mark.parametrize("command", ["c++ -O0", "ccache c++ -O0", "'{folder}/a compiler' -O0"])
+def test_a_command_of_several_words(small: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    if not shutil.which(command.split()[0]) and "folder" not in command:
+        pytest.skip(f"no {command.split()[0]} here")
+    compiler(small / "a compiler", 'exec c++ "$@"')
+    monkeypatch.setenv("CCACHE_DIR", str(small / "ccache"))
+    monkeypatch.setenv("CXX", command.format(folder=small))
+    assert kernels.load() is not None, kernels.problem()
+
+
+@pytest.mark.parametrize("command", ["'c++ -m64", "c++ 'un"])
+def test_a_command_with_an_open_quote(fresh: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    monkeypatch.setenv("CXX", command)
+    assert kernels.load() is None
+    assert kernels.problem() == f"$CXX is no command: {command!r} (No closing quotation)"
+    assert compiled(fresh) == []
+
+
+@needs_compiler
+def test_a_read_only_installation_compiles_once_a_process(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_folder = small / "file"
+    no_folder.write_text("not a folder")
+    monkeypatch.setattr(sys, "pycache_prefix", str(no_folder))
     assert kernels.load() is not None
-    assert blocked.read_text() == "not a folder"
+    assert no_folder.read_text() == "not a folder"
 
 
 def test_no_kernels_for_a_card() -> None:

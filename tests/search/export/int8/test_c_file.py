@@ -68,6 +68,17 @@ def test_check_returns_the_logits_or_finds_the_difference() -> None:
     np.testing.assert_array_equal(run_c(source, header, turned, network.n_classes), run(network, images))
 
 
+@needs_compiler
+@pytest.mark.parametrize("command", ["cc -O1", "ccache cc"])
+def test_a_command_of_several_words(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not shutil.which(command.split()[0]):
+        pytest.skip(f"no {command.split()[0]} here")
+    monkeypatch.setenv("CCACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("CC", command)
+    network = quantised(SPECS["conv conv-bn-act relu"])
+    check_c(network, *texts(network), made_up_images(network.input_shape, 1).numpy())
+
+
 def test_without_a_compiler_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = quantised(SPECS["conv conv-bn-act relu"])
     images = made_up_images(network.input_shape, 1).numpy()
