@@ -16,6 +16,6 @@ def test_the_command_line_answers_before_anything_heavy_is_imported() -> None:
 
 def test_a_search_begins_before_the_libraries_of_its_end_are_imported() -> None:
     late = {"sklearn", "scipy.stats", "plotly", "onnx"}
-    code = f"import sys, search.cli.run; print(*sorted({late} & set(sys.modules)))"
+    code = f"import sys, search.cli.job; print(*sorted({late} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.stderr) == ("", "")

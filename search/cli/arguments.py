@@ -1,15 +1,17 @@
-"""What the command line accepts: commands, options and their values. Which function answers, cli.py says."""
+"""Parsers, and the options that several commands share."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any, NoReturn
+import os
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from search.cli import values
 from search.config import (
     AUGMENTATIONS,
     ENGINES,
-    FORMATS,
     METRICS,
     NUMBER_BYTES,
     PRUNERS,
@@ -20,142 +22,37 @@ from search.config import (
 )
 from search.limits import BYTES, LIMITS
 
+if TYPE_CHECKING:
+    from search.study.location import Place
+
 DEFAULT_OUT = "studies"
 # Nobody but the users of this machine reaches it.
 LOOPBACK = "127.0.0.1"
 MAX_MESSAGE = 600
-BUDGETS = (1000, 2000, 4000, 6000, 8000)
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Parser that answers a wrong command line with one line, and takes no abbreviated options."""
+
     def __init__(self, **options: Any) -> None:
         # An abbreviation that is right today is another option's name tomorrow.
         super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        """One line instead of argparse's usage block, whatever was given."""
+        """Print one line instead of argparse's usage block, and exit with status 2."""
         self.exit(2, f"{self.prog}: {' '.join(message.split()):.{MAX_MESSAGE}} (see {self.prog} --help)\n")
 
 
-class _Command(_Parser):
+class CommandParser(Parser):
+    """Parser of one command; the values of options that name no type of their own are checked as text."""
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.register("type", None, values.text)  # of options that name no other
+        self.register("type", None, values.text)
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The parser; `args.name` is the command."""
-    parser = _Parser(
-        prog="search.py",
-        description="Finds the most accurate small convolutional network within a budget of parameters.",
-        epilog="`search.py --budget 8000 --trials 100` is short for `search.py run ...`: see search.py run --help",
-    )
-    commands = parser.add_subparsers(
-        title="commands", metavar="COMMAND", dest="name", required=True, parser_class=_Command
-    )
-
-    run = commands.add_parser("run", help="search (the default: `search.py --budget 8000 --trials 100`)")
-    run.add_argument("--budget", type=values.count, required=True, metavar="N", help=LIMITS[0].help)
-    run.add_argument("--study", metavar="NAME", help="default: data set and budget; the same name goes on with it")
-    run.add_argument("--warm", action="append", default=[], metavar="STUDY", help="start with its trials that fit")
-    _add_search_options(run)
-
-    frontier = commands.add_parser("frontier", help="a study for each of several budgets: accuracy against parameters")
-    frontier.add_argument(
-        "--budgets",
-        type=values.budgets,
-        default=BUDGETS,
-        metavar="N,N,...",
-        help=f"default: {','.join(map(str, BUDGETS))}",
-    )
-    frontier.add_argument("--study", default="frontier", metavar="NAME", help="first part of the names of its studies")
-    frontier.add_argument("--warm", action="append", default=[], metavar="STUDY", help="one more study to start from")
-    _add_search_options(frontier)
-
-    baselines = commands.add_parser("baselines", help="train the hand-designed networks by their own recipes")
-    baselines.add_argument("ids", nargs="*", metavar="ID", help="default: all fourteen")
-    baselines.add_argument(
-        "--seeds", type=values.repeats, metavar="N", help="default: 3 within 8,000 parameters, else 1"
-    )
-    baselines.add_argument("--dataset", default="mnist", metavar="NAME", help="default: mnist")
-    baselines.add_argument("--study", default="baselines", metavar="NAME", help="default: baselines")
-    baselines.add_argument(
-        "--recipe-of", metavar="STUDY", help="study whose winner's recipe all get as well (default: reference)"
-    )
-    baselines.add_argument("--storage", metavar="URL", help="default: as of a search")
-    baselines.add_argument("--out", default=DEFAULT_OUT, metavar="DIR", help="folder of the studies (default: studies)")
-    _add_training_options(baselines)
-
-    describe = commands.add_parser("describe", help="layer table of a hand-designed network or a spec file")
-    describe.add_argument(
-        "network", metavar="ID|FILE", help="id of a hand-designed network, or a spec in a JSON or TOML file"
-    )
-    describe.add_argument("--json", action="store_true", help="for programs")
-
-    report = commands.add_parser("report", help="a study's report again, from disk")
-    export = commands.add_parser("export", help="a trained network as files that stand alone")
-    which = export.add_mutually_exclusive_group()
-    which.add_argument("--trial", type=values.whole, metavar="N", help="a finished trial instead of the winner")
-    which.add_argument("--budget", type=values.count, metavar="N", help="the best with at most N parameters")
-    which.add_argument("--network", metavar="ID", help="a hand-designed network that the study trained")
-    export.add_argument("--out", metavar="DIR", help="folder to write (default: winner/ or trial-N/ beside the report)")
-    export.add_argument(
-        "--format",
-        type=values.formats,
-        action="extend",
-        default=[],
-        metavar="F,F,...",
-        help=f"beside model.py and weights.pt: {', '.join(FORMATS[1:])}, or all",
-    )
-    export.add_argument("--force", action="store_true", help="replace an earlier export in that folder")
-    export.add_argument("--data-dir", metavar="DIR", help="where data sets lie, or a folder of images now does")
-    confirm = commands.add_parser("confirm", help="the best trials of a study again, on fresh seeds")
-    _add_confirm_option(confirm)
-    null = commands.add_parser("null", help="a study's noise floor: one configuration trained again and again")
-    null.add_argument("--runs", type=values.repeats, default=10, metavar="N", help="trainings (default: 10)")
-    null.add_argument(
-        "--trial", type=values.whole, metavar="N", help="of this trial (default: the best hand-designed network)"
-    )
-    rerun = commands.add_parser(
-        "rerun", help="one training again, alone: is its value the recorded one? Weights that were lost come back"
-    )
-    rerun.add_argument("--trial", type=values.whole, metavar="N", help="number of the trial (default: the winner)")
-    rerun.add_argument("--data-dir", metavar="DIR", help="where data sets lie (default: $DATA_DIR, else data)")
-    for command in (confirm, null):
-        _add_training_options(command)
-    for command in (report, export, confirm, null, rerun):
-        command.add_argument("study", metavar="STUDY", help="name of a study under studies/, or path of its folder")
-        command.add_argument("--storage", metavar="URL", help="the storage it was run with, if not the default")
-
-    space = commands.add_parser("space", help="the searched dimensions, and how much of the space fits a budget")
-    space.add_argument("--budget", type=values.count, default=8000, metavar="N", help="parameters (default: 8000)")
-    space.add_argument("--space", metavar="FILE", help="TOML file that narrows, widens or fixes dimensions")
-    _add_data_options(space, "mnist", "")
-    _add_limit_options(space)
-
-    bench = commands.add_parser("bench", help="the engine against the usual training loop, side by side")
-    bench.add_argument("--json", action="store_true", help="for programs")
-    bench.add_argument("--repeats", type=values.repeats, default=3, metavar="N", help="medians of so many (default: 3)")
-    bench.add_argument(
-        "--network", action="append", metavar="NAME", help="s004_net3, s000_net or separable; repeatable"
-    )
-    bench.add_argument(
-        "--images", type=values.positive, default=60_000, metavar="N", help="training images in an epoch"
-    )
-    bench.add_argument("--data-dir", metavar="DIR", help="where MNIST lies; without it the images are made up")
-
-    dashboard = commands.add_parser("dashboard", help="browse the studies with optuna-dashboard")
-    dashboard.add_argument("study", nargs="?", metavar="STUDY", help="default: all of the storage")
-    dashboard.add_argument("--storage", metavar="URL", help="default: the SQLite file under studies/")
-    dashboard.add_argument("--port", type=values.port, default=8080, metavar="N", help="default: 8080")
-    dashboard.add_argument(
-        "--host", default=LOOPBACK, metavar="ADDRESS", help=f"address to listen on (default: {LOOPBACK}, this machine)"
-    )
-    dashboard.add_argument("--data-dir", metavar="DIR", help="where data sets lie, or a folder of images now does")
-    return parser
-
-
-def _add_search_options(parser: argparse.ArgumentParser) -> None:
+def add_search_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a search is made with: run and frontier."""
     add = parser.add_argument
     add(
         "--trials", type=values.positive, default=100, metavar="N", help="networks to train, in total over all restarts"
@@ -163,7 +60,7 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--epochs", type=values.positive, default=15, metavar="N", help="most epochs a network is trained (default: 15)"
     )
-    _add_data_options(parser, "auto", "; auto: mnist, else digits with a notice")
+    add_data_options(parser, "auto", "; auto: mnist, else digits with a notice")
     add(
         "--storage",
         metavar="URL",
@@ -204,7 +101,7 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
         metavar="A,A,...",
         help="do not use these, or all (default: what makes sense for the data set)",
     )
-    _add_limit_options(parser)
+    add_limit_options(parser)
     add(
         "--max-latency",
         type=values.milliseconds,
@@ -222,12 +119,12 @@ def _add_search_options(parser: argparse.ArgumentParser) -> None:
     add("--timeout", type=values.positive, metavar="SECONDS", help="start no further trial after this time")
     add("--sampler", choices=SAMPLERS, default="tpe", help="evolve: explores, then changes the best (default: tpe)")
     add("--pruner", choices=PRUNERS, default="median", help="default: median")
-    _add_confirm_option(parser)
-    _add_training_options(parser)
+    add_confirm_option(parser)
+    add_training_options(parser)
 
 
-def _add_data_options(parser: argparse.ArgumentParser, default: str, auto: str) -> None:
-    """Which images."""
+def add_data_options(parser: argparse.ArgumentParser, default: str, auto: str) -> None:
+    """Add which images are read."""
     parser.add_argument(
         "--dataset",
         default=default,
@@ -244,8 +141,8 @@ def _add_data_options(parser: argparse.ArgumentParser, default: str, auto: str) 
     )
 
 
-def _add_limit_options(parser: argparse.ArgumentParser) -> None:
-    """Every limit but the budget, under the names of SearchConfig."""
+def add_limit_options(parser: argparse.ArgumentParser) -> None:
+    """Add every limit but the budget, under the names of SearchConfig."""
     for limit in LIMITS[1:]:
         read = values.number_of_bytes if limit.unit is BYTES else values.count
         parser.add_argument(limit.flag, dest=limit.name, type=read, metavar=limit.unit.metavar, help=limit.help)
@@ -254,8 +151,8 @@ def _add_limit_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_training_options(parser: argparse.ArgumentParser) -> None:
-    """For every command that trains."""
+def add_training_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that trains takes."""
     parser.add_argument(
         "--changed-code", action="store_true", help="go on although versions have changed since the study was made"
     )
@@ -267,7 +164,8 @@ def _add_training_options(parser: argparse.ArgumentParser) -> None:
     add("--engine", choices=ENGINES, default="auto", help="kernels compiled here, or PyTorch's operators")
 
 
-def _add_confirm_option(parser: argparse.ArgumentParser) -> None:
+def add_confirm_option(parser: argparse.ArgumentParser) -> None:
+    """Add how the winner is confirmed."""
     parser.add_argument(
         "--confirm",
         type=values.confirming,
@@ -276,3 +174,50 @@ def _add_confirm_option(parser: argparse.ArgumentParser) -> None:
         help="train the K best trials again, SEEDS fresh seeds each, then the winner on as many further ones, or on so "
         "many: K:SEEDS:FURTHER (default: 5:5); or none",
     )
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """Add the study that a command is about."""
+    parser.add_argument("study", metavar="STUDY", help="name of a study under studies/, or path of its folder")
+    parser.add_argument("--storage", metavar="URL", help="the storage it was run with, if not the default")
+
+
+def add_address(parser: argparse.ArgumentParser, port: int) -> None:
+    """Add the address that a server listens on."""
+    parser.add_argument("--port", type=values.port, default=port, metavar="N", help=f"default: {port}")
+    parser.add_argument(
+        "--host", default=LOOPBACK, metavar="ADDRESS", help=f"address to listen on (default: {LOOPBACK}, this machine)"
+    )
+
+
+def limits_of(args: Namespace) -> dict[str, Any]:
+    """Return the limits except the budget, by their fields of SearchConfig."""
+    return {limit.name: getattr(args, limit.name) for limit in LIMITS[1:]} | {"bytes_in": args.bytes_in}
+
+
+def dimensions_of(args: Namespace) -> tuple[str, ...]:
+    """Return the changes that the --space file makes to the space."""
+    from search.search_space.space_file import read_changes
+
+    return read_changes(Path(args.space)) if args.space else ()
+
+
+def location_of(study: str | None, storage: str | None = None) -> Place:
+    """Return the location of a study that is given by its name or by the path of its folder."""
+    from search.study.location import Place
+
+    path = Path(study or ".")
+    # A name is no path: one that no folder could have is refused as a name.
+    if study and (path.parent != Path() or path.is_absolute()) and path.is_dir():
+        return Place(path.parent, path.name, storage)
+    return Place(Path(DEFAULT_OUT), study, storage)
+
+
+def n_jobs(args: Namespace) -> int:
+    """Return how many networks are trained side by side."""
+    return args.jobs or n_cores()
+
+
+def n_cores() -> int:
+    """Return the number of cores that this process may use; in a container these are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

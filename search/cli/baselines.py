@@ -12,12 +12,12 @@ import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.recipe import RecipeConfig
-from search.cli.commands import Trainer
 from search.config import FOLDER, DataConfig, SearchConfig
 from search.data.load import form_of, load_dataset
 from search.errors import InputError
 from search.evidence.repeats import COMMON, OWN, Repeat, read_results
 from search.evidence.reproduction import BUDGET, as_json, common_recipe, own_recipes
+from search.evidence.runner import Trainer
 from search.files import make_folder, write_whole
 from search.report.reproduction import markdown, reproduction_plot, terminal
 from search.study.attributes import SETTINGS

@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from search.cli.run import Job, run
+from search.cli.job import Job, run_job
 from search.config import SearchConfig
 from search.data.load import resolve_auto
 from search.errors import InputError
@@ -49,7 +49,7 @@ def search_frontier(config: SearchConfig, frontier: Frontier, out: Path, storage
         others = [place for other, place in places.items() if other != budget and is_there(place)]
         warm = (*frontier.sources, *others)
         try:
-            status = max(status, run(replace(config, max_params=budget), places[budget], replace(job, warm=warm)))
+            status = max(status, run_job(replace(config, max_params=budget), places[budget], replace(job, warm=warm)))
         except NothingFitsError as error:
             print(f"search.py: {error}", file=sys.stderr)
             status = max(status, 2)

@@ -41,7 +41,7 @@ PLAN = "confirmation"
 class Retrainer:
     """Who trains: where the study lies that it is for, with which engine, how many networks side by side.
 
-    every_epoch as in Retraining, grace as in open_storage, may_change as in search.cli.run.Job
+    every_epoch as in Retraining, grace as in open_storage, may_change as in search.cli.job.Job
     """
 
     place: Place
@@ -80,6 +80,19 @@ class Retrainer:
                     print(f"\n{done} of {total} repeats are done and kept.", file=sys.stderr)
                     raise
         return read_results(study.get_trials(deepcopy=False))
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Settings of the training: engine, networks side by side, and whether versions may have changed."""
+
+    engine: str
+    n_workers: int
+    may_change: bool = False
+
+    def at(self, place: Place, config: SearchConfig) -> Retrainer:
+        """Return the retrainer of the study at `place`."""
+        return Retrainer(place, config, self.engine, self.n_workers, may_change=self.may_change)
 
 
 def _open_repeats(trainer: Retrainer) -> optuna.Study:

@@ -12,7 +12,7 @@ def refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     """Refusals in an empty folder, whatever the environment names."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DATA_DIR", raising=False)
-    for module in ("search.cli.run", "search.evidence.runner"):
+    for module in ("search.cli.job", "search.evidence.runner"):
         monkeypatch.setattr(f"{module}.carry_out", _train)
     monkeypatch.setattr("search.engine.benchmark.measure", _train)
     monkeypatch.setattr("search.dashboard.server._serve", _train)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.cli.arguments import make_parser
-from search.cli.main import COMMANDS
+from search.cli.main import COMMANDS, make_parser
 from tests.bad_input.option_values import CASES, LONG
 from tests.bad_input.refusals import RUN, Refuses, short
 

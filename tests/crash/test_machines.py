@@ -29,7 +29,7 @@ def server() -> Iterator[str]:
 def joined(arguments: tuple[object, ...], monkeypatch: pytest.MonkeyPatch) -> int:
     """The exit status of a machine that joins a study, and trains nothing."""
     for what, instead in (("_search", None), ("conclude", 0)):
-        monkeypatch.setattr(f"search.cli.run.{what}", lambda *_args, instead=instead, **_options: instead)
+        monkeypatch.setattr(f"search.cli.job.{what}", lambda *_args, instead=instead, **_options: instead)
     return main(list(map(str, arguments)))
 
 
@@ -55,7 +55,7 @@ def test_a_machine_that_differs_is_refused_with_the_difference(
     assert "budget 1000 there, 2000 now" in refused("--budget", 2000)
     assert "epochs 1 there, 2 now" in refused("--epochs", 2)
     other = lambda config: replace(load_dataset(config), checksum="of other images")  # noqa: E731
-    monkeypatch.setattr("search.cli.run.load_dataset", other)
+    monkeypatch.setattr("search.cli.job.load_dataset", other)
     assert "data_checksum" in refused()
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from search.cli.arguments import make_parser
+from search.cli.main import make_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

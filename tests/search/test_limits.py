@@ -8,7 +8,7 @@ import pytest
 from models.baselines import BASELINES
 from models.cost import Cost, compute_cost
 from models.spec import ArchSpec, Block, Head, Stage
-from search.cli.arguments import make_parser
+from search.cli.main import make_parser
 from search.config import DataConfig, SearchConfig
 from search.limits import BYTES, LIMITS, Limit, describe_limits, listed_limits, refusal, standings
 

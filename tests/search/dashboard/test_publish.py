@@ -221,7 +221,7 @@ def test_a_search_writes_notes_as_it_goes(tmp_path, monkeypatch):
         return 0
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("search.cli.run.conclude", look)
+    monkeypatch.setattr("search.cli.job.conclude", look)
     search = ["--budget", "8000", "--trials", "2", "--epochs", "1", "--dataset", "digits", "--confirm", "none"]
     assert main([*search, "--jobs", "1"]) == 0
     assert written["dashboard:1:note_str:0"].startswith("**Finished: ")

@@ -4,7 +4,7 @@ import pytest
 from optuna.trial import FixedTrial
 
 from models.cost import compute_cost
-from search.cli.arguments import BUDGETS
+from search.cli.commands.frontier import BUDGETS
 from search.sampling.starting_points import SMALL_RECIPE, starting_points
 from search.search_space.dimensions import Choice, FloatRange
 from search.search_space.space import Space

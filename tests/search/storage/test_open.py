@@ -187,7 +187,7 @@ def test_the_command_line_says_it_in_one_line(
     def fails(_args: object) -> int:
         raise failed("database or disk is full")
 
-    monkeypatch.setitem(main.COMMANDS, "space", fails)
+    monkeypatch.setattr(main.COMMANDS["space"], "run", fails)
     assert main.main(["space"]) == 2
     said = capsys.readouterr().err
     assert said.startswith("search.py: the storage failed: database or disk is full; make room")

@@ -43,7 +43,7 @@ class _Training:
     number: int
 
 
-def rerun(place: Place, data_dir: str | None, number: int | None) -> int:
+def verify(place: Place, data_dir: str | None, number: int | None) -> int:
     """Train again, and compare; 0 if the value is the recorded one, else 1.
 
     number: of a finished trial; None: of the network that is handed on, which is the best trial's or, once that is

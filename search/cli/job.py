@@ -13,7 +13,7 @@ import optuna
 import space
 from models.spec import ArchSpec
 from objective import Objective
-from search.cli.commands import conclude
+from search.cli.conclude import conclude
 from search.config import ConfirmConfig, SearchConfig
 from search.dashboard.note_writer import NoteWriter
 from search.data.dataset import Dataset
@@ -73,7 +73,7 @@ class Job:
     may_change: bool = False
 
 
-def run(config: SearchConfig, place: Place, job: Job) -> int:
+def run_job(config: SearchConfig, place: Place, job: Job) -> int:
     """Search, or go on searching; then confirm the winner, report and export it."""
     runs_on = _engine(job.engine)
     data_config, notice = resolve_auto(config.data)

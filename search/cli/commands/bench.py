@@ -1,0 +1,30 @@
+"""`search.py bench`: the training engine against the usual loop."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from search.cli import values
+from search.cli.arguments import n_cores
+from search.config import data_directory
+
+HELP = "compare the training engine with the usual training loop, side by side"
+EXAMPLE = "bench --network separable --repeats 3"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    add = parser.add_argument
+    add("--json", action="store_true", help="for programs")
+    add("--repeats", type=values.repeats, default=3, metavar="N", help="medians of so many (default: 3)")
+    add("--network", action="append", metavar="NAME", help="s004_net3, s000_net or separable; repeatable")
+    add("--images", type=values.positive, default=60_000, metavar="N", help="training images in an epoch")
+    add("--data-dir", metavar="DIR", help="where MNIST lies; without it the images are made up")
+
+
+def run(args: Namespace) -> int:
+    """Measure, and print the table."""
+    from search.engine.benchmark import Images, bench
+
+    images = Images(data_directory(args.data_dir), args.images)
+    return bench(images, args.network, args.repeats, n_cores(), as_json=args.json)

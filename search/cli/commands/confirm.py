@@ -1,0 +1,36 @@
+"""`search.py confirm`: the best trials of a study again, on fresh seeds."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from search.cli.arguments import add_confirm_option, add_study, add_training_options, location_of, n_jobs
+from search.errors import InputError
+
+HELP = "train the best trials of a study again on fresh seeds"
+EXAMPLE = "confirm mnist-8000 --confirm 3:3:10"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    add_confirm_option(parser)
+    add_training_options(parser)
+    add_study(parser)
+
+
+def run(args: Namespace) -> int:
+    """Confirm the winner of a study; report and export it."""
+    from search.cli.conclude import conclude, loaded
+    from search.evidence.runner import Trainer, confirm
+    from search.files import make_folder
+    from search.study.location import only_one
+
+    if args.confirm is None:
+        raise InputError("nothing to confirm with --confirm none; give K:SEEDS")
+    location = location_of(args.study, args.storage)
+    study, config, data = loaded(location, args.data_dir)
+    trainer = Trainer(args.engine, n_jobs(args), args.changed_code)
+    make_folder(location.folder)
+    with only_one(location):
+        confirm(trainer.at(location, config), study, args.confirm, len(data.scored))
+        return conclude(study, config, location, with_export=True, data=data)

@@ -1,0 +1,25 @@
+"""`search.py dashboard`: studies in optuna-dashboard."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from search.cli.arguments import add_address, location_of
+
+HELP = "browse the studies with optuna-dashboard"
+EXAMPLE = "dashboard reference --port 8081"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("study", nargs="?", metavar="STUDY", help="default: all of the storage")
+    parser.add_argument("--storage", metavar="URL", help="default: the SQLite file under studies/")
+    add_address(parser, 8080)
+    parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie, or a folder of images now does")
+
+
+def run(args: Namespace) -> int:
+    """Serve the studies until the command is interrupted."""
+    from search.dashboard.server import dashboard
+
+    return dashboard(location_of(args.study, args.storage), args.host, args.port, args.data_dir)

@@ -1,0 +1,39 @@
+"""`search.py null`: the noise floor of a study."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from search.cli import values
+from search.cli.arguments import add_study, add_training_options, location_of, n_jobs
+
+HELP = "measure a study's noise floor: one configuration trained again and again"
+EXAMPLE = "null mnist-8000 --runs 10"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("--runs", type=values.repeats, default=10, metavar="N", help="trainings (default: 10)")
+    parser.add_argument(
+        "--trial", type=values.whole, metavar="N", help="of this trial (default: the best hand-designed network)"
+    )
+    add_training_options(parser)
+    add_study(parser)
+
+
+def run(args: Namespace) -> int:
+    """Train one configuration from many seeds, and report how far the accuracies differ."""
+    from search.cli.conclude import conclude, loaded
+    from search.evidence.runner import Trainer, measure_noise
+    from search.files import make_folder
+    from search.study.location import only_one
+    from search.study.trials import finished_trial, read_trials
+
+    location = location_of(args.study, args.storage)
+    study, config, data = loaded(location, args.data_dir)
+    finished_trial(read_trials(study.get_trials(deepcopy=False)), args.trial)  # a wrong number is refused here
+    trainer = Trainer(args.engine, n_jobs(args), args.changed_code)
+    make_folder(location.folder)
+    with only_one(location):
+        measure_noise(trainer.at(location, config), study, args.trial, args.runs)
+        return conclude(study, config, location, with_export=False, data=data)

@@ -1,0 +1,31 @@
+"""`search.py report`: the report of a study, written again from disk."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from search.cli.arguments import add_study, location_of
+
+HELP = "write and print a study's report again, from disk"
+EXAMPLE = "report reference"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    add_study(parser)
+
+
+def run(args: Namespace) -> int:
+    """Write the report of a search, or of the hand-designed networks; the database stays as it is."""
+    from search.cli.baselines import report_baselines
+    from search.cli.conclude import write_reports
+    from search.study.load import config_of, existing, kind_of
+    from search.study.location import one_writer
+
+    location = location_of(args.study, args.storage)
+    if kind_of(location) == "baselines":
+        return report_baselines(location)
+    study = existing(location)
+    with one_writer(location):
+        write_reports(study, config_of(study), location, with_export=False)
+    return 0

@@ -1,0 +1,48 @@
+"""`search.py space`: the searched dimensions, and how much of the space fits the limits."""
+
+from __future__ import annotations
+
+import math
+from argparse import ArgumentParser, Namespace
+from dataclasses import replace
+
+from search.cli import values
+from search.cli.arguments import add_data_options, add_limit_options, dimensions_of, limits_of
+from search.config import DataConfig, SearchConfig, data_directory
+
+HELP = "list the searched dimensions, and how much of the space fits the limits"
+EXAMPLE = "space --budget 8k --max-macs 400k"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("--budget", type=values.count, default=8000, metavar="N", help="parameters (default: 8000)")
+    parser.add_argument("--space", metavar="FILE", help="TOML file that narrows, widens or fixes dimensions")
+    add_data_options(parser, "mnist", "")
+    add_limit_options(parser)
+
+
+def run(args: Namespace) -> int:
+    """Print every dimension with its range, the size of the space, and the share that fits."""
+    import space
+    from search.data.load import form_of
+    from search.limits import describe_limits
+    from search.sampling.feasibility import feasibility_report, survey
+    from search.search_space.space_file import space_of
+
+    data = DataConfig.named(args.dataset, data_directory(None), image_size=args.image_size)
+    config = SearchConfig(data, args.budget, **limits_of(args), dimensions=dimensions_of(args))
+    searched, form = space_of(config), form_of(config.data)
+    config = replace(config, data=replace(config.data, form=form))
+    for dimension, usual in zip(searched.dimensions, space.DIMENSIONS, strict=True):
+        print(f"{dimension.name:22}{dimension}" + (f"   instead of {usual}" if dimension != usual else ""))
+    counts = [dimension.n_values for dimension in searched.dimensions if dimension.n_values]
+    n_real = len(searched.dimensions) - len(counts)
+    print(
+        f"\n{len(searched.dimensions)} dimensions: 10^{math.log10(math.prod(counts)):.0f} points of whole numbers and "
+        f"choices, and {n_real} of real numbers; for {describe_limits(config)}"
+    )
+    shape = "x".join(map(str, form.input_shape))
+    print(f"images                        {shape}, {form.n_classes} classes ({form.name})")
+    print(feasibility_report(survey(config)))
+    return 0

@@ -1,0 +1,114 @@
+"""What ends a command that trained: reports in files and on the terminal, the export, the dashboard."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+
+from search.config import SearchConfig
+from search.dashboard.publish import furnish
+from search.data.dataset import Dataset
+from search.data.load import load_dataset
+from search.errors import FailureError, InputError
+from search.evidence.confirm import Confirmation
+from search.export.formats import possible
+from search.export.request import winner_source, write_export
+from search.report.summary import StudySummary, card_facts, summary_of
+from search.report.terminal import terminal_report, write_report
+from search.storage.open import open_storage
+from search.study.attributes import WORKER
+from search.study.card import CARD, read_card
+from search.study.load import WINNER, check_data, config_of, existing
+from search.study.location import Place, one_writer, repeats_name
+from search.study.study import load_study
+from search.study.training import weights_path
+from search.study.trials import TrialRecord, read_trials
+
+
+def conclude(
+    study: optuna.Study, config: SearchConfig, place: Place, *, with_export: bool, data: Dataset | None = None
+) -> int:
+    """Write and print a study's report; before that, if wanted, export its winner; then furnish the dashboard.
+
+    data: the study's, where it is in memory already.
+    """
+    with one_writer(place):
+        records, summary, failure = write_reports(study, config, place, with_export=with_export)
+        furnish(study, config, place, summary, records, data)
+    if failure:
+        raise failure
+    return 0
+
+
+def write_reports(
+    study: optuna.Study, config: SearchConfig, place: Place, *, with_export: bool
+) -> tuple[list[TrialRecord], StudySummary, Exception | None]:
+    """(the trials, what was found, why the winner could not be exported), once that stands in files and is printed."""
+    records = read_trials(study.get_trials(deepcopy=False))
+    summary = summary_of(study, config, place, records)
+    winner = place.folder / WINNER
+    failure: Exception | None = None
+    # The weights of an adopted trial lie with the study that it was trained in.
+    if with_export and summary.winner and (summary.confirmation or summary.winner.origin is None):
+        number = summary.winner.number
+        try:
+            source = winner_source(summary, place)
+            formats = _earlier_formats(winner)
+            card = write_export(source, config.data, place, winner, formats, force=True)
+            summary = replace(summary, **card_facts(card))
+        except (InputError, FailureError) as error:
+            if elsewhere := weights_elsewhere(place, number, summary.confirmation):
+                print(f"\nsearch.py: no winner/ here: {elsewhere}", file=sys.stderr)
+            else:
+                failure = error  # the report of hours of work does not depend on it
+    write_report(summary, records, place.folder)
+    made = [
+        "report.html",
+        "report.md",
+        "trials.csv",
+        *(["winner/model.py"] if (winner / CARD).is_file() else []),
+    ]
+    print(f"\n{terminal_report(summary)}\n\nWritten to {place.folder}: {', '.join(made)}")
+    return records, summary, failure
+
+
+def _earlier_formats(winner: Path) -> list[str]:
+    """Those of the winner's present export that can still be written, so that a new winner comes in the same."""
+    card = read_card(winner)
+    return possible(card.get("formats", ())) if card else []
+
+
+def loaded(location: Place, data_dir: str | None) -> tuple[optuna.Study, SearchConfig, Dataset]:
+    """Return (study, settings, data) of a study to train further for.
+
+    Raises InputError where the data is missing or not the study's: it is to be said here, not by a worker.
+    """
+    study = existing(location)
+    config = config_of(study, data_dir)
+    data = load_dataset(config.data)
+    check_data(study, data)
+    return study, config, data
+
+
+def weights_elsewhere(place: Place, trial: int, confirmed: Confirmation | None = None) -> str:
+    """A sentence that says where the weights lie and what to do; "" if they should be here.
+
+    trial: of the search; confirmed: where the network of its confirmation is meant, which has weights of its own.
+    """
+    if not place.is_shared:
+        return ""
+    name, number, folder = str(place.name), trial, "weights"
+    if confirmed:
+        name, number, folder = repeats_name(place), confirmed.network.number, "repeats"
+    if weights_path(place.folder / folder, number).is_file():
+        return ""
+    trials = load_study(open_storage(place.url), name).get_trials(deepcopy=False)
+    machine = str(trials[number].user_attrs.get(WORKER, "")).partition("/")[0]
+    return (
+        f"the weights of trial {trial} are not in {place.folder / folder}, but on the machine that trained them, "
+        f"{machine or 'unknown'}: run `python search.py export {place.name} --storage ...` there, or give all machines "
+        "one folder with --out"
+    )
