@@ -93,7 +93,7 @@ def _check_ids(ids: Sequence[str], data: DataConfig) -> None:
 
 
 def _common_recipe(card: Path) -> tuple[str, RecipeConfig]:
-    """(name, recipe) that all networks get."""
+    """Return (name, recipe) of the recipe that all networks get."""
     if not card.is_file():
         return "the search's default", space.assemble(space.DEFAULTS).recipe
     try:
@@ -104,7 +104,7 @@ def _common_recipe(card: Path) -> tuple[str, RecipeConfig]:
 
 
 def _repeats(ids: Sequence[str], n_seeds: int | None, common_name: str, common: RecipeConfig) -> list[Repeat]:
-    """By seed, so that the first table is complete early."""
+    """Return the trainings by seed, so that the first table is complete early."""
     found = []
     for i in range(n_seeds or 3):
         for name in ids:

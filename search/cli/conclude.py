@@ -46,7 +46,7 @@ def conclude(
 def write_reports(
     study: optuna.Study, config: SearchConfig, place: Place, *, with_export: bool
 ) -> tuple[list[TrialRecord], StudySummary, Exception | None]:
-    """(the trials, what was found, why the winner could not be exported), once that stands in files and is printed."""
+    """Write and print the reports; return (trials, summary, why the winner could not be exported)."""
     records = read_trials(study.get_trials(deepcopy=False))
     summary = summary_of(study, config, place, records)
     winner = place.folder / WINNER
@@ -76,7 +76,7 @@ def write_reports(
 
 
 def _earlier_formats(winner: Path) -> list[str]:
-    """Those of the winner's present export that can still be written, so that a new winner comes in the same."""
+    """Return the formats of the present export that can still be written, so that a new winner comes in the same."""
     card = read_card(winner)
     return possible(card.get("formats", ())) if card else []
 
@@ -94,7 +94,7 @@ def loaded(location: Place, data_dir: str | None) -> tuple[optuna.Study, SearchC
 
 
 def weights_elsewhere(place: Place, trial: int, confirmed: Confirmation | None = None) -> str:
-    """A sentence that says where the weights lie and what to do; "" if they should be here.
+    """Say which machine has the weights and what to do; "" if they should be here.
 
     trial: of the search; confirmed: where the network of its confirmation is meant, which has weights of its own.
     """

@@ -30,7 +30,7 @@ class Frontier:
     suffix: str = ""
 
     def places(self, out: Path, storage: str | None) -> dict[int, Place]:
-        """Where the study of each budget lies."""
+        """Return the location of the study of each budget."""
         return {budget: Place(out, f"{self.prefix}-{budget}{self.suffix}", storage) for budget in self.budgets}
 
 

@@ -164,7 +164,7 @@ def _join(
 
 
 def _check_place(place: Place) -> str:
-    """The storage's URL as it may be shown.
+    """Return the storage's URL as it may be shown.
 
     Raises InputError for a name or a storage that cannot be, and for files that could not be gone on with.
     """
@@ -176,7 +176,7 @@ def _check_place(place: Place) -> str:
 
 
 def study_name(name: str | None, config: SearchConfig, notice: str | None) -> str:
-    """The default name, and the data set in the name wherever digits stand in for MNIST."""
+    """Return the name of the study: by default data set and budget; where digits stand in for MNIST, it says so."""
     dataset = config.data.dataset
     if name is None:
         # What no folder can be called is left out.
@@ -201,7 +201,7 @@ def _plan(
     workers: str,
     where: str,
 ) -> str:
-    """What is about to happen, in a few lines."""
+    """Describe what is about to happen, in a few lines."""
     held_out = f"held-out training images ({data.held_out})"
     scored = f"{len(data.scored):,} {'test images' if data.val is None else held_out}"
     done = n_trained(study.get_trials(deepcopy=False))
@@ -221,12 +221,12 @@ def _plan(
 
 
 def _share(found: Feasibility) -> str:
-    """5 %, or, where that would be none or all but none, of how many."""
+    """Format the share that fits: 5 %, or "3 of 2,000 random points" where that would be 0 %."""
     return f"{found.share:.0%}" if found.share >= 0.01 else f"{found.n_fitting} of {found.n_drawn:,} random points"
 
 
 def _engine(asked: str) -> str:
-    """The device and what trains on it. Compiles the kernels, so that no worker has to. Raises InputError."""
+    """Name the device and the engine; compile the kernels, so that no worker has to. Raises InputError."""
     device = training_device()
     found = engine_for(device, asked)
     words = "kernels compiled here" if found == "native" else "PyTorch's operators"

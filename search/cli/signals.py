@@ -17,7 +17,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """The first such signal raises KeyboardInterrupt, the second ends the process where it stands.
+    """Raise KeyboardInterrupt at the first such signal; end the process where it stands at the second.
 
     Worker processes end with this one, and what the database was told before is safe in it. Does nothing outside the
     main thread, and leaves a signal alone that this process was started to ignore, or that somebody else handles.

@@ -19,7 +19,7 @@ MOST, MAX_JOBS, LAST_PORT = 10**9, 1024, 65_535
 
 
 def text(given: str) -> str:
-    """A name or a path. None is empty: that is a variable of a shell that was never set."""
+    """Read a name or a path. None is empty: that is a variable of a shell that was never set."""
     if not given.strip():
         raise ArgumentTypeError(f"must not be empty, got {given!r:.80}")
     # Surrogates are bytes that are no UTF-8: nothing could be called so in a database.
@@ -29,7 +29,7 @@ def text(given: str) -> str:
 
 
 def whole(given: str) -> int:
-    """A whole number, in the digits of ASCII: Python would read those of every script."""
+    """Read a whole number in ASCII digits: Python would read those of every script."""
     if not re.fullmatch(r"[+-]?[0-9][0-9_]{0,400}", given.strip()):
         raise ArgumentTypeError(f"must be a whole number, got {given!r:.80}")
     try:
@@ -39,22 +39,22 @@ def whole(given: str) -> int:
 
 
 def positive(given: str) -> int:
-    """From 1 to as much as anybody can want of anything: networks, epochs, images, seconds."""
+    """Read a whole number from 1 to as many networks, epochs, images or seconds as anybody can want."""
     return _from_1_to(MOST, given)
 
 
 def repeats(given: str) -> int:
-    """How often the same is trained."""
+    """Read how often one configuration is trained."""
     return _from_1_to(MAX_REPEATS, given)
 
 
 def port(given: str) -> int:
-    """Of TCP."""
+    """Read a TCP port."""
     return _from_1_to(LAST_PORT, given)
 
 
 def jobs(given: str) -> int:
-    """How many side by side; 0: auto."""
+    """Read how many networks are trained side by side; 0 stands for auto."""
     return 0 if given == "auto" else _from_1_to(MAX_JOBS, given)
 
 
@@ -71,12 +71,12 @@ def _from_1_to(high: int, given: str) -> int:
 
 
 def count(given: str) -> int:
-    """8000, 8k, 1.5M."""
+    """Read a count: 8000, 8k, 1.5M."""
     return _amount(given, COUNT)
 
 
 def number_of_bytes(given: str) -> int:
-    """65536, 64k, 64KiB."""
+    """Read a number of bytes: 65536, 64k, 64KiB."""
     return _amount(given, BYTES)
 
 
@@ -88,7 +88,7 @@ def _amount(given: str, unit: Unit) -> int:
 
 
 def size(given: str) -> tuple[int, int]:
-    """Height and width of images: 32, 32x40."""
+    """Read the height and width of images: 32, 32x40."""
     sides = given.lower().split("x")
     try:
         height, width = (whole(side) for side in (sides if len(sides) == 2 else sides * 2))
@@ -101,7 +101,7 @@ def size(given: str) -> tuple[int, int]:
 
 
 def augmentations(given: str) -> tuple[str, ...]:
-    """Names of search.config.AUGMENTATIONS."""
+    """Read names of search.config.AUGMENTATIONS."""
     names = tuple(given.split(","))
     for name in names:
         if name not in AUGMENTATIONS:
@@ -110,12 +110,12 @@ def augmentations(given: str) -> tuple[str, ...]:
 
 
 def switched_off(given: str) -> tuple[str, ...]:
-    """The same, or all."""
+    """Read names of search.config.AUGMENTATIONS, or "all"."""
     return AUGMENTATIONS if given == "all" else augmentations(given)
 
 
 def milliseconds(given: str) -> float:
-    """1.5, 1.5ms."""
+    """Read milliseconds: 1.5, 1.5ms."""
     try:
         value = float(given.strip().lower().removesuffix("ms")) if given.isascii() else math.nan
     except ValueError:
@@ -126,12 +126,12 @@ def milliseconds(given: str) -> float:
 
 
 def budgets(given: str) -> tuple[int, ...]:
-    """2k,4k: each once, the smallest first."""
+    """Read budgets, 2k,4k: each once, the smallest first."""
     return tuple(sorted({count(part) for part in given.split(",")}))
 
 
 def formats(given: str) -> tuple[str, ...]:
-    """onnx,c; all: every one."""
+    """Read formats, onnx,c; "all" stands for every one."""
     names = tuple(FORMATS) if given == "all" else tuple(given.split(","))
     for name in names:
         if name not in FORMATS:
@@ -140,7 +140,7 @@ def formats(given: str) -> tuple[str, ...]:
 
 
 def confirming(given: str) -> ConfirmConfig | None:
-    """K:SEEDS or K:SEEDS:FURTHER; None: none."""
+    """Read K:SEEDS or K:SEEDS:FURTHER; "none" is None."""
     if given == "none":
         return None
     try:

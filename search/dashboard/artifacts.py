@@ -35,12 +35,12 @@ class Shelf:
         self._noted = {key: json.loads(value) for key, value in attrs.items() if key.startswith("dashboard:artifacts:")}
 
     def needs(self, trial: FrozenTrial, name: str, source: bytes) -> bool:
-        """Whether the trial lacks file `name`, or has one that was made of something else."""
+        """Return whether the trial lacks file `name`, or has one that was made from something else."""
         artifact = self._id(trial, name, source)
         return self._noted.get(_key(trial, artifact)) is None or not (self._folder / artifact).is_file()
 
     def put(self, trial: FrozenTrial, name: str, source: bytes, make: Callable[[], bytes]) -> None:
-        """Attach file `name` in place of an earlier one; where that was made of the same `source`, nothing happens."""
+        """Attach file `name` in place of an earlier one; do nothing if that was made from the same `source`."""
         if not self.needs(trial, name, source):
             return
         artifact = self._id(trial, name, source)
@@ -56,7 +56,7 @@ class Shelf:
         self._take_away(trial, name)
 
     def take_away_lost(self) -> None:
-        """Of every trial the files that are not in the folder: the dashboard would offer what it cannot serve."""
+        """Detach files that are missing from the folder: the dashboard would offer what it cannot serve."""
         for key, facts in list(self._noted.items()):
             if facts is not None and not (self._folder / facts["artifact_id"]).is_file():
                 self._note(key, None)
@@ -75,7 +75,7 @@ class Shelf:
             self._noted[key] = None if facts is None else dict(facts)
 
     def _id(self, trial: FrozenTrial, name: str, source: bytes) -> str:
-        """The same for the same file of the same trial: so nothing is kept twice."""
+        """Return the id of a file, equal for the same file of the same trial, so that nothing is kept twice."""
         whose = f"{self._study.study_name}/{trial.number}/{name}\n".encode()
         return hashlib.sha256(whose + source).hexdigest()[:32]
 

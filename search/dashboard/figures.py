@@ -23,7 +23,7 @@ Figure = dict[str, Any]
 
 
 def figures(summary: StudySummary, records: Sequence[TrialRecord]) -> dict[str, Figure]:
-    """By the id under which the dashboard keeps them; only those that have something to show."""
+    """Return the figures by the id under which the dashboard keeps them; only those that have something to show."""
     finished = [record for record in records if record.outcome == FINISHED and record.value is not None]
     if not finished:
         return {}
@@ -150,7 +150,7 @@ def _dots(
     by_number: bool = False,
     edge: float = float("inf"),
 ) -> Figure:
-    """Trials at their parameters or their numbers; `edge` is the highest error that is drawn where it lies."""
+    """Draw trials at their parameters or numbers; errors above `edge` are drawn there."""
     points = []
     for record in records:
         reached = record.value if record.value is not None else float(record.curve[-1][metric])
@@ -169,7 +169,7 @@ def _hover(record: TrialRecord, reached: float) -> str:
 
 
 def _folded(text: str) -> str:
-    """Broken behind a "·" where it gets long."""
+    """Break a long text behind a "·"."""
     lines = [""]
     for part in text.split(" · "):
         if lines[-1] and len(lines[-1]) + len(part) > LINE_LENGTH:
@@ -204,7 +204,7 @@ def _line(name: str, xs: Sequence[float], errors: Sequence[float], color: str) -
 
 
 def _layout(title: str, x_title: str, errors: Sequence[float], metric: str) -> Figure:
-    """The error on a log scale that grows downwards and shows accuracies, which crowd towards 100 %."""
+    """Return a layout whose error axis is logarithmic, grows downwards and is labelled with accuracies."""
     low, high = 0.8 * min(errors), 1.15 * max(errors)
     ticks = [step * 10.0**power for power in range(-2, 2) for step in _STEPS]
     return {

@@ -128,14 +128,14 @@ def _show_study(study: optuna.Study, summary: StudySummary, records: Sequence[Tr
 
 
 def _saved(study: optuna.Study, name: str) -> str:
-    """The figure as it is kept: in parts, which the library reads back through its server only."""
+    """Return the figure as the dashboard keeps it: in parts, which the library reads back through its server only."""
     prefix = f"dashboard:plot_data:{name}:"
     attrs = study._storage.get_study_system_attrs(study._study_id)
     return "".join(attrs[f"{prefix}{i}"] for i in range(sum(key.startswith(prefix) for key in attrs)))
 
 
 def _put_tables(shelf: Shelf, trial: FrozenTrial, record: TrialRecord, config: SearchConfig) -> None:
-    """The curve and the layers of one trained trial."""
+    """Attach the curve and the layers of a trained trial."""
     if record.curve:
         source = DRAWN_AS + json.dumps(record.curve).encode()
         shelf.put(trial, CURVE, source, partial(_curve_png, record, config.metric))
@@ -161,7 +161,7 @@ def _layer_csv(arch: ArchSpec) -> bytes:
 def _put_pictures(
     shelf: Shelf, trials: dict[int, FrozenTrial], summary: StudySummary, trained: Sequence[TrialRecord], images: _Images
 ) -> None:
-    """What finished trials get wrong, as far as it is known; the images themselves where the data is at hand."""
+    """Attach the confusion of a finished trial, and its misread images where the data is at hand."""
     found = {record.number: Confusion.from_dict(record.mistakes) for record in trained if record.mistakes}
     # Of the winner: what the network that is handed on gets wrong, which if confirmed was scored on test.
     if summary.winner and summary.mistakes:
@@ -183,7 +183,7 @@ def _confusion_png(mistakes: Confusion, classes: Sequence[str]) -> bytes:
 
 
 def _put_winner(shelf: Shelf, trials: dict[int, FrozenTrial], summary: StudySummary, place: Place) -> None:
-    """The winner's files with its trial, and with no other."""
+    """Attach the winner's files to its trial, and remove them from every other."""
     if summary.winner is None:
         return
     own = trials[summary.winner.number]
@@ -198,7 +198,7 @@ def _put_winner(shelf: Shelf, trials: dict[int, FrozenTrial], summary: StudySumm
 
 
 def _is_of(winner: Path, trial: FrozenTrial) -> bool:
-    """Whether the exported files are of this trial."""
+    """Return whether the exported files are those of this trial."""
     try:
         card: dict[str, Any] = json.loads((winner / "card.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -48,7 +48,7 @@ def dashboard(place: Place, host: str, port: int, data_dir: str | None) -> int:
 
 
 def _bring_up_to_date(place: Place, data_dir: str | None) -> None:
-    """Furnish a search; any other study is left as it is. One that cannot be read does not keep the others back."""
+    """Publish a search; any other study is left as it is. One that cannot be read does not keep the others back."""
     try:
         study = existing(place)
         settings = study.user_attrs.get(SETTINGS)

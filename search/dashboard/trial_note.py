@@ -30,7 +30,7 @@ RECIPE = ("optimizer", "lr", "weight decay", "schedule", "batch size", "label sm
 
 
 def trial_note(record: TrialRecord, config: SearchConfig, remark: str = "") -> str:
-    """The note of a trial that has ended. Its first words tell the outcome.
+    """Return the note of a trial that has ended. Its first words tell the outcome.
 
     remark: what is to be known of this trial in particular.
     """
@@ -48,7 +48,7 @@ def trial_note(record: TrialRecord, config: SearchConfig, remark: str = "") -> s
 
 
 def network(record: TrialRecord, config: SearchConfig) -> ArchSpec | None:
-    """The trial's network, also that of one that was refused; None of one that ended before it had all its values."""
+    """Return the trial's network, also a refused one; None of a trial that ended before it had all its values."""
     if record.arch or not record.params:
         return record.arch
     known = form_of(config.data)
@@ -85,7 +85,7 @@ def _sentence(text: str) -> str:
 
 
 def _limit(record: TrialRecord, config: SearchConfig) -> str:
-    """Which limit it is over, in two words."""
+    """Name the limit that the network exceeds, in two words."""
     if record.n_params is None or record.n_params > config.max_params:
         return "over budget"
     return "over a limit"
@@ -153,13 +153,13 @@ def _against(n_params: int, budget: int) -> str:
 
 
 def _recipe_table(recipe: RecipeConfig) -> str:
-    """What the search varies, and the schedule's kind; the rest is in the trial's attribute `recipe`."""
+    """Tabulate what the search varies, and the kind of schedule; the rest is in the trial's attribute `recipe`."""
     facts = recipe_facts(recipe) | {"schedule": recipe.schedule.kind}
     return _table({name: facts[name] for name in RECIPE})
 
 
 def _table(facts: Mapping[str, str]) -> str:
-    """Side by side, as a page is wider than high."""
+    """Lay a table out side by side, as a page is wider than high."""
     return markdown_table(list(facts), [list(facts.values())], "<" * len(facts))
 
 
@@ -172,7 +172,7 @@ _GAP = "\u00a0\u00a0"
 
 
 def fitted(markdown: str, *, break_lines: bool = False) -> str:
-    """Gaps between the columns of tables, and code in lines of at most CODE_LENGTH columns.
+    """Widen the gaps between the columns of tables, and break code after at most CODE_LENGTH columns.
 
     break_lines: other lines too, where the page is wider than the window, as that of a trial with long attributes.
     """
@@ -200,7 +200,7 @@ def _table_row(line: str) -> str:
 
 
 def _code(line: str) -> list[str]:
-    """A long command goes on in the next line, as a shell reads it."""
+    """Break a long command as a shell reads it."""
     found = textwrap.wrap(
         line, CODE_LENGTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False, drop_whitespace=True
     )

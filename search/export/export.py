@@ -127,7 +127,7 @@ def _accuracies(module: ModuleType, source: ModelSource, data: Dataset) -> tuple
 
 
 def _is_shown(source: ModelSource, data: Dataset) -> bool:
-    """Whether balanced accuracy goes with the accuracy."""
+    """Return whether balanced accuracy goes with the accuracy."""
     return source.is_balanced or is_imbalanced(data.scored.labels) or is_imbalanced(data.test.labels)
 
 

@@ -85,7 +85,7 @@ class ModelSource:
 
     @property
     def is_balanced(self) -> bool:
-        """Whether `accuracy` is balanced accuracy."""
+        """Return whether `accuracy` is balanced accuracy."""
         return self.metric != "accuracy"
 
     @property

@@ -61,7 +61,7 @@ def _selection_doubt(config: SearchConfig, n_finished: int, noise: NoiseFloor | 
 
 
 def _sd(config: SearchConfig, noise: NoiseFloor | None) -> float | None:
-    """Of one accuracy, from seed to seed, where it is known."""
+    """Return the standard deviation of the accuracy across seeds, where it was measured."""
     is_known = (config.data.dataset, config.metric, config.data.image_size) == ("mnist", "accuracy", ())
     return noise.accuracy.sd if noise else RUN_TO_RUN_SD if is_known else None
 
@@ -85,7 +85,7 @@ def _noise_doubt(config: SearchConfig, values: Sequence[float], noise: NoiseFloo
 
 
 def _values_on_range_ends(record: TrialRecord, config: SearchConfig) -> list[str]:
-    """The searched values of a trial that lie on an end of their range, and matter: a step inside changes the trial."""
+    """Return the searched values of a trial that lie on an end of their range and affect the network."""
     space = space_of(config)
     if record.arch is None or not record.params:
         return []  # a network that is no point of the space
@@ -104,7 +104,7 @@ def _values_on_range_ends(record: TrialRecord, config: SearchConfig) -> list[str
 
 
 def _step_inside(dimension: IntRange | FloatRange, value: float) -> float | None:
-    """A value further inside the range, if `value` lies on an end with something beyond it."""
+    """Return a value further inside the range, if `value` lies on an end with something beyond it."""
     low, high = dimension.low, dimension.high
     if isinstance(dimension, IntRange):
         if high - low < 2:

@@ -18,22 +18,22 @@ CONTENDER_RULE = (
 
 
 def points(difference: float) -> str:
-    """A difference of accuracies in percentage points, with its sign: "+0.05"."""
+    """Return a difference of accuracies in percentage points, with its sign: "+0.05"."""
     return f"{100 * difference:+.2f}"
 
 
 def sd_points(found: Estimate) -> str:
-    """The standard deviation in percentage points; "-" of one value."""
+    """Return the standard deviation in percentage points; "-" of a single value."""
     return "-" if found.sd is None else f"{100 * found.sd:.2f}"
 
 
 def interval(found: Estimate) -> str:
-    """The 95 % interval of a mean, in words."""
+    """Return the 95 % interval of a mean, in words."""
     return bounds(found) if found.low is None else f"95 % interval {bounds(found)}"
 
 
 def bounds(found: Estimate) -> str:
-    """The ends of that interval."""
+    """Return the ends of the 95 % interval."""
     if found.low is None or found.high is None:
         return "one seed, so no interval"
     # Student's t distribution does not know that there is nothing above 100 %.
@@ -41,12 +41,12 @@ def bounds(found: Estimate) -> str:
 
 
 def fresh_seeds(found: Estimate) -> str:
-    """How many seeds: "5 fresh seeds"."""
+    """Return the number of seeds in words: "5 fresh seeds"."""
     return f"{found.n} fresh seed{'s' * (found.n > 1)}"
 
 
 def winner_evidence(found: Confirmation, selected_on: str, metric: str = "accuracy") -> dict[str, str]:
-    """What the report says of the winner, by name. selected_on: the images that the search chose by, in words."""
+    """Return the facts about the confirmed winner, by name. selected_on: the images that the search chose by."""
     accuracy, network = found.accuracy, found.network
     mean_beside = f"{percent(found.beside)}, mean of the same trainings"
     other = {} if found.beside is None else {words_of(beside(metric)): mean_beside}
@@ -68,7 +68,7 @@ def _spread(found: Estimate) -> str:
 
 
 def compared(found: Comparison) -> str:
-    """The winner beside the hand-designed network."""
+    """Compare the winner with the hand-designed network."""
     images = found.images
     verdict = "better" if found.difference.is_above_zero else "not shown to be better"
     return (
@@ -80,7 +80,7 @@ def compared(found: Comparison) -> str:
 
 
 def contender_rows(found: Confirmation) -> list[tuple[str, ...]]:
-    """The cells of the trials that were confirmed, under CONTENDER_COLUMNS."""
+    """Return the cells of the trials that were confirmed, under CONTENDER_COLUMNS."""
     rows: list[tuple[str, ...]] = []
     for contender in found.contenders:
         choice = contender.choice
@@ -90,7 +90,7 @@ def contender_rows(found: Confirmation) -> list[tuple[str, ...]]:
 
 
 def noise_lines(floor: NoiseFloor, top: tuple[TrialRecord, ...], found: Confirmation | None) -> list[str]:
-    """What the noise floor is, and which differences are above it."""
+    """Describe the noise floor, and the differences that exceed it."""
     accuracy = floor.accuracy
     best = top[0].value or 0.0
     near = [str(record.number) for record in top[1:] if best - (record.value or 0.0) <= floor.threshold()]

@@ -46,7 +46,7 @@ BALANCED_RULE = (
 
 
 def headline(summary: StudySummary) -> list[str]:
-    """What was searched for, on which images, and what its figures mean: a line each."""
+    """Say what was searched for, on which images, and what the figures mean: a line each."""
     config = summary.config
     latency = "" if config.max_latency is None else f", {config.max_latency:g} ms of latency"
     return [
@@ -57,12 +57,12 @@ def headline(summary: StudySummary) -> list[str]:
 
 
 def epoch_rule(config: SearchConfig) -> str:
-    """Which epoch's accuracy is the value of a trial, and which accuracy."""
+    """Say which epoch's accuracy is the value of a trial."""
     return _EPOCH_RULES[config.score].format(config.metric_name, config.epochs)
 
 
 def winner_facts(summary: StudySummary) -> dict[str, str]:
-    """What the winner is, by name; empty if there is none."""
+    """Return the facts about the winner, by name; empty without a winner."""
     winner, config = summary.winner, summary.config
     if winner is None:
         return {}
@@ -82,7 +82,7 @@ def winner_facts(summary: StudySummary) -> dict[str, str]:
 
 
 def _cost_facts(record: TrialRecord, config: SearchConfig) -> dict[str, str]:
-    """What the network costs, with the slack of every limit."""
+    """Return the cost of the network, with its distance from every limit."""
     facts = {"parameters": count(record.n_params), "MACs": count(record.macs)}
     facts["receptive field"] = count(record.receptive_field)
     for standing in standings(compute_cost(record.arch), config) if record.arch else []:
@@ -95,22 +95,22 @@ def _cost_facts(record: TrialRecord, config: SearchConfig) -> dict[str, str]:
 
 
 def count(value: int | None) -> str:
-    """7496 as "7,496"."""
+    """Format a number with thousands separators: 7496 as "7,496"."""
     return "-" if value is None else f"{value:,}"
 
 
 def top_columns(summary: StudySummary) -> tuple[str, ...]:
-    """Over the best trials."""
+    """Return the header of the table of the best trials."""
     return ("rank", "trial", *map(words_of, summary.metrics), "parameters", "MACs", "RF", "hand-designed")
 
 
 def top_align(summary: StudySummary) -> str:
-    """Of these columns."""
+    """Return the alignment of the columns of that table."""
     return ">" * (len(top_columns(summary)) - 1) + "<"
 
 
 def top_rows(summary: StudySummary) -> list[tuple[str, ...]]:
-    """The cells of the best trials, under `top_columns`."""
+    """Return the cells of the best trials, under `top_columns`."""
     return [_top_row(rank, record, summary) for rank, record in enumerate(summary.top, start=1)]
 
 
@@ -121,7 +121,7 @@ def _top_row(rank: int, record: TrialRecord, summary: StudySummary) -> tuple[str
 
 
 def baseline_rows(summary: StudySummary) -> list[tuple[str, ...]]:
-    """The cells of all hand-designed networks, under BASELINE_COLUMNS."""
+    """Return the cells of all hand-designed networks, under BASELINE_COLUMNS."""
     return [_baseline_row(result) for result in summary.baselines]
 
 
@@ -133,7 +133,7 @@ def _baseline_row(result: BaselineResult) -> tuple[str, ...]:
 
 
 def proposal_lines(summary: StudySummary) -> list[str]:
-    """How many candidates were proposed, what became of them, and how long their training took."""
+    """Say how many candidates were proposed, what became of them, and how long their training took."""
     counts = summary.counts
     share = f" ({100 * counts.feasible / counts.proposed:.1f} %)" if counts.proposed else ""
     trained = {"finished": counts.finished, "stopped early": counts.stopped, "diverged": counts.diverged}
@@ -160,7 +160,7 @@ def _duration(seconds: float) -> str:
 
 
 def method_lines(summary: StudySummary) -> list[str]:
-    """How the networks were trained, scored and chosen."""
+    """Say how the networks were trained, scored and chosen."""
     config, winner = summary.config, summary.winner
     precision = f", in {winner.precision}" if winner and winner.precision else ""
     seed = f"; the winner's is {winner.seed}" if winner and winner.seed is not None else ""
@@ -177,7 +177,7 @@ def method_lines(summary: StudySummary) -> list[str]:
 
 
 def recipe_facts(recipe: RecipeConfig) -> dict[str, str]:
-    """Every setting, and of the augmentation what is on."""
+    """Return every setting of a recipe by name; of the augmentation those that are on."""
     schedule = asdict(recipe.schedule) | {"epochs": recipe.schedule.epochs or recipe.epochs}
     values = asdict(recipe) | {"schedule": schedule, "augmentation": recipe.augmentation.to_dict()}
     return {name.replace("_", " "): _setting(value) for name, value in values.items()}
@@ -190,7 +190,7 @@ def _setting(value: object) -> str:
 
 
 def command_line(summary: StudySummary) -> str:
-    """The command line of the study, under a new name: its own would go on with it."""
+    """Return the command that repeats the study, under a new name: its own would resume it."""
     own = {"trials": summary.counts.feasible or None, "study": f"{summary.name}-again", "jobs": 1}
     config = summary.config
     # The file that the study keeps beside its report.

@@ -61,7 +61,7 @@ def _markdown(prefix: str, found: Sequence[StudySummary], rows: Sequence[Sequenc
 
 
 def _columns(found: Sequence[StudySummary]) -> list[str]:
-    """COLUMNS with the accuracy that was maximised."""
+    """Return COLUMNS with the name of the accuracy that was maximised."""
     return [name.replace("accuracy", found[0].config.metric_name) for name in COLUMNS]
 
 
@@ -73,7 +73,7 @@ def _csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def frontier_plot(studies: Sequence[StudySummary]) -> str:
-    """The SVG's text. The error on a log scale, as the accuracies crowd towards 100 %."""
+    """Draw the frontier as SVG text. The error is on a log scale, as the accuracies crowd towards 100 %."""
 
     def draw(axes: Axes) -> None:
         _draw_trials(axes, studies)

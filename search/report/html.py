@@ -68,7 +68,7 @@ class Tile:
 
 
 def html_report(summary: StudySummary, records: Sequence[TrialRecord], folder: Path, classes: Sequence[str]) -> str:
-    """The page. folder: of the study, where the exported winner lies if there is one. classes: their names."""
+    """Return the page. folder: the study's, with the exported winner if there is one. classes: their names."""
     config, winner = summary.config, summary.winner
     return _TEMPLATES.get_template("report.html").render(
         summary=summary,
@@ -97,7 +97,7 @@ def html_report(summary: StudySummary, records: Sequence[TrialRecord], folder: P
 
 
 def _result(summary: StudySummary) -> dict[str, str]:
-    """The few figures at the head of the page, with what they mean; empty without a winner."""
+    """Return the few figures at the head of the page, with their meaning; empty without a winner."""
     winner, found = summary.winner, summary.confirmation
     if winner is None:
         return {}
@@ -117,7 +117,7 @@ def _result(summary: StudySummary) -> dict[str, str]:
 
 
 def _figures(summary: StudySummary, records: Sequence[TrialRecord], classes: Sequence[str]) -> Mapping[str, Figure]:
-    """By name, those that there is something to show for."""
+    """Return the figures by name, those that have something to show."""
     found: dict[str, Figure] = {}
     winner, mistakes = summary.winner, summary.mistakes
     if winner is None:

@@ -16,7 +16,7 @@ TILES_PER_ROW = 10
 
 
 def sprite(mistakes: Confusion, images: Tensor) -> bytes:
-    """The misread images as one PNG, TILES_PER_ROW a row in their order. images: (N, C, H, W) of the split, uint8.
+    """Return the misread images as one PNG, TILES_PER_ROW in a row. images: (N, C, H, W) of the split, uint8.
 
     Of another number of channels than three the first is shown, as grey.
     """
@@ -31,7 +31,7 @@ def sprite(mistakes: Confusion, images: Tensor) -> bytes:
 
 
 def tiles(sheet: bytes, n: int, height: int, width: int) -> list[bytes]:
-    """The first `n` images of a sprite, as a PNG each."""
+    """Return the first `n` images of a sprite, each as a PNG."""
     whole = Image.open(io.BytesIO(sheet))
     found = []
     for place in range(n):
@@ -42,7 +42,7 @@ def tiles(sheet: bytes, n: int, height: int, width: int) -> list[bytes]:
 
 
 def png_file(image: Image.Image) -> bytes:
-    """The content of a PNG file."""
+    """Return the content of a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
@@ -56,7 +56,7 @@ FONT = "DejaVu Sans"
 
 
 def misread_page(mistakes: Confusion, images: Tensor, classes: Sequence[str]) -> bytes:
-    """The first N_SHOWN misread images as one PNG on white. images: (N, C, H, W) of the split, uint8.
+    """Draw the first N_SHOWN misread images as one PNG on white. images: (N, C, H, W) of the split, uint8.
 
     Of another number of channels than three the first is shown, as grey and inverted.
     """
@@ -81,7 +81,7 @@ def misread_page(mistakes: Confusion, images: Tensor, classes: Sequence[str]) ->
 
 
 def _picture(image: Tensor) -> Image.Image:
-    """image: (C, H, W)"""
+    """Return a PIL image of `image`, (C, H, W)."""
     if len(image) == 3:
         return Image.fromarray(image.permute(1, 2, 0).numpy())
     return ImageOps.invert(Image.fromarray(image[0].numpy()))

@@ -46,7 +46,7 @@ CORRELATION_RULE = (
 
 
 def markdown_report(summary: StudySummary) -> str:
-    """The whole report; tables and lists only, so that it reads as plain text too."""
+    """Return the whole report; tables and lists only, so that it reads as plain text too."""
     first, *rest = summary.notice.splitlines() or [""]
     blocks = [
         *([f"**{first}**", *rest] if first else []),

@@ -29,13 +29,13 @@ Frame = tuple[float, float, float, float]
 
 
 def svg(title: str, size: tuple[float, float], draw: Draw) -> str:
-    """What `draw` puts on one pair of axes, as a file. title: for readers who do not see it; size: in inches."""
+    """Return what `draw` puts on one pair of axes, as an SVG file. title: for screen readers; size: in inches."""
     # Without the date, which would make another file every time.
     return _saved(size, draw, {"svg.hashsalt": title}, format="svg", metadata={"Date": None, "Title": title}).decode()
 
 
 def inline_svg(title: str, size: tuple[float, float], draw: Draw) -> str:
-    """The same as a part of an HTML page: as wide as there is room, in the page's colours."""
+    """Return the figure as a part of an HTML page: as wide as there is room, in the page's colours."""
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     style = {**_INK_STYLE, "svg.hashsalt": title}
     text = _saved(size, draw, style, format="svg", metadata=nothing, transparent=True).decode()
@@ -49,7 +49,7 @@ def inline_svg(title: str, size: tuple[float, float], draw: Draw) -> str:
 
 
 def png(size: tuple[float, float], draw: Draw, frame: Frame | None = None) -> bytes:
-    """The same as a picture, on white. size: in inches.
+    """Return the figure as a PNG on white. size: in inches.
 
     frame: where the axes lie, if that is known; to find it takes as long as to draw.
     """
@@ -71,12 +71,12 @@ def _saved(
 
 
 def error(accuracy: float | None) -> float:
-    """In percent; at least a hundredth, as its scale is logarithmic."""
+    """Return the error in percent; at least a hundredth, as its scale is logarithmic."""
     return max(100 * (1 - (accuracy or 0.0)), 0.01)
 
 
 def accuracy_scale(axes: Axes) -> None:
-    """Let the y axis, on which errors are drawn, show accuracies: on a log scale, as they crowd towards 100 %."""
+    """Label the y axis, which holds errors, with accuracies: on a log scale, as they crowd towards 100 %."""
     if not math.isfinite(axes.dataLim.y0):
         axes.set_ylim(0.1, 10)  # there is nothing to show
     axes.set_yscale("log")
@@ -95,5 +95,5 @@ def accuracy_scale(axes: Axes) -> None:
 
 
 def thousands(axes: Axes) -> None:
-    """Let the x axis show whole numbers as 7,500."""
+    """Label the x axis with whole numbers as 7,500."""
     axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))

@@ -42,7 +42,7 @@ _COMMON = ("network", "params", "last", "sd", "n", "own recipe", "difference")
 
 
 def terminal(reproductions: Sequence[Reproduction], commons: Sequence[CommonResult], notice: str) -> str:
-    """Both tables as text, in 80 columns. notice: to be read first, or ""."""
+    """Return both tables as text, in 80 columns. notice: to be read first, or ""."""
     rows = [_terminal_row(one) for one in reproductions]
     return "\n".join(
         (
@@ -105,7 +105,7 @@ def _left_out(found: Spread) -> str:
 
 
 def markdown(reproductions: Sequence[Reproduction], commons: Sequence[CommonResult], notice: str) -> str:
-    """report.md. notice: to be read first, or ""."""
+    """Return report.md. notice: to be read first, or ""."""
     discrepancies = {one.baseline.id: one.baseline for one in reproductions}.values()
     blocks = [
         "# The hand-designed networks, trained again",
@@ -162,7 +162,7 @@ _LOOKS = {True: (ORANGE, "o", "at most 8,000 parameters and 15 epochs"), False: 
 
 
 def reproduction_plot(reproductions: Sequence[Reproduction]) -> str:
-    """The SVG's text: a line a recipe, from the stated figure to what we reach, whose bar is the noise."""
+    """Draw a line for each recipe, from the stated accuracy to the measured one with its noise; as SVG text."""
     shown = [(one, one.stated_accuracy, one.ours) for one in reproductions]
     rows = [(one, 100 * stated, 100 * ours.mean) for one, stated, ours in shown if stated is not None and ours]
 

@@ -22,7 +22,7 @@ SPAN = 3
 
 
 def draw_accuracy(axes: Axes, summary: StudySummary, records: Sequence[TrialRecord]) -> None:
-    """Accuracy against parameters: trials, front, budget, hand-designed networks as stated and in the study, winner."""
+    """Draw accuracy against parameters: trials, front, budget, hand-designed networks, winner."""
     finished = _finished(records)
     limit = summary.config.max_params
     axes.scatter(*_points(finished), s=14, color=GREY, label="trials, one seed each")
@@ -65,7 +65,7 @@ def _draw_winner(axes: Axes, summary: StudySummary) -> None:
 
 
 def draw_best_so_far(axes: Axes, records: Sequence[TrialRecord], metric: str = "accuracy") -> None:
-    """The value of every finished trial and the best so far, with the stopped and the refused ones marked.
+    """Draw the value of every finished trial and the best so far, and mark stopped and refused trials.
 
     Stopped ones stand at what they had reached, or on the lower end of the scale. metric: what the search maximised.
     """
@@ -94,7 +94,7 @@ def draw_best_so_far(axes: Axes, records: Sequence[TrialRecord], metric: str = "
 
 
 def draw_curves(axes: Axes, curves: Mapping[str, Sequence[Mapping[str, Any]]], metric: str = "accuracy") -> None:
-    """The metric after every epoch, a line for each name; of a single one accuracy on the training images as well."""
+    """Draw the metric after every epoch, a line for each name; of a single one the training accuracy as well."""
     looks = cycle(zip((ORANGE, BLUE, GREEN, PURPLE, YELLOW), "o^sDv", ("-", "--", "-.", ":", "-"), strict=True))
     for (name, curve), (color, marker, line) in zip(curves.items(), looks, strict=False):
         epochs = [int(epoch["epoch"]) for epoch in curve]
@@ -112,7 +112,7 @@ def draw_curves(axes: Axes, curves: Mapping[str, Sequence[Mapping[str, Any]]], m
 
 
 def draw_importances(axes: Axes, importances: Mapping[str, float]) -> None:
-    """The N_IMPORTANCES largest, the largest on top."""
+    """Draw the N_IMPORTANCES largest importances, the largest on top."""
     shown = dict(sorted(importances.items(), key=lambda item: -item[1])[:N_IMPORTANCES])
     axes.barh(list(shown), list(shown.values()), color=BLUE)
     axes.invert_yaxis()

@@ -59,12 +59,12 @@ class Counts:
 
     @property
     def feasible(self) -> int:
-        """Candidates that were trained."""
+        """Number of candidates that were trained."""
         return self.finished + self.stopped + self.diverged
 
     @property
     def proposed(self) -> int:
-        """Candidates that were decided on. An interrupted one is proposed again, and counts then."""
+        """Number of candidates that were decided on; an interrupted one counts when it is proposed again."""
         return self.feasible + self.refused + self.repeated
 
 
@@ -122,12 +122,12 @@ class StudySummary:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """That of the search and, where classes are imbalanced or it is another than accuracy, the one beside it."""
+        """The search's metric and, where classes are imbalanced or it is not the accuracy, the other one."""
         found = (self.config.metric, beside(self.config.metric))
         return found if any(self.value_beside(record) is not None for record in self.top) else found[:1]
 
     def value_beside(self, record: TrialRecord) -> float | None:
-        """What a trial had in the other metric, of the same epochs as its value."""
+        """Return a trial's value in the other metric, of the same epochs as its value."""
         return value_beside(record.curve, self.config.score, self.config.metric)
 
 
@@ -174,7 +174,7 @@ def summarise(
 
 
 def card_facts(card: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of StudySummary that come from the card.json of the exported winner; empty of no card."""
+    """Return the fields of StudySummary that come from the card.json of the exported winner; empty without a card."""
     mistakes = card.get("mistakes")  # cards of older versions have none
     accuracy = card.get("accuracy", {})
     is_balanced = accuracy.get("metric") == "balanced_accuracy"
@@ -185,7 +185,7 @@ def card_facts(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def confirmed_winner(finished: Sequence[TrialRecord], confirmed: Confirmation | None) -> TrialRecord | None:
-    """The trial that was confirmed, else the best of `finished`, which are ranked."""
+    """Return the confirmed trial, else the best of `finished`, which are ranked."""
     if confirmed:
         return next(record for record in finished if record.number == confirmed.trial)
     return finished[0] if finished else None
@@ -233,7 +233,7 @@ def _baseline_results(config: SearchConfig, records: Iterable[TrialRecord]) -> t
 
 
 def _given_result(record: TrialRecord, name: str, n_params: int) -> BaselineResult:
-    """A network from a file; its trial tells whether it fits."""
+    """Return the result of a user network; its trial tells whether it fits."""
     fits = record.outcome != REFUSED
     remark = "" if record.value is not None else _WHY_NO_VALUE.get(record.outcome, "not run yet")
     return BaselineResult(name, n_params, fits, None, None, False, record.value, remark)
@@ -261,19 +261,19 @@ def _baseline_result(
 
 
 def _excess(cost: Cost, config: SearchConfig) -> str:
-    """Which limit the network is over, or nothing."""
+    """Name the limit that the network exceeds, or nothing."""
     return next((standing.limit.over for standing in standings(cost, config) if standing.slack < 0), "")
 
 
 def _best_stated(baseline: Baseline) -> tuple[float, int, bool]:
-    """(accuracy, epochs, approximate) of the best training its authors report, of equals the shortest."""
+    """Return (accuracy, epochs, approximate) of the best training that its authors report, of equals the shortest."""
     results = [(result.best_accuracy or result.last_accuracy or 0.0, result) for result in baseline.stated.values()]
     accuracy, result = max(results, key=lambda item: (item[0], -item[1].epochs))
     return accuracy, result.epochs, result.approximate
 
 
 def summary_of(study: optuna.Study, config: SearchConfig, place: Place, records: Sequence[TrialRecord]) -> StudySummary:
-    """What a study found, from its trials and what else is on disk."""
+    """Summarise a study from its trials and from its files on disk."""
     repeats, plan = repeats_of(place)
     return summarise(
         str(place.name),

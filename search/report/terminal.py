@@ -39,7 +39,7 @@ __all__ = ["StudySummary", "markdown_report", "summarise", "terminal_report", "t
 
 
 def terminal_report(summary: StudySummary) -> str:
-    """The study in at most 80 columns."""
+    """Return the report of a study in at most 80 columns."""
     sections = [
         *([wrapped(f"*** {summary.notice}", hanging="    ")] if summary.notice else []),
         "\n".join(map(wrapped, (f"Study {summary.name}", *headline(summary)))),

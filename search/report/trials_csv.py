@@ -34,7 +34,7 @@ _COLUMNS = {
 
 
 def trials_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
-    """One row a trial: its facts, then the value of every dimension that was searched.
+    """Return a table with one row for each trial: its facts, then the value of every searched dimension.
 
     What a trial does not have is missing. Both accuracies after the last trained epoch are there where classes are
     imbalanced or the search maximised another than accuracy.

@@ -19,7 +19,7 @@ def check_address(host: str, port: int) -> None:
 
 
 def refused(host: str, port: int, error: Exception) -> str:
-    """What to tell of an address that cannot be listened on."""
+    """Say why an address cannot be listened on, and what to do."""
     reason = getattr(error, "strerror", None) or error
     return f"cannot listen on {host:.80}, port {port}: {reason}; choose another --host or --port"
 
@@ -42,5 +42,5 @@ def _is_loopback(host: str) -> bool:
 
 
 def address(host: str, port: int) -> str:
-    """As it stands in a URL."""
+    """Format an address as it stands in a URL."""
     return f"{f'[{host}]' if ':' in host else host}:{port}"

@@ -92,7 +92,7 @@ def open_storage(url: str, grace: int | None = None, on_stale: OnStale | None = 
 
 
 def _template(url: str) -> str:
-    """As Optuna wants it, which takes braces for fields to fill in."""
+    """Escape a URL for Optuna, which takes braces for fields to fill in."""
     return url.replace("{", "{{").replace("}", "}}")
 
 
@@ -107,7 +107,7 @@ def _open_file(url: str, path: Path | None) -> RDBStorage:
 
 @contextmanager
 def _opened_by_one(path: Path | None) -> Iterator[None]:
-    """A context for opening: of processes that come to a new file at the same moment, one makes the tables."""
+    """Let one process at a time open a new file, so that only one makes the tables."""
     with ExitStack() as stack:
         # The folder is what is locked: a file for that would be left beside a database that is refused. Where folders
         # cannot be locked, or there is none, nothing is, and SQLite tells what is wrong.
@@ -168,7 +168,7 @@ def _set_up_transaction(connection: Connection) -> None:
 
 
 def _tables_made_once(engine: Engine) -> AbstractContextManager[None]:
-    """A context for opening: of machines that come to an empty database at the same moment, one makes the tables."""
+    """Let one machine at a time open an empty database, so that only one makes the tables."""
     try:
         with engine.connect() as connection:
             is_made = connection.execute(text("SELECT count(*) FROM alembic_version")).scalar_one()
@@ -193,7 +193,7 @@ def _key(what: str) -> dict[str, int]:
 
 
 def alone(storage: Any, name: str) -> AbstractContextManager[None]:
-    """A context in which no other machine decides about the trials of study `name`: what it reads there stays true.
+    """Let no other machine decide about the trials of study `name` meanwhile: what is read there stays true.
 
     Not to be entered twice. A SQLite file has but one deciding process anyway (search.study.location.only_one).
     """

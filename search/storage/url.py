@@ -19,7 +19,7 @@ _PROXY = "grpc"
 
 
 def parse_url(url: str) -> URL:
-    """What the URL says. Raises InputError for one that is none, or that names no place to keep anything."""
+    """Parse the URL of a storage. Raises InputError for one that is none, or that names no place to keep anything."""
     authority = url.partition("://")[2].partition("/")[0].partition("?")[0]
     if authority.count("@") > 1:
         raise InputError("--storage has more than one '@' before its host; write those of a password as %40")
@@ -46,28 +46,28 @@ def parse_url(url: str) -> URL:
 
 
 def is_server(url: str) -> bool:
-    """Whether a storage is a server, where several machines may work on one study."""
+    """Return whether a storage is a server, where several machines may work on one study."""
     return parse_url(url).get_backend_name() != "sqlite"
 
 
 def sqlite_url(path: Path) -> str:
-    """The URL of a SQLite file, whatever characters its name has."""
+    """Return the URL of a SQLite file, whatever characters its name has."""
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def sqlite_path(url: URL) -> Path | None:
-    """The file, where the storage is a plain one of SQLite."""
+    """Return the file of a plain SQLite storage; None of any other storage."""
     is_file = url.get_backend_name() == "sqlite" and not str(url.database).startswith("file:")
     return Path(str(url.database)) if is_file else None
 
 
 def shown_url(url: URL) -> str:
-    """The URL without its password, and without its options, which may hold another."""
+    """Return the URL without its password, and without its options, which may hold another."""
     return url.set(query={}).render_as_string(hide_password=True)
 
 
 def without_secrets(arguments: Iterable[str]) -> Iterator[str]:
-    """Arguments of the command line as they may be kept: no password in the storage's URL."""
+    """Return arguments of the command line without the password in the storage's URL."""
     follows = False
     for argument in arguments:
         name, equals, value = argument.partition("=")
@@ -106,12 +106,12 @@ def check_sqlite(path: Path) -> None:
 
 
 def is_new(path: Path) -> bool:
-    """Whether there is nothing yet in the file, or no file."""
+    """Return whether the file is missing or empty."""
     return not path.exists() or (path.is_file() and path.stat().st_size == 0)
 
 
 def _tables(path: Path) -> set[str]:
-    """Their names; none where they cannot be read, which is told where the file is opened.
+    """Return the names of the tables; none where they cannot be read, which is told where the file is opened.
 
     Through SQLite alone: a process that opens and closes a file itself loses every lock that it has on it, also those
     of its other connections to the database, which another process may then take apart under them.

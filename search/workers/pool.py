@@ -49,7 +49,7 @@ class Task:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other machines may work on the same study."""
+        """Return whether other machines may work on the same study."""
         return is_server(self.storage_url)
 
     def join_study(self) -> optuna.Study:
@@ -151,7 +151,7 @@ def _dead(n_deaths: int, exitcode: int) -> str:
 
 
 def worker_name(task: Task, pid: int, token: str) -> str:
-    """A name that no other worker has; on a server it begins with the name of the machine."""
+    """Return a name that no other worker has; on a server it begins with the name of the machine."""
     return f"{platform.node()}/{pid}-{token}" if task.is_shared else f"{pid}-{token}"
 
 
@@ -163,7 +163,7 @@ def _hire(task: Task) -> _Worker:
 
 
 def _work(task: Task, token: str) -> None:
-    """The life of a worker process."""
+    """Run trials in a worker process until the study is done."""
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:

@@ -49,7 +49,7 @@ def _forked(work: Callable[..., None], arguments: tuple[object, ...]) -> Any:
 
 @contextmanager
 def _deaf() -> Iterator[None]:
-    """What starts here ignores Ctrl-C from birth, and so does all that it starts."""
+    """Let processes that start here ignore Ctrl-C from birth, and all that they start."""
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -59,7 +59,7 @@ def _deaf() -> Iterator[None]:
 
 @contextmanager
 def _where_this_project_is() -> Iterator[None]:
-    """What starts here finds the project's modules, and takes no file of the working folder for one."""
+    """Let processes that start here find the project's modules, and take no file of the working folder for one."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     ours = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
     before = {name: os.environ[name] for name in ours if name in os.environ}
@@ -73,7 +73,7 @@ def _where_this_project_is() -> Iterator[None]:
 
 
 def end_with_parent() -> None:
-    """A worker whose main process was killed must not train on unseen."""
+    """End this worker when its main process is killed, so that it does not train on unseen."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

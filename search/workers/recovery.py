@@ -54,7 +54,7 @@ def requeue_lost(study: optuna.Study, *, running_are_lost: bool) -> int:
 
 
 def _deaths(trial: FrozenTrial, restarted: Container[int]) -> dict[str, int]:
-    """How often a trial was begun and not ended, this time included, for each reason that there is a limit to."""
+    """Count how often a trial was begun and not ended, this time included, for each reason that has a limit."""
     found = {name: trial.user_attrs.get(name, 0) for name in _LIMITS}
     if INTERRUPTED not in trial.user_attrs:
         found["restarts" if trial.number in restarted else "retries"] += 1
@@ -62,7 +62,7 @@ def _deaths(trial: FrozenTrial, restarted: Container[int]) -> dict[str, int]:
 
 
 def _lost(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Those that are to be run again and are not queued yet."""
+    """Return the trials that are to be run again and are not queued yet."""
     retried = {trial.user_attrs.get("retry_of") for trial in trials}
     return [
         trial
@@ -78,7 +78,7 @@ def _lost(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def _params_to_repeat(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
-    """The point to try again. One lost in the middle of its suggestions is left to the sampler, seeded as before."""
+    """Return the point to try again; an incomplete one is left to the sampler, which is seeded as before."""
     if "fixed_params" in trial.system_attrs:
         return dict(trial.system_attrs["fixed_params"])
     decided = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -116,7 +116,7 @@ class Undertaker:
         self._looked = -float("inf")
 
     def bury(self, worker: str) -> None:
-        """A worker of this process has died."""
+        """Note that a worker of this process has died."""
         self._dead.add(worker)
         self._looked = -float("inf")
 
@@ -136,14 +136,14 @@ class Undertaker:
         queue_again(self._study)
 
     def _is_unclaimed(self, trial: FrozenTrial, now: float) -> bool:
-        """Whether its worker died, or was stopped, between taking the trial and saying so. By this process's clock."""
+        """Return whether the worker ended between taking the trial and saying so, by this process's clock."""
         if WORKER in trial.user_attrs:
             return False
         patience = max(UNCLAIMED_SECONDS, self._grace) if self._is_shared else UNCLAIMED_SECONDS
         return now - self._unclaimed.setdefault(trial.number, now) > patience
 
     def leave(self) -> None:
-        """At the end, also an interrupted one: where nobody else works on the study, nothing of it runs any more."""
+        """Give up what is left at the end, interrupted trials too, where nobody else works on the study."""
         if not self._is_shared:
             requeue_lost(self._study, running_are_lost=True)
         else:
