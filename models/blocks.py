@@ -1,4 +1,4 @@
-"""Every kind of block: its modules and, side by side, its parameters, multiply-adds and receptive field.
+"""Every kind of block: its modules, its cost beside them, and how it is named in an architecture line and in figures.
 
 `modules` returns plain torch layers in forward order (a residual block is the one exception), so a network is a flat
 list that a reader, an exporter or a compiler can walk. `cost` returns one LayerCost row for each layer that holds
@@ -10,13 +10,13 @@ Multiply-adds are those of convolutions and linear layers, without biases, batch
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypedDict
+from collections.abc import Callable, Iterable
+from typing import ClassVar, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor, nn
 
-from models.spec import Block
+from models.spec import BLOCK_KINDS, Block
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": lambda: nn.ReLU(inplace=True),
@@ -115,8 +115,60 @@ def _extras(block: Block) -> _Extras:
     return {"bias": block.bias, "norm": block.batch_norm * (1 + block.norm_scale), "shared": block.shared}
 
 
-class ConvBlock:
+class BlockKind:
+    """What every kind of block carries. A subclass that leaves something out raises TypeError at import.
+
+    mark           letter that stands after the width in an architecture line
+    mark_meaning   what the mark means, for the legend; empty where the mark is
+    always_padded  whether its padding is always "same", so that the line does not say so
+    """
+
+    mark: ClassVar[str]
+    mark_meaning: ClassVar[str]
+    always_padded: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        require(cls, "mark", "mark_meaning", "label", "modules", "cost")
+
+    @staticmethod
+    def label(block: Block) -> str:
+        """Return the name of the block in figures."""
+        raise NotImplementedError
+
+    @staticmethod
+    def modules(block: Block, in_channels: int) -> list[nn.Module]:
+        """Return the layers in forward order: (N, in_channels, H, W) to (N, block.out_channels, H', W')."""
+        raise NotImplementedError
+
+    @staticmethod
+    def cost(block: Block, at: LayerCost, name: str) -> list[LayerCost]:
+        """Return the rows of the layer table that follow row `at`."""
+        raise NotImplementedError
+
+
+def require(kind: type, *names: str) -> None:
+    """Raise TypeError unless the class itself defines all of `names`."""
+    missing = [name for name in names if name not in vars(kind)]
+    if missing:
+        raise TypeError(f"{kind.__name__} does not define {', '.join(missing)}")
+
+
+def check_kinds(table: str, registered: Iterable[str], kinds: Iterable[str]) -> None:
+    """Raise TypeError unless a table has a class for each of the kinds that models.spec accepts, and no other."""
+    different = set(registered) ^ set(kinds)
+    if different:
+        raise TypeError(f"{table} and the kinds of models.spec differ in {', '.join(sorted(different))}")
+
+
+class ConvBlock(BlockKind):
     """Convolution, batch norm and activation in either order, dropout."""
+
+    mark = ""
+    mark_meaning = ""
+
+    @staticmethod
+    def label(block: Block) -> str:
+        return f"conv {block.kernel_size}x{block.kernel_size}"
 
     @staticmethod
     def modules(block: Block, in_channels: int) -> list[nn.Module]:
@@ -130,8 +182,15 @@ class ConvBlock:
         return [conv_row(name, f"conv {kernel}x{kernel}", at, out, kernel, block.shrink, 1, **_extras(block))]
 
 
-class SeparableBlock:
+class SeparableBlock(BlockKind):
     """Depthwise convolution, 1x1 convolution, then batch norm, activation and dropout as in ConvBlock."""
+
+    mark = "s"
+    mark_meaning = "separable"
+
+    @staticmethod
+    def label(block: Block) -> str:
+        return f"separable {block.kernel_size}x{block.kernel_size}"
 
     @staticmethod
     def modules(block: Block, in_channels: int) -> list[nn.Module]:
@@ -164,8 +223,16 @@ class Residual(nn.Module):
         return torch.add(self.main(x), self.shortcut(x))
 
 
-class ResidualBlock:
+class ResidualBlock(BlockKind):
     """conv-bn-act: act(bn(conv(act(bn(conv(x))))) + shortcut(x)); conv-act-bn: bn(act(conv)) twice, + shortcut(x)."""
+
+    mark = "r"
+    mark_meaning = "residual (two convolutions and a shortcut)"
+    always_padded = True
+
+    @staticmethod
+    def label(_block: Block) -> str:
+        return "residual"
 
     @staticmethod
     def modules(block: Block, in_channels: int) -> list[nn.Module]:
@@ -213,8 +280,9 @@ def pool_row(name: str, kind: str, at: LayerCost, height: int, width: int, size:
     return LayerCost(name, kind, at.channels, height, width, rf, at.jump * size, 0, 0, live)
 
 
-BLOCKS: dict[str, type[ConvBlock] | type[SeparableBlock] | type[ResidualBlock]] = {
+BLOCKS: dict[str, type[BlockKind]] = {
     "conv": ConvBlock,
     "separable": SeparableBlock,
     "residual": ResidualBlock,
 }
+check_kinds("BLOCKS", BLOCKS, BLOCK_KINDS)

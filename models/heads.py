@@ -1,12 +1,15 @@
-"""Every kind of head, from the last map to the logits: its modules and, side by side, its cost, as in models.blocks."""
+"""Every kind of head, from the last map to the logits: its modules, its cost and its notation, as in models.blocks."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from models.blocks import BLOCKS, LayerCost, conv_row, dropout_layers, pool_row
-from models.spec import Head
+from models.blocks import BLOCKS, LayerCost, check_kinds, conv_row, dropout_layers, pool_row, require
+from models.spec import HEAD_KINDS, Head
 
 
 def _global_pool(at: LayerCost) -> LayerCost:
@@ -38,8 +41,39 @@ def _hidden_rows(head: Head, at: LayerCost) -> list[LayerCost]:
     return rows
 
 
-class GapLinearHead:
+class HeadKind:
+    """What every kind of head carries. A subclass that leaves something out raises TypeError at import.
+
+    meaning  what its notation means, where the legend of every network does not say so
+    """
+
+    meaning: ClassVar[str] = ""
+
+    def __init_subclass__(cls) -> None:
+        require(cls, "notation", "modules", "cost")
+
+    @staticmethod
+    def notation(at: LayerCost, hidden: Sequence[str], n_classes: int) -> list[str]:
+        """Return its words in an architecture line; at: the last map, hidden: the notation of its hidden blocks."""
+        raise NotImplementedError
+
+    @staticmethod
+    def modules(head: Head, at: LayerCost, n_classes: int) -> list[nn.Module]:
+        """Return the layers in forward order, from the last map `at` to logits (N, n_classes)."""
+        raise NotImplementedError
+
+    @staticmethod
+    def cost(head: Head, at: LayerCost, n_classes: int) -> list[LayerCost]:
+        """Return the rows of the layer table that follow row `at`."""
+        raise NotImplementedError
+
+
+class GapLinearHead(HeadKind):
     """Global average pooling, flatten, dropout, linear."""
+
+    @staticmethod
+    def notation(_at: LayerCost, _hidden: Sequence[str], n_classes: int) -> list[str]:
+        return ["GAP", f"linear {n_classes}"]
 
     @staticmethod
     def modules(head: Head, at: LayerCost, n_classes: int) -> list[nn.Module]:
@@ -52,8 +86,12 @@ class GapLinearHead:
         return [pooled, _dense("head.linear", "linear", pooled, n_classes, bias=head.bias)]
 
 
-class GapConvHead:
+class GapConvHead(HeadKind):
     """Global average pooling, hidden 1x1 blocks, dropout, 1x1 convolution, flatten."""
+
+    @staticmethod
+    def notation(_at: LayerCost, hidden: Sequence[str], n_classes: int) -> list[str]:
+        return ["GAP", *hidden, f"(1x1){n_classes}"]
 
     @staticmethod
     def modules(head: Head, at: LayerCost, n_classes: int) -> list[nn.Module]:
@@ -68,8 +106,12 @@ class GapConvHead:
         return [*rows, conv_row("head.conv", "conv 1x1", rows[-1], n_classes, 1, 0, 1, bias=head.bias)]
 
 
-class ConvGapHead:
+class ConvGapHead(HeadKind):
     """Dropout, 1x1 convolution, global average pooling, flatten."""
+
+    @staticmethod
+    def notation(_at: LayerCost, _hidden: Sequence[str], n_classes: int) -> list[str]:
+        return [f"(1x1){n_classes}", "GAP"]
 
     @staticmethod
     def modules(head: Head, at: LayerCost, n_classes: int) -> list[nn.Module]:
@@ -82,8 +124,12 @@ class ConvGapHead:
         return [conv, _global_pool(conv)]
 
 
-class ConvHead:
+class ConvHead(HeadKind):
     """Hidden 1x1 blocks, dropout, a convolution over the whole map, flatten: the 7x7 head of the write-ups."""
+
+    @staticmethod
+    def notation(at: LayerCost, hidden: Sequence[str], n_classes: int) -> list[str]:
+        return [*hidden, f"({at.height}x{at.width}){n_classes}"]
 
     @staticmethod
     def modules(head: Head, at: LayerCost, n_classes: int) -> list[nn.Module]:
@@ -114,8 +160,14 @@ class FirstChannels(nn.Module):
         return x[:, : self.n_channels] * self.weight
 
 
-class GapHead:
+class GapHead(HeadKind):
     """Global average pooling, flatten, dropout; the first channels, one a class, times one factor are the logits."""
+
+    meaning = "first 10: the first ten channels, times one factor, are the logits"
+
+    @staticmethod
+    def notation(_at: LayerCost, _hidden: Sequence[str], n_classes: int) -> list[str]:
+        return ["GAP", f"first {n_classes}"]
 
     @staticmethod
     def modules(head: Head, _at: LayerCost, n_classes: int) -> list[nn.Module]:
@@ -129,8 +181,12 @@ class GapHead:
         return [pooled, first]
 
 
-class FlattenLinearHead:
+class FlattenLinearHead(HeadKind):
     """Flatten, dropout, linear."""
+
+    @staticmethod
+    def notation(_at: LayerCost, _hidden: Sequence[str], n_classes: int) -> list[str]:
+        return ["flatten", f"linear {n_classes}"]
 
     @staticmethod
     def modules(head: Head, at: LayerCost, n_classes: int) -> list[nn.Module]:
@@ -141,15 +197,7 @@ class FlattenLinearHead:
         return [_dense("head.linear", "linear", at, n_classes, bias=head.bias)]
 
 
-HEADS: dict[
-    str,
-    type[GapLinearHead]
-    | type[GapConvHead]
-    | type[ConvGapHead]
-    | type[ConvHead]
-    | type[FlattenLinearHead]
-    | type[GapHead],
-] = {
+HEADS: dict[str, type[HeadKind]] = {
     "gap_linear": GapLinearHead,
     "gap_conv": GapConvHead,
     "conv_gap": ConvGapHead,
@@ -157,3 +205,4 @@ HEADS: dict[
     "flatten_linear": FlattenLinearHead,
     "gap": GapHead,
 }
+check_kinds("HEADS", HEADS, HEAD_KINDS)

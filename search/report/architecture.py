@@ -1,71 +1,60 @@
-"""A network in words and figures: on one line, as a layer table, as JSON, and what the authors of a known one state."""
+"""Describe a network in text: on one line, as a layer table, as JSON, and with what the authors of a baseline state."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from models.baselines import Baseline, StatedResult
-from models.blocks import LayerCost
+from models.blocks import BLOCKS, LayerCost
 from models.cost import Cost, compute_cost, trace_features
+from models.heads import HEADS
 from models.spec import ArchSpec, Block
 from search.text import percent, text_table, wrapped
 
+_KINDS = ", ".join(f"{kind.mark}: {kind.mark_meaning}" for kind in BLOCKS.values() if kind.mark)
 _LEGEND = (
-    "a number is a 3x3 convolution of that many channels, (KxK)8 one with another kernel; after it p: padded, "
-    "s: separable, r: residual (two convolutions and a shortcut), b: bare (no batch norm, no activation); "
-    "pool: 2x2 max pool; GAP: global average pooling"
+    f"a number is a 3x3 convolution of that many channels, (KxK)8 one with another kernel; after it p: padded, "
+    f"{_KINDS}, b: bare (no batch norm, no activation); pool: 2x2 max pool; GAP: global average pooling"
 )
 _LEGEND_SHARED = "=: with the weights of the last one of that shape that has its own"
-_LEGEND_FIRST = "first 10: the first ten channels, times one factor, are the logits"
-_KIND_MARKS = {"conv": "", "separable": "s", "residual": "r"}
 _LAYER_COLUMNS = ("layer", "kind", "output", "RF", "jump", "parameters", "MACs")
 _STATED_COLUMNS = ("stated accuracy, by recipe", "best", "at epoch", "last", "epochs", "taken from")
 
 
 def architecture_line(spec: ArchSpec) -> str:
-    """The layers in order, as in "8 16 · pool · (1x1)8 12 16p · GAP (1x1)10"; `legend` says what the marks mean.
+    """Return the layers in order, as in "8 16 · pool · (1x1)8 12 16p · GAP (1x1)10"; `legend` explains the marks.
 
     Order of batch norm and activation, biases, scales of batch norm and dropout are not shown.
     """
     parts: list[str] = []
     for stage in spec.stages:
         if stage.blocks:
-            parts.append(" ".join(map(_block_mark, stage.blocks)))
+            parts.append(" ".join(map(_block_notation, stage.blocks)))
         if stage.pool:
             parts.append("pool" if stage.pool == 2 else f"pool{stage.pool}")
-    return " · ".join([*parts, " ".join(_head_marks(spec))])
+    hidden = [_block_notation(block) for block in spec.head.hidden]
+    head = HEADS[spec.head.kind].notation(trace_features(spec)[-1], hidden, spec.n_classes)
+    return " · ".join([*parts, " ".join(head)])
 
 
 def legend(spec: ArchSpec | None) -> str:
-    """What the marks in the architecture line mean; those of few networks only where this one has them."""
-    shares = spec is not None and any(block.shared for stage in spec.stages for block in stage.blocks)
-    is_first = spec is not None and spec.head.kind == "gap"
-    return "; ".join([_LEGEND, *[_LEGEND_SHARED] * shares, *[_LEGEND_FIRST] * is_first])
+    """Explain the marks in an architecture line; rare marks only where the network has them."""
+    is_shared = spec is not None and any(block.shared for stage in spec.stages for block in stage.blocks)
+    head = HEADS[spec.head.kind].meaning if spec is not None else ""
+    return "; ".join([_LEGEND, *[_LEGEND_SHARED] * is_shared, *[head] * bool(head)])
 
 
-def _block_mark(block: Block) -> str:
+def _block_notation(block: Block) -> str:
+    kind = BLOCKS[block.kind]
     kernel = "" if block.kernel_size == 3 else f"({block.kernel_size}x{block.kernel_size})"
-    # A residual block is always padded, and a 1x1 convolution never needs to be.
-    padded = block.padding == "same" and block.kernel_size > 1 and block.kind != "residual"
+    # A 1x1 convolution never needs padding.
+    padded = block.padding == "same" and block.kernel_size > 1 and not kind.always_padded
     bare = not block.batch_norm and block.activation is None
-    return f"{kernel}{block.out_channels}{_KIND_MARKS[block.kind]}{'p' * padded}{'b' * bare}{'=' * block.shared}"
-
-
-def _head_marks(spec: ArchSpec) -> list[str]:
-    last_map = trace_features(spec)[-1]
-    hidden = [_block_mark(block) for block in spec.head.hidden]
-    return {
-        "gap_linear": ["GAP", f"linear {spec.n_classes}"],
-        "gap_conv": ["GAP", *hidden, f"(1x1){spec.n_classes}"],
-        "conv_gap": [f"(1x1){spec.n_classes}", "GAP"],
-        "conv": [*hidden, f"({last_map.height}x{last_map.width}){spec.n_classes}"],
-        "flatten_linear": ["flatten", f"linear {spec.n_classes}"],
-        "gap": ["GAP", f"first {spec.n_classes}"],
-    }[spec.head.kind]
+    return f"{kernel}{block.out_channels}{kind.mark}{'p' * padded}{'b' * bare}{'=' * block.shared}"
 
 
 def layer_table(cost: Cost) -> str:
-    """One line a layer, outputs as channels x height x width, and the totals below."""
+    """Return one line a layer, outputs as channels x height x width, and the totals below."""
     return f"{text_table(_LAYER_COLUMNS, map(_layer_cells, cost.layers), '<<<>>>>')}\n\n{_totals(cost)}"
 
 
@@ -85,7 +74,7 @@ def _totals(cost: Cost) -> str:
 
 
 def describe_json(spec: ArchSpec, cost: Cost) -> dict[str, Any]:
-    """The same for programs, JSON types only; ArchSpec.from_dict reads "arch"."""
+    """Return the description as JSON types, for programs; ArchSpec.from_dict reads "arch"."""
     return {
         "key": spec.key(),
         "architecture": architecture_line(spec),
@@ -102,7 +91,7 @@ def describe_json(spec: ArchSpec, cost: Cost) -> dict[str, Any]:
 
 
 def describe_baseline(baseline: Baseline) -> str:
-    """What the authors of a hand-designed network state of it, where they and arithmetic differ, and the source."""
+    """Return what the authors of a baseline state of it, where that and the computed cost differ, and the source."""
     cost = compute_cost(baseline.spec)
     results = text_table(_STATED_COLUMNS, [_stated_cells(*item) for item in baseline.stated.items()], "<>>>><")
     lines = []

@@ -1,4 +1,4 @@
-"""Figures of one network, each on one pair of axes: its layers, where its parameters sit, what it gets wrong."""
+"""Draw one network, each figure on one pair of axes: its layers, its parameters by layer, its confusion matrix."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from itertools import groupby
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from models.blocks import LayerCost
+from models.blocks import BLOCKS
 from models.cost import compute_cost
-from models.spec import ArchSpec
+from models.spec import ArchSpec, Block
 from search.engine.confusion import Confusion
 from search.report.plot import BLUE, GREY, ORANGE
 
@@ -36,33 +36,38 @@ class Part:
 
     @property
     def shape(self) -> str:
-        """Channels and the sides of the map: "16 x 26²", "16 x 26x30"."""
+        """Return channels and sides of the map: "16 x 26²", "16 x 26x30"."""
         if self.side == self.width:
             return f"{self.channels}" if self.side == 1 else f"{self.channels} × {self.side}²"
         return f"{self.channels} × {self.side}×{self.width}"
 
 
 def parts(arch: ArchSpec) -> list[Part]:
-    """The layers, those of one block taken together."""
+    """Return the layers, those of one block taken together."""
+    blocks = {
+        f"stage{i}.block{j}": block for i, stage in enumerate(arch.stages, 1) for j, block in enumerate(stage.blocks, 1)
+    }
+    blocks |= {f"head.hidden{i}": block for i, block in enumerate(arch.head.hidden, 1)}
     found = []
     for name, group in groupby(compute_cost(arch).layers, key=lambda row: ".".join(row.name.split(".")[:2])):
         rows = list(group)
         last = rows[-1]
         n_params = sum(row.n_params for row in rows)
-        found.append(Part(name, _kind(rows), last.channels, last.height, last.width, last.receptive_field, n_params))
+        kind = _block_label(blocks[name]) if name in blocks else _short(last.kind)
+        found.append(Part(name, kind, last.channels, last.height, last.width, last.receptive_field, n_params))
     return found
 
 
-def _kind(rows: Sequence[LayerCost]) -> str:
-    first = rows[0].kind
-    if len(rows) > 1 and not first.startswith("depthwise"):
-        return "residual, shared" if any(row.n_shared for row in rows) else "residual"
-    first = first.replace("depthwise", "separable")
-    return first.replace("max pool", "pool").replace("global average pool", "average")
+def _block_label(block: Block) -> str:
+    return BLOCKS[block.kind].label(block) + ", shared" * block.shared
+
+
+def _short(kind: str) -> str:
+    return kind.replace("max pool", "pool").replace("global average pool", "average")
 
 
 def draw_architecture(axes: Axes, arch: ArchSpec) -> None:
-    """The network from left to right: boxes as high as their maps, around them the receptive field as it grows."""
+    """Draw the network from left to right: boxes as high as their maps, around them the receptive field as it grows."""
     image = Part("image", "image", *arch.input_shape, 1, 0)
     shown = [image, *parts(arch)]
     half = max(max(part.rf, part.side) for part in shown) / 2
@@ -90,7 +95,7 @@ def draw_architecture(axes: Axes, arch: ArchSpec) -> None:
 
 
 def draw_parameters(axes: Axes, arch: ArchSpec) -> None:
-    """How many parameters each part has."""
+    """Draw a bar with the number of parameters of each part."""
     shown = [part for part in parts(arch) if part.n_params]
     bars = axes.barh([f"{part.name}: {part.kind}" for part in shown], [part.n_params for part in shown], color=BLUE)
     axes.bar_label(bars, labels=[f"{part.n_params:,}" for part in shown], padding=3, fontsize=9)
@@ -99,12 +104,12 @@ def draw_parameters(axes: Axes, arch: ArchSpec) -> None:
 
 
 def has_long_names(classes: Sequence[str]) -> bool:
-    """Whether names of classes do not fit side by side."""
+    """Return whether names of classes do not fit side by side."""
     return max(map(len, classes)) > LONG_NAME
 
 
 def draw_confusion(axes: Axes, mistakes: Confusion, classes: Sequence[str]) -> None:
-    """How often each class was taken for each other one; on the right the accuracy of each class."""
+    """Draw how often each class was taken for each other one; on the right the accuracy of each class."""
     highest = max([count for i, row in enumerate(mistakes.confusion) for j, count in enumerate(row) if i != j] or [1])
     for label, row in enumerate(mistakes.confusion):
         for answer, count in enumerate(row):
