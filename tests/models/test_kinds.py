@@ -16,7 +16,7 @@ def test_a_class_that_lacks_a_piece_is_refused() -> None:
 
 @pytest.mark.parametrize("kinds", [(*BLOCK_KINDS, "new"), BLOCK_KINDS[1:]])
 def test_a_kind_without_a_class_and_a_class_without_a_kind_are_refused(kinds: tuple[str, ...]) -> None:
-    with pytest.raises(TypeError, match="BLOCKS and the kinds of models.spec differ in (new|conv)"):
+    with pytest.raises(TypeError, match=r"BLOCKS and the kinds of models\.spec differ in (new|conv)"):
         check_kinds("BLOCKS", BLOCKS, kinds)
 
 
