@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -14,6 +16,7 @@ def test_the_command_line_answers_before_anything_heavy_is_imported() -> None:
     assert (done.stdout.strip(), done.stderr) == ("", "")
 
 
+@pytest.mark.slow
 def test_a_search_begins_before_the_libraries_of_its_end_are_imported() -> None:
     late = {"sklearn", "scipy.stats", "plotly", "onnx"}
     code = f"import sys, search.cli.job; print(*sorted({late} & set(sys.modules)))"

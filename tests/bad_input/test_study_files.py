@@ -105,6 +105,7 @@ WEIGHTS_FILES: dict[str, tuple[Callable[[], bytes | None], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WEIGHTS_FILES)
 def test_weights_that_are_none(folder: Path, refuses: Refuses, kind: str) -> None:
     make, words = WEIGHTS_FILES[kind]

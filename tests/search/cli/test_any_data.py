@@ -76,6 +76,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
     return error
 
 
+@pytest.mark.slow
 def test_the_card_holds_the_data_the_metric_and_every_limit(signs: Signs) -> None:
     card = signs.card
     assert card["arch"]["input_shape"] == [3, HEIGHT, WIDTH]
@@ -160,6 +161,7 @@ def test_the_exported_file_reads_pictures_as_the_training_did(signs: Signs, tmp_
     assert run_alone(tmp_path, "--test", "test") == stated
 
 
+@pytest.mark.slow
 def test_other_formats_take_colour_images_of_this_shape(
     signs: Signs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,6 +213,7 @@ def test_the_share_that_fits_is_of_these_images(signs: Signs, capsys: pytest.Cap
 # --- limits ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_digits_under_four_limits_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,6 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_own_and_common_recipe_are_trained_and_kept(trained: Path) -> None:
     data = json.loads((trained / "studies" / "baselines" / "results.json").read_text())
     own = next(one for one in data["own_recipes"] if one["id"] == NAME)
@@ -61,6 +62,7 @@ def test_again_trains_nothing_and_reports_the_same(
         assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_the_recipe_of_a_winner(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = space.assemble(space.DEFAULTS | {"sgd.lr": 0.1}).recipe
     card = trained / "studies" / "mine" / "winner" / "card.json"

@@ -80,6 +80,7 @@ def searched(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Sear
     return Searched(out, (files[0], files[1]), (n_trials[0], n_trials[1]))
 
 
+@pytest.mark.slow
 def test_every_budget_has_its_confirmed_study(searched: Searched) -> None:
     names = {f"frontier-{budget}" for budget in BUDGETS}
     assert set(searched.n_trials[0]) == names | {f"{name}-repeats" for name in names}
@@ -131,6 +132,7 @@ def test_the_same_command_again_trains_nothing_and_gives_the_same_files(searched
     assert searched.files[0].keys() == searched.files[1].keys()
 
 
+@pytest.mark.slow
 def test_a_budget_that_nothing_fits_does_not_cost_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -159,6 +161,7 @@ def test_a_frontier_of_no_study_is_one_line_and_leaves_nothing(tmp_path: Path, b
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_frontier_without_any_result_ends_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -171,6 +174,7 @@ def test_a_frontier_without_any_result_ends_in_one_line(
     assert not (tmp_path / "mine-frontier").exists()
 
 
+@pytest.mark.slow
 def test_digits_that_stand_in_for_mnist_have_a_frontier_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

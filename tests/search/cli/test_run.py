@@ -128,6 +128,7 @@ def test_other_settings_are_refused_by_name_and_nothing_is_lost(finished, inside
     assert decided(folder, "digits-8000") == before
 
 
+@pytest.mark.slow
 def test_interrupted_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
     arguments = ("--budget", 8000, "--trials", N_TRIALS, "--jobs", 1, *DIGITS)
     with started(tmp_path, *arguments) as process:

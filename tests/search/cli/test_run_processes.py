@@ -15,6 +15,7 @@ from tests.crash.searches import command, is_alive, started, stop_in_training, u
 from tests.search.digits_runs import MNIST, in_training, search, trials, wait_for_training
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path, inside, digits):
     arguments = (*digits, "--study", "s", "--trials", 6, "--jobs", 2, "--epochs", 1)
     with started(tmp_path, *arguments) as process:
@@ -36,6 +37,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path, inside, d
     assert inside(tmp_path, "rerun", "s")[0] == 0
 
 
+@pytest.mark.slow
 def test_workers_end_with_the_server_they_come_from_and_with_a_killed_main_process(tmp_path, digits):
     def are_gone(workers):
         return until(lambda: not any(map(is_alive, workers)), "workers are left", patience=30)
@@ -59,6 +61,7 @@ def test_workers_end_with_the_server_they_come_from_and_with_a_killed_main_proce
     assert are_gone(second)
 
 
+@pytest.mark.slow
 def test_one_study_is_run_by_one_process_at_a_time(tmp_path, digits):
     arguments = (*digits, "--study", "s", "--trials", 50, "--jobs", 1, "--epochs", 1)
     with started(tmp_path, *arguments) as process:
@@ -68,6 +71,7 @@ def test_one_study_is_run_by_one_process_at_a_time(tmp_path, digits):
     assert "is being run by another process" in done.stderr
 
 
+@pytest.mark.slow
 def test_without_a_compiler_pytorch_trains_and_the_plan_says_why(tmp_path, digits):
     arguments = (*digits, "--study", "s", "--trials", 1, "--jobs", 1, "--epochs", 1)
     environment = {**os.environ, "CXX": "/no/such/compiler"}
@@ -93,6 +97,7 @@ def test_two_workers_on_mnist(tmp_path):
     assert card["cost"]["macs"] <= 100_000
 
 
+@pytest.mark.slow
 def test_without_mnist_and_network_digits_stand_in_and_nobody_can_overlook_it(tmp_path):
     # A proxy that is not there: every download fails at once.
     environment = os.environ | dict.fromkeys(

@@ -41,6 +41,7 @@ def test_of_each_starting_point_the_largest_within_every_limit_is_queued(limits,
     assert sizes == {name: size for name, size in expected.items() if size}
 
 
+@pytest.mark.slow
 def test_a_study_started_from_a_smaller_one_has_starting_points_of_its_own_size(tmp_path, inside):
     one = ("--trials", 1, "--jobs", 1, *DIGITS)
     assert inside(tmp_path, "--budget", 1000, *one)[0] == 0
@@ -61,6 +62,7 @@ def test_a_study_of_another_data_set_is_refused(tmp_path, inside):
     assert "dataset mnist there, digits now" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limits", "words"),
     [
@@ -87,6 +89,7 @@ def test_a_budget_that_hardly_anything_fits_is_searched_at_once(tmp_path, inside
     assert "feasible / proposed: 2 / 2 (100.0 %)" in out
 
 
+@pytest.mark.slow
 def test_a_changed_space_and_a_network_from_a_file(tmp_path, inside):
     (tmp_path / "my.toml").write_text("stages = 2\nstages.1.width = 3\nstages.1.depth = 1")
     network = assemble(DEFAULTS | {f"stages.{i}.{name}": 1 for i in (1, 2) for name in ("width.1", "depth")}).arch
@@ -112,6 +115,7 @@ def test_a_changed_space_and_a_network_from_a_file(tmp_path, inside):
     assert (status, err) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_random_search_that_meets_nothing_that_fits_ends_with_a_feasibility_report(tmp_path, inside, monkeypatch):
     monkeypatch.setattr("search.study.loop.MAX_REFUSED_IN_A_ROW", 50)
     arguments = ("--budget", 110, "--trials", 5, "--jobs", 1, "--sampler", "random", "--study", "digits-50")
@@ -137,6 +141,7 @@ def test_kernels_that_are_asked_for_and_missing_end_in_one_line(tmp_path, inside
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_selected_on_validation_images_the_test_set_is_read_once_for_the_winner(tmp_path, inside):
     arguments = ("--budget", 8000, "--trials", 2, "--jobs", 1, *DIGITS, "--select-on", "val")
     status, out, err = inside(tmp_path, *arguments)
@@ -148,6 +153,7 @@ def test_selected_on_validation_images_the_test_set_is_read_once_for_the_winner(
     assert card["confirmation"] is None
 
 
+@pytest.mark.slow
 def test_a_confirmed_winner_is_trained_again_on_all_images(tmp_path, inside):
     arguments = ("--budget", 8000, "--trials", 2, "--jobs", 1, *DIGITS, "--select-on", "val")
     # The last --confirm counts.

@@ -199,6 +199,7 @@ class TestDownload:
         assert same(load("mnist", tmp_path).train, TRAIN)
 
     # torchvision leaves the response of a failed request to the garbage collector.
+    @pytest.mark.slow
     @pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
     @pytest.mark.parametrize("failing", [NAMES[0], NAMES[3]])
     @pytest.mark.parametrize("failure", FAILURES)

@@ -244,6 +244,7 @@ def test_training_leaves_the_data_alone() -> None:
 # --- on its own -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_trains_where_optuna_is_not_installed() -> None:
     code = """
 import sys
@@ -257,6 +258,7 @@ print(len(train(network(), made_up_data(), RECIPE).curve))
     assert (done.stdout, done.stderr) == ("4\n", "")
 
 
+@pytest.mark.slow
 def test_no_training_imports_the_compiler() -> None:
     code = """
 import sys

@@ -52,6 +52,7 @@ def copied(tmp_path: Path) -> Callable[[Path], Path]:
 # Confirmation
 
 
+@pytest.mark.slow
 def test_what_a_confirmation_trains(searched: Path, confirmed: Path) -> None:
     found = repeats(confirmed)
     assert {trial.state for trial in found} == {TrialState.COMPLETE}
@@ -172,6 +173,7 @@ def test_other_code_does_not_go_on_with_a_confirmation_unless_it_is_told_to(
     assert [repeat.purpose for repeat in trainings] == [NOISE]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_before", [1, 5])
 def test_an_interrupted_confirmation_goes_on_where_it_stopped(
     searched: Path,
@@ -205,6 +207,7 @@ def test_an_interrupted_confirmation_goes_on_where_it_stopped(
     assert card(out)["confirmation"] == card(confirmed)["confirmation"]
 
 
+@pytest.mark.slow
 def test_a_repeat_lost_with_a_killed_worker_is_trained_again(searched: Path, copied: Callable[[Path], Path]) -> None:
     out = copied(searched)
     with started("confirm", out / STUDY, "--confirm", "1:3", "--jobs", 2) as process:
@@ -250,6 +253,7 @@ def test_to_confirm_with_nothing_is_refused(searched: Path, capsys: pytest.Captu
 # The noise floor
 
 
+@pytest.mark.slow
 def test_the_noise_floor_is_measured_reported_and_used(
     confirmed: Path, copied: Callable[[Path], Path], trainings: list[Repeat], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -34,6 +34,7 @@ def test_a_study_without_a_result_has_nothing_to_confirm_and_no_noise(
 # As a part of the search
 
 
+@pytest.mark.slow
 def test_searched_on_held_out_images_the_confirmed_winner_is_trained_on_all(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -56,6 +57,7 @@ def test_searched_on_held_out_images_the_confirmed_winner_is_trained_on_all(
     assert "## Confirmation" in (tmp_path / STUDY / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_an_unfinished_study_is_not_confirmed(tmp_path: Path, trainings: list[Repeat]) -> None:
     search = ("--budget", 8000, "--trials", 100, "--timeout", 1, *DIGITS, "--confirm", "1:1", "--out", tmp_path)
     assert run(*search) == 0

@@ -96,6 +96,7 @@ def test_without_noise_values_are_kept(n: int) -> None:
 
 
 # A forest finds a pattern in anything, and failures make it rougher.
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "n_failures", "noise"), [(12, 0, 0.2), (12, 3, 0.2), (40, 0, 0.4), (40, 3, 0.65)])
 def test_noise_is_taken_out_and_merit_is_kept(n: int, n_failures: int, noise: float) -> None:
     assert spread_kept(n, equal, n_failures) < noise

@@ -77,6 +77,7 @@ def test_a_view_does_not_drag_its_storage_along(source: ModelSource, data: Datas
     assert (tmp_path / "views" / "weights.pt").read_bytes() == (tmp_path / "plain" / "weights.pt").read_bytes()
 
 
+@pytest.mark.slow
 def test_files_run_without_this_project(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
     export_model(source, data, tmp_path / "winner")
     assert "Tells 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 apart." in run_isolated(tmp_path / "winner", "model.py")
@@ -202,6 +203,7 @@ def test_data_of_another_network_or_split_is_refused(source: ModelSource, data: 
         export_model(replace(source, arch=other), data, tmp_path / "winner")
 
 
+@pytest.mark.slow
 def test_training_is_repeated_from_the_card(data: Dataset, tmp_path: Path) -> None:
     """By the readme's own words, from this project's folder."""
     source = replace(source_of(train_network(data)), confirmation=None)

@@ -108,6 +108,7 @@ def test_the_command_line_offers_what_there_is() -> None:
     assert tuple(FORMATS) == NAMES
 
 
+@pytest.mark.slow
 def test_every_file_is_there_and_measured(exported: tuple[Path, Dataset, ModelSource]) -> None:
     folder, data, _ = exported
     card = json.loads((folder / "card.json").read_text())
@@ -161,6 +162,7 @@ RUNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exported", ["separable"], indirect=True)
 @pytest.mark.parametrize("name", RUNS)
 def test_the_readmes_example_runs_with_the_formats_runtime_alone(
@@ -241,6 +243,7 @@ def test_int8_keeps_weights_in_int8(exported: tuple[Path, Dataset, ModelSource])
     assert sizes[onnx.TensorProto.INT8] > 2 * sizes[onnx.TensorProto.FLOAT]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_in_onnx(activation: str, tmp_path: Path) -> None:
     spec = ArchSpec((1, 8, 8), 3, (Stage((Block(4, activation=activation),)),), Head("flatten_linear"))
@@ -252,6 +255,7 @@ def test_every_activation_in_onnx(activation: str, tmp_path: Path) -> None:
         assert torch.allclose(onnx.open_onnx(tmp_path / "net.onnx")(images), net(images), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_exported_twice(tmp_path: Path) -> None:
     """The same bytes of texts, and of whatever does not count its own archive's entries."""
     source, data = self_labelled(SPECS["residual"])

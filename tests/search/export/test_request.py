@@ -4,6 +4,8 @@ import json
 import secrets
 import shutil
 
+import pytest
+
 from search.study.trials import FINISHED
 from tests.search.digits_runs import DIGITS, N_TRIALS, trials
 
@@ -50,6 +52,7 @@ def test_export_of_a_hand_designed_network_that_was_trained(finished, inside):
     assert "no finished training of 's000_net'" in exported(inside, folder, "--network", "s000_net")
 
 
+@pytest.mark.slow
 def test_export_goes_over_nothing_without_being_told(finished, inside):
     folder, _ = finished
     target = folder / "studies" / "digits-8000" / "winner"

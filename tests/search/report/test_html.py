@@ -65,6 +65,7 @@ def page(summary: StudySummary, folder: Path = Path("nowhere")) -> Reader:
     return Reader(html_report(summary, EVERY_OUTCOME, folder, CLASSES))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_every_study_has_a_whole_page_with_nothing_outside(name: str) -> None:
     text = html_report(SUMMARIES[name], EVERY_OUTCOME, Path("nowhere"), CLASSES)
@@ -83,6 +84,7 @@ def test_every_study_has_a_whole_page_with_nothing_outside(name: str) -> None:
     assert " nan" not in found.text.lower()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_what_cannot_be_seen_is_told(name: str) -> None:
     found = page(SUMMARIES[name])

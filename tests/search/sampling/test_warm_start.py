@@ -92,6 +92,7 @@ def test_only_finished_trials_are_adopted(tmp_path: Path) -> None:
     assert [trial.user_attrs["candidate"] for trial in found] == [trial.user_attrs["candidate"] for trial in kept]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limits", "n_adopted"),
     [
@@ -194,6 +195,7 @@ def test_what_a_narrower_space_has_no_room_for_is_not_adopted(tmp_path: Path) ->
 # What is refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -300,6 +302,7 @@ def test_the_starting_points_of_a_larger_budget_are_still_tried(tmp_path: Path) 
 # As its user has it
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_a_search_that_starts_from_another(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

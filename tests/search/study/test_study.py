@@ -150,6 +150,7 @@ def claim_all(url: str, ready, claimed) -> None:
     claimed.put(mine)
 
 
+@pytest.mark.slow
 def test_no_queued_trial_is_claimed_twice(tmp_path: Path):
     url = f"sqlite:///{tmp_path}/studies.db"
     names = [str(number) for number in range(60)]

@@ -137,6 +137,7 @@ def test_a_compiler_without_openmp_will_do(fresh: Path, monkeypatch: pytest.Monk
     torch.testing.assert_close(NativeNetwork(model)(x), model(x))
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of another kind")
 @pytest.mark.parametrize(("processor", "lanes"), [("x86-64", 4), ("x86-64-v3", 8)])

@@ -42,6 +42,7 @@ def extreme_images(shape: tuple[int, int, int]) -> UInt8Array:
     return np.concatenate([made_up_images(shape, 6, seed=5).numpy(), noise, black, white])
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("name", SPECS)
 def test_compiled_file_repeats_the_reference_without_a_warning(name: str) -> None:

@@ -301,6 +301,7 @@ def test_weights_that_are_none(
     check_refused(run(tmp_path, "digit.png"), message)
 
 
+@pytest.mark.slow
 def test_it_runs_from_a_shell_and_names_a_package_that_is_missing(folder: Path, data: Dataset, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     Image.fromarray(data.test.images[0, 0].numpy()).save(tmp_path / "digit.png")

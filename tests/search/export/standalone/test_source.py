@@ -260,6 +260,7 @@ def test_unknown_layer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         model_source(source_of(SPECS["conv"]), random_data(SPECS["conv"]))
 
 
+@pytest.mark.slow
 def test_no_tensor_is_made_without_memory() -> None:
     """PyTorch imports a library of symbolic mathematics for that, most of a second."""
     code = """
