@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 
 from models.baselines import BASELINES
+from search.search_space.buildable import MAX_DEPTH, MAX_STAGES, check_dimensions
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange, SuggestsValues
-from search.search_space.encoding import MAX_DEPTH, MAX_STAGES, Candidate, Params, assemble
+from search.search_space.encoding import Candidate, Params, assemble
 from search.search_space.space import NotInSpaceError, Space
 
 __all__ = ["DEFAULTS", "DIMENSIONS", "WHOLE", "Candidate", "Params", "Space", "assemble", "sample", "suggest"]
@@ -75,6 +76,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
     FloatRange("scale", 0.0, 0.15, 0.05),
     FloatRange("shear", 0.0, 10.0, 0.0),
 )
+check_dimensions(DIMENSIONS)
 # Search settings of another space are another study.
 SPACE_KEY = hashlib.sha256(repr(DIMENSIONS).encode()).hexdigest()[:16]
 

@@ -14,6 +14,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial
 
+from models.recipe import RecipeConfig
+from search.search_space.buildable import RecipeDimension, check_dimensions
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
 from space import DIMENSIONS, SPACE_KEY, assemble, sample, suggest
 from tests.space_points import DATA, NAMES, POINTS
@@ -49,6 +51,15 @@ def test_the_key_sees_every_field_of_a_dimension(dimension: Dimension) -> None:
         value = getattr(dimension, field.name)
         other: Any = not value if isinstance(value, bool) else value * 2
         assert repr(replace(dimension, **{field.name: other})) != repr(dimension), field.name
+
+
+def test_a_dimension_without_a_row_and_a_row_without_a_dimension_are_named() -> None:
+    with pytest.raises(KeyError, match="dimension 'cutmix' has no row"):
+        check_dimensions([*DIMENSIONS, FloatRange("cutmix", 0.0, 1.0, 0.0)])
+    with pytest.raises(KeyError, match=r"row 'shear' of .* has no dimension in space\.py"):
+        check_dimensions([dimension for dimension in DIMENSIONS if dimension.name != "shear"])
+    with pytest.raises(TypeError, match="dimension 'cutmix': RecipeConfig has no field 'cutmix'"):
+        RecipeDimension(RecipeConfig, FloatRange("cutmix", 0.0, 1.0, 0.0))
 
 
 # --- asking a trial -------------------------------------------------------------------------------------------------

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from search.search_space.buildable import MAX_DEPTH, MAX_STAGES
 from search.search_space.dimensions import Choice, Dimension, IntRange
-from space import DEFAULTS, DIMENSIONS, MAX_DEPTH, MAX_STAGES, Params, assemble
+from space import DEFAULTS, DIMENSIONS, Params, assemble
 from tests.space_points import DATA, NAMES, POINTS, check_network
 
 # A point at which every dimension has a say but those of the other optimiser, where the image is large enough to leave

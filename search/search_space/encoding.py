@@ -1,8 +1,7 @@
 """A point of the space as a network and a recipe, and the way back from these to the point that stands for them.
 
 A point gives every dimension of space.DIMENSIONS a value, by its name. Where a stage is shallower than its dimensions,
-or a head has no hidden layer, the values that would describe these change nothing. BUILDABLE is how far the values of
-a point may go, which is further than they are searched.
+or a head has no hidden layer, the values that would describe these change nothing.
 """
 
 from __future__ import annotations
@@ -13,48 +12,13 @@ from typing import Any
 
 from models.recipe import Augmentation, RecipeConfig, Schedule
 from models.record import Record
-from models.spec import ACTIVATIONS, BLOCK_KINDS, HEAD_KINDS, ORDERS, ArchSpec, Block, Head, Stage, WeightShapes
-from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
+from models.spec import ArchSpec, Block, Head, Stage, WeightShapes
+from search.search_space.buildable import RECIPE
 
 Params = dict[str, Any]
 
-MAX_STAGES = 3
-MAX_DEPTH = 6
 # A convolution without padding is given padding where it would leave a map smaller than this.
 MIN_SIDE = 3
-
-_DROPOUTS = ("none", "all", *map(str, range(1, MAX_DEPTH + 1)))
-# Under the dimensions' names, where * stands for a number or a name. Defaults mean nothing here.
-BUILDABLE: tuple[Dimension, ...] = (
-    IntRange("stages", 1, MAX_STAGES, 1),
-    IntRange("stages.*.depth", 1, MAX_DEPTH, 1),
-    IntRange("stages.*.width.*", 1, 1024, 1),
-    Choice("stages.*.kernel", (3, 5, 7), 3),
-    IntRange("stages.*.padded", 0, MAX_DEPTH, 0),
-    Choice("stages.*.kind", BLOCK_KINDS, "conv"),
-    Choice("stages.*.shared", ("none", "stage", "before"), "none"),
-    Choice("stages.*.dropout", _DROPOUTS, "none"),
-    Choice("transitions.*.place", ("none", "before", "after"), "none"),
-    IntRange("transitions.*.width", 1, 1024, 1),
-    Choice("transitions.*.bare", (False, True), False),
-    Choice("head.kind", HEAD_KINDS, "gap_linear"),
-    Choice("head.hidden", (False, True), False),
-    IntRange("head.hidden_width", 1, 1024, 1),
-    Choice("head.dropout", (False, True), False),
-    Choice("order", ORDERS, "conv-bn-act"),
-    Choice("norm_scale", (True, False), True),
-    Choice("activation", ACTIVATIONS, "relu"),
-    FloatRange("dropout", 0.0, 0.9, 0.0),
-    Choice("optimizer", ("sgd", "adamw", "soap"), "sgd"),
-    FloatRange("*.lr", 1e-8, 100.0, 0.1),
-    FloatRange("*.weight_decay", 0.0, 1.0, 0.0),
-    IntRange("batch_size", 2, 4096, 128),
-    FloatRange("label_smoothing", 0.0, 0.9, 0.0),
-    FloatRange("rotation", 0.0, 180.0, 0.0),
-    FloatRange("shift", 0.0, 1.0, 0.0),
-    FloatRange("scale", 0.0, 0.9, 0.0),
-    FloatRange("shear", 0.0, 80.0, 0.0),
-)
 
 
 @dataclass(frozen=True)
@@ -183,18 +147,15 @@ def _head(params: Mapping[str, Any], channels: int, n_classes: int) -> Head:
 
 def _recipe(params: Mapping[str, Any]) -> RecipeConfig:
     optimizer = params["optimizer"]
+    searched: dict[type, dict[str, Any]] = {RecipeConfig: {}, Augmentation: {}}
+    for row in RECIPE:
+        searched[row.owner][row.field] = params[row.name(optimizer)]
     return RecipeConfig(
-        batch_size=params["batch_size"],
-        optimizer=optimizer,
-        lr=params[f"{optimizer}.lr"],
+        **searched[RecipeConfig],
         nesterov=optimizer == "sgd",
-        weight_decay=params[f"{optimizer}.weight_decay"],
-        label_smoothing=params["label_smoothing"],
         ema_decay=0.995,
         schedule=Schedule(pct_start=0.2, div_factor=10.0, final_div_factor=100.0),
-        augmentation=Augmentation(
-            rotation=params["rotation"], shift=params["shift"], scale=params["scale"], shear=params["shear"]
-        ),
+        augmentation=Augmentation(**searched[Augmentation]),
     )
 
 
@@ -267,7 +228,5 @@ def _head_params(head: Head) -> Params:
 
 
 def _recipe_params(recipe: RecipeConfig) -> Params:
-    augmentation = recipe.augmentation
-    own = {name: getattr(recipe, name) for name in ("optimizer", "batch_size", "label_smoothing")}
-    own |= {f"{recipe.optimizer}.{name}": getattr(recipe, name) for name in ("lr", "weight_decay")}
-    return own | {name: getattr(augmentation, name) for name in ("rotation", "shift", "scale", "shear")}
+    owners: dict[type, Record] = {RecipeConfig: recipe, Augmentation: recipe.augmentation}
+    return {row.name(recipe.optimizer): getattr(owners[row.owner], row.field) for row in RECIPE}

@@ -23,8 +23,8 @@ from models.record import shown
 from search.config import SearchConfig
 from search.errors import InputError
 from search.files import read_text
+from search.search_space.buildable import matches, widest
 from search.search_space.dimensions import Choice, Dimension
-from search.search_space.encoding import BUILDABLE
 from search.search_space.space import Space
 from space import DIMENSIONS
 
@@ -119,8 +119,8 @@ def _leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
 
 def _named(name: str) -> list[Dimension]:
     """The dimension of that name, or all that it stands for. Raises InputError that names the nearest one."""
-    found = [one for one in DIMENSIONS if _matches(name, one.name)]
-    found = found or [one for one in DIMENSIONS if name and _matches(name, _group(one.name))]
+    found = [one for one in DIMENSIONS if matches(name, one.name)]
+    found = found or [one for one in DIMENSIONS if name and matches(name, _group(one.name))]
     if not found:
         names = [found for one in DIMENSIONS for found in (one.name, _group(one.name)) if found]
         near = difflib.get_close_matches(name[:80], names, n=1, cutoff=0.0)[0]
@@ -132,11 +132,6 @@ def _group(name: str) -> str:
     """A name without its last part where that is a number; else nothing."""
     above, _, number = name.rpartition(".")
     return above if number.isdigit() else ""
-
-
-def _matches(pattern: str, name: str) -> bool:
-    parts, wanted = name.split("."), pattern.split(".")
-    return len(parts) == len(wanted) and all(part in (one, "*") for one, part in zip(parts, wanted, strict=True))
 
 
 def _with(dimension: Dimension, value: Any) -> Dimension:
@@ -161,10 +156,14 @@ def _with(dimension: Dimension, value: Any) -> Dimension:
 
 def _checked(name: str, value: Any) -> Any:
     """The value in its dimension's type. Raises InputError for one that the generator cannot build."""
-    widest = next(one for one in BUILDABLE if _matches(one.name, name))
-    is_whole = type(value) is int and type(widest.default) is float  # a whole number may stand for a real one
-    if not (is_whole or type(value) is type(widest.default)) or not widest.holds(value):
-        values = "one of " + ", ".join(map(_toml, widest.choices)) if isinstance(widest, Choice) else f"from {widest}"
+    buildable = widest(name)
+    is_whole = type(value) is int and type(buildable.default) is float  # a whole number may stand for a real one
+    if not (is_whole or type(value) is type(buildable.default)) or not buildable.holds(value):
+        values = (
+            "one of " + ", ".join(map(_toml, buildable.choices))
+            if isinstance(buildable, Choice)
+            else f"from {buildable}"
+        )
         raise InputError(f"{name} must be {values}, got {_shown(value)}; nothing else can be built")
     return float(value) if is_whole else value
 

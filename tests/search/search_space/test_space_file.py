@@ -17,8 +17,8 @@ from models.cost import compute_cost
 from search.config import DataConfig, SearchConfig
 from search.errors import InputError
 from search.sampling.starting_points import starting_points
+from search.search_space.buildable import BUILDABLE
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
-from search.search_space.encoding import BUILDABLE
 from search.search_space.space import NotInSpaceError, Space
 from search.search_space.space_file import as_file, read_changes, space_of
 

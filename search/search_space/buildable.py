@@ -1,0 +1,103 @@
+"""How far the values of every dimension may go, which is further than they are searched; a row for each.
+
+A row of RECIPE also says which field of the recipe its dimension sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from models.recipe import Augmentation, RecipeConfig
+from models.spec import ACTIVATIONS, BLOCK_KINDS, HEAD_KINDS, ORDERS
+from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
+
+MAX_STAGES = 3
+MAX_DEPTH = 6
+
+_DROPOUTS = ("none", "all", *map(str, range(1, MAX_DEPTH + 1)))
+
+
+@dataclass(frozen=True)
+class RecipeDimension:
+    """One searched training hyper-parameter: the field of the recipe that it sets, and how far it may be widened.
+
+    owner   the record that has the field: RecipeConfig, or its Augmentation
+    widest  named as the field, or "*.field" where each optimizer has a dimension of its own, as in "sgd.lr"
+    """
+
+    owner: type[RecipeConfig] | type[Augmentation]
+    widest: Dimension
+
+    def __post_init__(self) -> None:
+        if self.field not in {field.name for field in fields(self.owner)}:
+            raise TypeError(f"dimension {self.widest.name!r}: {self.owner.__name__} has no field {self.field!r}")
+
+    @property
+    def field(self) -> str:
+        """Return the name of the field."""
+        return self.widest.name.removeprefix("*.")
+
+    def name(self, optimizer: str) -> str:
+        """Return the name of the dimension that sets the field in a recipe with that optimizer."""
+        return self.widest.name.replace("*", optimizer)
+
+
+RECIPE: tuple[RecipeDimension, ...] = (
+    RecipeDimension(RecipeConfig, Choice("optimizer", ("sgd", "adamw", "soap"), "sgd")),
+    RecipeDimension(RecipeConfig, FloatRange("*.lr", 1e-8, 100.0, 0.1)),
+    RecipeDimension(RecipeConfig, FloatRange("*.weight_decay", 0.0, 1.0, 0.0)),
+    RecipeDimension(RecipeConfig, IntRange("batch_size", 2, 4096, 128)),
+    RecipeDimension(RecipeConfig, FloatRange("label_smoothing", 0.0, 0.9, 0.0)),
+    RecipeDimension(Augmentation, FloatRange("rotation", 0.0, 180.0, 0.0)),
+    RecipeDimension(Augmentation, FloatRange("shift", 0.0, 1.0, 0.0)),
+    RecipeDimension(Augmentation, FloatRange("scale", 0.0, 0.9, 0.0)),
+    RecipeDimension(Augmentation, FloatRange("shear", 0.0, 80.0, 0.0)),
+)
+# Under the dimensions' names, where * stands for a number or a name. Defaults mean nothing here.
+BUILDABLE: tuple[Dimension, ...] = (
+    IntRange("stages", 1, MAX_STAGES, 1),
+    IntRange("stages.*.depth", 1, MAX_DEPTH, 1),
+    IntRange("stages.*.width.*", 1, 1024, 1),
+    Choice("stages.*.kernel", (3, 5, 7), 3),
+    IntRange("stages.*.padded", 0, MAX_DEPTH, 0),
+    Choice("stages.*.kind", BLOCK_KINDS, "conv"),
+    Choice("stages.*.shared", ("none", "stage", "before"), "none"),
+    Choice("stages.*.dropout", _DROPOUTS, "none"),
+    Choice("transitions.*.place", ("none", "before", "after"), "none"),
+    IntRange("transitions.*.width", 1, 1024, 1),
+    Choice("transitions.*.bare", (False, True), False),
+    Choice("head.kind", HEAD_KINDS, "gap_linear"),
+    Choice("head.hidden", (False, True), False),
+    IntRange("head.hidden_width", 1, 1024, 1),
+    Choice("head.dropout", (False, True), False),
+    Choice("order", ORDERS, "conv-bn-act"),
+    Choice("norm_scale", (True, False), True),
+    Choice("activation", ACTIVATIONS, "relu"),
+    FloatRange("dropout", 0.0, 0.9, 0.0),
+    *(row.widest for row in RECIPE),
+)
+
+
+def widest(name: str) -> Dimension:
+    """Return the row of BUILDABLE for a dimension. Raises KeyError that names a dimension without one."""
+    for dimension in BUILDABLE:
+        if matches(dimension.name, name):
+            return dimension
+    raise KeyError(f"dimension {name!r} has no row in search.search_space.buildable")
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Return whether a name fits a pattern, in which * stands for any one part."""
+    parts, wanted = name.split("."), pattern.split(".")
+    return len(parts) == len(wanted) and all(part in (one, "*") for one, part in zip(parts, wanted, strict=True))
+
+
+def check_dimensions(dimensions: Sequence[Dimension]) -> None:
+    """Raise KeyError that names a dimension without a row here, or a row that no dimension uses."""
+    names = [dimension.name for dimension in dimensions]
+    for name in names:
+        widest(name)
+    for row in BUILDABLE:
+        if not any(matches(row.name, name) for name in names):
+            raise KeyError(f"row {row.name!r} of search.search_space.buildable has no dimension in space.py")
