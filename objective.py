@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import optuna
@@ -10,18 +11,29 @@ from optuna.trial import TrialState
 
 from models.cost import Cost, compute_cost
 from models.spec import ArchSpec
-from search.config import SearchConfig
+from search.config import DataForm, SearchConfig
 from search.data.load import form_of
 from search.engine.confusion import confusion_of
 from search.engine.latency import measure_latency
-from search.engine.metrics import EpochMetrics, score
-from search.engine.train import TrainResult
+from search.engine.metrics import EpochMetrics
+from search.engine.process import prepare_process
 from search.limits import latency_excess, latency_words, refusal
 from search.search_space.augmentations import as_searched
 from search.search_space.space_file import space_of
-from search.study.attributes import GIVEN
-from search.study.training import RecordedTraining, note
-from search.study.trials import FINISHED, REFUSED, REPEATED, STOPPED
+from search.study.attributes import (
+    BASELINE,
+    CANDIDATE,
+    GIVEN,
+    SEED,
+    record_candidate,
+    record_finished,
+    record_latency,
+    record_refused,
+    record_repeated,
+    record_size,
+    record_stopped,
+)
+from search.study.training import RecordedTraining, Training
 from space import Candidate, assemble, suggest
 
 
@@ -33,15 +45,16 @@ class Objective:
 
     def __init__(self, config: SearchConfig, weights_dir: Path | None = None, engine: str = "auto") -> None:
         self.config = config
-        self.training = RecordedTraining(weights_dir, engine)
+        self.engine = engine
+        self.training = RecordedTraining(weights_dir)
+        self._space = space_of(config)
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """What one candidate is worth: its accuracy in [0, 1], or the metric that the search has instead.
+        """Return the value of one candidate: its accuracy in [0, 1], or the metric that the search has instead.
 
         Raises TrialPruned for one that is over a limit or hopeless, TrialFailedError for one that diverged.
         """
-        form = form_of(self.config.data)
-        candidate = self._given(trial) or suggest(trial, form.input_shape, form.n_classes, space_of(self.config))
+        candidate = self._user_network(trial) or self._suggest(trial)
         candidate = replace(candidate, recipe=as_searched(candidate.recipe, self.config))
         cost = compute_cost(candidate.arch)
         self._refuse_over_limit(trial, cost)
@@ -49,57 +62,52 @@ class Objective:
         if repeated is not None:
             return _take_over(trial, repeated)
         self._refuse_over_latency(trial, candidate)
-        note(
-            trial,
-            candidate=candidate.key(),
-            arch=candidate.arch.to_dict(),
-            recipe=candidate.recipe.to_dict(),
-            receptive_field=cost.receptive_field,
-            peak_activation_bytes=cost.peak_activation_bytes,
-        )
-        result = self._train(trial, candidate)
-        is_best = self.config.score == "best"
-        self.training.keep_weights(trial.number, result.best_state if is_best else result.last_state)
-        data = self.training.data(self.config.data)
-        answers = result.best_answers if is_best else result.last_answers
-        mistakes = confusion_of(answers, data.scored.labels, data.n_classes)
-        note(trial, outcome=FINISHED, seconds=result.seconds, mistakes=mistakes.to_dict())
-        return score(result.curve, self.config.score, self.config.metric)
+        record_candidate(trial, candidate, cost)
+        return self._train(trial, candidate)
 
-    def _given(self, trial: optuna.Trial) -> Candidate | None:
-        """A queued network that is no point of the space, with the recipe of the other hand-designed ones."""
-        given = trial.user_attrs.get(GIVEN)
-        recipe = assemble(space_of(self.config).defaults).recipe
-        return None if given is None else Candidate(ArchSpec.from_dict(given), recipe)
+    @cached_property
+    def _form(self) -> DataForm:
+        return form_of(self.config.data)
+
+    def _suggest(self, trial: optuna.Trial) -> Candidate:
+        return suggest(trial, self._form.input_shape, self._form.n_classes, self._space)
+
+    def _user_network(self, trial: optuna.Trial) -> Candidate | None:
+        """Return the queued network that is no point of the space, with the recipe of the hand-designed ones."""
+        network = trial.user_attrs.get(GIVEN)
+        if network is None:
+            return None
+        return Candidate(ArchSpec.from_dict(network), assemble(self._space.defaults).recipe)
 
     def _refuse_over_limit(self, trial: optuna.Trial, cost: Cost) -> None:
         constraints, reason = refusal(cost, self.config)
         for name, value in constraints.items():
             trial.set_constraint(name, value)
-        note(trial, n_params=cost.n_params, macs=cost.macs)
+        record_size(trial, cost)
         if reason:
-            note(trial, outcome=REFUSED, reason=reason)
+            record_refused(trial, reason)
             raise optuna.TrialPruned(reason)
 
     def _refuse_over_latency(self, trial: optuna.Trial, candidate: Candidate) -> None:
         latency = measure_latency(candidate.arch)
-        note(trial, latency_ms=latency)
+        record_latency(trial, latency)
         excess = latency_excess(latency, self.config)
         if excess is None:
             return
         trial.set_constraint("latency", excess)
         if excess > 0:
             reason = latency_words(latency, self.config)
-            note(trial, outcome=REFUSED, reason=reason)
+            record_refused(trial, reason)
             raise optuna.TrialPruned(reason)
 
     def _find_repeated(self, trial: optuna.Trial, candidate: Candidate) -> optuna.trial.FrozenTrial | None:
-        """The earlier trial of this study that trained the same candidate to a result."""
+        """Return the earlier trial of this study that trained the same candidate to a result."""
         key = candidate.key()
         finished = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        return next((earlier for earlier in finished if earlier.user_attrs.get("candidate") == key), None)
+        return next((earlier for earlier in finished if earlier.user_attrs.get(CANDIDATE) == key), None)
 
-    def _train(self, trial: optuna.Trial, candidate: Candidate) -> TrainResult:
+    def _train(self, trial: optuna.Trial, candidate: Candidate) -> float:
+        """Train a candidate, keep its weights and record its end; return its value."""
         seconds = 0.0
 
         def on_epoch(epoch: int, metrics: EpochMetrics) -> None:
@@ -108,22 +116,28 @@ class Objective:
             value = metrics.value(self.config.metric)
             trial.report(value, epoch)
             # A hand-designed network is there to be compared with, so it is always trained to the end.
-            if epoch < self.config.epochs and "baseline" not in trial.user_attrs and trial.should_prune():
+            if epoch < self.config.epochs and BASELINE not in trial.user_attrs and trial.should_prune():
                 what = "" if self.config.metric == "accuracy" else f" {self.config.metric_name}"
                 reason = f"{value:.2%}{what} after epoch {epoch} is far below the median of the finished trials"
-                note(trial, outcome=STOPPED, reason=reason, seconds=seconds)
+                record_stopped(trial, reason, seconds)
                 raise optuna.TrialPruned(reason)
 
+        prepare_process()
         data = self.training.data(self.config.data)
-        seed = trial.user_attrs.get("seed", self.config.seed)
-        options = {"keep_best": self.config.score == "best", "metric": self.config.metric}
-        return self.training.train(trial, candidate.arch, candidate.recipe, data, seed, on_epoch, **options)
+        seed = trial.user_attrs.get(SEED, self.config.seed)
+        rules = (self.config.score, self.config.metric, self.engine)
+        training = Training(candidate.arch, candidate.recipe, seed, *rules)
+        result = self.training.train(trial, training, data, on_epoch)
+        self.training.keep_weights(trial.number, training.state(result))
+        confusion = confusion_of(training.answers(result), data.scored.labels, data.n_classes)
+        record_finished(trial, result.seconds, confusion=confusion)
+        return training.value(result)
 
 
 def _take_over(trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> float:
-    """The earlier trial's value, or its fate."""
+    """Return the earlier trial's value. Raises TrialPruned where that was stopped."""
     reason = f"same network and recipe as trial {earlier.number}"
-    note(trial, outcome=REPEATED, reason=reason, repeats=earlier.number)
+    record_repeated(trial, reason, earlier.number)
     # Optuna gives a pruned trial the value it reported last, so its state decides.
     if earlier.state == TrialState.PRUNED or earlier.value is None:
         raise optuna.TrialPruned(f"{reason}, which was stopped")

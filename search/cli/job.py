@@ -34,7 +34,7 @@ from search.storage.open import GRACE_SECONDS, alone, open_storage
 from search.study import provenance
 from search.study.attributes import SETTINGS
 from search.study.card import read_card
-from search.study.load import NOTICE, WINNER, as_read, check_resumable, existing, keep_place
+from search.study.load import WINNER, as_read, check_resumable, existing, keep_place
 from search.study.location import REPEATS, Place, one_writer, only_one
 from search.study.loop import StopRule, n_refused_in_a_row, n_trained
 from search.study.results_version import join_results

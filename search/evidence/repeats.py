@@ -19,10 +19,21 @@ from models.recipe import RecipeConfig
 from models.record import Record
 from models.spec import ArchSpec
 from search.config import DataConfig
-from search.study.training import RecordedTraining, note
-from search.study.trials import FINISHED, REFUSED, outcome_of
+from search.engine.process import prepare_process
+from search.study.attributes import (
+    CURVE,
+    ENGINE,
+    MISREAD,
+    PRECISION,
+    REPEAT,
+    SECONDS,
+    record_finished,
+    record_n_params,
+    record_refused,
+)
+from search.study.training import RecordedTraining, Training
+from search.study.trials import FINISHED, outcome_of
 
-REPEAT = "repeat"
 # What a repeat is for: to choose the winner, to report on it, to measure how far equal trainings differ.
 CHOOSE, REPORT, NOISE = "choose", "report", "noise"
 # The same of hand-designed networks: with the recipe of their authors, or with one for all.
@@ -57,8 +68,13 @@ class Repeat(Record):
 
 @dataclass(frozen=True)
 class RepeatResult:
-    """A finished repeat: number of its trial, the search's metric in [0, 1] after the last epoch, indices of misread
-    images."""
+    """One finished repeat.
+
+    number     of its trial in the study of repeats
+    value      the search's metric in [0, 1] after the last epoch
+    misread    indices of the scored images that it misread
+    engine     that it was trained on
+    """
 
     number: int
     repeat: Repeat
@@ -67,6 +83,7 @@ class RepeatResult:
     curve: tuple[dict[str, float], ...]
     seconds: float
     precision: str
+    engine: str
 
 
 class Retraining:
@@ -86,23 +103,25 @@ class Retraining:
         metric: str = "accuracy",
     ) -> None:
         self.data = data
-        self.options: dict[str, Any] = {"every_epoch": every_epoch, "metric": metric}
-        self.training = RecordedTraining(weights_dir, engine)
+        self.options: dict[str, Any] = {"every_epoch": every_epoch, "metric": metric, "engine": engine}
+        self.training = RecordedTraining(weights_dir)
 
     def __call__(self, trial: optuna.Trial) -> float:
         """The metric in [0, 1]. Raises TrialPruned where nothing was queued, TrialFailedError if it diverged."""
         if REPEAT not in trial.user_attrs:
             # Of two workers that saw one trial left in the queue, one gets nothing.
-            note(trial, outcome=REFUSED, reason="nothing was queued any more")
+            record_refused(trial, "nothing was queued any more")
             raise optuna.TrialPruned("nothing was queued any more")
         repeat = Repeat.from_dict(trial.user_attrs[REPEAT])
-        note(trial, n_params=compute_cost(repeat.arch).n_params)
+        record_n_params(trial, compute_cost(repeat.arch).n_params)
+        prepare_process()
         data = self.training.data(replace(self.data, select_on=repeat.select_on))
-        result = self.training.train(trial, repeat.arch, repeat.recipe, data, repeat.seed, **self.options)
-        self.training.keep_weights(trial.number, result.last_state)
+        training = Training(repeat.arch, repeat.recipe, repeat.seed, **self.options)
+        result = self.training.train(trial, training, data)
+        self.training.keep_weights(trial.number, training.state(result))
         misread = [int(index) for index in (result.last_answers != data.scored.labels).nonzero()]
-        note(trial, outcome=FINISHED, seconds=result.seconds, misread=misread)
-        return result.curve[-1].value(str(self.options["metric"]))
+        record_finished(trial, result.seconds, misread=misread)
+        return training.value(result)
 
 
 @dataclass(frozen=True)
@@ -133,7 +152,7 @@ def read_results(trials: Iterable[FrozenTrial]) -> list[RepeatResult]:
     for trial in sorted(trials, key=lambda trial: trial.number):
         repeat, attrs = _repeat_of(trial), trial.user_attrs
         if repeat is not None and outcome_of(trial) == FINISHED and trial.value is not None:
-            facts = (tuple(attrs["misread"]), tuple(attrs["curve"]), attrs["seconds"], attrs["precision"])
+            facts = (tuple(attrs[MISREAD]), tuple(attrs[CURVE]), attrs[SECONDS], attrs[PRECISION], attrs[ENGINE])
             found.append(RepeatResult(trial.number, repeat, trial.value, *facts))
     return found
 

@@ -24,7 +24,7 @@ from search.evidence.confirm import (
 from search.evidence.repeats import QueueEmpty, Repeat, RepeatResult, Retraining, n_left, queue, read_results
 from search.evidence.statistics import expected_sd
 from search.storage.open import GRACE_SECONDS, alone, open_storage
-from search.study.attributes import SETTINGS
+from search.study.attributes import PLAN, SETTINGS
 from search.study.location import Place, repeats_name
 from search.study.loop import n_trained
 from search.study.results_version import join_results
@@ -33,8 +33,6 @@ from search.study.trials import TrialRecord, finished_trial, ranked, read_trials
 from search.workers.pool import Task, carry_out
 from search.workers.progress import Progress
 from search.workers.recovery import requeue_lost
-
-PLAN = "confirmation"
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,10 @@ from search.errors import InputError
 from search.search_space.space_file import space_of
 from search.storage.open import open_storage
 from search.storage.url import is_new
-from search.study.attributes import SETTINGS
+from search.study.attributes import DATA, SETTINGS
 from search.study.location import REPEATS, Place
 from search.study.study import check_settings, load_study
 
-NOTICE = "notice"
 WINNER = "winner"
 # The kind of a study that says none.
 SEARCH = "search"
@@ -102,8 +101,6 @@ def config_of(study: optuna.Study, data_dir: str | None = None) -> SearchConfig:
         ) from error
 
 
-# The study's attribute.
-DATA = "data"
 _DIRECTORY = "directory"
 
 

@@ -12,7 +12,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from search.study.attributes import INTERRUPTED, ORIGIN, WORKER
+from search.study.attributes import ORIGIN, record_interrupted, record_start, record_worker
 from search.study.seeds import Places, derived_seed
 from search.study.trials import REFUSED, TRAINED, TrialFailedError, outcome_of
 
@@ -115,16 +115,15 @@ class _Turn:
 
     def __call__(self, trial: optuna.Trial) -> float:
         self._trial_id, self._error = trial._trial_id, None
-        trial.set_user_attr(WORKER, self._worker)
+        record_worker(trial, self._worker)
         trials = self._study.get_trials(deepcopy=False)
         index = self._places.index(trials[trial.number], trials)
-        trial.set_user_attr("index", index)
-        trial.set_user_attr("seed", derived_seed(self._seed, "training", index))
+        record_start(trial, index, derived_seed(self._seed, "training", index))
         try:
             return self._objective(trial)
         except KeyboardInterrupt:
             with suppress(Exception):  # whatever else is wrong is told by those who go on
-                trial.set_user_attr(INTERRUPTED, True)
+                record_interrupted(trial)
             raise
         except (optuna.TrialPruned, TrialFailedError, UpdateFinishedTrialError):
             raise

@@ -7,15 +7,13 @@ from collections.abc import Mapping
 import optuna
 
 from search.errors import InputError
+from search.study.attributes import EARLIER_VERSIONS, VERSIONS
 from search.study.provenance import version_of
 
 # Raise this number with every change after which the same seed proposes another candidate or gives it another value.
 # tests/test_results.py fails when such a change is made without it.
 RESULTS_VERSION = 1
 
-VERSIONS = "versions"
-# Studies of earlier versions have this attribute instead: checksums of source files, and the versions of packages.
-EARLIER_VERSIONS = "code"
 _PACKAGES = ("torch", "numpy", "optuna")
 
 

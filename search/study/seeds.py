@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial
 
-from search.study.attributes import ORIGIN
+from search.study.attributes import INDEX, ORIGIN, RETRY_OF
 
 
 class Places:
@@ -29,11 +29,11 @@ class Places:
 
     def index(self, trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
         """The index of `trial`; `trials` are all of its study."""
-        kept = trial.user_attrs.get("index")
+        kept = trial.user_attrs.get(INDEX)
         if kept is not None:
             return int(kept)
         added = trials[self._n_seen :]
-        self._left_out += [new.number for new in added if "retry_of" in new.user_attrs or ORIGIN in new.user_attrs]
+        self._left_out += [new.number for new in added if RETRY_OF in new.user_attrs or ORIGIN in new.user_attrs]
         self._n_seen = len(trials)
         return trial.number - bisect_left(self._left_out, trial.number)
 

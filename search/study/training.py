@@ -1,10 +1,11 @@
-"""Train a network on behalf of a trial: what is worth knowing later is noted with the trial, and its weights kept."""
+"""Train networks: once, as a search, a repeat and `rerun` all do, and on behalf of a trial that records it."""
 
 from __future__ import annotations
 
 import io
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,7 @@ from models.spec import ArchSpec
 from search.config import DataConfig
 from search.data.dataset import Dataset
 from search.data.load import load_dataset
-from search.engine.metrics import EpochMetrics
-from search.engine.process import prepare_process
+from search.engine.metrics import EpochMetrics, score
 from search.engine.train import (
     TrainingDivergedError,
     TrainResult,
@@ -27,41 +27,83 @@ from search.engine.train import (
     train,
     training_device,
 )
-from search.study.trials import DIVERGED, TrialFailedError
+from search.study.attributes import record_curve, record_diverged, record_training
+from search.study.trials import TrialFailedError
+
+OnEpoch = Callable[[int, EpochMetrics], None]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training to be done, with all that decides its value beside the data.
+
+    score_rule   which epochs the value is of, of search.config.SCORES
+    metric       what the value is, of search.config.METRICS
+    engine       as in search.engine.train.engine_for
+    every_epoch  False scores after the last epoch only
+    """
+
+    arch: ArchSpec
+    recipe: RecipeConfig
+    seed: int
+    score_rule: str = "last"
+    metric: str = "accuracy"
+    engine: str = "auto"
+    every_epoch: bool = True
+
+    def run(self, data: Dataset, on_epoch: OnEpoch | None = None) -> TrainResult:
+        """Train from scratch. Raises TrainingDivergedError.
+
+        A result repeats itself only with the settings of search.engine.process.prepare_process.
+        """
+        torch.manual_seed(self.seed)
+        model = build_model(self.arch).to(training_device())
+        return train(
+            model,
+            data,
+            self.recipe,
+            on_epoch,
+            seed=self.seed,
+            engine=self.engine,
+            keep_best=self.score_rule == "best",
+            every_epoch=self.every_epoch,
+            metric=self.metric,
+        )
+
+    def value(self, result: TrainResult) -> float:
+        """Return what a result of this training is worth, in [0, 1]."""
+        return score(result.curve, self.score_rule, self.metric)
+
+    def state(self, result: TrainResult) -> Mapping[str, Tensor]:
+        """Return the weights that the value was scored with."""
+        return result.best_state if self.score_rule == "best" else result.last_state
+
+    def answers(self, result: TrainResult) -> Tensor:
+        """Return the class that each scored image was taken for, (N,), with those weights."""
+        return result.best_answers if self.score_rule == "best" else result.last_answers
 
 
 class RecordedTraining:
     """Trains what trials ask for; picklable, so that every worker process can have its own.
 
-    Data is loaded when it is first needed. Weights go to weights_dir (None: not kept). engine: as in
-    search.engine.train.engine_for.
+    Data is loaded when it is first needed. Weights go to weights_dir (None: not kept).
     """
 
-    def __init__(self, weights_dir: Path | None = None, engine: str = "auto") -> None:
+    def __init__(self, weights_dir: Path | None = None) -> None:
         self.weights_dir = weights_dir
-        self.engine = engine
         self._data: dict[DataConfig, Dataset] = {}
 
     def data(self, config: DataConfig) -> Dataset:
-        """The data set, read once."""
+        """Return the data set, which is read once."""
         if config not in self._data:
-            prepare_process()
             self._data[config] = load_dataset(config)
         return self._data[config]
 
     def train(
-        self,
-        trial: optuna.Trial,
-        arch: ArchSpec,
-        recipe: RecipeConfig,
-        data: Dataset,
-        seed: int,
-        on_epoch: Callable[[int, EpochMetrics], None] | None = None,
-        **options: Any,
+        self, trial: optuna.Trial, training: Training, data: Dataset, on_epoch: OnEpoch | None = None
     ) -> TrainResult:
-        """Train from scratch, with the `options` of `train`. Raises TrialFailedError if the training diverged."""
-        device = training_device()
-        note(trial, seed=seed, precision="float32", engine=engine_for(device, self.engine))
+        """Train and record it with the trial. Raises TrialFailedError if the training diverged."""
+        record_training(trial, training.seed, engine_for(training_device(), training.engine))
         curve: list[dict[str, Any]] = []
 
         def record_epoch(epoch: int, metrics: EpochMetrics) -> None:
@@ -69,16 +111,13 @@ class RecordedTraining:
             if on_epoch:
                 on_epoch(epoch, metrics)
 
-        torch.manual_seed(seed)
-        model = build_model(arch).to(device)
         try:
-            return train(model, data, recipe, record_epoch, seed=seed, engine=self.engine, **options)
+            return training.run(data, record_epoch)
         except TrainingDivergedError as error:
-            # The outcome last: with it the trial counts as decided, even if this process dies here.
-            note(trial, curve=curve, reason=str(error), outcome=DIVERGED)
+            record_diverged(trial, str(error), curve)
             raise TrialFailedError(str(error)) from error
         finally:
-            note(trial, curve=curve)
+            record_curve(trial, curve)
 
     def keep_weights(self, number: int, state: Mapping[str, Tensor]) -> None:
         """Write the weights of trial `number`; a file that exists is whole."""
@@ -87,21 +126,15 @@ class RecordedTraining:
         self.weights_dir.mkdir(parents=True, exist_ok=True)
         path = weights_path(self.weights_dir, number)
         partial = path.with_suffix(f".{os.getpid()}.partial")
-        written = io.BytesIO()  # where a disk is full torch itself would not say so
-        torch.save(dict(state), written)
+        buffer = io.BytesIO()  # torch.save itself does not report a full disk
+        torch.save(dict(state), buffer)
         try:
-            partial.write_bytes(written.getvalue())
+            partial.write_bytes(buffer.getvalue())
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
 
 
 def weights_path(weights_dir: Path, number: int) -> Path:
-    """The file with the weights that finished trial `number` was scored with."""
+    """Return the file with the weights that finished trial `number` was scored with."""
     return weights_dir / f"trial-{number:05d}.pt"
-
-
-def note(trial: optuna.Trial, **facts: Any) -> None:
-    """Keep facts with a trial, under their names."""
-    for name, value in facts.items():
-        trial.set_user_attr(name, value)
