@@ -19,6 +19,7 @@ from search.config import SAMPLERS, DataConfig, SearchConfig
 from search.limits import refusal
 from search.sampling.feasible_start import FeasibleStart
 from search.sampling.samplers import make_sampler
+from search.study.attributes import OUTCOME
 from search.study.loop import run_trials
 from search.study.trials import FINISHED, REFUSED
 from space import suggest
@@ -43,7 +44,7 @@ class Begun:
 
     def is_reached(self, study: optuna.Study) -> bool:
         """See search.study.loop.Stop."""
-        outcomes = [trial.user_attrs.get("outcome") for trial in study.get_trials(deepcopy=False)]
+        outcomes = [trial.user_attrs.get(OUTCOME) for trial in study.get_trials(deepcopy=False)]
         return len(outcomes) >= MAX_PROPOSALS or (len(outcomes) >= N_FIRST and FINISHED in outcomes)
 
 
@@ -56,7 +57,7 @@ def begin(budget: int, sampler: str, seed: int, *, with_start: bool) -> Begin:
         constraints, reason = refusal(cost, config)
         for name, value in constraints.items():
             trial.set_constraint(name, value)
-        trial.set_user_attr("outcome", REFUSED if reason else FINISHED)
+        trial.set_user_attr(OUTCOME, REFUSED if reason else FINISHED)
         if reason:
             raise optuna.TrialPruned(reason)
         return math.log10(cost.macs) / 10
@@ -64,7 +65,7 @@ def begin(budget: int, sampler: str, seed: int, *, with_start: bool) -> Begin:
     start = FeasibleStart(config) if with_start else None
     study = optuna.create_study(direction="maximize", sampler=make_sampler(sampler, seed, start))
     run_trials(study, objective, seed, Begun())
-    fits = [trial.user_attrs["outcome"] == FINISHED for trial in study.trials]
+    fits = [trial.user_attrs[OUTCOME] == FINISHED for trial in study.trials]
     first = fits.index(True) + 1 if True in fits else None
     return Begin(first, sum(fits[:N_FIRST]))
 

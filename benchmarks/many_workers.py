@@ -30,6 +30,7 @@ import optuna
 from sqlalchemy import NullPool, create_engine, text
 
 from search.storage.open import open_storage
+from search.study.attributes import INDEX, OUTCOME, RETRY_OF
 from search.study.loop import StopRule, n_trained, run_trials
 from search.study.study import load_study, open_study
 from search.study.trials import FINISHED, outcome_of
@@ -79,7 +80,7 @@ def pretend(trial: optuna.Trial, crowd: Crowd) -> float:
         time.sleep(crowd.epoch_seconds)
         trial.report(epoch / N_EPOCHS, epoch)
         trial.should_prune()
-    trial.set_user_attr("outcome", FINISHED)
+    trial.set_user_attr(OUTCOME, FINISHED)
     return 1.0
 
 
@@ -159,9 +160,9 @@ def run_crowd(url: str, crowd: Crowd) -> Outcome:
 def _faults(study: optuna.Study, crowd: Crowd) -> list[str]:
     """Return what does not hold of the study."""
     trials = study.get_trials(deepcopy=False)
-    places = Counter(trial.user_attrs["index"] for trial in trials if outcome_of(trial))
+    places = Counter(trial.user_attrs[INDEX] for trial in trials if outcome_of(trial))
     lost = sorted(trial.number for trial in trials if trial.state.name == "FAIL")
-    retried = sorted(trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs)
+    retried = sorted(trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs)
     n_running = sum(trial.state.name == "RUNNING" for trial in trials)
     checks = {
         "numbers have gaps": [trial.number for trial in trials] != list(range(len(trials))),

@@ -44,12 +44,11 @@ from benchmarks.sample_efficiency_report import (
     leader,
     trained,
 )
-from models.build import build_model
 from objective import Objective
 from search.config import SAMPLERS, DataConfig, SearchConfig
 from search.data.dataset import Dataset
 from search.data.load import load_dataset
-from search.engine.train import TrainingDivergedError, engine_for, train, training_device
+from search.engine.train import TrainingDivergedError, engine_for, training_device
 from search.errors import InputError
 from search.files import make_folder, write_whole
 from search.sampling.feasible_start import FeasibleStart
@@ -61,7 +60,7 @@ from search.study.loop import StopRule, run_trials
 from search.study.pruner import make_pruner
 from search.study.seeds import derived_seed
 from search.study.study import enqueue, load_study, open_study
-from search.study.training import RecordedTraining
+from search.study.training import RecordedTraining, Training
 from search.study.trials import TrialRecord, read_trials
 from search.workers.processes import end_with_parent, spawn
 from search.workers.recovery import requeue_lost
@@ -127,11 +126,10 @@ class SubsetObjective(Objective):
         """Test accuracy of a finished trial's network and recipe, trained from another seed; 0 if that diverges."""
         assert record.arch is not None
         assert record.recipe is not None
-        torch.manual_seed(seed)
-        model = build_model(record.arch).to(training_device())
+        training = Training(record.arch, record.recipe, seed)
         try:
             # Without a held-out part a training is scored on the test set.
-            return train(model, replace(self.data, val=None), record.recipe, seed=seed).curve[-1].accuracy
+            return training.value(training.run(replace(self.data, val=None)))
         except TrainingDivergedError:
             return 0.0
 

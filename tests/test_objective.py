@@ -12,10 +12,11 @@ from optuna.trial import TrialState
 import space
 from models.build import build_model
 from models.cost import compute_cost
-from objective import Objective, score
+from objective import Objective
 from search.config import DataConfig, SearchConfig
 from search.data.load import DATASETS, load_dataset
 from search.engine.confusion import Confusion, confusion_of_state
+from search.engine.metrics import score
 from search.engine.train import EpochMetrics, TrainingDivergedError, TrainResult, evaluate
 from search.limits import refusal
 from search.sampling.samplers import make_sampler

@@ -20,13 +20,12 @@ from search.evidence.reproduction import BUDGET, as_json, common_recipe, own_rec
 from search.evidence.runner import Trainer
 from search.files import make_folder, write_whole
 from search.report.reproduction import markdown, reproduction_plot, terminal
-from search.study.attributes import SETTINGS
+from search.study.attributes import N_IMAGES, SETTINGS
 from search.study.load import check_resumable, existing
 from search.study.location import Place, only_one
 from search.study.seeds import derived_seed
 
 KIND = "baselines"
-N_IMAGES = "n_images"
 SEED = 0
 
 

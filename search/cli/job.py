@@ -32,7 +32,7 @@ from search.sampling.warm_start import check_same, warm_start
 from search.search_space.space_file import as_file
 from search.storage.open import GRACE_SECONDS, alone, open_storage
 from search.study import provenance
-from search.study.attributes import SETTINGS
+from search.study.attributes import NOTICE, SETTINGS
 from search.study.card import read_card
 from search.study.load import WINNER, as_read, check_resumable, existing, keep_place
 from search.study.location import REPEATS, Place, one_writer, only_one

@@ -83,7 +83,7 @@ class RepeatResult:
     curve: tuple[dict[str, float], ...]
     seconds: float
     precision: str
-    engine: str
+    engine: str = "auto"
 
 
 class Retraining:
@@ -152,7 +152,13 @@ def read_results(trials: Iterable[FrozenTrial]) -> list[RepeatResult]:
     for trial in sorted(trials, key=lambda trial: trial.number):
         repeat, attrs = _repeat_of(trial), trial.user_attrs
         if repeat is not None and outcome_of(trial) == FINISHED and trial.value is not None:
-            facts = (tuple(attrs[MISREAD]), tuple(attrs[CURVE]), attrs[SECONDS], attrs[PRECISION], attrs[ENGINE])
+            facts = (
+                tuple(attrs[MISREAD]),
+                tuple(attrs[CURVE]),
+                attrs[SECONDS],
+                attrs[PRECISION],
+                attrs.get(ENGINE, "auto"),
+            )
             found.append(RepeatResult(trial.number, repeat, trial.value, *facts))
     return found
 

@@ -22,8 +22,8 @@ from search.evidence.runner import repeats_of
 from search.limits import standings
 from search.report.caveats import doubts
 from search.search_space.space_file import space_of
-from search.study.card import read_card
 from search.study.attributes import NOTICE
+from search.study.card import read_card
 from search.study.load import WINNER
 from search.study.location import Place
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked

@@ -14,7 +14,7 @@ from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
 
 from search.search_space.dimensions import SuggestsValues
-from search.study.attributes import GIVEN
+from search.study.attributes import GIVEN, LATENCY, OUTCOME
 from search.study.loop import n_trained
 from search.study.seeds import Places, derived_seed
 from search.study.trials import FINISHED, REFUSED, outcome_of
@@ -136,7 +136,7 @@ class Distributions:
 def n_within(trials: Sequence[FrozenTrial]) -> int:
     """How many decided trials were within the limits that a start knows of; a latency is measured after them."""
     decided = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    return sum(trial.user_attrs.get("outcome") != REFUSED or "latency_ms" in trial.user_attrs for trial in decided)
+    return sum(trial.user_attrs.get(OUTCOME) != REFUSED or LATENCY in trial.user_attrs for trial in decided)
 
 
 class EvolveSampler(BaseSampler):

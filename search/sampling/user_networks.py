@@ -17,7 +17,7 @@ from search.errors import InputError
 from search.limits import refusal
 from search.search_space.space import NotInSpaceError
 from search.search_space.space_file import space_of
-from search.study.attributes import GIVEN
+from search.study.attributes import BASELINE, GIVEN
 from search.study.study import enqueue, enqueue_given
 
 
@@ -67,7 +67,7 @@ def _fits(spec: ArchSpec, config: SearchConfig) -> bool:
 
 def _check_names(study: optuna.Study, points: Mapping[str, Any], others: Mapping[str, Any]) -> None:
     for trial in study.get_trials(deepcopy=False):
-        name, network = str(trial.user_attrs.get("baseline")), trial.user_attrs.get(GIVEN)
+        name, network = str(trial.user_attrs.get(BASELINE)), trial.user_attrs.get(GIVEN)
         queued = trial.system_attrs.get("fixed_params", trial.params)
         if (name in others and network != others[name]) or (name in points and (network or queued != points[name])):
             raise InputError(f"study {study.study_name!r} has another network named {name}; rename the file")

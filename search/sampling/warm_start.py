@@ -28,7 +28,7 @@ from search.sampling.samplers import Distributions
 from search.search_space.augmentations import as_searched
 from search.search_space.space_file import space_of
 from search.storage.open import open_storage
-from search.study.attributes import GIVEN, ORIGIN, SETTINGS
+from search.study.attributes import ARCH, CANDIDATE, GIVEN, LATENCY, LEFT_ON_ADOPTION, ORIGIN, OUTCOME, RECIPE, SETTINGS
 from search.study.location import Place
 from search.study.study import load_study
 from search.study.trials import FINISHED
@@ -46,8 +46,6 @@ SAME = (
     "mirror",
     "image_size",
 )
-# Of an adopted trial: its place in the other study, and the name of a starting point, which has a size for each budget.
-_LEFT_BEHIND = ("index", "worker", "retry_of", "retries", "restarts", "interrupted", "start")
 
 
 def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[Place]) -> int:
@@ -55,18 +53,18 @@ def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[Place
 
     Raises InputError for a study that is not there or whose values mean something else.
     """
-    known = {trial.user_attrs.get("candidate") for trial in study.get_trials(deepcopy=False)}
+    known = {trial.user_attrs.get(CANDIDATE) for trial in study.get_trials(deepcopy=False)}
     n_adopted = 0
     for place in others:
         other = load_study(open_storage(place.url), str(place.name))
         check_same(study.study_name, study.user_attrs[SETTINGS], other)
         for trial in other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            candidate = trial.user_attrs.get("candidate")
-            if trial.user_attrs.get("outcome") != FINISHED or candidate in known:
+            candidate = trial.user_attrs.get(CANDIDATE)
+            if trial.user_attrs.get(OUTCOME) != FINISHED or candidate in known:
                 continue
-            constraints, reason = refusal(compute_cost(ArchSpec.from_dict(trial.user_attrs["arch"])), config)
+            constraints, reason = refusal(compute_cost(ArchSpec.from_dict(trial.user_attrs[ARCH])), config)
             # One that was never timed is as unknown as one that is too slow.
-            excess = latency_excess(trial.user_attrs.get("latency_ms", math.inf), config)
+            excess = latency_excess(trial.user_attrs.get(LATENCY, math.inf), config)
             constraints |= {} if excess is None else {"latency": excess}
             point = _point(trial, config)
             if point is not None and not reason and (excess is None or excess <= 0):
@@ -103,10 +101,8 @@ def _point(trial: FrozenTrial, config: SearchConfig) -> tuple[Params, dict[str, 
     if not space.holds(params):
         return None
     found = assemble(params, known.input_shape, known.n_classes)
-    recipes = (found.recipe, RecipeConfig.from_dict(trial.user_attrs["recipe"]))
-    is_same = (
-        found.arch.to_dict() == trial.user_attrs["arch"] and len({as_searched(one, config) for one in recipes}) == 1
-    )
+    recipes = (found.recipe, RecipeConfig.from_dict(trial.user_attrs[RECIPE]))
+    is_same = found.arch.to_dict() == trial.user_attrs[ARCH] and len({as_searched(one, config) for one in recipes}) == 1
     return (params, asked.found) if is_same else None
 
 
@@ -117,7 +113,7 @@ def _adopted(
     params: Params,
     distributions: dict[str, BaseDistribution],
 ) -> FrozenTrial:
-    attrs = {name: value for name, value in trial.user_attrs.items() if name not in _LEFT_BEHIND}
+    attrs = {name: value for name, value in trial.user_attrs.items() if name not in LEFT_ON_ADOPTION}
     # One that was adopted itself keeps the study it was trained in.
     attrs.setdefault(ORIGIN, f"{origin}/{trial.number}")
     return optuna.trial.create_trial(

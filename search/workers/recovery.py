@@ -19,7 +19,7 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.open import alone
-from search.study.attributes import INTERRUPTED, WORKER
+from search.study.attributes import INDEX, INTERRUPTED, KEPT_ON_RETRY, RESTARTS, RETRIES, RETRY_OF, WORKER
 from search.study.seeds import Places
 from search.study.trials import outcome_of
 
@@ -29,9 +29,7 @@ MAX_RESTARTS = 10
 # From the moment that a worker takes a trial to that when it says that it has it, which is no time at all.
 UNCLAIMED_SECONDS = 30
 WATCH_SECONDS = 1.0
-_LIMITS = {"retries": MAX_RETRIES, "restarts": MAX_RESTARTS}
-# What a queued trial was given on its way; one that is run again keeps it.
-KEPT = ("baseline", "start", "repeat", "given")
+_LIMITS = {RETRIES: MAX_RETRIES, RESTARTS: MAX_RESTARTS}
 
 
 def requeue_lost(study: optuna.Study, *, running_are_lost: bool) -> int:
@@ -47,8 +45,8 @@ def requeue_lost(study: optuna.Study, *, running_are_lost: bool) -> int:
     places = Places()
     lost = _lost(trials)
     for trial in lost:
-        facts = {"retry_of": trial.number, "index": places.index(trial, trials), **_deaths(trial, restarted)}
-        facts |= {name: trial.user_attrs[name] for name in KEPT if name in trial.user_attrs}
+        facts = {RETRY_OF: trial.number, INDEX: places.index(trial, trials), **_deaths(trial, restarted)}
+        facts |= {name: trial.user_attrs[name] for name in KEPT_ON_RETRY if name in trial.user_attrs}
         study.enqueue_trial(_params_to_repeat(trial, trials), user_attrs=facts)
     return len(lost)
 
@@ -57,13 +55,13 @@ def _deaths(trial: FrozenTrial, restarted: Container[int]) -> dict[str, int]:
     """Count how often a trial was begun and not ended, this time included, for each reason that has a limit."""
     found = {name: trial.user_attrs.get(name, 0) for name in _LIMITS}
     if INTERRUPTED not in trial.user_attrs:
-        found["restarts" if trial.number in restarted else "retries"] += 1
+        found[RESTARTS if trial.number in restarted else RETRIES] += 1
     return found
 
 
 def _lost(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the trials that are to be run again and are not queued yet."""
-    retried = {trial.user_attrs.get("retry_of") for trial in trials}
+    retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     return [
         trial
         for trial in trials

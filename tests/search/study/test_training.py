@@ -16,7 +16,7 @@ from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig
 from search.engine.train import EpochMetrics, TrainingDivergedError, TrainResult
 from search.study import training
-from search.study.training import RecordedTraining, weights_path
+from search.study.training import RecordedTraining, Training, weights_path
 from search.study.trials import DIVERGED, TrialFailedError
 
 ARCH = ArchSpec((1, 28, 28), 10, (Stage((Block(4),), 0),), Head("gap_linear", bias=True))
@@ -62,8 +62,8 @@ def accuracies(trial: optuna.Trial) -> list[float]:
 def test_what_is_noted_with_a_training(trial: optuna.Trial, fake_train: dict[str, Any]) -> None:
     data: Any = object()
     seen: list[int] = []
-    training = RecordedTraining(engine="torch")
-    training.train(trial, ARCH, RECIPE, data, 7, lambda epoch, _: seen.append(epoch), every_epoch=False)
+    training = Training(ARCH, RECIPE, 7, engine="torch", every_epoch=False)
+    RecordedTraining().train(trial, training, data, lambda epoch, _: seen.append(epoch))
     attrs = trial.user_attrs
     assert (attrs["seed"], attrs["precision"], attrs["engine"]) == (7, "float32", "torch")
     assert accuracies(trial) == [0.91, 0.92, 0.93]
@@ -76,7 +76,7 @@ def test_what_is_noted_with_a_training(trial: optuna.Trial, fake_train: dict[str
 def test_the_seed_decides_how_a_network_begins(fake_train: dict[str, Any]) -> None:
     states = []
     for seed in (1, 1, 2):
-        RecordedTraining().train(optuna.create_study().ask(), ARCH, RECIPE, object(), seed)  # type: ignore[arg-type]
+        RecordedTraining().train(optuna.create_study().ask(), Training(ARCH, RECIPE, seed), object())  # type: ignore[arg-type]
         states.append(torch.cat([one.flatten() for one in fake_train["model"].parameters()]))
     assert torch.equal(states[0], states[1])
     assert not torch.equal(states[0], states[2])
@@ -85,7 +85,7 @@ def test_the_seed_decides_how_a_network_begins(fake_train: dict[str, Any]) -> No
 def test_the_curve_of_a_diverged_training_is_kept(trial: optuna.Trial, fake_train: dict[str, Any]) -> None:
     fake_train["diverges_after"] = 2
     with pytest.raises(TrialFailedError, match="the training loss became nan"):
-        RecordedTraining().train(trial, ARCH, RECIPE, object(), 0)  # type: ignore[arg-type]
+        RecordedTraining().train(trial, Training(ARCH, RECIPE, 0), object())  # type: ignore[arg-type]
     assert (trial.user_attrs["outcome"], trial.user_attrs["reason"]) == (DIVERGED, "the training loss became nan")
     assert accuracies(trial) == [0.91, 0.92]
 
@@ -98,12 +98,12 @@ def test_the_curve_of_a_stopped_training_is_kept(trial: optuna.Trial, stop: type
             raise stop
 
     with pytest.raises(stop):
-        RecordedTraining().train(trial, ARCH, RECIPE, object(), 0, watch)  # type: ignore[arg-type]
+        RecordedTraining().train(trial, Training(ARCH, RECIPE, 0), object(), watch)  # type: ignore[arg-type]
     assert accuracies(trial) == [0.91, 0.92]
     assert "outcome" not in trial.user_attrs
 
 
-def test_each_split_is_read_once(monkeypatch: pytest.MonkeyPatch, one_thread: None) -> None:  # noqa: ARG001
+def test_each_split_is_read_once_and_the_process_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[DataConfig] = []
     monkeypatch.setattr(training, "load_dataset", lambda config: read.append(config) or object())
     configs = [DataConfig("digits", "unused", select_on) for select_on in ("test", "val")]
