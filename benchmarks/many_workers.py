@@ -188,7 +188,7 @@ def main() -> int:
     print(
         f"{n_trained(trials)} trials of {N_EPOCHS} epochs in {outcome.seconds:.0f} s, {crowd.n_killed} workers killed"
     )
-    print(f"{sum('retry_of' in trial.user_attrs for trial in trials)} trials lost and queued again")
+    print(f"{sum(RETRY_OF in trial.user_attrs for trial in trials)} trials lost and queued again")
     print(f"connections of the PostgreSQL server: at most {outcome.n_connections}")
     print("faults:", "; ".join(outcome.faults) or "none")
     return 1 if outcome.faults else 0

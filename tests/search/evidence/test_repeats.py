@@ -149,7 +149,7 @@ def test_a_repeat_that_diverged_is_over(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_it_travels_to_a_worker_process() -> None:
     made = pickle.loads(pickle.dumps(Retraining(DIGITS, Path("weights"), "torch")))
-    assert (made.data, made.training.weights_dir, made.training.engine) == (DIGITS, Path("weights"), "torch")
+    assert (made.data, made.training.weights_dir, made.options["engine"]) == (DIGITS, Path("weights"), "torch")
 
 
 # The queue
