@@ -96,6 +96,7 @@ def test_its_report_needs_no_training(reference, monkeypatch, capsys):
     assert not (reference / "studies" / "artifacts").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (MNIST / "MNIST").is_dir(), reason="no MNIST in ../shared/data")
 def test_its_winner_scores_on_mnist_exactly_what_its_card_says():
     winner = REFERENCE / "winner"
@@ -116,6 +117,7 @@ def test_its_winner_scores_on_mnist_exactly_what_its_card_says():
 MAY_DIFFER = {"torch": 0, "safetensors": 0, "pt2": 1, "onnx": 1, "onnx-int8": 5, "c": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (MNIST / "MNIST").is_dir(), reason="no MNIST in ../shared/data")
 def test_its_winner_scores_the_same_in_every_format():
     winner = REFERENCE / "winner"

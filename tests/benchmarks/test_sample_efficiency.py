@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import sample_efficiency
 from benchmarks.sample_efficiency import StudyPlan, SubsetObjective, read_study, run_study
 from benchmarks.sample_efficiency_report import (
     StudyResult,
@@ -20,6 +19,7 @@ from benchmarks.sample_efficiency_report import (
 from objective import Objective
 from search.config import DataConfig, SearchConfig
 from search.data.load import load_dataset
+from search.study.training import Training
 from search.study.trials import DIVERGED, REFUSED, REPEATED
 from tests.search.made_up_trials import made_up
 
@@ -139,8 +139,8 @@ def test_an_interrupted_study_goes_on_and_makes_nothing_twice(tmp_path, monkeypa
 @pytest.mark.usefixtures("one_thread")
 def test_a_leader_is_trained_again_on_the_same_images_and_scored_on_the_test_set(tmp_path, monkeypatch):
     seen = []
-    train = sample_efficiency.train
-    monkeypatch.setattr(sample_efficiency, "train", lambda *a, **k: seen.append(a[1]) or train(*a, **k))
+    run = Training.run
+    monkeypatch.setattr(Training, "run", lambda training, data: seen.append(data) or run(training, data))
     objective = SubsetObjective(plan(tmp_path).config, 200)
     record = made_up(0, 0.9)
     first, again, other = (objective.train_again(record, seed) for seed in (1, 1, 2))

@@ -100,6 +100,7 @@ def test_the_card_holds_the_data_the_metric_and_every_limit(signs: Signs) -> Non
     assert "balanced accuracy on the test set" in text
 
 
+@pytest.mark.slow
 def test_the_report_calls_the_metric_by_its_name(signs: Signs) -> None:
     report = (signs.study / "report.md").read_text(encoding="utf-8")
     assert "Value of a trial: highest balanced accuracy of epochs 1 to 1" in report
@@ -132,6 +133,7 @@ def run_alone(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_exported_file_classifies_new_pictures_in_an_empty_folder(signs: Signs, tmp_path: Path) -> None:
     for name in ("model.py", "weights.pt"):
         shutil.copy(signs.study / "winner" / name, tmp_path)
@@ -145,6 +147,7 @@ def test_the_exported_file_classifies_new_pictures_in_an_empty_folder(signs: Sig
     assert (len(SHARES), "6 classes") == (6, f"{len(signs.card['data']['classes'])} classes")
 
 
+@pytest.mark.slow
 def test_the_exported_file_reads_pictures_as_the_training_did(signs: Signs, tmp_path: Path) -> None:
     """Of images in the folder it has the accuracy that its card states of the split they were in."""
     from search.config import DataConfig
@@ -177,6 +180,7 @@ def test_other_formats_take_colour_images_of_this_shape(
 # --- where the images lie is no setting -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_where_its_images_were_moved(moved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(search(str(moved / "elsewhere"))) == 0
     out, err = capsys.readouterr()
@@ -185,6 +189,7 @@ def test_a_study_goes_on_where_its_images_were_moved(moved: Path, capsys: pytest
     assert main(["export", "signs", "--out", str(moved / "again")]) == 0  # it remembers where they lie now
 
 
+@pytest.mark.slow
 def test_report_and_export_from_another_folder(moved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "signs"]) == 0
     assert "folder:signs, at most 2,000 parameters" in capsys.readouterr().out
@@ -195,6 +200,7 @@ def test_report_and_export_from_another_folder(moved: Path, capsys: pytest.Captu
     assert (moved / "here" / "again" / "model.py").is_file()
 
 
+@pytest.mark.slow
 def test_other_images_are_not_taken_for_those_of_the_study(moved: Path, capsys: pytest.CaptureFixture[str]) -> None:
     draw_sign("star", random.Random(5)).save(moved / "elsewhere" / "star" / "0000.png")
     assert main(["export", "signs", "--out", "again", "--data-dir", str(moved / "elsewhere")]) == 2
@@ -203,6 +209,7 @@ def test_other_images_are_not_taken_for_those_of_the_study(moved: Path, capsys: 
     assert "study 'signs' was made with other settings: data_checksum" in one_line(capsys)
 
 
+@pytest.mark.slow
 def test_the_share_that_fits_is_of_these_images(signs: Signs, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["space", "--dataset", f"folder:{signs.root / 'signs'}", "--image-size", "20x16"]) == 0
     assert "images                        3x20x16, 6 classes (folder:signs)" in capsys.readouterr().out

@@ -46,6 +46,7 @@ def test_own_and_common_recipe_are_trained_and_kept(trained: Path) -> None:
     assert own["last"]["mean"] > 0.9
 
 
+@pytest.mark.slow
 def test_again_trains_nothing_and_reports_the_same(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -104,6 +105,7 @@ def test_what_cannot_be_trained_is_said_in_one_line(
     assert message in error_line
 
 
+@pytest.mark.slow
 def test_a_trained_one_is_exported(
     trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -91,6 +91,7 @@ def test_every_budget_has_its_confirmed_study(searched: Searched) -> None:
         assert (searched.out / f"frontier-{budget}" / "winner" / "card.json").is_file()
 
 
+@pytest.mark.slow
 def test_the_smaller_budget_starts_from_what_fits_it(searched: Searched) -> None:
     large, small = (study(searched.out, f"frontier-{budget}").trials for budget in (8000, 7200))
     fitting = [trial for trial in large if trial.value is not None and trial.user_attrs["n_params"] <= 7200]
@@ -99,6 +100,7 @@ def test_the_smaller_budget_starts_from_what_fits_it(searched: Searched) -> None
     assert not [trial for trial in large if "origin" in trial.user_attrs]
 
 
+@pytest.mark.slow
 def test_the_table_has_a_row_a_budget(searched: Searched) -> None:
     rows = table(searched.out)
     assert [row["budget"] for row in rows] == ["7,200", "8,000"]
@@ -118,6 +120,7 @@ def test_the_table_has_a_row_a_budget(searched: Searched) -> None:
     assert "![Accuracy against parameters](frontier.svg)" in markdown
 
 
+@pytest.mark.slow
 def test_the_plot_is_an_svg(searched: Searched) -> None:
     root = ElementTree.fromstring((searched.out / "frontier-frontier" / "frontier.svg").read_text())
     assert root.tag == f"{SVG}svg"
@@ -125,6 +128,7 @@ def test_the_plot_is_an_svg(searched: Searched) -> None:
     assert {"parameters", "test accuracy after the last epoch", "winners, mean of fresh seeds, 95 % interval"} <= words
 
 
+@pytest.mark.slow
 def test_the_same_command_again_trains_nothing_and_gives_the_same_files(searched: Searched) -> None:
     assert {Path(name).name for name in searched.files[0]} >= {*FILES, "report.md", "trials.csv"}
     assert searched.n_trials[0] == searched.n_trials[1]
@@ -143,6 +147,7 @@ def test_a_budget_that_nothing_fits_does_not_cost_the_others(
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_study_to_start_from_is_in_the_table(searched: Searched, tmp_path: Path) -> None:
     source = Place(searched.out, "frontier-8000")
     write_frontier(Frontier((7200,), "frontier", (source,)), searched.out, None)

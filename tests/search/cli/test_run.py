@@ -90,7 +90,7 @@ def test_a_trial_can_be_trained_again_alone_and_has_its_value(finished, inside):
     [(None, "NOT the same\n"), ({}, "NOT the same, but versions have changed since\n")],
 )
 def test_a_trial_that_has_another_value_is_told_with_what_else_has_changed(finished, inside, monkeypatch, code, words):
-    monkeypatch.setattr("search.cli.verify.score", lambda *_: 0.5)
+    monkeypatch.setattr("search.study.training.score", lambda *_: 0.5)
     if code is not None:
         monkeypatch.setattr("search.cli.verify.results_version", lambda: code)
     status, out, _ = inside(finished[0], "rerun", "digits-8000")

@@ -83,6 +83,7 @@ def test_without_a_compiler_pytorch_trains_and_the_plan_says_why(tmp_path, digit
     assert set(pd.read_csv(tmp_path / "studies" / "s" / "trials.csv").engine.dropna()) == {"torch"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (MNIST / "MNIST").is_dir(), reason="no MNIST in ../shared/data")
 def test_two_workers_on_mnist(tmp_path):
     small = ("--budget", 2000, "--max-macs", 100_000, "--confirm", "none")

@@ -67,6 +67,7 @@ def test_what_a_confirmation_trains(searched: Path, confirmed: Path) -> None:
     assert kept == {weights_path(Path(), trial.number).name for trial in found}
 
 
+@pytest.mark.slow
 def test_the_winner_s_card_and_weights_are_those_of_the_median_network(confirmed: Path) -> None:
     found = card(confirmed)
     facts = found["confirmation"]
@@ -88,6 +89,7 @@ def test_the_winner_s_card_and_weights_are_those_of_the_median_network(confirmed
     assert evaluate(model, data.scored, data) == accuracy["recorded"]
 
 
+@pytest.mark.slow
 def test_a_winner_whose_weights_were_lost_is_trained_again(
     confirmed: Path, copied: Callable[[Path], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -110,6 +112,7 @@ def test_a_winner_whose_weights_were_lost_is_trained_again(
     assert "there again" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_winner_has_the_highest_mean_of_the_first_round(confirmed: Path) -> None:
     contenders = card(confirmed)["confirmation"]["contenders"]
     best = max(contenders, key=lambda one: one["choice"]["mean"])
@@ -119,6 +122,7 @@ def test_the_winner_has_the_highest_mean_of_the_first_round(confirmed: Path) -> 
         assert one["choice"]["mean"] == pytest.approx(sum(values) / 2)
 
 
+@pytest.mark.slow
 def test_both_reports_show_the_confirmation(confirmed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("report", confirmed / STUDY) == 0
     printed = capsys.readouterr().out
@@ -131,6 +135,7 @@ def test_both_reports_show_the_confirmation(confirmed: Path, capsys: pytest.Capt
     assert "selected on test" in written.split("## Confirmation")[0].split("## Winner")[1]
 
 
+@pytest.mark.slow
 def test_the_same_confirmation_again_trains_nothing_and_writes_the_same(
     confirmed: Path, copied: Callable[[Path], Path], trainings: list[Repeat]
 ) -> None:
@@ -141,6 +146,7 @@ def test_the_same_confirmation_again_trains_nothing_and_writes_the_same(
     assert (trainings, files(out / STUDY)) == ([], before)
 
 
+@pytest.mark.slow
 def test_more_seeds_train_only_what_is_missing(
     confirmed: Path, copied: Callable[[Path], Path], trainings: list[Repeat]
 ) -> None:
@@ -153,6 +159,7 @@ def test_more_seeds_train_only_what_is_missing(
     assert done.items() <= outcome(out).items()
 
 
+@pytest.mark.slow
 def test_other_code_does_not_go_on_with_a_confirmation_unless_it_is_told_to(
     confirmed: Path,
     copied: Callable[[Path], Path],

@@ -129,6 +129,7 @@ def test_every_file_is_there_and_measured(exported: tuple[Path, Dataset, ModelSo
             assert form["test_accuracy"] > 0.9, "int8 has 256 levels, not two"
 
 
+@pytest.mark.slow
 def test_every_text_says_how_shared_weights_are_counted(exported: tuple[Path, Dataset, ModelSource]) -> None:
     folder, _, source = exported
     cost = compute_cost(source.arch)
@@ -141,11 +142,13 @@ def test_every_text_says_how_shared_weights_are_counted(exported: tuple[Path, Da
     assert ("weights that layers share" in (folder / "model.py").read_text()) == shares
 
 
+@pytest.mark.slow
 def test_files_have_the_usual_permissions(exported: tuple[Path, Dataset, ModelSource]) -> None:
     folder, _, _ = exported
     assert {path.stat().st_mode for path in folder.iterdir()} == {(folder / "model.py").stat().st_mode}
 
 
+@pytest.mark.slow
 def test_nothing_of_this_machine_is_in_the_files(exported: tuple[Path, Dataset, ModelSource]) -> None:
     folder, _, _ = exported
     for path in folder.iterdir():
@@ -196,6 +199,7 @@ def test_the_readmes_example_runs_with_the_formats_runtime_alone(
     assert right / len(labels) == form["test_accuracy"]
 
 
+@pytest.mark.slow
 def test_the_c_file_scores_idx_files_with_a_compiler_alone(
     exported: tuple[Path, Dataset, ModelSource], tmp_path: Path
 ) -> None:
@@ -217,6 +221,7 @@ def test_the_c_file_scores_idx_files_with_a_compiler_alone(
     assert form["flash_bytes"] == sum(form["flash_bytes_by_kind"].values())
 
 
+@pytest.mark.slow
 def test_onnx_says_what_to_put_in_and_what_comes_out(exported: tuple[Path, Dataset, ModelSource]) -> None:
     onnx = pytest.importorskip("onnx")
     folder, data, source = exported
@@ -235,6 +240,7 @@ def test_onnx_says_what_to_put_in_and_what_comes_out(exported: tuple[Path, Datas
         assert [(one.domain, one.version) for one in model.opset_import if not one.domain] == [("", OPSET)]
 
 
+@pytest.mark.slow
 def test_int8_keeps_weights_in_int8(exported: tuple[Path, Dataset, ModelSource]) -> None:
     onnx = pytest.importorskip("onnx")
     folder, _, _ = exported
