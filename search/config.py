@@ -126,8 +126,9 @@ def words_of(metric: str) -> str:
     return metric.replace("_", " ")
 
 
-# A study that was made before there was such a setting has none, so that one at its default is left out of all.
-_ADDED_LATER = ("max_weights_bytes", "min_rf", "bytes_in", "max_latency", "dimensions", "metric", "mirror")
+# The settings that every study records. Any other is recorded where it is not at its default, so that a study that was
+# made before there was such a setting goes on.
+_ALWAYS_RECORDED = ("max_macs", "max_memory", "epochs", "score", "seed", "sampler", "pruner")
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ class SearchConfig(Record):
     def __post_init__(self) -> None:
         check_types(self)
         check_range("budget", self.max_params, 1, MAX_LIMIT)
-        for name in ("max_macs", "max_memory", "max_weights_bytes", "min_rf"):
+        for name in optional_limits():
             if getattr(self, name) is not None:
                 check_range(name.replace("_", "-"), getattr(self, name), 1, MAX_LIMIT)
         if self.max_latency is not None:
@@ -188,7 +189,7 @@ class SearchConfig(Record):
             field.name: getattr(self, field.name)
             for field in fields(self)
             if field.name not in ("data", "max_params")
-            and not (field.name in _ADDED_LATER and getattr(self, field.name) == field.default)
+            and (field.name in _ALWAYS_RECORDED or getattr(self, field.name) != field.default)
         }
         own |= {"dimensions": dict(line.split(" = ", 1) for line in self.dimensions)} if self.dimensions else {}
         size = {"image_size": "x".join(map(str, self.data.image_size))} if self.data.image_size else {}
@@ -204,8 +205,21 @@ class SearchConfig(Record):
         own |= {"max_params": settings["budget"]} if "budget" in settings else {}
         own |= {"dimensions": _dimension_lines(settings.get("dimensions", {}))}
         data = {name: settings[name] for name in ("dataset", "select_on") if name in settings}
-        data |= {"image_size": [int(side) for side in settings.get("image_size", "").split("x") if side]}
+        data |= {"image_size": _sides(settings.get("image_size", ""))}
         return cls.from_dict({**own, "data": {**data, "directory": directory}})
+
+
+def _sides(image_size: object) -> list[int]:
+    """Return height and width of "28x32"; nothing of ""."""
+    sides = image_size.split("x") if isinstance(image_size, str) and image_size else []
+    if not isinstance(image_size, str) or not all(side.isascii() and side.isdigit() for side in sides):
+        raise RecordError(f"image_size must be written like 28x28, got {shown(image_size)}")
+    return [int(side) for side in sides]
+
+
+def optional_limits() -> tuple[str, ...]:
+    """Return the fields of SearchConfig that hold a counted limit, or None for no limit."""
+    return tuple(field.name for field in fields(SearchConfig) if field.type == "int | None")
 
 
 def _dimension_lines(dimensions: object) -> list[str]:

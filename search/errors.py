@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import traceback
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,12 +41,16 @@ _BY_WORDS = {
 
 
 def explained(error: Exception) -> str | None:
-    """What to tell of such a fault; None of an error that is this program's own."""
+    """Say what a person can do about an error of the system or the storage; None of a defect of this program."""
     if isinstance(error, UnicodeEncodeError):
         return f"the output cannot hold {error.object[error.start]!r} in {error.encoding}; set PYTHONIOENCODING=utf-8"
     if isinstance(error, json.JSONDecodeError):
+        if not _passed_through(error, "optuna"):
+            return None
         return f"the storage holds something that is no JSON: {error}; restore it from a copy"
     if isinstance(error, OSError):
+        if not error.filename and error.errno not in _BY_NUMBER:
+            return None
         where = f"{error.filename}: " if error.filename else "cannot write: "
         way_out = _BY_NUMBER.get(error.errno or 0, "check that path")
         return f"{where}{error.strerror or error}; {way_out}"
@@ -52,6 +58,12 @@ def explained(error: Exception) -> str | None:
     if reason is None:
         return None
     return f"the storage failed: {reason}; {_way_out(reason, 'once it is there again, the same command goes on')}"
+
+
+def _passed_through(error: Exception, package: str) -> bool:
+    """Return whether the error came up through code of that package."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(package in Path(frame.f_code.co_filename).parts for frame, _ in frames)
 
 
 def cannot_open(url: URL, error: Exception) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from search.config import NUMBER_BYTES, SearchConfig
+from search.config import NUMBER_BYTES, SearchConfig, optional_limits
 
 if TYPE_CHECKING:
     # Its module imports torch, and the command line is to answer before that.
@@ -99,6 +99,8 @@ LIMITS = (
           lambda cost: cost.feature_receptive_field, is_floor=True),
 )
 # fmt: on
+if {limit.name for limit in LIMITS} != {"max_params", *optional_limits()}:
+    raise TypeError("every row of LIMITS needs a field of SearchConfig of its name, and every such field a row")
 
 
 @dataclass(frozen=True)

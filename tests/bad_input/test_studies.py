@@ -52,6 +52,8 @@ def original(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, Any])
     made_up_study([], folder, "later-space", settings | {"dimensions": {"stem.width": "8"}})
     made_up_study([], folder, "no-dimension", settings | {"dimensions": {"stages": "two"}})
     made_up_study([], folder, "listed", [1, 2])
+    made_up_study([], folder, "one-side", settings | {"image_size": 28})
+    made_up_study([], folder, "no-sides", settings | {"image_size": "axb"})
     close(made_up_study([], folder, "no-budget", {"dataset": "digits"}))
     storage = open_storage(f"sqlite:///{folder}/studies.db")
     foreign = optuna.create_study(study_name="foreign", storage=storage, direction="minimize")
@@ -65,6 +67,8 @@ def original(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, Any])
 
 
 OTHERS: list[tuple[list[str], str]] = [
+    (["report", "one-side"], "image_size must be written like 28x28, got 28; use the version that"),
+    (["report", "no-sides"], "image_size must be written like 28x28, got 'axb'; use the version that"),
     (
         [*SEARCH, "--seed", "1"],
         "study 'mine' was made with other settings: seed 0 there, 1 now; choose another --study",

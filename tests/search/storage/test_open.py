@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import inspect
+import json
 import sqlite3
 import sys
 import threading
@@ -110,7 +111,15 @@ def test_failures_of_database_and_disk_are_one_line_with_the_way_out(error: Exce
     assert "\n" not in said
 
 
-@pytest.mark.parametrize("error", [ValueError("locked"), KeyError("full")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("locked"),
+        KeyError("full"),
+        OSError(errno.EINVAL, "Invalid argument"),
+        json.JSONDecodeError("Expecting value", "", 0),
+    ],
+)
 def test_other_errors_are_not_taken_for_that(error: Exception) -> None:
     assert explained(error) is None
 
