@@ -48,6 +48,7 @@ from objective import Objective
 from search.config import SAMPLERS, DataConfig, SearchConfig
 from search.data.dataset import Dataset
 from search.data.load import load_dataset
+from search.engine.process import end_with_parent
 from search.engine.train import TrainingDivergedError, engine_for, training_device
 from search.errors import InputError
 from search.files import make_folder, write_whole
@@ -62,7 +63,7 @@ from search.study.seeds import derived_seed
 from search.study.study import enqueue, load_study, open_study
 from search.study.training import RecordedTraining, Training
 from search.study.trials import TrialRecord, read_trials
-from search.workers.processes import end_with_parent, spawn
+from search.workers.processes import spawn
 from search.workers.recovery import requeue_lost
 from space import SPACE_KEY
 

@@ -12,6 +12,7 @@ import platform
 import resource
 import statistics
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
@@ -30,7 +31,7 @@ from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig
 from search.data.dataset import Dataset, Split
 from search.data.load import load_dataset, resolve_auto
-from search.engine.process import keep_freed_memory
+from search.engine.process import end_with_parent, keep_freed_memory
 from search.engine.train import engine_for, train
 from search.engine.usual_loop import train_usually
 from search.errors import InputError
@@ -215,6 +216,7 @@ _worker: dict[str, Any] = {}
 
 
 def _start_worker(images: Images, barrier: Barrier) -> None:
+    threading.Thread(target=end_with_parent, daemon=True).start()
     keep_freed_memory()
     _worker.update(data=images.load(), barrier=barrier)
 

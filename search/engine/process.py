@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
+import os
+from multiprocessing.connection import wait
 
 import torch
 
@@ -25,3 +28,11 @@ def keep_freed_memory() -> None:
         return
     mallopt(mmap_threshold, 32 * mebibyte)  # the largest glibc accepts
     mallopt(trim_threshold, 512 * mebibyte)
+
+
+def end_with_parent() -> None:
+    """End this worker when its main process is killed, so that it does not train on unseen."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import optuna
 
 from search.config import SearchConfig
+from search.engine.process import end_with_parent
 from search.errors import FailureError, InputError, explained
 from search.sampling.samplers import Start, make_sampler
 from search.storage.open import GRACE_SECONDS, open_storage
@@ -23,7 +24,7 @@ from search.storage.url import is_server
 from search.study.loop import Objective, Stop, n_trained, run_trials
 from search.study.pruner import make_pruner
 from search.study.study import load_study
-from search.workers.processes import UNREPORTED, end_with_parent, make_sure, spawn, stop
+from search.workers.processes import UNREPORTED, make_sure, spawn, stop
 from search.workers.recovery import WATCH_SECONDS, Undertaker, queue_again
 
 # With no trial finished in between.

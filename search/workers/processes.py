@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +69,6 @@ def _where_this_project_is() -> Iterator[None]:
         for name in ours:
             del os.environ[name]
         os.environ.update(before)
-
-
-def end_with_parent() -> None:
-    """End this worker when its main process is killed, so that it does not train on unseen."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 def make_sure(process: Any) -> None:

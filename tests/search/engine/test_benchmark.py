@@ -1,10 +1,15 @@
 """The benchmark programs on few images: what they report, not how fast anything is."""
 
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.kills import children
 from models.build import build_model
 from models.cost import compute_cost
 from models.recipe import Augmentation, RecipeConfig
@@ -14,6 +19,8 @@ from search.engine.benchmark import NETWORKS, Images, matrix_flops
 from search.engine.train import train
 from search.engine.usual_loop import train_usually
 from tests.search.made_up_trainings import made_up_data, network
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_bench_reports_all_its_keys(tmp_path, capsys, monkeypatch) -> None:
@@ -102,3 +109,27 @@ def test_the_usual_loop_learns_what_the_engine_learns() -> None:
     assert len(usual) == len(own) == 4
     assert usual[-1] > 0.9
     assert own[-1] > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGKILL])
+def test_a_benchmark_that_is_ended_leaves_no_process_behind(stop: signal.Signals) -> None:
+    command = [sys.executable, "search.py", "bench", "--images", "2000", "--repeats", "100", "--network", "separable"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        # The workers have loaded their images by then.
+        assert any("separable 1/100: engine" in line for line in process.stderr)
+        workers = children(process.pid)
+        process.send_signal(stop)
+        process.stderr.read()  # until the last process that holds it has ended
+    assert workers
+    assert not any(map(is_running, workers))
+
+
+def is_running(pid: int) -> bool:
+    """Return whether there is such a process, and it has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
