@@ -1,13 +1,16 @@
-"""How fast do workers claim and read the trials of one SQLite study? python -m benchmarks.storage_claims [--rounds 5]
+"""How fast do workers claim and read the trials of one SQLite study?
+
+    python -m benchmarks.storage_claims [--rounds 5] [--trials 80] [--epoch-seconds 0.5]
 
 Two ways of locking side by side, round by round in turn, so that what else the machine does meets both:
 
     all lock       every transaction takes the write lock at its beginning (as before 2026-11-30)
-    writers lock   only those that write do (search/sqlite_storage.py)
+    writers lock   only those that write do (search/storage/sqlite.py)
 
 A round is a new study with queued trials and 16 workers, processes with a storage of their own that only pretend to
-train: they claim a trial, report five epochs, and after each read the trials that are done, as a pruner does. One more
-process reads all trials again and again, as the dashboard does. Afterwards every queued trial must have been claimed
+train: they claim a trial, wait through five epochs, report each, and then read the trials that are done, as a pruner
+does. One more process reads all trials again and again, as the dashboard does. With --epoch-seconds 0 nobody waits, and
+the processors are what there is too little of. Afterwards every queued trial must have been claimed
 once.
 """
 
@@ -70,7 +73,7 @@ def timed(seconds: list[float], call: Callable[[], Any]) -> Any:
     return found
 
 
-def work(way: str, path: Path, gate: Any, told: Any) -> None:
+def work(way: str, path: Path, epoch_seconds: float, gate: Any, told: Any) -> None:
     """Claim and pretend until the queue is empty."""
     study, seconds = open_as(way, path), Seconds()
     places: list[int] = []
@@ -79,6 +82,7 @@ def work(way: str, path: Path, gate: Any, told: Any) -> None:
         trial = timed(seconds.claims, study.ask)
         place = trial.user_attrs.get(QUEUED)
         for epoch in range(N_EPOCHS if place is not None else 0):
+            time.sleep(epoch_seconds)
             trial.report(0.5, epoch)
             timed(seconds.reads, lambda: study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
         study.tell(trial, 0.5)
@@ -88,8 +92,8 @@ def work(way: str, path: Path, gate: Any, told: Any) -> None:
         places.append(place)
 
 
-def look(way: str, path: Path, gate: Any, told: Any) -> None:
-    """Read everything, as often as possible, until everybody else is done."""
+def look(way: str, path: Path, epoch_seconds: float, gate: Any, told: Any) -> None:
+    """Read everything, ten times an epoch, until everybody else is done."""
     study, seconds = open_as(way, path), Seconds()
     gate.wait()
     while True:
@@ -97,9 +101,10 @@ def look(way: str, path: Path, gate: Any, told: Any) -> None:
         if all(trial.state.is_finished() for trial in trials):
             told.send((seconds, []))
             return
+        time.sleep(epoch_seconds / 10)
 
 
-def run_round(way: str, n_trials: int) -> tuple[Seconds, float]:
+def run_round(way: str, n_trials: int, epoch_seconds: float) -> tuple[Seconds, float]:
     """Run one round; its seconds, and how long it took."""
     context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     context.set_forkserver_preload([__name__])
@@ -112,7 +117,7 @@ def run_round(way: str, n_trials: int) -> tuple[Seconds, float]:
         pipes, processes = [], []
         for target in (*[work] * N_WORKERS, look):
             ours, theirs = context.Pipe()
-            processes.append(context.Process(target=target, args=(way, path, gate, theirs)))
+            processes.append(context.Process(target=target, args=(way, path, epoch_seconds, gate, theirs)))
             processes[-1].start()
             pipes.append(ours)
         gate.wait()
@@ -140,19 +145,21 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--trials", type=int, default=160, help="queued in a round (default: 160)")
+    parser.add_argument("--trials", type=int, default=80, help="queued in a round (default: 80)")
+    parser.add_argument("--epoch-seconds", type=float, default=0.5, help="of a pretended training (default: 0.5)")
     args = parser.parse_args()
     rounds: dict[str, list[tuple[Seconds, float]]] = {ALL: [], WRITERS: []}
     for i in range(args.rounds):
         for way in (ALL, WRITERS) if i % 2 == 0 else (WRITERS, ALL):
-            rounds[way].append(run_round(way, args.trials))
-    print(f"{N_WORKERS} workers, {args.trials} queued trials, medians of {args.rounds} rounds (least to most)\n")
-    print(f"{'':24}{ALL:>22}{WRITERS:>22}  ratio")
+            rounds[way].append(run_round(way, args.trials, args.epoch_seconds))
+    print(f"{N_WORKERS} workers, {args.trials} queued trials, epochs of {args.epoch_seconds} s")
+    print(f"medians of {args.rounds} rounds (least to most)\n")
+    print(f"{'':24}{ALL:>25}{WRITERS:>25}  ratio")
     for label, measure in _measures():
         values = {way: [measure(*one) for one in rounds[way]] for way in (ALL, WRITERS)}
         cells = [f"{median(one):.1f} ({min(one):.1f} to {max(one):.1f})" for one in values.values()]
         ratio = median(values[WRITERS]) / median(values[ALL])
-        print(f"{label:24}{cells[0]:>22}{cells[1]:>22}{ratio:7.2f}")
+        print(f"{label:24}{cells[0]:>25}{cells[1]:>25}{ratio:7.2f}")
     return 0
 
 

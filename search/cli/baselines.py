@@ -23,6 +23,7 @@ from search.report.reproduction import markdown, reproduction_plot, terminal
 from search.study.attributes import N_IMAGES, SETTINGS
 from search.study.load import check_resumable, existing
 from search.study.location import Place, only_one
+from search.study.read_only import is_writable, warn_unwritten
 from search.study.seeds import derived_seed
 
 KIND = "baselines"
@@ -67,12 +68,19 @@ def report_baselines(place: Place) -> int:
     notice = (
         "" if dataset == "mnist" else f"Trained on {dataset}: the stated accuracies are of MNIST and do not compare."
     )
-    make_folder(place.folder)
-    write_whole(place.folder / "report.md", markdown(reproductions, commons, notice))
-    write_whole(place.folder / "results.json", json.dumps(as_json(reproductions, commons), indent=1) + "\n")
-    write_whole(place.folder / "stated.svg", reproduction_plot(reproductions))
     print(f"\n{terminal(reproductions, commons, notice)}")
-    print(f"\nWritten to {place.folder}: report.md, results.json, stated.svg")
+    files = {
+        "report.md": markdown(reproductions, commons, notice),
+        "results.json": json.dumps(as_json(reproductions, commons), indent=1) + "\n",
+        "stated.svg": reproduction_plot(reproductions),
+    }
+    if not is_writable(place.folder):
+        warn_unwritten(place.folder, list(files))
+        return 0
+    make_folder(place.folder)
+    for name, content in files.items():
+        write_whole(place.folder / name, content)
+    print(f"\nWritten to {place.folder}: {', '.join(files)}")
     return 0
 
 

@@ -17,12 +17,13 @@ from search.evidence.confirm import Confirmation
 from search.export.formats import possible
 from search.export.request import winner_source, write_export
 from search.report.summary import StudySummary, card_facts, summary_of
-from search.report.terminal import terminal_report, write_report
+from search.report.terminal import REPORT_FILES, terminal_report, write_report
 from search.storage.open import open_storage
 from search.study.attributes import WORKER
 from search.study.card import CARD, read_card
 from search.study.load import WINNER, check_data, config_of, existing
 from search.study.location import Place, one_writer, repeats_name
+from search.study.read_only import is_writable, warn_unwritten
 from search.study.study import load_study
 from search.study.training import weights_path
 from search.study.trials import TrialRecord, read_trials
@@ -64,14 +65,13 @@ def write_reports(
                 print(f"\nsearch.py: no winner/ here: {elsewhere}", file=sys.stderr)
             else:
                 failure = error  # the report of hours of work does not depend on it
-    write_report(summary, records, place.folder)
-    made = [
-        "report.html",
-        "report.md",
-        "trials.csv",
-        *(["winner/model.py"] if (winner / CARD).is_file() else []),
-    ]
-    print(f"\n{terminal_report(summary)}\n\nWritten to {place.folder}: {', '.join(made)}")
+    if is_writable(place.folder):
+        write_report(summary, records, place.folder)
+        made = [*REPORT_FILES, *(["winner/model.py"] if (winner / CARD).is_file() else [])]
+        print(f"\n{terminal_report(summary)}\n\nWritten to {place.folder}: {', '.join(made)}")
+    else:
+        print(f"\n{terminal_report(summary)}")
+        warn_unwritten(place.folder, REPORT_FILES)
     return records, summary, failure
 
 

@@ -77,8 +77,11 @@ def furnish(
     summary: StudySummary,
     records: Sequence[TrialRecord],
     data: Dataset | None = None,
+    artifacts: Path | None = None,
 ) -> None:
     """Write what is missing or has changed; what stands is left alone. data: the study's, if it is in memory already.
+
+    artifacts: the folder of the files that go with trials; None: the one that all studies at `place` share.
 
     Never raises: a report does not depend on it. What could not be done is told on stderr.
     """
@@ -86,7 +89,7 @@ def furnish(
         ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
         NoteWriter(config).write(study, ended, _remarks(summary))
         _show_study(study, summary, records)
-        shelf = Shelf(study, place.out / ARTIFACTS)
+        shelf = Shelf(study, artifacts or place.out / ARTIFACTS)
         trials = {trial.number: trial for trial in ended}
         trained = [record for record in records if record.outcome in TRAINED and record.number in trials]
         for record in trained:

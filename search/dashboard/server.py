@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
+from types import FrameType
 
 import optuna
 from optuna.artifacts import FileSystemArtifactStore
@@ -17,37 +21,52 @@ from search.files import make_folder
 from search.report.summary import summary_of
 from search.storage.address import address, check_address, refused, warn_of_others
 from search.storage.open import open_storage
-from search.storage.url import is_new
+from search.storage.url import is_new, sqlite_url
 from search.study.attributes import SETTINGS
 from search.study.load import config_of, existing
 from search.study.location import ARTIFACTS, Place, repeats_name
+from search.study.read_only import can_be_written, copied
 from search.study.trials import read_trials
 
 
 def dashboard(place: Place, host: str, port: int, data_dir: str | None) -> int:
-    """Serve until interrupted. With a name only that study is brought up to date, else all of the storage."""
+    """Serve until interrupted. With a name only that study is brought up to date, else all of the storage.
+
+    Shown is the database itself, with what its readers note; of a study that has a database of its own, as published
+    ones do, and of one that can only be read, a copy, so that looking changes nothing.
+    """
     path = place.sqlite_path
     if path is not None and (not path.is_file() or is_new(path)):
         raise InputError(f"there is nothing to browse yet: no database {path}; name one with --storage")
+    if path is None or (can_be_written(path) and not place.has_own_database):
+        return _show(place, host, port, data_dir)
+    with copied(path) as copy:
+        way_out = f"; to keep them, add --storage {place.url}" if can_be_written(path) else ""
+        print(f"search.py: shown is a copy of {path}: notes made here are not kept{way_out}", file=sys.stderr)
+        return _show(replace(place, storage=sqlite_url(copy)), host, port, data_dir, copy.parent)
+
+
+def _show(place: Place, host: str, port: int, data_dir: str | None, temporary: Path | None = None) -> int:
+    artifacts = (temporary or place.out) / ARTIFACTS
     storage = open_storage(place.url)
     if place.name:
         existing(place)
     names = [place.name] if place.name else sorted(optuna.get_all_study_names(storage))
     check_address(host, port)
-    make_folder(place.out / ARTIFACTS)
+    make_folder(artifacts)
     # With the storage named, as a study of that name may also have a database of its own.
     places = [replace(place, name=name, storage=place.url) for name in names]
     repeats = set(map(repeats_name, places))
     for one in places:
         if one.name not in repeats:
-            _bring_up_to_date(one, data_dir)
+            _bring_up_to_date(one, artifacts, data_dir)
     warn_of_others(host, "dashboard")
     print(f"http://{address(host, port)}/  (Ctrl-C ends it)", file=sys.stderr)
-    _serve(storage, place, host, port)
+    _serve(storage, artifacts, host, port, temporary)
     return 0
 
 
-def _bring_up_to_date(place: Place, data_dir: str | None) -> None:
+def _bring_up_to_date(place: Place, artifacts: Path, data_dir: str | None) -> None:
     """Publish a search; any other study is left as it is. One that cannot be read does not keep the others back."""
     try:
         study = existing(place)
@@ -56,17 +75,23 @@ def _bring_up_to_date(place: Place, data_dir: str | None) -> None:
             return
         config = config_of(study, data_dir)
         records = read_trials(study.get_trials(deepcopy=False))
-        furnish(study, config, place, summary_of(study, config, place, records), records)
+        furnish(study, config, place, summary_of(study, config, place, records), records, artifacts=artifacts)
     except (InputError, RecordError) as error:
         print(f"search.py: study {place.name} is shown as it is: {error}", file=sys.stderr)
 
 
-def _serve(storage: optuna.storages.BaseStorage, place: Place, host: str, port: int) -> None:
+def _serve(storage: optuna.storages.BaseStorage, artifacts: Path, host: str, port: int, temporary: Path | None) -> None:
     from optuna_dashboard import run_server
 
+    def end(number: int, _frame: FrameType | None) -> None:
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
     # There is nothing to save, and a server in the midst of an answer would swallow what is raised there.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, end)
     try:
-        run_server(storage, host=host, port=port, artifact_store=FileSystemArtifactStore(str(place.out / ARTIFACTS)))
+        run_server(storage, host=host, port=port, artifact_store=FileSystemArtifactStore(str(artifacts)))
     except OSError as error:
         raise InputError(refused(host, port, error)) from error

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import filelock
 import torch
 from torch import Tensor
 
@@ -18,10 +19,12 @@ from search.engine.latency import one_thread
 from search.errors import InputError
 from search.files import write_whole
 from search.study.provenance import processor
+from search.study.read_only import is_writable
 
 Answer = Callable[[Tensor], Tensor]
 
 BATCHES = (1, 256)
+LOCK = ".latencies.lock"
 # Long enough that one interruption does not move the median, short enough to wait for.
 SECONDS_PER_BATCH, MAX_CALLS, MIN_CALLS = 0.2, 300, 5
 
@@ -50,7 +53,8 @@ def _median_seconds(call: Callable[[], object]) -> float:
 class Latencies:
     """The latencies that were measured for one study, in a JSON file; None keeps nothing.
 
-    A second export takes the first one's figures, so that it writes the same texts.
+    A second export takes the first one's figures, so that it writes the same texts. Of several processes one measures
+    at a time: the others would disturb it, and then find what it has measured.
     """
 
     path: Path | None = None
@@ -58,15 +62,19 @@ class Latencies:
     def of(self, network: str, form: str, runtime: str, measure: Callable[[], dict[str, float]]) -> dict[str, Any]:
         """What is known of this network (its key), format and runtime on this machine, or else is measured now."""
         key = {"network": network, "format": form, "runtime": runtime, "processor": processor()}
-        known = self._read()
-        for entry in known:
-            if {name: entry.get(name) for name in key} == key:
-                return entry
-        entry = {**key, "milliseconds": measure()}
-        if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(self.path, json.dumps([*known, entry], indent=1) + "\n")
-        return entry
+        found = _entry(key, self._read())
+        if found is not None:
+            return found
+        if self.path is None or not is_writable(self.path.parent):
+            return {**key, "milliseconds": measure()}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(self.path.with_name(LOCK)):
+            known = self._read()
+            found = _entry(key, known)
+            if found is None:
+                found = {**key, "milliseconds": measure()}
+                write_whole(self.path, json.dumps([*known, found], indent=1) + "\n")
+        return found
 
     def _read(self) -> list[dict[str, Any]]:
         if self.path is None or not self.path.exists():
@@ -80,3 +88,8 @@ class Latencies:
             raise InputError(
                 f"{self.path} is damaged ({error!s:.120}); delete it, the latencies are measured again"
             ) from error
+
+
+def _entry(key: Mapping[str, str], known: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return what is known of `key`."""
+    return next((entry for entry in known if {name: entry.get(name) for name in key} == key), None)

@@ -94,8 +94,11 @@ def _table_lines(header: Sequence[str], rows: Iterable[Sequence[str]], align: st
     return [f"  {line}" for line in text_table(header, rows, align).splitlines()]
 
 
+REPORT_FILES = ("report.html", "report.md", "trials.csv")
+
+
 def write_report(summary: StudySummary, records: Sequence[TrialRecord], folder: Path) -> None:
-    """Write report.html, report.md and trials.csv; each is the old one or the new one, never a part."""
+    """Write the files of REPORT_FILES; each is the old one or the new one, never a part."""
     folder.mkdir(parents=True, exist_ok=True)
     classes = form_of(summary.config.data).classes
     write_whole(folder / "report.html", html_report(summary, records, folder, classes))

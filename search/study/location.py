@@ -15,7 +15,7 @@ from search.errors import InputError
 from search.storage.url import is_server, parse_url, shown_url, sqlite_path, sqlite_url
 
 ARTIFACTS = "artifacts"
-DATABASE = "studies.db"
+DATABASE, OWN_DATABASE = "studies.db", "study.db"
 # Exports answer the whole test set, in every format.
 WRITER_SECONDS = 1800
 
@@ -50,8 +50,12 @@ class Place:
         """The storage's SQLAlchemy URL."""
         if self.storage:
             return self.storage
-        own = self.folder / "study.db" if self.name else None
-        return sqlite_url(own if own and own.is_file() else self.out / DATABASE)
+        return sqlite_url(self.folder / OWN_DATABASE if self.has_own_database else self.out / DATABASE)
+
+    @property
+    def has_own_database(self) -> bool:
+        """Whether the study is read from a database in its own folder."""
+        return not self.storage and bool(self.name) and (self.folder / OWN_DATABASE).is_file()
 
     @property
     def is_shared(self) -> bool:

@@ -41,21 +41,22 @@ def run(args: Namespace) -> int:
     from search.report.summary import summary_of
     from search.study.attributes import SETTINGS
     from search.study.load import config_of, existing, is_there, kind_of
+    from search.study.read_only import readable
     from search.study.trials import read_trials
 
     target = Path(args.out) if args.out else None
     request = Wanted(args.trial, args.budget, args.network, args.format, args.force, target)
-    location = location_of(args.study, args.storage)
-    if args.budget is not None and not is_there(location):
-        of_frontier = replace(location, name=f"{location.name}-{args.budget}")
-        location = of_frontier if is_there(of_frontier) else location
-    study = existing(location)
-    trials = study.get_trials(deepcopy=False)
-    if kind_of(location) == "baselines":
-        data = DataConfig(study.user_attrs[SETTINGS]["dataset"], data_directory(args.data_dir))
-        source, target = export_baseline(request, read_results(trials), data, location)
-    else:
-        config, records = config_of(study, args.data_dir), read_trials(trials)
-        source, target = export_wanted(request, summary_of(study, config, location, records), records, location)
-    print(exported_line(source, target))
+    with readable(location_of(args.study, args.storage)) as location:
+        if args.budget is not None and not is_there(location):
+            of_frontier = replace(location, name=f"{location.name}-{args.budget}")
+            location = of_frontier if is_there(of_frontier) else location
+        study = existing(location)
+        trials = study.get_trials(deepcopy=False)
+        if kind_of(location) == "baselines":
+            data = DataConfig(study.user_attrs[SETTINGS]["dataset"], data_directory(args.data_dir))
+            source, target = export_baseline(request, read_results(trials), data, location)
+        else:
+            config, records = config_of(study, args.data_dir), read_trials(trials)
+            source, target = export_wanted(request, summary_of(study, config, location, records), records, location)
+        print(exported_line(source, target))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from contextlib import nullcontext
 
 from search.cli.arguments import add_study, location_of
 
@@ -21,11 +22,12 @@ def run(args: Namespace) -> int:
     from search.cli.conclude import write_reports
     from search.study.load import config_of, existing, kind_of
     from search.study.location import one_writer
+    from search.study.read_only import is_writable, readable
 
-    location = location_of(args.study, args.storage)
-    if kind_of(location) == "baselines":
-        return report_baselines(location)
-    study = existing(location)
-    with one_writer(location):
-        write_reports(study, config_of(study), location, with_export=False)
+    with readable(location_of(args.study, args.storage)) as location:
+        if kind_of(location) == "baselines":
+            return report_baselines(location)
+        study = existing(location)
+        with one_writer(location) if is_writable(location.folder) else nullcontext():
+            write_reports(study, config_of(study), location, with_export=False)
     return 0

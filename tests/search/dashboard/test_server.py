@@ -79,6 +79,26 @@ def test_a_named_study_is_the_only_one_brought_up_to_date(tmp_path):
     assert [bool(note(place, name)) for name in ("one", "two")] == [True, False]
 
 
+def test_a_study_with_a_database_of_its_own_is_shown_as_a_copy_unless_that_is_named(tmp_path, capsys, served):
+    made_up_study(EVERY_OUTCOME, tmp_path, "one")._storage._backend.engine.dispose()
+    own = tmp_path / "one" / "study.db"
+    own.parent.mkdir()
+    (tmp_path / "studies.db").rename(own)
+    before = own.read_bytes()
+    url = f"sqlite:///{own}"
+    dashboard(Place(tmp_path, "one"), "127.0.0.1", 8080, "data")
+    assert f"shown is a copy of {own}: notes made here are not kept; to keep them, add --storage {url}\n" in (
+        capsys.readouterr().err
+    )
+    assert own.read_bytes() == before
+    assert not (tmp_path / "artifacts").exists()
+    ((storage, _),) = served
+    assert storage.url != url
+    dashboard(Place(tmp_path, "one", url), "127.0.0.1", 8080, "data")
+    assert "a copy" not in capsys.readouterr().err
+    assert get_note(load_study(open_storage(url), "one"))
+
+
 def test_a_study_that_is_not_there(tmp_path, served):
     made_up_study([], tmp_path, "one")
     with pytest.raises(InputError, match="there is no study 'nowhere' here; there are: one"):
