@@ -19,9 +19,17 @@ AUGMENTATIONS = ("rotation", "shift", "scale", "shear", "mirror")
 FOLDER = "folder"
 # Of the images of a search, in pixels.
 MIN_SIDE, MAX_SIDE = 4, 1024
-SAMPLERS = ("tpe", "random", "evolve")
+# By name, with a sentence for --help.
+SAMPLERS = {
+    "tpe": "models where good candidates lie",
+    "random": "draws from the whole space, as a control",
+    "evolve": "explores as tpe, then changes the best",
+}
 ENGINES = ("auto", "native", "torch")
-PRUNERS = ("median", "none")
+PRUNERS = {
+    "median": "stops trials far behind the finished ones",
+    "none": "stops none",
+}
 FORMATS = ("torch", "safetensors", "pt2", "onnx", "onnx-int8", "c")
 # No study has larger limits or more repeats: what is beyond is a slip of the keyboard.
 MAX_LIMIT = 10**15
@@ -174,8 +182,8 @@ class SearchConfig(Record):
         check_range("epochs", self.epochs, 1, MAX_EPOCHS)
         check_choice("score", self.score, SCORES)
         check_range("seed", self.seed, 0, 2**32 - 1)
-        check_choice("sampler", self.sampler, SAMPLERS)
-        check_choice("pruner", self.pruner, PRUNERS)
+        check_choice("sampler", self.sampler, tuple(SAMPLERS))
+        check_choice("pruner", self.pruner, tuple(PRUNERS))
         check_choice("metric", self.metric, METRICS)
 
     @property

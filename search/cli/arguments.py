@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -117,10 +118,15 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         help="train this network as well: a hand-designed one, or a spec in a JSON or TOML file; repeatable",
     )
     add("--timeout", type=values.positive, metavar="SECONDS", help="start no further trial after this time")
-    add("--sampler", choices=SAMPLERS, default="tpe", help="evolve: explores, then changes the best (default: tpe)")
-    add("--pruner", choices=PRUNERS, default="median", help="default: median")
+    add("--sampler", choices=SAMPLERS, default="tpe", help=f"{_described(SAMPLERS)} (default: tpe)")
+    add("--pruner", choices=PRUNERS, default="median", help=f"{_described(PRUNERS)} (default: median)")
     add_confirm_option(parser)
     add_training_options(parser)
+
+
+def _described(choices: Mapping[str, str]) -> str:
+    """List the choices of an option with the sentence that describes each."""
+    return "; ".join(f"{name}: {description}" for name, description in choices.items())
 
 
 def add_data_options(parser: argparse.ArgumentParser, default: str, auto: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import optuna
@@ -13,6 +14,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
 
+from search.config import SAMPLERS
 from search.search_space.dimensions import SuggestsValues
 from search.study.attributes import GIVEN, LATENCY, OUTCOME
 from search.study.loop import n_trained
@@ -250,18 +252,27 @@ def _tpe(seed: int) -> TPESampler:
     return _JointTPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
-_KINDS: dict[str, Callable[[int], BaseSampler]] = {
-    "tpe": _tpe,
-    "random": lambda seed: RandomSampler(seed=seed),
-    "evolve": EvolveSampler,
-}
+@dataclass(frozen=True)
+class SamplerKind:
+    """A sampler: how one is made from a seed, and whether it begins with proposals that fit the limits."""
+
+    make: Callable[[int], BaseSampler]
+    starts_feasible: bool = True
+
+
 # The control draws from the whole space from first to last, and is refused what does not fit.
-_WITHOUT_START = ("random",)
+KINDS = {
+    "tpe": SamplerKind(_tpe),
+    "random": SamplerKind(lambda seed: RandomSampler(seed=seed), starts_feasible=False),
+    "evolve": SamplerKind(EvolveSampler),
+}
+if KINDS.keys() != SAMPLERS.keys():
+    raise TypeError("every sampler needs a row in KINDS and its name and help in search.config.SAMPLERS")
 
 
 def make_sampler(name: str, seed: int, start: Start | None = None) -> BaseSampler:
-    """The sampler of that name, one of search.config.SAMPLERS; None: it begins without knowing what fits."""
-    kind = _KINDS[name]
-    if start is None or name in _WITHOUT_START:
-        return SeededSampler(seed, kind)
-    return SeededSampler(seed, lambda seed: StartSampler(seed, kind(seed), start))
+    """Return the sampler of that name. start: how it begins; None begins without knowing what fits."""
+    kind = KINDS[name]
+    if start is None or not kind.starts_feasible:
+        return SeededSampler(seed, kind.make)
+    return SeededSampler(seed, lambda seed: StartSampler(seed, kind.make(seed), start))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from statistics import median
 
 import optuna
 from optuna.pruners import BasePruner, NopPruner
 from optuna.trial import FrozenTrial, TrialState
+
+from search.config import PRUNERS
 
 
 class HopelessPruner(BasePruner):
@@ -34,6 +37,15 @@ class HopelessPruner(BasePruner):
         return len(errors) >= self.MIN_FINISHED and lowest > self.TOLERANCE * median(errors)
 
 
+# By name, how one is made from the number of epochs.
+KINDS: dict[str, Callable[[int], BasePruner]] = {
+    "median": lambda epochs: HopelessPruner(max(1, epochs // 3)),
+    "none": lambda _epochs: NopPruner(),
+}
+if KINDS.keys() != PRUNERS.keys():
+    raise TypeError("every pruner needs a row in KINDS and its name and help in search.config.PRUNERS")
+
+
 def make_pruner(name: str, epochs: int) -> BasePruner:
-    """The pruner of that name. It waits for a third of the epochs."""
-    return NopPruner() if name == "none" else HopelessPruner(max(1, epochs // 3))
+    """Return the pruner of that name. The median pruner waits for a third of the epochs."""
+    return KINDS[name](epochs)

@@ -157,3 +157,13 @@ def test_the_python_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
         # The lines before, so that a traceback names the line of the page.
         before = "\n" * text.count("\n", 0, block.start(2))
         exec(compile(before + block[2], str(page), "exec"), names)
+
+
+def test_the_tree_names_every_module_and_no_other() -> None:
+    text = (ROOT / "docs" / "development.md").read_text(encoding="utf-8")
+    tree = text.partition("## Tree")[2].partition("```")[2].partition("```")[0]
+    modules = {path.stem for folder in ("models", "search") for path in ROOT.glob(f"{folder}/**/*.py")}
+    named = set(re.findall(r"[a-z0-9_]+(?=\.py)|(?<![\w/.*])[a-z0-9_]+(?![\w/.])", tree))
+    assert modules - {"__init__"} <= named
+    lines = [line.split()[1:] for line in tree.splitlines() if re.match(r" +[a-z0-9_]+/ +\w", line)]
+    assert {word for words in lines for word in words if word.isidentifier()} <= modules
