@@ -95,8 +95,8 @@ def test_ranges_hold_their_ends_and_no_more(
         (RecipeConfig, "optimizer", OPTIMIZERS, "optimizer"),
         (data, "select_on", SELECT_ON, "select-on"),
         (search, "score", SCORES, "score"),
-        (search, "sampler", SAMPLERS, "sampler"),
-        (search, "pruner", PRUNERS, "pruner"),
+        (search, "sampler", tuple(SAMPLERS), "sampler"),
+        (search, "pruner", tuple(PRUNERS), "pruner"),
         (search, "metric", METRICS, "metric"),
     ],
 )
