@@ -1,4 +1,4 @@
-"""What is searched: THE list of dimensions with their ranges, and how a point of it becomes a network and a recipe.
+"""The searched space: THE list of dimensions with their ranges, and how a point becomes a network and a recipe.
 
 Every dimension is suggested in every trial, also one that this trial's other values make inactive, so that a
 multivariate sampler sees one joint space with one fixed set of names.

@@ -1,4 +1,4 @@
-"""How soon does a search come to networks that fit? python -m benchmarks.first_proposals [--seeds 5] [--sampler tpe]
+"""Measure how soon a search finds networks that fit: python -m benchmarks.first_proposals [--seeds 5] [--sampler tpe]
 
 For each budget, with and without the feasible start: at which proposal the first network fits, and how many of the
 first 16 proposals do. Studies in memory without queued starting points; nothing is built or trained: a network that
@@ -32,7 +32,7 @@ MAX_PROPOSALS = 200
 
 @dataclass(frozen=True)
 class Begin:
-    """How a study began. first: number of the first proposal that fits, from 1, or None; n_fitting: of the first 16."""
+    """Start of a study. first: number of the first proposal that fits, from 1, or None; n_fitting: of the first 16."""
 
     first: int | None
     n_fitting: int

@@ -1,4 +1,4 @@
-"""What does kill -9 cost a study? python -m benchmarks.kills [--kills 50] [--jobs 2] [--seed 0] [--pause 3]
+"""Measure what kill -9 costs a study: python -m benchmarks.kills [--kills 50] [--jobs 2] [--seed 0] [--pause 3]
 
 A search of the embedded digits is started as its user starts it. At random moments its main process, one of its workers
 or the server that those are forked from is killed; a main process that is gone is started again by the same command. At
@@ -66,7 +66,7 @@ class Decided:
 
     @property
     def is_trained(self) -> bool:
-        """Whether it counts for --trials."""
+        """Whether the trial counts for --trials."""
         return self.outcome in TRAINED
 
 
@@ -171,7 +171,7 @@ class Attack:
             self.process.wait()
 
     def _report(self) -> None:
-        """What a user could have seen as finished by now."""
+        """Return the finished trials that a user could have seen by now."""
         for number, trial in self.decided().items():
             earlier = self.reported.setdefault(number, trial)
             if earlier != trial:

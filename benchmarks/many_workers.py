@@ -1,4 +1,4 @@
-"""How many workers does one PostgreSQL server serve, behind PgBouncer or without it?
+"""Measure how many workers one PostgreSQL server serves, behind PgBouncer or without it.
 
     python -m benchmarks.many_workers --storage postgresql://USER@HOST:PORT/DATABASE [--workers 120] [--trials 600]
 
@@ -64,7 +64,7 @@ class Crowd:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a crowd made of its study. The numbers of trials and connections are the most that were seen at a time."""
+    """Result of a crowd's study. The numbers of trials and connections are the most that were seen at a time."""
 
     study: optuna.Study
     faults: list[str]

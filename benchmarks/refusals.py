@@ -1,4 +1,4 @@
-"""How fast are proposals refused? python -m benchmarks.refusals [--proposals 10000]
+"""Measure how fast proposals are refused: python -m benchmarks.refusals [--proposals 10000]
 
 Prints candidates per second: cost arithmetic alone, suggest + cost + refuse, the same inside a study in memory and on
 SQLite. Random sampler, a budget that nothing fits.

@@ -83,7 +83,7 @@ class StudyPlan:
 
     @property
     def name(self) -> str:
-        """What is unlike another plan's, the number of trials aside."""
+        """Name of the plan's study: all that differs from another plan, except the number of trials."""
         starts = "-starts" if self.starts else ""
         return f"{self.config.sampler}-{self.config.seed}-{self.images}x{self.config.epochs}{starts}"
 
@@ -101,7 +101,7 @@ class SubsetTraining(RecordedTraining):
         self._images = images
 
     def data(self, config: DataConfig) -> Dataset:
-        """Normalised by the statistics of all images, as they are known of the data set."""
+        """Return the part of the data that the search sees, normalised by the statistics of all images."""
         data = super().data(config)
         if self._images < len(data.train):
             kept, _ = train_test_split(
@@ -120,7 +120,7 @@ class SubsetObjective(Objective):
 
     @property
     def data(self) -> Dataset:
-        """What the search sees."""
+        """The part of the data that the search sees."""
         return self.training.data(self.config.data)
 
     def train_again(self, record: TrialRecord, seed: int) -> float:
@@ -171,7 +171,7 @@ def _train_leaders(plan: StudyPlan, study: optuna.Study, objective: SubsetObject
 
 
 def read_study(plan: StudyPlan) -> StudyResult:
-    """What `run_study` left."""
+    """Read the result of `run_study`."""
     study = load_study(open_storage(plan.place.url), plan.name)
     merits = {
         int(key.partition(":")[2]): tuple(accuracies)

@@ -1,4 +1,4 @@
-"""What the studies of benchmarks.sample_efficiency found: best so far, merit, feasible share, rank correlation."""
+"""Report the studies of benchmarks.sample_efficiency: best so far, merit, feasible share, rank correlation."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class StudyResult:
     def of(
         cls, arm: str, seed: int, records: Sequence[TrialRecord], merits: Mapping[int, Sequence[float]], n_trials: int
     ) -> StudyResult:
-        """From all trials of a study, and the accuracies of the leaders' new trainings by their trial's number."""
+        """Read a result off all trials of a study, and the accuracies of the leaders' new trainings by trial number."""
         done = trained(records)[:n_trials]
         leaders = [leader(done, share, n_trials) for share in LEADERS]
         end = done[-1].index or 0 if done else -1
@@ -84,7 +84,7 @@ def leader(done: Sequence[TrialRecord], share: float, n_trials: int) -> TrialRec
 
 
 def rank_correlations(results: Sequence[StudyResult]) -> tuple[int, list[float | None]]:
-    """How many different trainings finished; Spearman's rho of the accuracies after epoch 1, 2, ... with the last."""
+    """Return how many trainings finished, and Spearman's rho of the accuracies after epoch 1, 2, ... with the last."""
     curves = list({key: curve for result in results for key, curve in result.curves.items()}.values())
     if len(curves) < 3:
         return len(curves), []
@@ -168,7 +168,7 @@ def as_plot(results: Sequence[StudyResult]) -> str:
 
 
 def as_json(results: Sequence[StudyResult]) -> str:
-    """The same and every study's figures, for programs. What is unknown is null."""
+    """Return the report and every study's figures, for programs. Unknown figures are null."""
     n, correlations = rank_correlations(results)
     found: dict[str, Any] = {
         "studies": [

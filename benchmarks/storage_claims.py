@@ -1,4 +1,4 @@
-"""How fast do workers claim and read the trials of one SQLite study?
+"""Measure how fast workers claim and read the trials of one SQLite study.
 
     python -m benchmarks.storage_claims [--rounds 5] [--trials 80] [--epoch-seconds 0.5]
 
@@ -43,7 +43,7 @@ STUDY, QUEUED = "claims", "queued"
 
 @dataclass
 class Seconds:
-    """How long each claim and each read took."""
+    """Durations of each claim and each read."""
 
     claims: list[float] = field(default_factory=list)
     reads: list[float] = field(default_factory=list)

@@ -31,12 +31,12 @@ from search.study.trials import TRAINED, TrialRecord, read_trials
 
 
 def epoch_seconds(record: TrialRecord) -> float:
-    """What an epoch of this trial took on the engine, beside the other workers."""
+    """Return the seconds of an epoch of this trial on the engine, beside the other workers."""
     return statistics.median(float(epoch["seconds"]) for epoch in record.curve)
 
 
 def usual_seconds(record: TrialRecord, data: Dataset) -> float:
-    """What an epoch of this trial takes in the usual loop."""
+    """Return the seconds of an epoch of this trial in the usual loop."""
     assert record.arch is not None
     assert record.recipe is not None
     seconds: list[float] = []

@@ -1,4 +1,4 @@
-"""What does a worker cost before it trains? python -m benchmarks.worker_start [--workers 2]
+"""Measure the cost of a worker before it trains: python -m benchmarks.worker_start [--workers 2]
 
 Starts so many workers, once as a search does, forked from a server, and once as interpreters of their own. Each takes
 one step of training, as what that imports belongs to the cost. Then: seconds until all were ready, processor time and
@@ -57,14 +57,14 @@ def work(ready: Connection) -> None:
 
 
 def own_interpreter(work: Callable[..., None], *arguments: object) -> Any:
-    """As search.workers.processes.spawn, but with nothing shared."""
+    """Start a process as search.workers.processes.spawn does, but with nothing shared."""
     process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
     process.start()
     return process
 
 
 def start(how: Callable[..., Any], n_workers: int) -> tuple[Cost, Cost]:
-    """What `n_workers` cost, and what one more does."""
+    """Measure the cost of `n_workers`, and of one more."""
     began = time.perf_counter()
     pipes = [multiprocessing.Pipe() for _ in range(n_workers + 1)]
     processes = [how(work, theirs) for _, theirs in pipes[:-1]]

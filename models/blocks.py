@@ -1,4 +1,4 @@
-"""Every kind of block: its modules, its cost beside them, and how it is named in an architecture line and in figures.
+"""Kinds of blocks: their modules, their cost beside them, and their names in an architecture line and in figures.
 
 `modules` returns plain torch layers in forward order (a residual block is the one exception), so a network is a flat
 list that a reader, an exporter or a compiler can walk. `cost` returns one LayerCost row for each layer that holds
@@ -10,6 +10,7 @@ Multiply-adds are those of convolutions and linear layers, without biases, batch
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import ClassVar, NamedTuple, TypedDict
 
@@ -111,12 +112,12 @@ class _Extras(TypedDict):
 
 
 def _extras(block: Block) -> _Extras:
-    """What the row of a convolution needs to know of its block beside the shape."""
+    """Return what the row of a convolution takes from its block beside the shape."""
     return {"bias": block.bias, "norm": block.batch_norm * (1 + block.norm_scale), "shared": block.shared}
 
 
-class BlockKind:
-    """What every kind of block carries. A subclass that leaves something out raises TypeError at import.
+class BlockKind(ABC):
+    """Base of every kind of block. A subclass that leaves something out raises TypeError at import.
 
     mark           letter that stands after the width in an architecture line
     mark_meaning   what the mark means, for the legend; empty where the mark is
@@ -131,19 +132,19 @@ class BlockKind:
         require(cls, "mark", "mark_meaning", "label", "modules", "cost")
 
     @staticmethod
+    @abstractmethod
     def label(block: Block) -> str:
         """Return the name of the block in figures."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def modules(block: Block, in_channels: int) -> list[nn.Module]:
         """Return the layers in forward order: (N, in_channels, H, W) to (N, block.out_channels, H', W')."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def cost(block: Block, at: LayerCost, name: str) -> list[LayerCost]:
         """Return the rows of the layer table that follow row `at`."""
-        raise NotImplementedError
 
 
 def require(kind: type, *names: str) -> None:

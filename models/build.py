@@ -1,4 +1,4 @@
-"""From a spec to a torch module."""
+"""Build the torch module of a spec."""
 
 from __future__ import annotations
 

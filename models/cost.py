@@ -1,4 +1,4 @@
-"""What a network costs, by arithmetic alone: no tensor, no module, tens of thousands of networks a second."""
+"""Count the cost of a network by arithmetic alone: no tensor, no module, tens of thousands of networks a second."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Cost:
 
     @property
     def peak_activation_values(self) -> int:
-        """The same peak as a number of values, of whatever size."""
+        """Peak of the activations as a number of values, of whatever size."""
         return self.peak_activation_bytes // FLOAT32_BYTES
 
 

@@ -1,7 +1,8 @@
-"""Every kind of head, from the last map to the logits: its modules, its cost and its notation, as in models.blocks."""
+"""Kinds of heads, from the last map to the logits: their modules, cost and notation, as in models.blocks."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -41,8 +42,8 @@ def _hidden_rows(head: Head, at: LayerCost) -> list[LayerCost]:
     return rows
 
 
-class HeadKind:
-    """What every kind of head carries. A subclass that leaves something out raises TypeError at import.
+class HeadKind(ABC):
+    """Base of every kind of head. A subclass that leaves something out raises TypeError at import.
 
     meaning  what its notation means, where the legend of every network does not say so
     """
@@ -53,19 +54,19 @@ class HeadKind:
         require(cls, "notation", "modules", "cost")
 
     @staticmethod
+    @abstractmethod
     def notation(at: LayerCost, hidden: Sequence[str], n_classes: int) -> list[str]:
         """Return its words in an architecture line; at: the last map, hidden: the notation of its hidden blocks."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def modules(head: Head, at: LayerCost, n_classes: int) -> list[nn.Module]:
         """Return the layers in forward order, from the last map `at` to logits (N, n_classes)."""
-        raise NotImplementedError
 
     @staticmethod
+    @abstractmethod
     def cost(head: Head, at: LayerCost, n_classes: int) -> list[LayerCost]:
         """Return the rows of the layer table that follow row `at`."""
-        raise NotImplementedError
 
 
 class GapLinearHead(HeadKind):

@@ -1,4 +1,4 @@
-"""How one network is trained: the recipe, its schedule and its augmentations. Imports nothing heavy."""
+"""Recipes: how one network is trained, with its schedule and its augmentations. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Augmentation(Record):
 
 @dataclass(frozen=True)
 class Schedule(Record):
-    """How the learning rate moves.
+    """Schedule of the learning rate.
 
     constant   stays at lr
     onecycle   torch's OneCycleLR, stepped per batch, lr being the peak; `epochs` is the length it is laid out for (0:
@@ -100,7 +100,7 @@ class Schedule(Record):
 
 @dataclass(frozen=True)
 class RecipeConfig(Record):
-    """How a network is trained. lr is the constant, first or peak learning rate, as the schedule says.
+    """Recipe of a training. lr is the constant, first or peak learning rate, as the schedule says.
 
     momentum    SGD's momentum, or beta1 of Adam, AdamW and SOAP; replaced where the schedule cycles it
     ema_decay   per step, of the averaged weights that are evaluated and kept; 0 evaluates the weights themselves

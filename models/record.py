@@ -118,7 +118,7 @@ def check_types(record: Record) -> None:
 
 @cache
 def _declared_types(cls: type) -> list[tuple[str, frozenset[type], frozenset[type], str]]:
-    """Of each field: its name, the types it may hold, the types of its items if it is a tuple, and these in words."""
+    """Return for each field its name, the types it may hold, the types of a tuple's items, and these in words."""
     declared: list[tuple[str, frozenset[type], frozenset[type], str]] = []
     for name, hint in _hints(cls).items():
         declared_types = [item for item in typing.get_args(hint) if item is not Ellipsis] or [hint]

@@ -1,4 +1,4 @@
-"""What a network is: frozen, validated data that says everything about its layers and builds nothing.
+"""Specs of networks: frozen, validated data that says everything about the layers and builds nothing.
 
 A network is stages of blocks, each stage at one resolution and ended by an optional max pool, then a head that turns
 the last map into logits. A 1x1 transition is a block with kernel_size 1, before or after a pool. All convolutions have
@@ -85,11 +85,11 @@ class Block(Record):
 
     @property
     def shrink(self) -> int:
-        """How many rows and columns of the map the block consumes."""
+        """Rows and columns of the map that the block consumes."""
         return 0 if self.padding == "same" else self.kernel_size - 1
 
     def weights_of(self, in_channels: int) -> WeightShapes:
-        """What a block with that input must have in common with another to share its weights."""
+        """Return what a block with that input must have in common with another to share its weights."""
         return self.kind, in_channels, self.out_channels, self.kernel_size, self.bias
 
 
@@ -110,7 +110,7 @@ class Stage(Record):
 
 @dataclass(frozen=True)
 class Head(Record):
-    """From the last map to the logits.
+    """The part of a network from the last map to the logits.
 
     gap_linear      global average pooling, then a linear layer
     gap_conv        global average pooling, the `hidden` 1x1 blocks, then a 1x1 convolution

@@ -40,7 +40,7 @@ NUMBER_BYTES = {"float32": 4, "int8": 1}
 
 @dataclass(frozen=True)
 class DataForm(Record):
-    """What was found when a data set was read, for all that does not need its images.
+    """Description of a data set that was read, for all code that does not need its images.
 
     input_shape  (C, H, W); checksum: as search.data.dataset.Dataset has it, none of a form that was not read off images
     remarks      what its user should know, a sentence each
@@ -60,7 +60,7 @@ class DataForm(Record):
 
 @dataclass(frozen=True)
 class DataConfig(Record):
-    """Which data set, and what the search may see of it.
+    """The data set, and the part of it that the search may see.
 
     directory   where data sets lie or are downloaded to; of FOLDER the folder of images itself
     select_on   test: train on all training images, score on the test set; val: hold out images and score on those
@@ -87,7 +87,7 @@ class DataConfig(Record):
     def named(
         cls, option: str, directory: str, select_on: str = "test", image_size: tuple[int, ...] = ()
     ) -> DataConfig:
-        """Of what --dataset says: a name, with `directory`, or folder:PATH. Raises InputError for a missing path."""
+        """Return the data set of --dataset: a name, with `directory`, or folder:PATH. Raises InputError."""
         name, _, path = option.partition(":")
         if name != FOLDER:
             return cls(option, directory, select_on, image_size)
@@ -97,23 +97,23 @@ class DataConfig(Record):
 
     @property
     def option(self) -> str:
-        """What --dataset says of it."""
+        """The value of --dataset that stands for this data set."""
         return f"{FOLDER}:{self.directory}" if self.dataset == FOLDER else self.dataset
 
     @property
     def label(self) -> str:
-        """What it is called: mnist, folder:shapes."""
+        """Name of the data set in a study's name: mnist, folder:shapes."""
         return self.form.name if self.form else self.dataset
 
 
 def data_directory(given: str | None) -> str:
-    """Where data sets lie: as given, else as $DATA_DIR says, else data/."""
+    """Return the directory of data sets: as given, else $DATA_DIR, else data/."""
     return given or os.environ.get("DATA_DIR") or "data"
 
 
 @dataclass(frozen=True)
 class ConfirmConfig(Record):
-    """How the winner is confirmed: the `top` best trials from `seeds` fresh seeds each, then the best of them again.
+    """Sizes of a confirmation: the `top` best trials from `seeds` fresh seeds each, then the best of them again.
 
     further: seeds of that second round, the one that is reported; 0: as many as in the first.
     """
@@ -192,7 +192,7 @@ class SearchConfig(Record):
         return words_of(self.metric)
 
     def settings(self) -> dict[str, Any]:
-        """The same, flat, under the names of the command line; where the data lies is left out."""
+        """Return the settings in JSON types, under the names of the command line; the data's directory is left out."""
         own = {
             field.name: getattr(self, field.name)
             for field in fields(self)

@@ -67,7 +67,7 @@ def _passed_through(error: Exception, package: str) -> bool:
 
 
 def cannot_open(url: URL, error: Exception) -> str:
-    """What to tell of a storage that cannot be opened; never its password."""
+    """Say why a storage cannot be opened, and what to do; never its password."""
     reason = _storage_reason(error) or (str(error).splitlines() or [type(error).__name__])[0]
     if url.password:
         reason = reason.replace(str(url.password), "***")

@@ -28,7 +28,7 @@ N_LATENCY_PASSES = 30
 
 @dataclass(frozen=True)
 class Unit:
-    """What an amount counts: the suffixes that multiply it, in lower case, an example, its name in a usage line."""
+    """Unit of an amount: the suffixes that multiply it, in lower case, an example, its name in a usage line."""
 
     suffixes: Mapping[str, int]
     example: str
@@ -75,11 +75,11 @@ class Limit:
 
     @property
     def bound_name(self) -> str:
-        """What the bound is called."""
+        """The word for the bound: budget, floor or limit."""
         return "budget" if self.flag == "--budget" else "floor" if self.is_floor else "limit"
 
     def counted(self, bytes_in: str) -> str:
-        """What is counted; of bytes, in which kind of number."""
+        """Return what is counted; of bytes, in which kind of number."""
         return f"{self.what} in {bytes_in}" if self.unit is BYTES else self.what
 
 
@@ -105,7 +105,7 @@ if {limit.name for limit in LIMITS} != {"max_params", *optional_limits()}:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a network stands against one limit of a search. value, bound: in the limit's unit."""
+    """A network's value against one limit of a search. value, bound: in the limit's unit."""
 
     limit: Limit
     value: int
@@ -114,12 +114,12 @@ class Standing:
 
     @property
     def slack(self) -> int:
-        """How far the network is within the limit; below 0: how far beyond."""
+        """Distance from the limit in its unit; below 0: how far beyond."""
         return self.value - self.bound if self.limit.is_floor else self.bound - self.value
 
     @property
     def excess(self) -> float:
-        """How far it is beyond, as a share of the limit: limits of any size weigh the same. Within: 0 or less."""
+        """Excess as a share of the limit, so that limits of any size weigh the same. Within: 0 or less."""
         above = self.value / self.bound - 1
         return -above if self.limit.is_floor else above
 
@@ -143,7 +143,7 @@ def bounds(config: SearchConfig) -> list[tuple[Limit, int]]:
 
 
 def standings(cost: Cost, config: SearchConfig) -> list[Standing]:
-    """Where a network stands against every limit of a search."""
+    """Compare a network with every limit of a search."""
     size = NUMBER_BYTES[config.bytes_in]
     return [
         Standing(limit, limit.read(cost) * (size if limit.unit is BYTES else 1), bound, config.bytes_in)
@@ -173,7 +173,7 @@ def limits_met(cost: Cost, config: SearchConfig, latency_ms: float | None = None
 
 
 def worst_excess(cost: Cost, config: SearchConfig) -> float:
-    """How far a network is beyond the limit that it meets worst, as a share of it; 0 or less: it fits."""
+    """Return the excess over the limit that a network meets worst, as a share of the limit; 0 or less: it fits."""
     return max(standing.excess for standing in standings(cost, config))
 
 
@@ -183,7 +183,7 @@ def describe_limits(config: SearchConfig) -> str:
 
 
 def listed_limits(config: SearchConfig) -> str:
-    """The same behind other words, the budget first: "8,000 parameters, 200,000 multiply-adds"."""
+    """List the limits, the budget first: "8,000 parameters, 200,000 multiply-adds"."""
     return ", ".join(
         f"{'at least ' * limit.is_floor}{bound:,} {limit.counted(config.bytes_in)}" for limit, bound in bounds(config)
     )
@@ -200,7 +200,7 @@ def refusal(cost: Cost, config: SearchConfig) -> tuple[dict[str, float], str]:
 
 
 def latency_excess(milliseconds: float, config: SearchConfig) -> float | None:
-    """How far a latency is beyond the limit, as a share of it, at most 0: within; None: there is no such limit."""
+    """Return the excess of a latency as a share of the limit, at most 0 within it; None without such a limit."""
     return None if config.max_latency is None else milliseconds / config.max_latency - 1
 
 

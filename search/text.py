@@ -22,7 +22,7 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
-    """The same in Markdown."""
+    """Return a Markdown table; `align` as in text_table."""
     rule = ["---:" if side == ">" else "---" for side in align]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 

@@ -1,4 +1,4 @@
-"""What ends a command that trained: reports in files and on the terminal, the export, the dashboard."""
+"""Conclude a command that trained: write and print the reports, export the winner, publish to the dashboard."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from search.text import text_table
 
 @dataclass(frozen=True)
 class Frontier:
-    """Which studies: their budgets, first and last part of their names, and studies that are there to start from."""
+    """The studies of a frontier: budgets, first and last part of their names, and existing studies to start from."""
 
     budgets: tuple[int, ...]
     prefix: str

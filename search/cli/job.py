@@ -50,7 +50,7 @@ MAX_LABEL = 60
 
 @dataclass(frozen=True)
 class Job:
-    """How far a study is taken, and with what; none of it changes what its trials are worth.
+    """Settings of a run that change no trial's value: how many trials and workers, and what the study starts with.
 
     n_trials    trained candidates, in total over all restarts
     n_workers   networks trained side by side
@@ -135,7 +135,7 @@ def run_job(config: SearchConfig, place: Place, job: Job) -> int:
 
 @dataclass(frozen=True)
 class _Queued:
-    """What a study starts with: hand-designed networks, and trials adopted from other studies."""
+    """Counts of the trials that a study starts with: hand-designed networks, and trials adopted from other studies."""
 
     n_designed: int
     n_adopted: int

@@ -22,7 +22,7 @@ WRITTEN = "search:notes"
 
 @dataclass(frozen=True)
 class _Noted:
-    """What optuna-dashboard's save_note and get_note use of a live trial: they know no finished ones."""
+    """A finished trial, with the members of a live trial that optuna-dashboard's save_note and get_note use."""
 
     storage: BaseStorage
     study: optuna.Study

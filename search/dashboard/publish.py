@@ -1,4 +1,4 @@
-"""What the dashboard shows of a study beyond Optuna's own: notes, figures, pictures and files, brought up to date."""
+"""Publish to the dashboard, beyond Optuna's own pages: notes, figures, pictures and files, brought up to date."""
 
 from __future__ import annotations
 

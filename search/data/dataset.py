@@ -1,4 +1,4 @@
-"""What a data set is: images and labels in memory, how they are split, and what is known before they are read."""
+"""Data sets: their images and labels in memory, how they are split, and their definition before they are read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from search.config import AUGMENTATIONS, FOLDER, DataForm
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """All images of a data set, and what the training needs to know of them.
+    """All images of a data set, with the facts that training needs.
 
     val         held out of the training images, or None where the search is scored on the test set
     mean, std   per channel, of `train.images` scaled to [0, 1]
@@ -52,7 +52,7 @@ class Dataset:
 
     @property
     def scored(self) -> Split:
-        """What the search is scored on: validation images where there are any, else the test set."""
+        """The images that the search is scored on: validation images where there are any, else the test set."""
         return self.test if self.val is None else self.val
 
     @property
@@ -62,7 +62,7 @@ class Dataset:
 
     @property
     def form(self) -> DataForm:
-        """What is known of it without its images."""
+        """Description of the data set without its images."""
         return DataForm(self.name, self.input_shape, self.classes, self.checksum, self.remarks)
 
 
@@ -91,7 +91,7 @@ class Split:
         return Split(self.images[indices], self.labels[indices])
 
     def resized(self, height: int, width: int) -> Split:
-        """The same with images of another size, stretched where the shape differs; bilinear, with antialiasing."""
+        """Return the split with images of another size, stretched if the shape differs; bilinear, antialiased."""
         if tuple(self.images.shape[2:]) == (height, width):
             return self
         parts = [
@@ -126,7 +126,7 @@ def hold_out(split: Split, n_parts: int, writers: Tensor | None = None) -> tuple
 
 
 def chosen_by_class(labels: Tensor, n_parts: int) -> Tensor:
-    """Which images make up one of `n_parts`, bool (N,); always the same for the same labels.
+    """Choose the images that make up one of `n_parts`, bool (N,); always the same for the same labels.
 
     Of every class the same share, but at least one image, and never the only one.
     """
@@ -170,7 +170,7 @@ OF_CHARACTERS = tuple(name for name in AUGMENTATIONS if name != "mirror")
 
 @dataclass(frozen=True)
 class Definition:
-    """What is known of a data set before it is read.
+    """Facts about a data set before it is read.
 
     load           takes the data directory and returns (train, test)
     writers        takes the data directory and the training labels, (N,), and returns who wrote each training image,

@@ -1,4 +1,4 @@
-"""What is known of a data set before it is read, and the two that are read here: MNIST and scikit-learn's digits."""
+"""Definitions of the two data sets that are read here: MNIST and scikit-learn's digits."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _ON_ITS_SIDE = (5, 6, 7, 8)
 
 @dataclass(frozen=True, eq=False)
 class FolderData:
-    """What a folder holds.
+    """Images and labels read from a folder.
 
     train    all images to learn from, those of a folder `val` among them: of_val, bool (N,)
     remarks  what its user should know, a sentence each
@@ -157,7 +157,7 @@ def _brief(error: Exception) -> str:
 
 
 def _remarks(folder: Path, decoded: _Decoded) -> tuple[str, ...]:
-    """What could not be read, and what was resized. Raises InputError where that is too much."""
+    """Say what could not be read, and what was resized. Raises InputError where too much could not be read."""
     n_files = len(decoded.is_readable)
     faults = [f"{os.path.relpath(file, folder)} ({fault})" for file, fault in decoded.unreadable]
     found: list[str] = []

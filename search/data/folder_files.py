@@ -1,4 +1,4 @@
-"""Which images a folder holds: class by class, in folders train, val and test or all together."""
+"""Find the images of a folder: class by class, in folders train, val and test or all together."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def named(names: list[str]) -> str:
 
 
 def _split_folders(folder: Path) -> dict[str, Path]:
-    """By split; TRAIN alone where the classes lie in the folder itself."""
+    """Return the folders by split; TRAIN alone where the classes lie in the folder itself."""
     found: dict[str, Path] = {}
     for path in _folders(folder):
         split = _SPLITS.get(path.name.lower())
@@ -105,7 +105,7 @@ def _by_class(root: Path) -> dict[str, list[Path]]:
 
 
 def _order(file: Path, root: Path) -> str:
-    """The same wherever the folder lies."""
+    """Return a sort key that is the same wherever the folder lies."""
     return unicodedata.normalize("NFC", file.relative_to(root).as_posix())
 
 

@@ -64,11 +64,11 @@ class IdxFiles:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Of the files, below the data directory."""
+        """Paths of the files below the data directory."""
         return tuple(f"{self.name}/raw/{name}" for name in self.files)
 
     def is_at(self, root: Path) -> bool:
-        """Whether every file is there, right or wrong; nothing is downloaded."""
+        """Return whether every file is there, right or wrong; nothing is downloaded."""
         return all((root / self.name / "raw" / name).is_file() for name in self.files)
 
     @property

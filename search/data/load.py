@@ -51,7 +51,7 @@ def definition(name: str) -> Definition:
 
 
 def form_of(config: DataConfig) -> DataForm:
-    """What is known of a data set without its images; a folder that was never read is read. Raises InputError."""
+    """Return the description of a data set; a folder that was never read is read. Raises InputError."""
     if config.form is not None:
         return config.form
     if config.dataset == FOLDER:
@@ -90,7 +90,7 @@ def _root(config: DataConfig) -> Path:
 
 
 def is_at_hand(config: DataConfig) -> bool:
-    """Whether load_dataset would read it without a download."""
+    """Return whether load_dataset would read the data set without a download."""
     return _root(config).is_dir() if config.dataset == FOLDER else definition(config.dataset).is_at(_root(config))
 
 

@@ -24,7 +24,7 @@ _WAYS_OUT = (
 
 
 class _FaultError(Exception):
-    """What is wrong with the file, as the rest of a sentence."""
+    """The file is wrong; the message is the rest of a sentence."""
 
 
 def read_writers(root: Path, labels: Tensor) -> Tensor | None:

@@ -45,7 +45,7 @@ class TorchvisionFiles:
     arrange: Callable[[Tensor, Tensor], Arranged]
 
     def is_at(self, root: Path) -> bool:
-        """Whether every file is there, right or wrong; nothing is downloaded."""
+        """Return whether every file is there, right or wrong; nothing is downloaded."""
         return all((root / name).is_file() for name in self.files)
 
     def load(self, input_shape: tuple[int, int, int], n_classes: int, root: Path) -> tuple[Split, Split]:
@@ -123,7 +123,7 @@ def _grey(images: Tensor, labels: Tensor) -> Arranged:
 
 
 def _first_column(images: Tensor, labels: Tensor) -> Arranged:
-    """Of QMNIST's labels, which also tell who wrote an image, and where."""
+    """Return the classes of QMNIST's labels, which also tell who wrote an image, and where."""
     return images.unsqueeze(1), labels[:, 0].contiguous()
 
 

@@ -1,4 +1,4 @@
-"""How long a network takes for one image on this machine: measured on the network as it is built, before training.
+"""Measure a network's latency for one image on this machine: on the network as it is built, before training.
 
 PyTorch's operators in float32 on the processor, one thread, batch norm and dropout as after training. Of several passes
 the fastest counts: whatever else the machine does can only add to it. Still noisy: from run to run it moves by some per

@@ -1,4 +1,4 @@
-"""What a training is worth: figures of every epoch, the accuracy that weighs all classes alike, a trial's value."""
+"""Metrics of a training: figures of every epoch, balanced accuracy, the value of a trial."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IMBALANCE = 1.5
 
 @dataclass(frozen=True)
 class EpochMetrics(Record):
-    """What one epoch gave. Accuracies are in [0, 1]; `accuracy` is that on the scored split, after the epoch.
+    """Figures of one epoch. Accuracies are in [0, 1]; `accuracy` is that on the scored split, after the epoch.
 
     The training figures are taken while the weights move, with augmentation and dropout on. balanced_accuracy: of the
     scored split, too; None where its classes are balanced and nobody asked for it.
@@ -42,7 +42,7 @@ class EpochMetrics(Record):
 
 
 def is_imbalanced(labels: Tensor) -> bool:
-    """Whether the classes that there are images of, by labels (N,), differ in size by IMBALANCE or more."""
+    """Return whether the classes that have images, by labels (N,), differ in size by IMBALANCE or more."""
     counts = labels.bincount()
     counts = counts[counts > 0]
     return len(counts) > 0 and bool(counts.max() >= IMBALANCE * counts.min())

@@ -142,7 +142,7 @@ class _Cohort:
         torch._foreach_add_(self.parameters, self._plain_parts, alpha=-group["lr"])
 
     def _adam(self, betas: tuple[float, float], eps: float) -> None:
-        """From turned gradients to turned updates, in place; `plain` is overwritten."""
+        """Turn rotated gradients into rotated updates, in place; `plain` is overwritten."""
         beta1, beta2 = betas
         self._mean.lerp_(self._turned, 1 - beta1)
         self._square.mul_(beta2).addcmul_(self._turned, self._turned, value=1 - beta2)
@@ -178,11 +178,11 @@ class _Stack:
         _product(self._to_basis, mean, self._mean)
 
     def turn(self) -> None:
-        """From `plain` to `turned`."""
+        """Rotate `plain` into `turned`."""
         _product(self._to_basis, self._plain, self._turned)
 
     def turn_back(self) -> None:
-        """From `turned` to `plain`."""
+        """Rotate `turned` back into `plain`."""
         _product(self._from_basis, self._turned, self._plain)
 
 

@@ -112,13 +112,13 @@ def _accuracy(answers: Tensor, split: Split) -> float:
 
 
 def _balanced(answers: Tensor, split: Split, metric: str) -> float | None:
-    """Where it says something else than the accuracy, or was asked for."""
+    """Return the balanced accuracy where it differs from the accuracy or was asked for, else None."""
     is_wanted = metric == "balanced_accuracy" or is_imbalanced(split.labels)
     return balanced_accuracy(answers, split.labels) if is_wanted else None
 
 
 def training_device() -> torch.device:
-    """Where networks are trained: a CUDA card if there is one, else the processor."""
+    """Return the device that networks are trained on: a CUDA card if there is one, else the processor."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -185,7 +185,7 @@ def train(
 
 
 class _Trainer:
-    """What a training holds from step to step: data on the device, optimiser, schedules, average, generator."""
+    """State of a training from step to step: data on the device, optimizer, schedules, average, generator."""
 
     def __init__(self, model: nn.Module, data: Dataset, recipe: RecipeConfig, seed: int, engine: str) -> None:
         self.model, self.data, self.recipe = model, data, recipe

@@ -27,7 +27,7 @@ TEST_BATCH = 1000
 
 
 class PilImages(TorchDataset[tuple[Tensor, int]]):
-    """As torchvision.datasets.MNIST: a PIL image is made of every array, then transformed."""
+    """A data set like torchvision.datasets.MNIST: every array becomes a PIL image, then is transformed."""
 
     def __init__(self, split: Split, transform: Callable[[Image.Image], Tensor]) -> None:
         self._images = split.images.squeeze(1).numpy()

@@ -1,4 +1,4 @@
-"""Whether the winner holds: the best trials on fresh seeds, beside a hand-designed network, and the noise floor.
+"""Confirm the winner: the best trials on fresh seeds, beside a hand-designed network, and the noise floor.
 
 Two rounds, so that the figures reported are of trainings that chose nothing. First the K trials with the highest
 shrunken estimates are trained from SEEDS fresh seeds each, scored on the images that the search was scored on; the one
@@ -26,7 +26,7 @@ from search.study.trials import TrialRecord
 
 @dataclass(frozen=True)
 class ConfirmPlan(Record):
-    """What is trained again: trials by number, their shrunken estimates, the best hand-designed one beside them.
+    """Plan of a confirmation: trials by number, their shrunken estimates, the best hand-designed one beside them.
 
     n_seeds  of the first round; n_further: of the second, 0 for as many
     """
@@ -96,11 +96,11 @@ class Confirmation:
 
     @property
     def selection_gap(self) -> float:
-        """How much higher that was than the mean over fresh seeds."""
+        """Difference between the value in the search and the mean over fresh seeds."""
         return self.search_value - self.accuracy.mean
 
     def facts(self) -> dict[str, Any]:
-        """All of it in JSON types, without the misread images."""
+        """Return the confirmation in JSON types, without the misread images."""
         comparison = asdict(self.comparison) if self.comparison else None
         other = {} if self.beside is None else {"beside": self.beside}
         return {
@@ -115,7 +115,7 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """How far trainings of one configuration differ by their seed alone.
+    """Differences between trainings of one configuration that come from their seeds alone.
 
     luck  by which the best of `n_trials` equally good configurations, trained once each, would stand above their mean
     """
@@ -171,7 +171,7 @@ def _repeats(
     n_seeds: int,
     select_on: str,
 ) -> list[Repeat]:
-    """Every trial with the first seed, then with the second: cut short, it leaves all equally tried."""
+    """Return every trial with the first seed, then with the second: cut short, all are equally tried."""
     by_number = {record.number: record for record in records}
     wanted = [by_number[number] for number in trials]
     return [
@@ -216,7 +216,7 @@ def _with_seeds(
 def confirmation(
     plan: ConfirmPlan, records: Sequence[TrialRecord], results: Sequence[RepeatResult], config: SearchConfig
 ) -> Confirmation | None:
-    """What the two rounds showed; None as long as they are not complete."""
+    """Return the result of the two rounds; None as long as they are not complete."""
     chosen = choose(plan, records, results, config)
     found = [] if chosen is None else _with_seeds(results, REPORT, chosen, config, plan.n_reported, "test")
     if chosen is None or len(found) < plan.n_reported:

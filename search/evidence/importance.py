@@ -1,4 +1,4 @@
-"""What a study's trials say of the search itself: which dimensions mattered, and how early a result shows."""
+"""Importance of the searched dimensions, and how early a result shows, from the trials of a study."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MIN_FINISHED = 20
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """How far the values of the better trials differ from those of all, by dimension, the largest first; sums to 1.
+    """Return how far the better trials' values differ from all trials', by dimension, the largest first; sums to 1.
 
     PED-ANOVA (Watanabe et al., arXiv 2304.10255), as optuna-dashboard shows it. A sampler that searched a dimension in
     one place only has nothing to show there. Empty for a short study.

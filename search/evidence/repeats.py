@@ -142,7 +142,7 @@ def queue(study: optuna.Study, repeats: Iterable[Repeat]) -> None:
 
 
 def n_left(study: optuna.Study) -> int:
-    """How many repeats are queued or running."""
+    """Return how many repeats are queued or running."""
     return len(study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING)))
 
 

@@ -1,4 +1,4 @@
-"""What the hand-designed networks reach when they are trained again: beside what their authors state, and one recipe.
+"""Compare the hand-designed networks, trained again, with what their authors state, and under one recipe.
 
 Pure arithmetic over finished trainings; search.cli.baselines makes them, search.report.reproduction shows them.
 """
@@ -44,12 +44,12 @@ class Reproduction:
 
     @property
     def recipe(self) -> RecipeConfig:
-        """As its authors trained it."""
+        """The recipe of its authors."""
         return self.baseline.recipes[self.recipe_name]
 
     @property
     def stated(self) -> StatedResult | None:
-        """What they report of it."""
+        """The training that its authors report."""
         return self.baseline.stated.get(self.recipe_name)
 
     @property
@@ -71,12 +71,12 @@ class Reproduction:
 
     @property
     def ours(self) -> Estimate | None:
-        """What it is held against: of the same rule."""
+        """The accuracies that are compared with the stated one: of the same epoch rule."""
         return self.last if self.stated is None or self.stated.best_accuracy is None else self.best
 
     @property
     def noise(self) -> float:
-        """How far one published run and our mean may lie apart by their seeds alone, once in twenty times more."""
+        """Difference of one published run and our mean that their seeds alone exceed once in twenty times."""
         ours = self.ours
         if ours is None:
             return math.nan
@@ -113,13 +113,13 @@ class CommonResult:
 
     @property
     def gain(self) -> float | None:
-        """What the common recipe adds to its authors' own."""
+        """Accuracy that the common recipe adds to its authors' own."""
         return self.last.mean - self.own.mean if self.last and self.own else None
 
 
 @dataclass(frozen=True)
 class Spread(Record):
-    """How far several networks lie apart, in accuracy after the last epoch.
+    """Distances between several networks, in accuracy after the last epoch.
 
     own, common  best less worst, each with its authors' recipe and all with one: there what remains is architecture
     gains        least and most that the common recipe adds to a network's own
@@ -134,7 +134,7 @@ class Spread(Record):
 
 
 def own_recipes(results: Sequence[RepeatResult], n_images: int) -> list[Reproduction]:
-    """Every network with every recipe of its own, those that were not trained yet included."""
+    """Return every network with every recipe of its own, those that were not trained yet included."""
     found = []
     for baseline in BASELINES.values():
         for name in baseline.recipes:
@@ -146,7 +146,7 @@ def own_recipes(results: Sequence[RepeatResult], n_images: int) -> list[Reproduc
 
 
 def common_recipe(results: Sequence[RepeatResult]) -> list[CommonResult]:
-    """Every network under the common recipe; of several that were tried, the one tried last."""
+    """Return every network under the common recipe; of several that were tried, the one tried last."""
     names = [result.repeat.recipe_name for result in results if result.repeat.purpose == COMMON]
     name = names[-1] if names else ""
     found = []
@@ -158,7 +158,7 @@ def common_recipe(results: Sequence[RepeatResult]) -> list[CommonResult]:
 
 
 def spread(commons: Iterable[CommonResult]) -> Spread | None:
-    """Of the networks that were trained both ways; None of less than two."""
+    """Return the spread of the networks that were trained both ways; None for fewer than two."""
     trained = [(one.baseline.id, one.own.mean, one.last.mean) for one in commons if one.own and one.last]
     left_out = tuple(name for name, *means in trained if min(means) < _LEARNT)
     pairs = [(own, common) for name, own, common in trained if name not in left_out]
@@ -170,7 +170,7 @@ def spread(commons: Iterable[CommonResult]) -> Spread | None:
 
 
 def spreads(commons: Sequence[CommonResult]) -> dict[str, Spread]:
-    """Of all networks, and of those within the budget, by a name for them."""
+    """Return the spreads of all networks, and of those within the budget, by a name for them."""
     found = {
         f"of at most {BUDGET:,} parameters": spread(one for one in commons if one.n_params <= BUDGET),
         "of any size": spread(commons),

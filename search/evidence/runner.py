@@ -101,7 +101,7 @@ def _open_repeats(trainer: Retrainer) -> optuna.Study:
 
 
 def repeats_of(place: Place) -> tuple[list[RepeatResult], ConfirmPlan | None]:
-    """What was trained again so far, and the plan of the last confirmation."""
+    """Return the finished repeats of a study, and the plan of the last confirmation."""
     storage = open_storage(place.url)
     if repeats_name(place) not in optuna.get_all_study_names(storage):
         return [], None
@@ -142,7 +142,7 @@ def measure_noise(trainer: Retrainer, searched: optuna.Study, number: int | None
 
 
 def _sd(finished: Sequence[TrialRecord], results: Sequence[RepeatResult], n_scored: int) -> float:
-    """Of one accuracy, from seed to seed: as measured, else as expected."""
+    """Return the standard deviation of the accuracy across seeds: as measured, else as expected."""
     floor = noise_floor(results, len(finished))
     return (floor and floor.accuracy.sd) or expected_sd(finished[0].value or 0.0, n_scored)
 

@@ -1,4 +1,4 @@
-"""How good the trials of a study are, less the luck: every value drawn towards what similar trials let expect.
+"""Estimate the merit of trials without their luck: each value is drawn towards that of similar trials.
 
 One value a trial carries noise, so the highest are those that were lucky as well as good. A random forest over all
 searched values predicts each trial from the others; the estimate lies between prediction and value, nearer to the value

@@ -23,7 +23,7 @@ from search.export.int8.quantise import quantise
 def int8_network(
     arch: ArchSpec, state: Mapping[str, Tensor], images: Tensor, mean: Sequence[float], std: Sequence[float]
 ) -> Int8Network:
-    """As search.export.int8.quantise.quantise. Raises InputError where there is no int8 form."""
+    """Quantise a network as search.export.int8.quantise does. Raises InputError where there is no int8 form."""
     try:
         return quantise(arch, state, images, mean, std)
     except QuantisationError as error:
@@ -54,7 +54,7 @@ def write_c(network: Int8Network, classes: Sequence[str], folder: Path, images: 
 
 
 def open_folder(folder: Path, n_classes: int) -> Callable[[Tensor], Tensor]:
-    """What the files compute: uint8 images (N, C, H, W) to real logits (N, classes)."""
+    """Return the function that the files compute: uint8 images (N, C, H, W) to real logits (N, classes)."""
     source, header = ((folder / name).read_text(encoding="utf-8") for name in (SOURCE, HEADER))
     logits_of = open_c(source, header, n_classes)
     found = re.search(r"MODEL_LOGIT_SCALE\s+(\S+)", header)

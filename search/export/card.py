@@ -30,7 +30,7 @@ INT8 = ("onnx-int8", "c")
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of the written files.
+    """Figures that were measured of the written files.
 
     scored, test  accuracy of model.py with weights.pt on the scored split and on the test set, in [0, 1]
     mistakes      on the scored split

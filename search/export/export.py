@@ -109,7 +109,7 @@ def _serialised(state: Mapping[str, Tensor]) -> bytes:
 
 
 def _accuracies(module: ModuleType, source: ModelSource, data: Dataset) -> tuple[float, float]:
-    """Of the written files on the scored split and on test. Raises ExportMismatchError."""
+    """Measure the accuracies of the written files on the scored split and on test. Raises ExportMismatchError."""
     # Where the search trains if it can: another kind of processor rounds otherwise, which can change an answer.
     device = training_device()
     net = module.load().to(device)
@@ -176,7 +176,7 @@ def _logits(answer: Answer, images: Tensor) -> Tensor:
 
 
 def _agreement(name: str, form: Format, logits: Tensor, expected: Tensor, split: Split) -> dict[str, Any]:
-    """How accurate a format is, and how far from the network. Raises ExportMismatchError where that is too far."""
+    """Measure a format's accuracy and distance from the network. Raises ExportMismatchError where that is too far."""
     difference = float((logits - expected).abs().max())
     largest = float(expected.abs().max())
     if form.is_exact and not difference <= TOLERANCE * max(1.0, largest):

@@ -31,7 +31,7 @@ N_CALIBRATION, CALIBRATION_SEED = 1000, 0
 
 @dataclass(frozen=True, eq=False)
 class Exporting:
-    """What the files of a folder are made from: the network's origin, its data, and its model.py, imported."""
+    """Sources of the files of a folder: the network's origin, its data, and its model.py, imported."""
 
     source: ModelSource
     data: Dataset
@@ -45,13 +45,13 @@ class Exporting:
         return net
 
     def normalised(self, images: Tensor) -> Tensor:
-        """What the network is given for uint8 images (N, C, H, W)."""
+        """Return the network's input for uint8 images (N, C, H, W)."""
         ready: Tensor = self.module.preprocess(images)
         return ready
 
     @cached_property
     def calibration(self) -> Tensor:
-        """The same training images every time, uint8 (N, C, H, W)."""
+        """Images for calibration, always the same training images, uint8 (N, C, H, W)."""
         generator = torch.Generator().manual_seed(CALIBRATION_SEED)
         images = self.data.train.images
         return images[torch.randperm(len(images), generator=generator)[:N_CALIBRATION]]
@@ -148,7 +148,7 @@ def _write_onnx_int8(exporting: Exporting) -> Mapping[str, Any]:
 
 
 def _onnx_metadata(exporting: Exporting) -> dict[str, str]:
-    """What a reader of the file alone needs to know."""
+    """Return the metadata that a reader of the file alone needs."""
     data = exporting.data
     return {
         "classes": json.dumps(data.classes),
@@ -203,7 +203,7 @@ def check_formats(names: Iterable[str]) -> None:
 
 
 def possible(names: Iterable[str]) -> list[str]:
-    """Those of the formats whose packages are installed."""
+    """Return the formats whose packages are installed."""
     return [name for name in FORMATS if name in names and all(map(find_spec, FORMATS[name].packages))]
 
 

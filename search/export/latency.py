@@ -1,4 +1,4 @@
-"""How long a network takes to answer: measured once for a network, format and machine, and kept."""
+"""Measure the latency of exported networks: once for a network, format and machine, and kept."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Latencies:
     path: Path | None = None
 
     def of(self, network: str, form: str, runtime: str, measure: Callable[[], dict[str, float]]) -> dict[str, Any]:
-        """What is known of this network (its key), format and runtime on this machine, or else is measured now."""
+        """Return the latency of a network (its key), format and runtime on this machine; measure an unknown one."""
         key = {"network": network, "format": form, "runtime": runtime, "processor": processor()}
         found = _entry(key, self._read())
         if found is not None:

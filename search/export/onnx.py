@@ -92,7 +92,7 @@ def write_int8(float_model: Path, path: Path, calibration: Tensor, metadata: Map
 
 
 def open_onnx(path: Path) -> Callable[[Tensor], Tensor]:
-    """What the file computes, on one thread: float32 images (N, C, H, W) to logits (N, classes)."""
+    """Return the function that the file computes, on one thread: float32 images (N, C, H, W) to logits (N, classes)."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,4 +1,4 @@
-"""Which network is handed over: a study's winner, one of its trials, or a hand-designed network that was trained."""
+"""Find the network to export: a study's winner, one of its trials, or a hand-designed network that was trained."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LATENCIES = "latencies.json"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to export: a trial's number, a largest number of parameters, or a hand-designed network's id.
+    """Request for an export: a trial's number, a largest number of parameters, or a hand-designed network's id.
 
     None of the three: the winner. formats and force: as `export_model` takes them. target: the folder, None
     for one beside the report.
@@ -140,6 +140,6 @@ def write_export(
 
 
 def exported_line(source: ModelSource, target: Path) -> str:
-    """What was exported, in a line."""
+    """Describe the export in a line."""
     what = source.network or f"trial {source.trial}"
     return f"{what}, {compute_cost(source.arch).n_params:,} parameters, {source.result}: {target}"

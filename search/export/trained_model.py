@@ -239,7 +239,7 @@ def read_weights(path: Path, arch: ArchSpec, again: str = "train it again") -> d
 
 
 def _shapes(state: Mapping[str, object]) -> dict[str, object]:
-    """What each tensor must be to take another's place: shape, kind of number, and all of its numbers there."""
+    """Return the shape, kind of number and size of each tensor, which another must share to take its place."""
     return {
         name: (tensor.shape, tensor.dtype, tensor.layout) if isinstance(tensor, Tensor) else None
         for name, tensor in state.items()

@@ -29,7 +29,7 @@ def doubts(
     winner: TrialRecord,
     noise: NoiseFloor | None = None,
 ) -> tuple[str, ...]:
-    """What speaks against the winner among `finished`, which are ranked. last_improved: the trial with the best value.
+    """Return reasons to doubt the winner of `finished`, which are ranked. last_improved: trial with the best value.
 
     noise: as measured; None: as expected of an accuracy like the best one.
     """

@@ -1,4 +1,4 @@
-"""What training on fresh seeds showed, as words and table cells: confirmation and noise floor."""
+"""Describe the evidence from fresh seeds in words and table cells: confirmation and noise floor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the terminal report, report.md and report.html all say, as words and table cells."""
+"""Facts that the terminal report, report.md and report.html share, as words and table cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study found, taken from its trial records: winner, counts, baselines, and reasons for doubt."""
+"""Summarise a study from its trial records: winner, counts, hand-designed networks, and caveats."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _WHY_NO_VALUE = {
 
 @dataclass(frozen=True)
 class Counts:
-    """How many trials came to which end; `feasible` and `proposed` leave out those that have not come to any.
+    """Numbers of trials by outcome; `feasible` and `proposed` leave out those without one.
 
     adopted: trials of other studies, in none of the other counts.
     """

@@ -1,4 +1,4 @@
-"""How much of the space fits the limits, how small its networks get, and what makes them large."""
+"""Survey a space: the share that fits the limits, its smallest networks, and its costliest dimensions."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def survey(config: SearchConfig, *, n_draws: int = 2000, seed: int = 0) -> Feasi
 
 
 def _effect(dimension: Dimension, draws: Sequence[Params], counts: Sequence[int]) -> int:
-    """How far the mean count moves between choices, or between the lowest and the highest third of a range."""
+    """Return how far the mean count moves between choices, or between the lowest and the highest third of a range."""
     if isinstance(dimension, Choice):
         groups = [
             [n for params, n in zip(draws, counts, strict=True) if params[dimension.name] == choice]
@@ -146,7 +146,7 @@ def _descend(space: Space, measure: Callable[[Params], float], start: Params) ->
 
 
 def feasibility_report(feasibility: Feasibility) -> str:
-    """How much fits, how small it gets, what costs most: three lines."""
+    """Report the share that fits, the smallest network and the costliest dimensions: three lines."""
     costly = ", ".join(f"{name} (up to {n:,})" for name, n in feasibility.costliest)
     return "\n".join(
         (

@@ -52,7 +52,7 @@ class FeasibleStart:
         return drawn if self.fits(drawn) else first if within is None else self._pulled(drawn, within, rng)
 
     def fits(self, params: Mapping[str, Any]) -> bool:
-        """Whether the network of a point is within every limit."""
+        """Return whether the network of a point is within every limit."""
         known = form_of(self._config.data)
         arch = assemble(params, known.input_shape, known.n_classes).arch
         return worst_excess(compute_cost(arch), self._config) <= 0
@@ -64,7 +64,7 @@ class FeasibleStart:
         return nearest if self.fits(nearest) else None
 
     def _pulled(self, drawn: Params, within: Params, rng: random.Random) -> Params:
-        """What fits of `drawn`, and for the rest values on the way to it from `within`."""
+        """Return `drawn` as far as it fits, and for the rest values on the way to it from `within`."""
         ranges = [dimension for dimension in self._space.dimensions if isinstance(dimension, IntRange)]
         point = drawn | {dimension.name: within[dimension.name] for dimension in ranges}
         choices = [dimension.name for dimension in self._space.dimensions if isinstance(dimension, Choice)]

@@ -66,7 +66,7 @@ class SeededSampler(BaseSampler):
 
 
 class Start(Protocol):
-    """Where a search begins; it knows what fits its limits."""
+    """Protocol of the beginning of a search, which knows what fits its limits."""
 
     def ask(self, trial: SuggestsValues) -> None:
         """Ask `trial` for every dimension."""
@@ -136,7 +136,7 @@ class Distributions:
 
 
 def n_within(trials: Sequence[FrozenTrial]) -> int:
-    """How many decided trials were within the limits that a start knows of; a latency is measured after them."""
+    """Count the decided trials within the limits that a start knows of; a latency is measured after them."""
     decided = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     return sum(trial.user_attrs.get(OUTCOME) != REFUSED or LATENCY in trial.user_attrs for trial in decided)
 

@@ -50,7 +50,7 @@ class _Family:
     common: Mapping[str, Any] = field(default_factory=dict)
 
     def points(self, space: Space) -> Iterator[Params]:
-        """Every size, with each optimizer."""
+        """Yield every size, with each optimizer."""
         recipes = [self.recipe] * (len(self.widths) - N_SMALL) + [self.small] * N_SMALL
         for widths, wanted in zip(self.widths, recipes, strict=True):
             recipe = _within(space, wanted)
@@ -65,7 +65,7 @@ class _Family:
 
 
 def _within(space: Space, recipe: Mapping[str, Any]) -> Params:
-    """As much of that recipe as the space has: numbers out of a range at its end, else the space's defaults."""
+    """Return as much of a recipe as the space has: numbers out of a range at its end, else the space's defaults."""
     found: Params = {}
     for one in space.dimensions:
         if one.name not in recipe:
@@ -148,7 +148,7 @@ def fitting_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Param
 
 
 def own_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Params]:
-    """Of each of the space's own starting points the largest that is within every limit."""
+    """Return the largest of each of the space's own starting points that is within every limit."""
     found: dict[str, space.Params] = {}
     for name, params in starting_points(space_of(config)):
         arch = space.assemble(params, data.input_shape, data.n_classes).arch

@@ -1,4 +1,4 @@
-"""Which augmentations a search may use: what makes sense for its data, and what its user switches on or off."""
+"""Choose the augmentations of a search: those that make sense for its data, switched on or off by its user."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _of(dataset: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def mirror_options(config: SearchConfig) -> dict[str, str]:
-    """What the command line says of mirroring to have it as this search has it."""
+    """Return the options of the command line that repeat this search's mirroring."""
     usual, _ = _of(config.data.dataset)
     if config.mirror == (MIRROR in usual):
         return {}

@@ -1,4 +1,4 @@
-"""How far the values of every dimension may go, which is further than they are searched; a row for each.
+"""The ends of what can be built, a row for each dimension; the space searches less.
 
 A row of RECIPE also says which field of the recipe its dimension sets.
 """

@@ -54,7 +54,7 @@ def assemble(
 
 
 def _widths(params: Mapping[str, Any], stage: int, before: int) -> list[int]:
-    """Of each convolution of a stage; before: of the last convolution of the stage before.
+    """Return the width of each convolution of a stage; before: of the last convolution of the stage before.
 
     Where weights are shared there is one width for all, or none would be alike.
     """
@@ -121,7 +121,7 @@ def _stage_blocks(params: Mapping[str, Any], stage: int, side: int, widths: Sequ
 
 
 def _norm_and_activation(params: Mapping[str, Any]) -> dict[str, Any]:
-    """What all blocks of a network have in common but bare ones."""
+    """Return the settings that all blocks of a network share, except bare ones."""
     return {name: params[name] for name in ("activation", "order", "norm_scale")}
 
 
@@ -209,7 +209,7 @@ def _stage_params(stage: Stage, number: int, sharing: str, *, last: bool) -> Par
 
 
 def _sharing(stage: Stage, channels: int) -> str:
-    """What makes a stage of these blocks. Where all find their weights within it "stage" and "before" are the same."""
+    """Return the sharing of a stage of these blocks. "stage" is preferred where "before" would be the same."""
     owned, found = set[WeightShapes](), "none"
     for block in stage.blocks:
         weights = block.weights_of(channels)

@@ -58,7 +58,7 @@ def _changed(lines: tuple[str, ...]) -> Space:
 
 
 def read_changes(path: Path) -> tuple[str, ...]:
-    """What a file changes, as lines `name = value`; of two on one dimension the later counts. Raises InputError."""
+    """Read a file's changes as lines `name = value`; of two on one dimension the later counts. Raises InputError."""
     found: dict[str, str] = {}
     try:
         for name, value in _read(path):
@@ -93,7 +93,7 @@ def fixed_at(lines: tuple[str, ...], name: str) -> Any:
 
 
 def _read(path: Path) -> Iterator[tuple[str, Any]]:
-    """Every value with its whole name."""
+    """Yield every value with its whole name."""
     try:
         text = read_text(path)
         top, header, tables = f"\n{text}".partition("\n[")
@@ -108,7 +108,7 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value with its whole name."""
+    """Yield every value with its whole name."""
     for key, value in table.items():
         name = f"{above}{key}"
         if isinstance(value, dict) and not (value and value.keys() <= _ENDS):
@@ -169,7 +169,7 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _text(dimension: Dimension) -> str:
-    """What a file would say of the dimension."""
+    """Return the text of a file that stands for the dimension."""
     if isinstance(dimension, Choice):
         choices = [_toml(choice) for choice in dimension.choices]
         return choices[0] if len(choices) == 1 else f"[{', '.join(choices)}]"

@@ -1,4 +1,4 @@
-"""Where studies lie: a SQLite file of one machine, or a PostgreSQL server of many, perhaps behind PgBouncer."""
+"""Open storages: a SQLite file of one machine, or a PostgreSQL server of many, perhaps behind PgBouncer."""
 
 from __future__ import annotations
 

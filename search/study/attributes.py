@@ -1,4 +1,4 @@
-"""Every user attribute of a study and of its trials: its name, and the functions that write a trial's.
+"""Names of the user attributes of a study and of its trials, and the functions that write a trial's.
 
 TrialRecord (search.study.trials) reads what stands here. The names lie in the databases of existing studies and stay.
 """

@@ -26,7 +26,7 @@ SEARCH = "search"
 
 
 def is_there(place: Place) -> bool:
-    """Whether there is a study at `place`."""
+    """Return whether there is a study at `place`."""
     try:
         existing(place)
     except InputError:
@@ -77,7 +77,7 @@ def check_data(study: optuna.Study, data: Dataset) -> None:
 
 
 def kind_of(place: Place) -> str:
-    """What the study at `place` is of: "search", or "baselines"."""
+    """Return the kind of the study at `place`: "search", or "baselines"."""
     settings = existing(place).user_attrs.get(SETTINGS)
     return str(settings.get("kind", SEARCH)) if isinstance(settings, Mapping) else SEARCH
 
@@ -105,7 +105,7 @@ _DIRECTORY = "directory"
 
 
 def as_read(config: DataConfig, data: Dataset) -> DataConfig:
-    """Of a folder that was read: with what was found, and with the size that its images were brought to."""
+    """Return the configuration of a folder that was read: with its form, and with the size of its images."""
     return replace(config, form=data.form, image_size=data.input_shape[1:]) if data.is_folder else config
 
 

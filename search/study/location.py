@@ -1,4 +1,4 @@
-"""Where a study lies: its folder, its storage, and the right to write there."""
+"""Locate a study: its folder, its storage, and the right to write there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WRITER_SECONDS = 1800
 
 @dataclass(frozen=True)
 class Place:
-    """Where a study lies: the folder of all studies, its name there (None: not chosen yet), its storage.
+    """Location of a study: the folder of all studies, its name there (None: not chosen yet), its storage.
 
     The default storage (None) is `studies.db`, one SQLite file for all studies of the folder; a study that was given a
     database of its own, `study.db` in its folder, is read from there.

@@ -26,7 +26,7 @@ class Stop(Protocol):
     """When a study is done."""
 
     def is_reached(self, study: optuna.Study) -> bool:
-        """Asked before the first and after every trial."""
+        """Return whether the study is done; asked before the first and after every trial."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,18 @@ class StopRule:
     n_trials: int
 
     def is_reached(self, study: optuna.Study) -> bool:
-        """Whether the study has all its trials, or only refusals left."""
+        """Return whether the study has all its trials, or only refusals left."""
         trials = study.get_trials(deepcopy=False)
         return n_trained(trials) >= self.n_trials or n_refused_in_a_row(trials) >= MAX_REFUSED_IN_A_ROW
 
 
 def n_trained(trials: Sequence[FrozenTrial]) -> int:
-    """How many candidates were trained here: finished, stopped or diverged."""
+    """Count the candidates that were trained here: finished, stopped or diverged."""
     return sum(outcome_of(trial) in TRAINED and ORIGIN not in trial.user_attrs for trial in trials)
 
 
 def n_refused_in_a_row(trials: Sequence[FrozenTrial]) -> int:
-    """How many proposals the study ends with that were refused."""
+    """Count the refused proposals that the study ends with."""
     count = 0
     for trial in reversed(trials):
         outcome = outcome_of(trial)
@@ -96,7 +96,7 @@ def run_trials(
 
 
 def _meant(error: Exception) -> BaseException:
-    """What went wrong first, where Optuna's own clearing up after a failed `tell` hides it by failing itself."""
+    """Return the error that came first, where Optuna's clearing up after a failed `tell` hides it by failing itself."""
     hides = isinstance(error, AssertionError | UnboundLocalError) and error.__context__ is not None
     return error.__context__ if hides and error.__context__ else error
 
@@ -132,7 +132,7 @@ class _Turn:
             raise
 
     def was_given_up(self, error: BaseException) -> bool:
-        """Whether `error` means that others took this worker for dead, so that its trial is failed already.
+        """Return whether `error` means that others took this worker for dead, so that its trial is failed already.
 
         Optuna says so when the trial notes something, or when its value is told, and then with a ValueError.
         """

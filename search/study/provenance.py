@@ -1,4 +1,4 @@
-"""What it takes to repeat a run: code, versions, machine."""
+"""Record what repeats a run: code, versions, machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def environment() -> dict[str, Any]:
 
 
 def version_of(package: str) -> str | None:
-    """Of an installed package; None where it is not installed."""
+    """Return the version of an installed package; None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -65,12 +65,12 @@ def warn_unwritten(folder: Path, names: Sequence[str]) -> None:
 
 
 def can_be_written(path: Path) -> bool:
-    """Whether a database, and files beside it, can be written. A new one: whether it can be made."""
+    """Return whether a database, and files beside it, can be written. A new one: whether it can be made."""
     return is_writable(path.parent) and (is_new(path) or os.access(path, os.W_OK))
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether files can be made in a folder, or in one that is made there."""
+    """Return whether files can be made in a folder, or in one that is made there."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return os.access(folder, os.W_OK)

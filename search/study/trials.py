@@ -1,4 +1,4 @@
-"""What is kept with every trial: written while it runs, read by report, export and dashboard.
+"""Records of trials: written while a trial runs, read by report, export and dashboard.
 
 The facts lie in the trial's user attributes under the names of `TrialRecord`'s fields, so the dashboard shows them too.
 """
@@ -127,7 +127,7 @@ def _check_types(facts: dict[str, Any]) -> None:
 
 
 def read_trials(trials: Iterable[FrozenTrial]) -> list[TrialRecord]:
-    """All trials of a study as records, in order of their number."""
+    """Return all trials of a study as records, in order of their number."""
     return sorted((TrialRecord.from_trial(trial) for trial in trials), key=lambda record: record.number)
 
 

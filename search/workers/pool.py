@@ -37,7 +37,7 @@ Watch = Callable[[optuna.Study], None]
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker needs to join a study; travels to its process. start as in make_sampler, grace in open_storage."""
+    """Settings with which a worker process joins a study. start as in make_sampler, grace as in open_storage."""
 
     storage_url: str
     study_name: str

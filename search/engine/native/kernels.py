@@ -32,7 +32,7 @@ _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int32, ctypes.c_float
 
 
 class Reading(ctypes.Structure):
-    """How values are read; `struct Reading` of native/reading.hpp."""
+    """The way values are read; `struct Reading` of native/reading.hpp."""
 
     _fields_ = (
         *((name, _INT) for name in ("images", "channels", "height", "width", "norm", "activation", "pool", "average")),

@@ -29,7 +29,7 @@ class Norm(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """What is still to be done to values, in this order; by default nothing."""
+    """Operations that values still wait for, in this order; by default none."""
 
     norm: Norm | None = None
     activation: int = 0  # enum Activation of native/activations.hpp
@@ -68,7 +68,7 @@ class Blocks(NamedTuple):
 
 
 def to_blocks(x: Tensor, lanes: int) -> Blocks:
-    """From (N, C, H, W); idle lanes are 0."""
+    """Convert (N, C, H, W) to blocks; idle lanes are 0."""
     n, channels, height, width = x.shape
     idle = -n % lanes
     if idle:
@@ -98,7 +98,7 @@ def averaged(x: Blocks, library: ctypes.CDLL) -> Blocks:
 def convolve(
     x: Blocks, layer: Layer, depthwise: nn.Conv2d | None, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, library: Any
 ) -> tuple[Tensor, Tensor | None]:
-    """What `layer` describes of the values of `x` and its statistics, if there is a norm.
+    """Convolve `x` as `layer` says; return the output and its statistics, if there is a norm.
 
     Moves the running statistics of `norm` in training.
     """

@@ -109,7 +109,7 @@ class _Writer:
         arguments: tuple[object, ...],
         constants: tuple[Constant, ...] = (),
     ) -> Call:
-        """Of a function that reads one map and writes another."""
+        """Return the call of a function that reads one map and writes another."""
         remark = f"{by_x(self.shapes[step.source])} to {by_x(self.shapes[step.target])}"
         return Call(function, (self._at(step.source), self._at(step.target), *arguments), remark, constants)
 

@@ -76,7 +76,7 @@ def flash_bytes(network: Int8Network, classes: Sequence[str]) -> dict[str, int]:
 
 
 def _axes(network: Int8Network) -> tuple[int, ...]:
-    """Of an image in an IDX file: grey ones have no axis for their channel."""
+    """Return the axes of an image in an IDX file: grey ones have no axis for their channel."""
     return network.input_shape[1:] if network.input_shape[0] == 1 else network.input_shape
 
 
@@ -159,7 +159,7 @@ def _network(calls: Sequence[Call]) -> str:
 
 
 def _name_bytes(classes: Sequence[str]) -> int:
-    """Of one row in the table of names: the longest and its end."""
+    """Return the bytes of one row in the table of names: the longest name and its end."""
     return max(len(name.encode()) for name in classes) + 1
 
 

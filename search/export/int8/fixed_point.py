@@ -55,7 +55,7 @@ class Grid(NamedTuple):
 
 
 class Freedom(NamedTuple):
-    """What may differ between the channels of a map at no cost, because the next layer has weights for each channel.
+    """Factors that may differ between the channels of a map at no cost, as the next layer has weights for each.
 
     scales   each channel its own scale
     centres  each channel its own centre; not before a padding, whose zeros are one level for all channels
@@ -103,7 +103,7 @@ def fitted_grid(values: FloatArray, freedom: Freedom, function: Function = _same
 
 
 def _least(candidates: list[FloatArray], errors: list[FloatArray]) -> FloatArray:
-    """Of (C,) candidates the one with the least error, for each channel."""
+    """Return the candidate with the least error for each channel, (C,)."""
     best = np.argmin(errors, 0)[None]
     chosen: FloatArray = np.take_along_axis(np.array(candidates), best, 0)[0]
     return chosen
@@ -191,7 +191,7 @@ def quantised_filters(weight: FloatArray, windows: FloatArray, means: FloatArray
 
 
 def mean_windows(inputs: FloatArray, side: int, padding: int) -> FloatArray:
-    """What a kernel sees on average, (C, k, k), of inputs (N, C, H, W) in a frame of `padding` zeros."""
+    """Return the mean input of a kernel, (C, k, k), over inputs (N, C, H, W) in a frame of `padding` zeros."""
     height, width = (size + 2 * padding - side + 1 for size in inputs.shape[2:])
     total = np.pad(inputs.mean(0), ((0, 0), (padding, padding), (padding, padding)))
     windows = np.lib.stride_tricks.sliding_window_view(total, (height, width), (1, 2))

@@ -47,7 +47,7 @@ def layers_of(modules: Iterable[nn.Module]) -> list[Layer]:
 
 
 def split_head(layers: list[Layer]) -> tuple[list[Layer], Layer, bool]:
-    """All layers but the classifying one, that one, and whether it works on the means of the channels.
+    """Return all layers but the classifying one, that one, and whether it works on the means of the channels.
 
     A 1x1 convolution and the mean can change places, so that the mean never has to be rounded.
     """
@@ -61,7 +61,7 @@ def split_head(layers: list[Layer]) -> tuple[list[Layer], Layer, bool]:
 
 
 def freedom_before(rest: Sequence[Layer]) -> Freedom:
-    """What may differ between the channels of a map that goes into `rest`; into nothing: into a sum."""
+    """Return the freedom between the channels of a map that goes into `rest`; into nothing: into a sum."""
     signs = True
     for layer in rest:
         match layer.module:
@@ -91,7 +91,7 @@ def classifier_weight(module: nn.Module, channels: int) -> FloatArray:
 
 
 def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[FloatArray, FloatArray]:
-    """What batch norm multiplies by and adds in evaluation, (C,) each."""
+    """Return the factor and the offset of batch norm in evaluation, (C,) each."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()

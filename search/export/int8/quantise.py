@@ -111,7 +111,7 @@ class _Signal:
 
 @dataclass
 class _Activated:
-    """How an activation is computed: the grid before it, its table if it needs one, true values and grid after it."""
+    """Form of an activation: the grid before it, its table if it needs one, true values and grid after it."""
 
     before: Grid
     table: Int8Array | None
@@ -143,7 +143,7 @@ class _Walk:
         return _Signal(step.target, true, levels, grid)
 
     def read(self, images: Tensor, mean: Sequence[float], std: Sequence[float], rest: Sequence[Layer]) -> _Signal:
-        """From grey levels to the first map; the normalisation goes into its grid."""
+        """Convert grey levels to the first map; the normalisation goes into its grid."""
         average, deviation = np.array(mean, np.float64), np.array(std, np.float64)
         black, white = -average / deviation, (1 - average) / deviation
         grid = fitted_grid(np.stack([black, white], 1), freedom_before(rest))
@@ -253,7 +253,7 @@ def _convolution(
 
 
 def _activated(true: Tensor, activation: nn.Module | None, freedom: Freedom) -> _Activated:
-    """How to compute an activation of `true`, (N, C, H, W), where what follows leaves `freedom`."""
+    """Choose the form of an activation of `true`, (N, C, H, W), where what follows leaves `freedom`."""
     if activation is None:
         grid = fitted_grid(_rows(true), freedom)
         return _Activated(grid, None, true, grid)

@@ -77,7 +77,7 @@ def classify(step: Classify, source: Int8Array) -> Int32Array:
 
 
 def convolution_sum(step: Convolution, source: Int8Array) -> Int64Array:
-    """What a convolution sums up, bias included: (N, O, H', W') of (N, C, H, W)."""
+    """Return the sums of a convolution, bias included: (N, O, H', W') of (N, C, H, W)."""
     sides = (step.padding, step.padding)
     inputs = np.pad(source.astype(np.float64) - step.zero_in, ((0, 0), (0, 0), sides, sides))
     n_filters, _, side, _ = step.weight.shape
@@ -97,7 +97,7 @@ def convolution_sum(step: Convolution, source: Int8Array) -> Int64Array:
 
 
 def classify_sum(step: Classify, source: Int8Array) -> Int64Array:
-    """What the last layer sums up, bias included: (N, classes) of (N, C, H, W)."""
+    """Return the sums of the last layer, bias included: (N, classes) of (N, C, H, W)."""
     inputs = source.astype(np.float64) - step.zero_in
     if step.pooled:
         inputs = inputs.sum((2, 3))

@@ -1,4 +1,4 @@
-"""What an exported model.py says of its network: target, result, analysis and layer table."""
+"""Write the docstring of an exported model.py: target, result, analysis and layer table."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _count_once(cost: Cost) -> str:
 
 
 def _shares(cost: Cost) -> str:
-    """Where the parameters sit: "stage1 20%, stage2 73%, head 7%"."""
+    """Say where the parameters sit: "stage1 20%, stage2 73%, head 7%"."""
     parts: dict[str, int] = {}
     for row in cost.layers:
         part = row.name.split(".")[0]

@@ -1,4 +1,4 @@
-"""How the images of a data set lie in their frame, so that other pictures can be brought into the same form."""
+"""Find how the images of a data set lie in their frame, so that other pictures can be brought into that form."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Framing:
 
 
 def framing_for(data: Dataset) -> Framing:
-    """That of the training images. Of a folder none: other pictures are read as those were."""
+    """Return the framing of the training images; none for a folder, whose pictures are read as they are."""
     return Framing() if data.is_folder else framing_of(data.train.images)
 
 
@@ -65,7 +65,7 @@ def framing_of(images: Tensor) -> Framing:
 
 
 def _ends(marked: Tensor) -> Tensor:
-    """Where the marked places of each row begin and end, (N, 2); marked: bool (N, L), at least one a row."""
+    """Return where the marked places of each row begin and end, (N, 2); marked: bool (N, L), at least one a row."""
     places = torch.arange(marked.shape[1])
     first = torch.where(marked, places, marked.shape[1]).amin(1)
     return torch.stack([first, torch.where(marked, places + 1, 0).amax(1)], dim=1)

@@ -161,7 +161,7 @@ def _place(name: str) -> str:
 
 
 def _output_shapes(model: nn.Module, spec: ArchSpec) -> dict[nn.Module, tuple[int, ...]]:
-    """What each module returns for one image, without the batch axis."""
+    """Return the output shape of each module for one image, without the batch axis."""
     shapes: dict[nn.Module, tuple[int, ...]] = {}
 
     def note(module: nn.Module, _: object, output: Tensor) -> None:
@@ -202,7 +202,7 @@ def _call(layer: nn.Module) -> str:
 
 
 def _name(kind: type[nn.Module]) -> str:
-    """What the exported file knows it by."""
+    """Return the name that the exported file uses."""
     return kind.__name__ if kind in _COPIED else f"nn.{kind.__name__}"
 
 
