@@ -23,8 +23,8 @@ from search.search_space.space_file import space_of
 from search.study.attributes import (
     BASELINE,
     CANDIDATE,
-    GIVEN,
     SEED,
+    USER_NETWORK,
     record_candidate,
     record_finished,
     record_latency,
@@ -74,7 +74,7 @@ class Objective:
 
     def _user_network(self, trial: optuna.Trial) -> Candidate | None:
         """Return the queued network that is no point of the space, with the recipe of the hand-designed ones."""
-        network = trial.user_attrs.get(GIVEN)
+        network = trial.user_attrs.get(USER_NETWORK)
         if network is None:
             return None
         return Candidate(ArchSpec.from_dict(network), assemble(self._space.defaults).recipe)

@@ -34,7 +34,7 @@ from search.study.attributes import INDEX, OUTCOME, RETRY_OF
 from search.study.loop import StopRule, n_trained, run_trials
 from search.study.study import load_study, open_study
 from search.study.trials import FINISHED, outcome_of
-from search.workers.recovery import Undertaker, queue_again
+from search.workers.recovery import Recovery, queue_again
 
 N_PROCESSES = 8
 N_EPOCHS = 5
@@ -132,7 +132,7 @@ def run_crowd(url: str, crowd: Crowd) -> Outcome:
     ours, theirs = context.Pipe()
     victim = context.Process(target=never_end, args=(url, name, crowd.n_killed, crowd, theirs))
     others = [context.Process(target=work, args=(url, name, size, crowd)) for size in crowd.sizes()]
-    undertaker = Undertaker(study, is_shared=True, grace=crowd.grace)
+    recovery = Recovery(study, is_shared=True, grace=crowd.grace)
     watcher = create_engine(url, poolclass=NullPool, connect_args={"prepare_threshold": None})
     n_connections = n_at_once = n_told = 0
     began = time.monotonic()
@@ -145,13 +145,13 @@ def run_crowd(url: str, crowd: Crowd) -> Outcome:
                 n_told += 1
         if n_told == crowd.n_killed:
             victim.kill()
-        undertaker()
+        recovery()
         with watcher.connect() as connection:
             n_connections = max(n_connections, connection.execute(_N_CONNECTIONS).scalar_one())
         trials = study.get_trials(deepcopy=False)
         n_at_once = max(n_at_once, sum(trial.state.name == "RUNNING" for trial in trials))
     seconds = time.monotonic() - began
-    undertaker.wait_for_others(lambda _study: None)
+    recovery.wait_for_others(lambda _study: None)
     found = _faults(study, crowd)
     found += [f"{process.name} ended with {process.exitcode}" for process in others if process.exitcode]
     return Outcome(study, found, seconds, n_at_once, n_connections)

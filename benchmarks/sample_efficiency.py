@@ -56,7 +56,7 @@ from search.sampling.feasible_start import FeasibleStart
 from search.sampling.samplers import make_sampler
 from search.sampling.starting_points import fitting_starts
 from search.storage.open import open_storage
-from search.study.location import Place, only_one
+from search.study.location import StudyLocation, only_one
 from search.study.loop import StopRule, run_trials
 from search.study.pruner import make_pruner
 from search.study.seeds import derived_seed
@@ -88,9 +88,9 @@ class StudyPlan:
         return f"{self.config.sampler}-{self.config.seed}-{self.images}x{self.config.epochs}{starts}"
 
     @property
-    def place(self) -> Place:
+    def location(self) -> StudyLocation:
         """A folder and a database of its own: studies side by side do not wait for one another."""
-        return Place(self.out, self.name, f"sqlite:///{self.out / self.name / 'study.db'}")
+        return StudyLocation(self.out, self.name, f"sqlite:///{self.out / self.name / 'study.db'}")
 
 
 class SubsetTraining(RecordedTraining):
@@ -137,11 +137,11 @@ class SubsetObjective(Objective):
 
 def run_study(plan: StudyPlan) -> None:
     """Search, or go on searching, then train the leaders again. All that was found lies in the study's database."""
-    make_folder(plan.place.folder)
-    with only_one(plan.place):
+    make_folder(plan.location.folder)
+    with only_one(plan.location):
         objective = SubsetObjective(plan.config, plan.images)
         known = {"data_checksum": objective.data.checksum, "space": SPACE_KEY, "images": plan.images}
-        study = open_study(open_storage(plan.place.url), plan.name, {**plan.config.settings(), **known})
+        study = open_study(open_storage(plan.location.url), plan.name, {**plan.config.settings(), **known})
         _search(plan, study, objective)
         _train_leaders(plan, study, objective)
 
@@ -172,7 +172,7 @@ def _train_leaders(plan: StudyPlan, study: optuna.Study, objective: SubsetObject
 
 def read_study(plan: StudyPlan) -> StudyResult:
     """Read the result of `run_study`."""
-    study = load_study(open_storage(plan.place.url), plan.name)
+    study = load_study(open_storage(plan.location.url), plan.name)
     merits = {
         int(key.partition(":")[2]): tuple(accuracies)
         for key, accuracies in study.user_attrs.items()

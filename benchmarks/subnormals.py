@@ -23,7 +23,7 @@ from search.engine.metrics import EpochMetrics
 from search.engine.train import train
 from search.storage.open import open_storage
 from search.study.attributes import SETTINGS
-from search.study.location import Place
+from search.study.location import StudyLocation
 from search.study.study import load_study
 from search.study.trials import TrialRecord, read_trials
 
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--data-dir", default=os.environ.get("DATA_DIR", "data"))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    study = load_study(open_storage(Place(Path("studies"), args.study, args.storage).url), args.study)
+    study = load_study(open_storage(StudyLocation(Path("studies"), args.study, args.storage).url), args.study)
     record = next(one for one in read_trials(study.trials) if one.number == args.trial)
     data = load_dataset(DataConfig(study.user_attrs[SETTINGS]["dataset"], args.data_dir))
     as_zero = first_epochs(record, data, args.epochs)

@@ -25,7 +25,7 @@ from search.data.load import load_dataset
 from search.engine.usual_loop import train_usually
 from search.storage.open import open_storage
 from search.study.attributes import SETTINGS
-from search.study.location import Place
+from search.study.location import StudyLocation
 from search.study.study import load_study
 from search.study.trials import TRAINED, TrialRecord, read_trials
 
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=6)
     parser.add_argument("--data-dir", default=os.environ.get("DATA_DIR", "data"))
     args = parser.parse_args()
-    study = load_study(open_storage(Place(Path("studies"), args.study, args.storage).url), args.study)
+    study = load_study(open_storage(StudyLocation(Path("studies"), args.study, args.storage).url), args.study)
     settings = study.user_attrs[SETTINGS]
     trained = [record for record in read_trials(study.trials) if record.outcome in TRAINED and record.curve]
     starts = [trial.datetime_start for trial in study.trials if trial.datetime_start]

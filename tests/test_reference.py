@@ -20,7 +20,7 @@ from search.export.export import _load_module
 from search.export.formats import FORMATS, Exporting
 from search.storage.open import open_storage
 from search.study.load import config_of, existing
-from search.study.location import Place
+from search.study.location import StudyLocation
 from search.study.study import load_study
 from search.study.trials import FINISHED, TRAINED, read_trials
 
@@ -53,13 +53,13 @@ def test_it_holds_what_it_should(reference):
 
 
 def test_its_winner_is_the_one_that_fresh_seeds_confirmed(reference):
-    place = Place(reference / "studies", "reference")
-    study = existing(place)
+    location = StudyLocation(reference / "studies", "reference")
+    study = existing(location)
     records = read_trials(study.trials)
-    repeats, plan = repeats_of(place)
+    repeats, plan = repeats_of(location)
     assert plan is not None, "nothing was confirmed"
     found = confirmation(plan, records, repeats, config_of(study))
-    card = json.loads((place.folder / "winner" / "card.json").read_text())
+    card = json.loads((location.folder / "winner" / "card.json").read_text())
     assert card["confirmation"] == json.loads(json.dumps(found.facts()))
     assert (card["trial"], card["seed"]) == (found.trial, found.network.repeat.seed)
     assert found.trial in plan.candidates

@@ -24,7 +24,7 @@ from search.config import (
 from search.limits import BYTES, LIMITS
 
 if TYPE_CHECKING:
-    from search.study.location import Place
+    from search.study.location import StudyLocation
 
 DEFAULT_OUT = "studies"
 # Nobody but the users of this machine reaches it.
@@ -208,15 +208,15 @@ def dimensions_of(args: Namespace) -> tuple[str, ...]:
     return read_changes(Path(args.space)) if args.space else ()
 
 
-def location_of(study: str | None, storage: str | None = None) -> Place:
+def location_of(study: str | None, storage: str | None = None) -> StudyLocation:
     """Return the location of a study that is given by its name or by the path of its folder."""
-    from search.study.location import Place
+    from search.study.location import StudyLocation
 
     path = Path(study or ".")
     # A name is no path: one that no folder could have is refused as a name.
     if study and (path.parent != Path() or path.is_absolute()) and path.is_dir():
-        return Place(path.parent, path.name, storage)
-    return Place(Path(DEFAULT_OUT), study, storage)
+        return StudyLocation(path.parent, path.name, storage)
+    return StudyLocation(Path(DEFAULT_OUT), study, storage)
 
 
 def n_jobs(args: Namespace) -> int:

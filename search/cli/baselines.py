@@ -22,7 +22,7 @@ from search.files import make_folder, write_whole
 from search.report.reproduction import markdown, reproduction_plot, terminal
 from search.study.attributes import N_IMAGES, SETTINGS
 from search.study.load import check_resumable, existing
-from search.study.location import Place, only_one
+from search.study.location import StudyLocation, only_one
 from search.study.read_only import is_writable, warn_unwritten
 from search.study.seeds import derived_seed
 
@@ -31,7 +31,7 @@ SEED = 0
 
 
 def train_baselines(
-    place: Place, data: DataConfig, ids: Sequence[str], n_seeds: int | None, trainer: Trainer, recipe: Path
+    location: StudyLocation, data: DataConfig, ids: Sequence[str], n_seeds: int | None, trainer: Trainer, recipe: Path
 ) -> int:
     """Train what is not there yet, then report. ids: none means all.
 
@@ -42,26 +42,26 @@ def train_baselines(
     dataset = load_dataset(data)
     common = _common_recipe(recipe)
     settings = {"kind": KIND, "dataset": data.dataset, "data_checksum": dataset.checksum, "select_on": "test"}
-    check_resumable(place, settings)
-    make_folder(place.folder)
-    with only_one(place):
+    check_resumable(location, settings)
+    make_folder(location.folder)
+    with only_one(location):
         repeats = _repeats(ids or list(BASELINES), n_seeds, *common)
         # Only for the workers, which are those of a search.
         config = SearchConfig(data, max_params=BUDGET, sampler="random", pruner="none")
         print(f"baselines {len(repeats)} trainings, of which some may be there already", flush=True)
-        retrainer = replace(trainer.at(place, config), every_epoch=True)
-        study = retrainer.open(str(place.name), settings)
+        retrainer = replace(trainer.at(location, config), every_epoch=True)
+        study = retrainer.open(str(location.name), settings)
         study.set_user_attr(N_IMAGES, len(dataset.test))
         retrainer.train(study, repeats)
-        return report_baselines(place)
+        return report_baselines(location)
 
 
-def report_baselines(place: Place) -> int:
+def report_baselines(location: StudyLocation) -> int:
     """Write report.md, results.json and stated.svg of the study, and print both tables."""
-    study = existing(place)
+    study = existing(location)
     results = read_results(study.get_trials(deepcopy=False))
     if N_IMAGES not in study.user_attrs:  # it was ended before its first training
-        raise InputError(f"study {place.name!r} has no training yet; go on with python search.py baselines")
+        raise InputError(f"study {location.name!r} has no training yet; go on with python search.py baselines")
     reproductions = own_recipes(results, study.user_attrs[N_IMAGES])
     commons = common_recipe(results)
     dataset = study.user_attrs[SETTINGS]["dataset"]
@@ -74,13 +74,13 @@ def report_baselines(place: Place) -> int:
         "results.json": json.dumps(as_json(reproductions, commons), indent=1) + "\n",
         "stated.svg": reproduction_plot(reproductions),
     }
-    if not is_writable(place.folder):
-        warn_unwritten(place.folder, list(files))
+    if not is_writable(location.folder):
+        warn_unwritten(location.folder, list(files))
         return 0
-    make_folder(place.folder)
+    make_folder(location.folder)
     for name, content in files.items():
-        write_whole(place.folder / name, content)
-    print(f"\nWritten to {place.folder}: {', '.join(files)}")
+        write_whole(location.folder / name, content)
+    print(f"\nWritten to {location.folder}: {', '.join(files)}")
     return 0
 
 

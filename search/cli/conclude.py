@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 
 from search.config import SearchConfig
-from search.dashboard.publish import furnish
+from search.dashboard.publish import publish
 from search.data.dataset import Dataset
 from search.data.load import load_dataset
 from search.errors import FailureError, InputError
@@ -22,7 +22,7 @@ from search.storage.open import open_storage
 from search.study.attributes import WORKER
 from search.study.card import CARD, read_card
 from search.study.load import WINNER, check_data, config_of, existing
-from search.study.location import Place, one_writer, repeats_name
+from search.study.location import StudyLocation, one_writer, repeats_name
 from search.study.read_only import is_writable, warn_unwritten
 from search.study.study import load_study
 from search.study.training import weights_path
@@ -30,48 +30,53 @@ from search.study.trials import TrialRecord, read_trials
 
 
 def conclude(
-    study: optuna.Study, config: SearchConfig, place: Place, *, with_export: bool, data: Dataset | None = None
+    study: optuna.Study,
+    config: SearchConfig,
+    location: StudyLocation,
+    *,
+    with_export: bool,
+    data: Dataset | None = None,
 ) -> int:
-    """Write and print a study's report; before that, if wanted, export its winner; then furnish the dashboard.
+    """Write and print a study's report; before that, if wanted, export its winner; then publish it to the dashboard.
 
     data: the study's, where it is in memory already.
     """
-    with one_writer(place):
-        records, summary, failure = write_reports(study, config, place, with_export=with_export)
-        furnish(study, config, place, summary, records, data)
+    with one_writer(location):
+        records, summary, failure = write_reports(study, config, location, with_export=with_export)
+        publish(study, config, location, summary, records, data)
     if failure:
         raise failure
     return 0
 
 
 def write_reports(
-    study: optuna.Study, config: SearchConfig, place: Place, *, with_export: bool
+    study: optuna.Study, config: SearchConfig, location: StudyLocation, *, with_export: bool
 ) -> tuple[list[TrialRecord], StudySummary, Exception | None]:
     """Write and print the reports; return (trials, summary, why the winner could not be exported)."""
     records = read_trials(study.get_trials(deepcopy=False))
-    summary = summary_of(study, config, place, records)
-    winner = place.folder / WINNER
+    summary = summary_of(study, config, location, records)
+    winner = location.folder / WINNER
     failure: Exception | None = None
     # The weights of an adopted trial lie with the study that it was trained in.
     if with_export and summary.winner and (summary.confirmation or summary.winner.origin is None):
         number = summary.winner.number
         try:
-            source = winner_source(summary, place)
+            source = winner_source(summary, location)
             formats = _earlier_formats(winner)
-            card = write_export(source, config.data, place, winner, formats, force=True)
+            card = write_export(source, config.data, location, winner, formats, force=True)
             summary = replace(summary, **card_facts(card))
         except (InputError, FailureError) as error:
-            if elsewhere := weights_elsewhere(place, number, summary.confirmation):
+            if elsewhere := weights_elsewhere(location, number, summary.confirmation):
                 print(f"\nsearch.py: no winner/ here: {elsewhere}", file=sys.stderr)
             else:
                 failure = error  # the report of hours of work does not depend on it
-    if is_writable(place.folder):
-        write_report(summary, records, place.folder)
+    if is_writable(location.folder):
+        write_report(summary, records, location.folder)
         made = [*REPORT_FILES, *(["winner/model.py"] if (winner / CARD).is_file() else [])]
-        print(f"\n{terminal_report(summary)}\n\nWritten to {place.folder}: {', '.join(made)}")
+        print(f"\n{terminal_report(summary)}\n\nWritten to {location.folder}: {', '.join(made)}")
     else:
         print(f"\n{terminal_report(summary)}")
-        warn_unwritten(place.folder, REPORT_FILES)
+        warn_unwritten(location.folder, REPORT_FILES)
     return records, summary, failure
 
 
@@ -81,7 +86,7 @@ def _earlier_formats(winner: Path) -> list[str]:
     return possible(card.get("formats", ())) if card else []
 
 
-def loaded(location: Place, data_dir: str | None) -> tuple[optuna.Study, SearchConfig, Dataset]:
+def loaded(location: StudyLocation, data_dir: str | None) -> tuple[optuna.Study, SearchConfig, Dataset]:
     """Return (study, settings, data) of a study to train further for.
 
     Raises InputError where the data is missing or not the study's: it is to be said here, not by a worker.
@@ -93,22 +98,22 @@ def loaded(location: Place, data_dir: str | None) -> tuple[optuna.Study, SearchC
     return study, config, data
 
 
-def weights_elsewhere(place: Place, trial: int, confirmed: Confirmation | None = None) -> str:
+def weights_elsewhere(location: StudyLocation, trial: int, confirmed: Confirmation | None = None) -> str:
     """Say which machine has the weights and what to do; "" if they should be here.
 
     trial: of the search; confirmed: where the network of its confirmation is meant, which has weights of its own.
     """
-    if not place.is_shared:
+    if not location.is_shared:
         return ""
-    name, number, folder = str(place.name), trial, "weights"
+    name, number, folder = str(location.name), trial, "weights"
     if confirmed:
-        name, number, folder = repeats_name(place), confirmed.network.number, "repeats"
-    if weights_path(place.folder / folder, number).is_file():
+        name, number, folder = repeats_name(location), confirmed.network.number, "repeats"
+    if weights_path(location.folder / folder, number).is_file():
         return ""
-    trials = load_study(open_storage(place.url), name).get_trials(deepcopy=False)
+    trials = load_study(open_storage(location.url), name).get_trials(deepcopy=False)
     machine = str(trials[number].user_attrs.get(WORKER, "")).partition("/")[0]
     return (
-        f"the weights of trial {trial} are not in {place.folder / folder}, but on the machine that trained them, "
-        f"{machine or 'unknown'}: run `python search.py export {place.name} --storage ...` there, or give all machines "
-        "one folder with --out"
+        f"the weights of trial {trial} are not in {location.folder / folder}, but on the machine that trained them, "
+        f"{machine or 'unknown'}: run `python search.py export {location.name} --storage ...` there, or give all "
+        "machines one folder with --out"
     )

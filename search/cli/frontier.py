@@ -15,7 +15,7 @@ from search.report.frontier import ALIGN, _columns, _csv, _markdown, _row, front
 from search.report.summary import StudySummary, summary_of
 from search.sampling.feasibility import NothingFitsError
 from search.study.load import config_of, existing, is_there
-from search.study.location import Place
+from search.study.location import StudyLocation
 from search.study.trials import read_trials
 from search.text import text_table
 
@@ -26,12 +26,12 @@ class Frontier:
 
     budgets: tuple[int, ...]
     prefix: str
-    sources: tuple[Place, ...]
+    sources: tuple[StudyLocation, ...]
     suffix: str = ""
 
-    def places(self, out: Path, storage: str | None) -> dict[int, Place]:
+    def locations(self, out: Path, storage: str | None) -> dict[int, StudyLocation]:
         """Return the location of the study of each budget."""
-        return {budget: Place(out, f"{self.prefix}-{budget}{self.suffix}", storage) for budget in self.budgets}
+        return {budget: StudyLocation(out, f"{self.prefix}-{budget}{self.suffix}", storage) for budget in self.budgets}
 
 
 def search_frontier(config: SearchConfig, frontier: Frontier, out: Path, storage: str | None, job: Job) -> int:
@@ -43,13 +43,15 @@ def search_frontier(config: SearchConfig, frontier: Frontier, out: Path, storage
     data, notice = resolve_auto(config.data)
     if notice:  # as `run` names a study of digits that stand in for MNIST
         frontier = replace(frontier, suffix=f"-{data.dataset}")
-    places = frontier.places(out, storage)
+    locations = frontier.locations(out, storage)
     status = 0
-    for budget in sorted(places, reverse=True):
-        others = [place for other, place in places.items() if other != budget and is_there(place)]
+    for budget in sorted(locations, reverse=True):
+        others = [location for other, location in locations.items() if other != budget and is_there(location)]
         warm = (*frontier.sources, *others)
         try:
-            status = max(status, run_job(replace(config, max_params=budget), places[budget], replace(job, warm=warm)))
+            status = max(
+                status, run_job(replace(config, max_params=budget), locations[budget], replace(job, warm=warm))
+            )
         except NothingFitsError as error:
             print(f"search.py: {error}", file=sys.stderr)
             status = max(status, 2)
@@ -59,8 +61,8 @@ def search_frontier(config: SearchConfig, frontier: Frontier, out: Path, storage
 
 def write_frontier(frontier: Frontier, out: Path, storage: str | None) -> None:
     """Write frontier.md, .csv and .svg of the studies that are there, and print the table."""
-    places = [*frontier.sources, *frontier.places(out, storage).values()]
-    summaries = [_summary(place) for place in places if is_there(place)]
+    locations = [*frontier.sources, *frontier.locations(out, storage).values()]
+    summaries = [_summary(location) for location in locations if is_there(location)]
     found = sorted((summary for summary in summaries if summary.winner), key=lambda summary: summary.config.max_params)
     if not found:
         raise InputError(f"there is no study of the frontier {frontier.prefix!r} with a result yet")
@@ -74,6 +76,6 @@ def write_frontier(frontier: Frontier, out: Path, storage: str | None) -> None:
     print(f"\nWritten to {folder}: frontier.md, frontier.csv, frontier.svg")
 
 
-def _summary(place: Place) -> StudySummary:
-    study = existing(place)
-    return summary_of(study, config_of(study), place, read_trials(study.get_trials(deepcopy=False)))
+def _summary(location: StudyLocation) -> StudySummary:
+    study = existing(location)
+    return summary_of(study, config_of(study), location, read_trials(study.get_trials(deepcopy=False)))

@@ -34,8 +34,8 @@ from search.storage.open import GRACE_SECONDS, alone, open_storage
 from search.study import provenance
 from search.study.attributes import NOTICE, SETTINGS
 from search.study.card import read_card
-from search.study.load import WINNER, as_read, check_resumable, existing, keep_place
-from search.study.location import REPEATS, Place, one_writer, only_one
+from search.study.load import WINNER, as_read, check_resumable, existing, keep_data_dir
+from search.study.location import REPEATS, StudyLocation, one_writer, only_one
 from search.study.loop import StopRule, n_refused_in_a_row, n_trained
 from search.study.results_version import join_results
 from search.study.study import enqueue, open_study
@@ -67,13 +67,13 @@ class Job:
     timeout: float | None = None
     engine: str = "auto"
     confirming: ConfirmConfig | None = None
-    warm: tuple[Place, ...] = ()
+    warm: tuple[StudyLocation, ...] = ()
     baselines: Mapping[str, ArchSpec] = field(default_factory=dict)
     grace: int = GRACE_SECONDS
     may_change: bool = False
 
 
-def run_job(config: SearchConfig, place: Place, job: Job) -> int:
+def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
     """Search, or go on searching; then confirm the winner, report and export it."""
     runs_on = _engine(job.engine)
     data_config, notice = resolve_auto(config.data)
@@ -82,20 +82,20 @@ def run_job(config: SearchConfig, place: Place, job: Job) -> int:
         print(f"\n*** {notice}\n", file=sys.stderr)
     data = load_dataset(config.data)
     config = replace(config, data=as_read(config.data, data))
-    place = replace(place, name=study_name(place.name, config, notice))
-    shown_url = _check_place(place)
+    location = replace(location, name=study_name(location.name, config, notice))
+    shown_url = _check_location(location)
     settings = _settings(config, data)
     # What cannot go on is to be named before anything is made.
     for other in job.warm:
-        check_same(str(place.name), settings, existing(other))
+        check_same(str(location.name), settings, existing(other))
     check_networks(job.baselines, data)
-    check_resumable(place, settings)
+    check_resumable(location, settings)
     feasibility = survey(config)
     if not feasibility.n_fitting:
         check_something_fits(config)
-    make_folder(place.folder)
-    with only_one(place):
-        study, queued = _join(config, place, job, data, settings, notice)
+    make_folder(location.folder)
+    with only_one(location):
+        study, queued = _join(config, location, job, data, settings, notice)
         n_workers = min(job.n_workers, job.n_trials)
         workers = f"{runs_on}; {n_workers} side by side, one thread each"
         print(
@@ -107,18 +107,18 @@ def run_job(config: SearchConfig, place: Place, job: Job) -> int:
                 queued.n_designed,
                 job.n_trials,
                 workers,
-                f"{place.name} in {shown_url}",
+                f"{location.name} in {shown_url}",
             )
         )
         if queued.n_adopted:
             print(f"adopted  {queued.n_adopted} finished trials of other studies")
-        with one_writer(place):
+        with one_writer(location):
             if config.dimensions:
-                write_whole(place.folder / "space.toml", as_file(config))
-            provenance.write_config(place.folder / CONFIG, study.user_attrs[SETTINGS])
-        objective = Objective(config, place.folder / "weights", job.engine)
+                write_whole(location.folder / "space.toml", as_file(config))
+            provenance.write_config(location.folder / CONFIG, study.user_attrs[SETTINGS])
+        objective = Objective(config, location.folder / "weights", job.engine)
         stop = StopRule(job.n_trials)
-        _search(objective, place, study, stop, n_workers, job)
+        _search(objective, location, study, stop, n_workers, job)
         trials = study.get_trials(deepcopy=False)
         if n_trained(trials) == 0 and n_refused_in_a_row(trials) > 0:
             latency = f" and {config.max_latency:g} ms of latency" if config.max_latency else ""
@@ -128,9 +128,9 @@ def run_job(config: SearchConfig, place: Place, job: Job) -> int:
             return 2
         if job.confirming and stop.is_reached(study):
             options: dict[str, Any] = {"grace": job.grace, "may_change": job.may_change}
-            retrainer = Retrainer(place, config, job.engine, job.n_workers, **options)
+            retrainer = Retrainer(location, config, job.engine, job.n_workers, **options)
             confirm(retrainer, study, job.confirming, len(data.scored))
-        return conclude(study, config, place, with_export=True, data=data)
+        return conclude(study, config, location, with_export=True, data=data)
 
 
 @dataclass(frozen=True)
@@ -142,17 +142,22 @@ class _Queued:
 
 
 def _join(
-    config: SearchConfig, place: Place, job: Job, data: Dataset, settings: Mapping[str, Any], notice: str | None
+    config: SearchConfig,
+    location: StudyLocation,
+    job: Job,
+    data: Dataset,
+    settings: Mapping[str, Any],
+    notice: str | None,
 ) -> tuple[optuna.Study, _Queued]:
     """Make or resume the study, if it is of this data, budget, space and code, and queue what comes first."""
-    storage = open_storage(place.url)
-    with alone(storage, str(place.name)):
-        study = open_study(storage, str(place.name), settings)
+    storage = open_storage(location.url)
+    with alone(storage, str(location.name)):
+        study = open_study(storage, str(location.name), settings)
         join_results(study, may_differ=job.may_change)
         if notice:
             study.set_user_attr(NOTICE, notice)
-        keep_place(study, config.data)
-        requeue_lost(study, running_are_lost=not place.is_shared)
+        keep_data_dir(study, config.data)
+        requeue_lost(study, running_are_lost=not location.is_shared)
         # A study that has all its trials stays as it is, so that what was confirmed of it holds.
         is_done = StopRule(job.n_trials).is_reached(study)
         n_adopted = 0 if is_done else warm_start(study, config, job.warm)
@@ -163,16 +168,18 @@ def _join(
     return study, _Queued(len(starts) + len(given), n_adopted)
 
 
-def _check_place(place: Place) -> str:
+def _check_location(location: StudyLocation) -> str:
     """Return the storage's URL as it may be shown.
 
     Raises InputError for a name or a storage that cannot be, and for files that could not be gone on with.
     """
-    if place.folder.name.endswith(REPEATS):
-        raise InputError(f"study {place.name!r} would be the repeats of another; choose a --study without {REPEATS!r}")
-    provenance.read_runs(place.folder / CONFIG)
-    read_card(place.folder / WINNER)
-    return place.shown_url
+    if location.folder.name.endswith(REPEATS):
+        raise InputError(
+            f"study {location.name!r} would be the repeats of another; choose a --study without {REPEATS!r}"
+        )
+    provenance.read_runs(location.folder / CONFIG)
+    read_card(location.folder / WINNER)
+    return location.shown_url
 
 
 def study_name(name: str | None, config: SearchConfig, notice: str | None) -> str:
@@ -234,9 +241,11 @@ def _engine(asked: str) -> str:
     return f"{device.type}, {words}{missing}"
 
 
-def _search(objective: Objective, place: Place, study: optuna.Study, stop: StopRule, n_workers: int, job: Job) -> None:
+def _search(
+    objective: Objective, location: StudyLocation, study: optuna.Study, stop: StopRule, n_workers: int, job: Job
+) -> None:
     start = FeasibleStart(objective.config)
-    task = Task(place.url, str(place.name), objective, objective.config, stop, job.timeout, start, job.grace)
+    task = Task(location.url, str(location.name), objective, objective.config, stop, job.timeout, start, job.grace)
     notes = NoteWriter(objective.config)
     with Progress(study, stop.n_trials) as progress:
 

@@ -15,7 +15,7 @@ from search.evidence.confirm import confirmation
 from search.evidence.runner import repeats_of
 from search.export.trained_model import read_weights
 from search.study.load import check_data, config_of, existing
-from search.study.location import Place
+from search.study.location import StudyLocation
 from search.study.results_version import recorded_versions, results_version
 from search.study.training import RecordedTraining, Training, weights_path
 from search.study.trials import TrialRecord, finished_trial, read_trials
@@ -34,17 +34,19 @@ class _Recorded:
     number: int
 
 
-def verify(place: Place, data_dir: str | None, number: int | None) -> int:
+def verify(location: StudyLocation, data_dir: str | None, number: int | None) -> int:
     """Train again, and compare; return 0 if the value is the recorded one, else 1.
 
     number: of a finished trial; None: of the network that is handed on, which is the best trial's or, once that is
     confirmed, one of its trainings from fresh seeds. Weights that are missing are kept again if the value is the same;
     nothing else is written.
     """
-    study = existing(place)
+    study = existing(location)
     config = config_of(study, data_dir)
     records = read_trials(study.get_trials(deepcopy=False))
-    recorded = (number is None and _confirmed(place, records, config)) or _searched(place, records, config, number)
+    recorded = (number is None and _confirmed(location, records, config)) or _searched(
+        location, records, config, number
+    )
     data = load_dataset(config.data)
     check_data(study, data)
     if recorded.select_on != config.data.select_on:
@@ -64,25 +66,27 @@ def verify(place: Place, data_dir: str | None, number: int | None) -> int:
     return 0
 
 
-def _searched(place: Place, records: Sequence[TrialRecord], config: SearchConfig, number: int | None) -> _Recorded:
+def _searched(
+    location: StudyLocation, records: Sequence[TrialRecord], config: SearchConfig, number: int | None
+) -> _Recorded:
     record = finished_trial(records, number)
     if record.arch is None or record.recipe is None or record.seed is None or record.value is None:
         raise InputError(f"trial {record.number} was recorded without network, recipe or seed; name another one")
     training = Training(record.arch, record.recipe, record.seed, config.score, config.metric, record.engine or "auto")
-    weights = place.folder / "weights"
+    weights = location.folder / "weights"
     name = f"trial {record.number}"
     return _Recorded(name, training, config.data.select_on, record.value, weights, record.number)
 
 
-def _confirmed(place: Place, records: Sequence[TrialRecord], config: SearchConfig) -> _Recorded | None:
-    results, plan = repeats_of(place)
+def _confirmed(location: StudyLocation, records: Sequence[TrialRecord], config: SearchConfig) -> _Recorded | None:
+    results, plan = repeats_of(location)
     found = plan and confirmation(plan, records, results, config)
     if not found:
         return None
     network, repeat = found.network, found.network.repeat
     training = Training(repeat.arch, repeat.recipe, repeat.seed, "last", config.metric, network.engine)
     name = f"trial {found.trial} from seed {repeat.seed}"
-    return _Recorded(name, training, repeat.select_on, network.value, place.folder / "repeats", network.number)
+    return _Recorded(name, training, repeat.select_on, network.value, location.folder / "repeats", network.number)
 
 
 def _is_there(path: Path, arch: ArchSpec) -> bool:

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial
 _KINDS = {".png": "image/png", ".csv": "text/csv", ".html": "text/html", ".py": "text/x-python"}
 
 
-class Shelf:
+class StudyArtifacts:
     """The files of one study. folder: of the artifacts of all studies; it is made where it is missing.
 
     Optuna attaches a file to a running trial only. The dashboard also reads those that are noted with the study, under
@@ -39,7 +39,7 @@ class Shelf:
         artifact = self._id(trial, name, source)
         return self._noted.get(_key(trial, artifact)) is None or not (self._folder / artifact).is_file()
 
-    def put(self, trial: FrozenTrial, name: str, source: bytes, make: Callable[[], bytes]) -> None:
+    def attach(self, trial: FrozenTrial, name: str, source: bytes, make: Callable[[], bytes]) -> None:
         """Attach file `name` in place of an earlier one; do nothing if that was made from the same `source`."""
         if not self.needs(trial, name, source):
             return
@@ -49,19 +49,19 @@ class Shelf:
         kind = _KINDS.get(Path(name).suffix, "application/octet-stream")
         facts = {"artifact_id": artifact, "filename": name, "mimetype": kind, "encoding": None}
         self._note(_key(trial, artifact), facts)
-        self._take_away(trial, name, kept=artifact)
+        self._detach(trial, name, kept=artifact)
 
-    def take_away(self, trial: FrozenTrial, name: str) -> None:
+    def detach(self, trial: FrozenTrial, name: str) -> None:
         """Remove file `name`, if there is one."""
-        self._take_away(trial, name)
+        self._detach(trial, name)
 
-    def take_away_lost(self) -> None:
+    def detach_missing(self) -> None:
         """Detach files that are missing from the folder: the dashboard would offer what it cannot serve."""
         for key, facts in list(self._noted.items()):
             if facts is not None and not (self._folder / facts["artifact_id"]).is_file():
                 self._note(key, None)
 
-    def _take_away(self, trial: FrozenTrial, name: str, kept: str | None = None) -> None:
+    def _detach(self, trial: FrozenTrial, name: str, kept: str | None = None) -> None:
         for key, facts in list(self._noted.items()):
             mine = key.startswith(_key(trial, "")) and facts is not None
             if mine and facts["filename"] == name and facts["artifact_id"] != kept:

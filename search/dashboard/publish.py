@@ -19,7 +19,7 @@ from models.blocks import LayerCost
 from models.cost import compute_cost
 from models.spec import ArchSpec
 from search.config import SearchConfig
-from search.dashboard.artifacts import Shelf
+from search.dashboard.artifacts import StudyArtifacts
 from search.dashboard.figures import figures
 from search.dashboard.note_writer import NoteWriter
 from search.dashboard.trial_note import fitted, network
@@ -35,7 +35,7 @@ from search.report.plot import png
 from search.report.study_figures import draw_curves
 from search.report.summary import StudySummary
 from search.study.attributes import SETTINGS
-from search.study.location import ARTIFACTS, Place
+from search.study.location import ARTIFACTS, StudyLocation
 from search.study.trials import TRAINED, TrialRecord
 from search.text import percent
 
@@ -70,10 +70,10 @@ class _Images:
             return None
 
 
-def furnish(
+def publish(
     study: optuna.Study,
     config: SearchConfig,
-    place: Place,
+    location: StudyLocation,
     summary: StudySummary,
     records: Sequence[TrialRecord],
     data: Dataset | None = None,
@@ -81,7 +81,7 @@ def furnish(
 ) -> None:
     """Write what is missing or has changed; what stands is left alone. data: the study's, if it is in memory already.
 
-    artifacts: the folder of the files that go with trials; None: the one that all studies at `place` share.
+    artifacts: the folder of the files that go with trials; None: the one that all studies at `location` share.
 
     Never raises: a report does not depend on it. What could not be done is told on stderr.
     """
@@ -89,18 +89,18 @@ def furnish(
         ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
         NoteWriter(config).write(study, ended, _remarks(summary))
         _show_study(study, summary, records)
-        shelf = Shelf(study, artifacts or place.out / ARTIFACTS)
+        store = StudyArtifacts(study, artifacts or location.out / ARTIFACTS)
         trials = {trial.number: trial for trial in ended}
         trained = [record for record in records if record.outcome in TRAINED and record.number in trials]
         for record in trained:
-            _put_tables(shelf, trials[record.number], record, config)
-        _put_winner(shelf, trials, summary, place)
+            _put_tables(store, trials[record.number], record, config)
+        _put_winner(store, trials, summary, location)
         # Last, as it takes longest.
-        _put_pictures(shelf, trials, summary, trained, _Images(study, config, data))
+        _put_pictures(store, trials, summary, trained, _Images(study, config, data))
         # As where a database was copied without its artifacts, and the images are not at hand. What is missing here
         # may be on another machine of the same study.
-        if not place.is_shared:
-            shelf.take_away_lost()
+        if not location.is_shared:
+            store.detach_missing()
     except Exception as error:
         reason = explained(error) or f"{error!r:.300}"
         print(f"search.py: the dashboard's notes and figures are not complete: {reason}", file=sys.stderr)
@@ -137,15 +137,15 @@ def _saved(study: optuna.Study, name: str) -> str:
     return "".join(attrs[f"{prefix}{i}"] for i in range(sum(key.startswith(prefix) for key in attrs)))
 
 
-def _put_tables(shelf: Shelf, trial: FrozenTrial, record: TrialRecord, config: SearchConfig) -> None:
+def _put_tables(store: StudyArtifacts, trial: FrozenTrial, record: TrialRecord, config: SearchConfig) -> None:
     """Attach the curve and the layers of a trained trial."""
     if record.curve:
         source = DRAWN_AS + json.dumps(record.curve).encode()
-        shelf.put(trial, CURVE, source, partial(_curve_png, record, config.metric))
+        store.attach(trial, CURVE, source, partial(_curve_png, record, config.metric))
     arch = network(record, config)
     if arch:
         table = _layer_csv(arch)
-        shelf.put(trial, LAYERS, table, partial(bytes, table))
+        store.attach(trial, LAYERS, table, partial(bytes, table))
 
 
 def _curve_png(record: TrialRecord, metric: str) -> bytes:
@@ -162,7 +162,11 @@ def _layer_csv(arch: ArchSpec) -> bytes:
 
 
 def _put_pictures(
-    shelf: Shelf, trials: dict[int, FrozenTrial], summary: StudySummary, trained: Sequence[TrialRecord], images: _Images
+    store: StudyArtifacts,
+    trials: dict[int, FrozenTrial],
+    summary: StudySummary,
+    trained: Sequence[TrialRecord],
+    images: _Images,
 ) -> None:
     """Attach the confusion of a finished trial, and its misread images where the data is at hand."""
     found = {record.number: Confusion.from_dict(record.mistakes) for record in trained if record.mistakes}
@@ -173,10 +177,10 @@ def _put_pictures(
     # Silent where there is no terminal.
     for number, mistakes in tqdm(found.items(), "pictures", leave=False, ncols=80, disable=None):
         trial, source = trials[number], DRAWN_AS + mistakes.key().encode()
-        shelf.put(trial, CONFUSION, source, partial(_confusion_png, mistakes, classes))
-        if shelf.needs(trial, MISREAD, source) and (data := images.get()):
+        store.attach(trial, CONFUSION, source, partial(_confusion_png, mistakes, classes))
+        if store.needs(trial, MISREAD, source) and (data := images.get()):
             split = data.test if mistakes is summary.mistakes and summary.confirmation else data.scored
-            shelf.put(trial, MISREAD, source, partial(misread_page, mistakes, split.images, classes))
+            store.attach(trial, MISREAD, source, partial(misread_page, mistakes, split.images, classes))
 
 
 def _confusion_png(mistakes: Confusion, classes: Sequence[str]) -> bytes:
@@ -185,7 +189,9 @@ def _confusion_png(mistakes: Confusion, classes: Sequence[str]) -> bytes:
     return png((6, 5.4), lambda axes: draw_confusion(axes, mistakes, classes), frame)
 
 
-def _put_winner(shelf: Shelf, trials: dict[int, FrozenTrial], summary: StudySummary, place: Place) -> None:
+def _put_winner(
+    store: StudyArtifacts, trials: dict[int, FrozenTrial], summary: StudySummary, location: StudyLocation
+) -> None:
     """Attach the winner's files to its trial, and remove them from every other."""
     if summary.winner is None:
         return
@@ -193,11 +199,11 @@ def _put_winner(shelf: Shelf, trials: dict[int, FrozenTrial], summary: StudySumm
     for name, path in WINNERS.items():
         for trial in trials.values():
             if trial is not own:
-                shelf.take_away(trial, name)
-        file = place.folder / path
-        if file.is_file() and (name == "report.html" or _is_of(place.folder / "winner", own)):
+                store.detach(trial, name)
+        file = location.folder / path
+        if file.is_file() and (name == "report.html" or _is_of(location.folder / "winner", own)):
             content = file.read_bytes()
-            shelf.put(own, name, content, partial(bytes, content))
+            store.attach(own, name, content, partial(bytes, content))
 
 
 def _is_of(winner: Path, trial: FrozenTrial) -> bool:

@@ -15,7 +15,7 @@ import optuna
 from optuna.artifacts import FileSystemArtifactStore
 
 from models.record import RecordError
-from search.dashboard.publish import furnish
+from search.dashboard.publish import publish
 from search.errors import InputError
 from search.files import make_folder
 from search.report.summary import summary_of
@@ -24,40 +24,40 @@ from search.storage.open import open_storage
 from search.storage.url import is_new, sqlite_url
 from search.study.attributes import SETTINGS
 from search.study.load import config_of, existing
-from search.study.location import ARTIFACTS, Place, repeats_name
+from search.study.location import ARTIFACTS, StudyLocation, repeats_name
 from search.study.read_only import can_be_written, copied
 from search.study.trials import read_trials
 
 
-def dashboard(place: Place, host: str, port: int, data_dir: str | None) -> int:
+def dashboard(location: StudyLocation, host: str, port: int, data_dir: str | None) -> int:
     """Serve until interrupted. With a name only that study is brought up to date, else all of the storage.
 
     Shown is the database itself, with what its readers note; of a study that has a database of its own, as published
     ones do, and of one that can only be read, a copy, so that looking changes nothing.
     """
-    path = place.sqlite_path
+    path = location.sqlite_path
     if path is not None and (not path.is_file() or is_new(path)):
         raise InputError(f"there is nothing to browse yet: no database {path}; name one with --storage")
-    if path is None or (can_be_written(path) and not place.has_own_database):
-        return _show(place, host, port, data_dir)
+    if path is None or (can_be_written(path) and not location.has_own_database):
+        return _show(location, host, port, data_dir)
     with copied(path) as copy:
-        way_out = f"; to keep them, add --storage {place.url}" if can_be_written(path) else ""
+        way_out = f"; to keep them, add --storage {location.url}" if can_be_written(path) else ""
         print(f"search.py: shown is a copy of {path}: notes made here are not kept{way_out}", file=sys.stderr)
-        return _show(replace(place, storage=sqlite_url(copy)), host, port, data_dir, copy.parent)
+        return _show(replace(location, storage=sqlite_url(copy)), host, port, data_dir, copy.parent)
 
 
-def _show(place: Place, host: str, port: int, data_dir: str | None, temporary: Path | None = None) -> int:
-    artifacts = (temporary or place.out) / ARTIFACTS
-    storage = open_storage(place.url)
-    if place.name:
-        existing(place)
-    names = [place.name] if place.name else sorted(optuna.get_all_study_names(storage))
+def _show(location: StudyLocation, host: str, port: int, data_dir: str | None, temporary: Path | None = None) -> int:
+    artifacts = (temporary or location.out) / ARTIFACTS
+    storage = open_storage(location.url)
+    if location.name:
+        existing(location)
+    names = [location.name] if location.name else sorted(optuna.get_all_study_names(storage))
     check_address(host, port)
     make_folder(artifacts)
     # With the storage named, as a study of that name may also have a database of its own.
-    places = [replace(place, name=name, storage=place.url) for name in names]
-    repeats = set(map(repeats_name, places))
-    for one in places:
+    locations = [replace(location, name=name, storage=location.url) for name in names]
+    repeats = set(map(repeats_name, locations))
+    for one in locations:
         if one.name not in repeats:
             _bring_up_to_date(one, artifacts, data_dir)
     warn_of_others(host, "dashboard")
@@ -66,18 +66,18 @@ def _show(place: Place, host: str, port: int, data_dir: str | None, temporary: P
     return 0
 
 
-def _bring_up_to_date(place: Place, artifacts: Path, data_dir: str | None) -> None:
+def _bring_up_to_date(location: StudyLocation, artifacts: Path, data_dir: str | None) -> None:
     """Publish a search; any other study is left as it is. One that cannot be read does not keep the others back."""
     try:
-        study = existing(place)
+        study = existing(location)
         settings = study.user_attrs.get(SETTINGS)
         if not isinstance(settings, Mapping) or "budget" not in settings:
             return
         config = config_of(study, data_dir)
         records = read_trials(study.get_trials(deepcopy=False))
-        furnish(study, config, place, summary_of(study, config, place, records), records, artifacts=artifacts)
+        publish(study, config, location, summary_of(study, config, location, records), records, artifacts=artifacts)
     except (InputError, RecordError) as error:
-        print(f"search.py: study {place.name} is shown as it is: {error}", file=sys.stderr)
+        print(f"search.py: study {location.name} is shown as it is: {error}", file=sys.stderr)
 
 
 def _serve(storage: optuna.storages.BaseStorage, artifacts: Path, host: str, port: int, temporary: Path | None) -> None:

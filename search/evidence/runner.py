@@ -25,7 +25,7 @@ from search.evidence.repeats import QueueEmpty, Repeat, RepeatResult, Retraining
 from search.evidence.statistics import expected_sd
 from search.storage.open import GRACE_SECONDS, alone, open_storage
 from search.study.attributes import PLAN, SETTINGS
-from search.study.location import Place, repeats_name
+from search.study.location import StudyLocation, repeats_name
 from search.study.loop import n_trained
 from search.study.results_version import join_results
 from search.study.study import load_study, open_study
@@ -42,7 +42,7 @@ class Retrainer:
     every_epoch as in Retraining, grace as in open_storage, may_change as in search.cli.job.Job
     """
 
-    place: Place
+    location: StudyLocation
     config: SearchConfig
     engine: str
     n_workers: int
@@ -52,11 +52,11 @@ class Retrainer:
 
     def open(self, name: str, settings: Mapping[str, Any]) -> optuna.Study:
         """The study that trains, made if there is none; what an interrupted run had begun is queued again."""
-        storage = open_storage(self.place.url)
+        storage = open_storage(self.location.url)
         with alone(storage, name):
             study = open_study(storage, name, settings)
             join_results(study, may_differ=self.may_change)
-            requeue_lost(study, running_are_lost=not self.place.is_shared)
+            requeue_lost(study, running_are_lost=not self.location.is_shared)
         return study
 
     def train(self, study: optuna.Study, repeats: Sequence[Repeat]) -> list[RepeatResult]:
@@ -65,10 +65,10 @@ class Retrainer:
             queue(study, repeats)
         # What is lost at the very end is queued again, and on a server others may do so.
         while left := n_left(study):
-            weights_dir = self.place.folder / "repeats"
+            weights_dir = self.location.folder / "repeats"
             options: dict[str, Any] = {"every_epoch": self.every_epoch, "metric": self.config.metric}
             objective = Retraining(self.config.data, weights_dir, self.engine, **options)
-            task = Task(self.place.url, study.study_name, objective, self.config, QueueEmpty(), grace=self.grace)
+            task = Task(self.location.url, study.study_name, objective, self.config, QueueEmpty(), grace=self.grace)
             total = n_trained(study.get_trials(deepcopy=False)) + left
             with Progress(study, total) as progress:
                 try:
@@ -88,24 +88,24 @@ class Trainer:
     n_workers: int
     may_change: bool = False
 
-    def at(self, place: Place, config: SearchConfig) -> Retrainer:
-        """Return the retrainer of the study at `place`."""
-        return Retrainer(place, config, self.engine, self.n_workers, may_change=self.may_change)
+    def at(self, location: StudyLocation, config: SearchConfig) -> Retrainer:
+        """Return the retrainer of the study at `location`."""
+        return Retrainer(location, config, self.engine, self.n_workers, may_change=self.may_change)
 
 
 def _open_repeats(trainer: Retrainer) -> optuna.Study:
     """The study of repeats, with the settings of the search it goes with."""
-    place = trainer.place
-    settings = load_study(open_storage(place.url), str(place.name)).user_attrs[SETTINGS]
-    return trainer.open(repeats_name(place), settings)
+    location = trainer.location
+    settings = load_study(open_storage(location.url), str(location.name)).user_attrs[SETTINGS]
+    return trainer.open(repeats_name(location), settings)
 
 
-def repeats_of(place: Place) -> tuple[list[RepeatResult], ConfirmPlan | None]:
+def repeats_of(location: StudyLocation) -> tuple[list[RepeatResult], ConfirmPlan | None]:
     """Return the finished repeats of a study, and the plan of the last confirmation."""
-    storage = open_storage(place.url)
-    if repeats_name(place) not in optuna.get_all_study_names(storage):
+    storage = open_storage(location.url)
+    if repeats_name(location) not in optuna.get_all_study_names(storage):
         return [], None
-    study = load_study(storage, repeats_name(place))
+    study = load_study(storage, repeats_name(location))
     plan = study.user_attrs.get(PLAN)
     return read_results(study.get_trials(deepcopy=False)), None if plan is None else ConfirmPlan.from_dict(plan)
 

@@ -24,7 +24,7 @@ from search.engine.metrics import balanced_accuracy, is_imbalanced
 from search.engine.train import training_device
 from search.errors import FailureError, InputError
 from search.export.card import Measured, make_card, readme
-from search.export.folder import check_place, whole_folder
+from search.export.folder import check_folder, whole_folder
 from search.export.formats import FORMATS, TORCH, Exporting, Format, check_formats, in_order
 from search.export.latency import Answer, Latencies, milliseconds
 from search.export.standalone.source import model_source
@@ -65,7 +65,7 @@ def export_model(
         raise InputError(f"{folder} is a link to itself; name another folder with --out") from error
     _check_data(source, data)
     check_formats(formats)
-    check_place(folder, force=force)
+    check_folder(folder, force=force)
     with whole_folder(folder) as new:
         return _write(source, data, new, in_order(formats), latencies or Latencies())
 

@@ -12,7 +12,7 @@ from search.errors import InputError
 from search.study.card import CARD
 
 
-def check_place(folder: Path, *, force: bool) -> None:
+def check_folder(folder: Path, *, force: bool) -> None:
     """Raise InputError unless `folder` is free: whatever is not an earlier export is somebody's work.
 
     force: an earlier export may be replaced.

@@ -18,7 +18,7 @@ from search.export.latency import Latencies
 from search.export.trained_model import ModelSource, source_from_confirmation, source_from_repeat, source_from_trial
 from search.report.summary import StudySummary
 from search.study.card import read_card
-from search.study.location import Place
+from search.study.location import StudyLocation
 from search.study.training import weights_path
 from search.study.trials import TrialRecord, finished_trial, ranked
 
@@ -42,17 +42,17 @@ class Wanted:
 
 
 def export_wanted(
-    wanted: Wanted, summary: StudySummary, records: Sequence[TrialRecord], place: Place
+    wanted: Wanted, summary: StudySummary, records: Sequence[TrialRecord], location: StudyLocation
 ) -> tuple[ModelSource, Path]:
     """Export from the study of a search; what was exported, and where to. Raises InputError."""
     record = _record(wanted, summary, records)
     if record is None:
-        target = wanted.target or place.folder / "winner"
-        source = winner_source(summary, place)
+        target = wanted.target or location.folder / "winner"
+        source = winner_source(summary, location)
     else:
-        target = wanted.target or place.folder / f"trial-{record.number}"
-        source = _trial_source(record, summary.config, place)
-    write_export(source, summary.config.data, place, target, wanted.formats, force=wanted.force)
+        target = wanted.target or location.folder / f"trial-{record.number}"
+        source = _trial_source(record, summary.config, location)
+    write_export(source, summary.config.data, location, target, wanted.formats, force=wanted.force)
     return source, target
 
 
@@ -78,33 +78,33 @@ def _record(wanted: Wanted, summary: StudySummary, records: Sequence[TrialRecord
     return None
 
 
-def winner_source(summary: StudySummary, place: Place) -> ModelSource:
+def winner_source(summary: StudySummary, location: StudyLocation) -> ModelSource:
     """The confirmed network, or, where nothing was confirmed, the best trial's. Raises InputError."""
     found = summary.confirmation
     if found:
         number, seed = found.network.number, found.network.repeat.seed
-        weights = _weights(weights_path(place.folder / "repeats", number), found.trial, seed, place)
+        weights = _weights(weights_path(location.folder / "repeats", number), found.trial, seed, location)
         latency = summary.winner.latency_ms if summary.winner else None
         return source_from_confirmation(found, summary.config, summary.name, weights, latency)
     if summary.winner is None:
         raise InputError("this study has no finished trial yet; search on with more --trials")
-    return _trial_source(summary.winner, summary.config, place)
+    return _trial_source(summary.winner, summary.config, location)
 
 
-def _trial_source(record: TrialRecord, config: SearchConfig, place: Place) -> ModelSource:
-    weights = _weights(weights_path(place.folder / "weights", record.number), record.number, record.seed, place)
-    return source_from_trial(record, config, str(place.name), weights)
+def _trial_source(record: TrialRecord, config: SearchConfig, location: StudyLocation) -> ModelSource:
+    weights = _weights(weights_path(location.folder / "weights", record.number), record.number, record.seed, location)
+    return source_from_trial(record, config, str(location.name), weights)
 
 
-def _weights(kept: Path, trial: int, seed: int | None, place: Place) -> Path:
+def _weights(kept: Path, trial: int, seed: int | None, location: StudyLocation) -> Path:
     """The file that was kept in the training, or, where only that was handed on, the same training's in winner/."""
-    winner = place.folder / "winner"
+    winner = location.folder / "winner"
     card = None if kept.is_file() else read_card(winner)
     return winner / "weights.pt" if card and (card["trial"], card["seed"]) == (trial, seed) else kept
 
 
 def export_baseline(
-    wanted: Wanted, results: Sequence[RepeatResult], data: DataConfig, place: Place
+    wanted: Wanted, results: Sequence[RepeatResult], data: DataConfig, location: StudyLocation
 ) -> tuple[ModelSource, Path]:
     """Export a hand-designed network from the study of `baselines`; what was exported, and where to. Raises InputError.
 
@@ -114,8 +114,8 @@ def export_baseline(
     if not found:
         trained = ", ".join(dict.fromkeys(one.repeat.network for one in results)) or "none yet"
         raise InputError(
-            f"study {place.name} is of hand-designed networks: name one that was trained with --network ({trained}), "
-            f"got {wanted.network!r:.80}"
+            f"study {location.name} is of hand-designed networks: name one that was trained with --network "
+            f"({trained}), got {wanted.network!r:.80}"
         )
     recipes: dict[tuple[str, str], list[RepeatResult]] = {}
     for one in found:
@@ -123,19 +123,19 @@ def export_baseline(
     best = max(recipes.values(), key=lambda trainings: fmean(one.value for one in trainings))
     median = sorted(best, key=lambda one: one.value)[(len(best) - 1) // 2]
     source = source_from_repeat(
-        median, len(best), str(place.name), weights_path(place.folder / "repeats", median.number)
+        median, len(best), str(location.name), weights_path(location.folder / "repeats", median.number)
     )
-    target = wanted.target or place.folder / str(wanted.network)
-    write_export(source, data, place, target, wanted.formats, force=wanted.force)
+    target = wanted.target or location.folder / str(wanted.network)
+    write_export(source, data, location, target, wanted.formats, force=wanted.force)
     return source, target
 
 
 def write_export(
-    source: ModelSource, data: DataConfig, place: Place, target: Path, formats: Sequence[str], *, force: bool
+    source: ModelSource, data: DataConfig, location: StudyLocation, target: Path, formats: Sequence[str], *, force: bool
 ) -> dict[str, Any]:
     """Load the images that the network was scored on, and export; the card."""
     images = load_dataset(replace(data, select_on=source.scored_on))
-    kept = Latencies(place.folder / LATENCIES)
+    kept = Latencies(location.folder / LATENCIES)
     return export_model(source, images, target, formats, force=force, latencies=kept)
 
 

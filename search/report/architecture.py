@@ -99,7 +99,7 @@ def describe_baseline(baseline: Baseline) -> str:
         lines.append(f"stated parameters: {baseline.n_params_stated}; they are {cost.n_params:,}")
     if baseline.receptive_field_stated not in (None, cost.receptive_field):
         lines.append(f"stated receptive field: {baseline.receptive_field_stated}; it is {cost.receptive_field}")
-    lines += [f"source: {baseline.source}", "discrepancies and doubts:"]
+    lines += [f"source: {baseline.source}", "discrepancies and caveats:"]
     lines += [f"- {discrepancy}" for discrepancy in baseline.discrepancies]
     title = f"{baseline.id}: {baseline.title}\n{architecture_line(baseline.spec)}"
     return "\n\n".join((title, results, "\n".join(map(wrapped, lines))))

@@ -22,7 +22,7 @@ RUN_TO_RUN_SD = 0.0005
 END_SHARE = 0.01
 
 
-def doubts(
+def caveats(
     config: SearchConfig,
     finished: Sequence[TrialRecord],
     last_improved: int,
@@ -37,15 +37,15 @@ def doubts(
     n_dimensions = max((len(record.params) for record in finished), default=0) or len(space_of(config).dimensions)
     ends = ", ".join(_values_on_range_ends(winner, config))
     return (
-        _selection_doubt(config, len(finished), noise),
-        _noise_doubt(config, [record.value or 0.0 for record in finished], noise),
+        _selection_caveat(config, len(finished), noise),
+        _noise_caveat(config, [record.value or 0.0 for record in finished], noise),
         *([f"Winning values on the end of their range, so that better ones may lie outside: {ends}."] if ends else []),
         f"Finished trials: {len(finished)}, in a space of {n_dimensions} dimensions; the best value was last "
         f"improved by trial {last_improved}.",
     )
 
 
-def _selection_doubt(config: SearchConfig, n_finished: int, noise: NoiseFloor | None) -> str:
+def _selection_caveat(config: SearchConfig, n_finished: int, noise: NoiseFloor | None) -> str:
     images = SELECTED_ON[config.data.select_on]
     epochs = " and their epochs" if config.score == "best" else ""
     luck = ""
@@ -66,7 +66,7 @@ def _sd(config: SearchConfig, noise: NoiseFloor | None) -> float | None:
     return noise.accuracy.sd if noise else RUN_TO_RUN_SD if is_known else None
 
 
-def _noise_doubt(config: SearchConfig, values: Sequence[float], noise: NoiseFloor | None) -> str:
+def _noise_caveat(config: SearchConfig, values: Sequence[float], noise: NoiseFloor | None) -> str:
     sd = _sd(config, noise)
     if sd is None:
         what = f"the {config.metric_name} differs from seed to seed on {config.data.label}"

@@ -1,4 +1,4 @@
-"""report.md: everything the terminal shows, the winner's layers and recipe, the method, and what to doubt."""
+"""report.md: everything the terminal shows, the winner's layers and recipe, the method, and caveats."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def markdown_report(summary: StudySummary) -> str:
             if summary.baselines
             else [NO_BASELINES]
         ),
-        "## What to doubt",
-        _bullets(summary.doubts or [NO_WINNER]),
+        "## Caveats",
+        _bullets(summary.caveats or [NO_WINNER]),
         "## How it was measured",
         _bullets([*method_lines(summary), *proposal_lines(summary)]),
         *_progress_blocks(summary),

@@ -20,12 +20,12 @@ from search.evidence.importance import importances, rank_correlations
 from search.evidence.repeats import RepeatResult
 from search.evidence.runner import repeats_of
 from search.limits import standings
-from search.report.caveats import doubts
+from search.report.caveats import caveats
 from search.search_space.space_file import space_of
 from search.study.attributes import NOTICE
 from search.study.card import read_card
 from search.study.load import WINNER
-from search.study.location import Place
+from search.study.location import StudyLocation
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked
 from space import baseline_params
 
@@ -100,7 +100,7 @@ class StudySummary:
     seconds        of training, summed over all trials
     importances    by dimension
     correlations   of the accuracy after an epoch with that after the last, by epoch
-    doubts         full sentences
+    caveats        full sentences
     mistakes       of the winner's exported file; None if there is none, or one of an older version
     """
 
@@ -118,7 +118,7 @@ class StudySummary:
     baselines: tuple[BaselineResult, ...]
     importances: Mapping[str, float]
     correlations: Mapping[int, float]
-    doubts: tuple[str, ...]
+    caveats: tuple[str, ...]
     mistakes: Confusion | None
 
     @property
@@ -169,7 +169,7 @@ def summarise(
         baselines=_baseline_results(config, records),
         importances=importances or {},
         correlations=rank_correlations(own),
-        doubts=doubts(config, best, improvements[-1].number, winner, noise) if winner else (),
+        caveats=caveats(config, best, improvements[-1].number, winner, noise) if winner else (),
         **card_facts(card or {}),
     )
 
@@ -273,15 +273,17 @@ def _best_stated(baseline: Baseline) -> tuple[float, int, bool]:
     return accuracy, result.epochs, result.approximate
 
 
-def summary_of(study: optuna.Study, config: SearchConfig, place: Place, records: Sequence[TrialRecord]) -> StudySummary:
+def summary_of(
+    study: optuna.Study, config: SearchConfig, location: StudyLocation, records: Sequence[TrialRecord]
+) -> StudySummary:
     """Summarise a study from its trials and from its files on disk."""
-    repeats, plan = repeats_of(place)
+    repeats, plan = repeats_of(location)
     return summarise(
-        str(place.name),
+        str(location.name),
         config,
         records,
         notice=study.user_attrs.get(NOTICE, ""),
-        winner_card=read_card(place.folder / WINNER),
+        winner_card=read_card(location.folder / WINNER),
         repeats=repeats,
         plan=plan,
         importances=importances(study),

@@ -16,9 +16,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.config import SAMPLERS
 from search.search_space.dimensions import SuggestsValues
-from search.study.attributes import GIVEN, LATENCY, OUTCOME
+from search.study.attributes import LATENCY, OUTCOME, USER_NETWORK
 from search.study.loop import n_trained
-from search.study.seeds import Places, derived_seed
+from search.study.seeds import ProposalIndices, derived_seed
 from search.study.trials import FINISHED, REFUSED, outcome_of
 
 # Standard deviation of a step, as a share of the range (of its logarithm, on a log scale). A width from 3 to 32 moves
@@ -41,14 +41,14 @@ class SeededSampler(BaseSampler):
     def __init__(self, seed: int, make_sampler: Callable[[int], BaseSampler]) -> None:
         self._seed = seed
         self._make_sampler = make_sampler
-        self._places = Places()
+        self._indices = ProposalIndices()
         self._sampler = make_sampler(seed)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Called first in every proposal that needs sampling."""
-        if GIVEN in trial.user_attrs:
+        if USER_NETWORK in trial.user_attrs:
             return {}  # it will not be asked for any value
-        index = self._places.index(trial, study.get_trials(deepcopy=False))
+        index = self._indices.index(trial, study.get_trials(deepcopy=False))
         self._sampler = self._make_sampler(derived_seed(self._seed, "sampler", index))
         return self._sampler.infer_relative_search_space(study, trial)
 
@@ -212,7 +212,7 @@ class EvolveSampler(BaseSampler):
 def best_finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """The points trained to the end, best first. Repeated ones are left out: their value is already there."""
     finished = [trial for trial in trials if outcome_of(trial) == FINISHED and trial.value is not None]
-    finished = [trial for trial in finished if GIVEN not in trial.user_attrs]
+    finished = [trial for trial in finished if USER_NETWORK not in trial.user_attrs]
     return sorted(finished, key=lambda trial: -(trial.value or 0.0))
 
 
@@ -241,7 +241,7 @@ class _JointTPESampler(TPESampler):
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        points = [other for other in trials if GIVEN not in other.user_attrs]
+        points = [other for other in trials if USER_NETWORK not in other.user_attrs]
         if len(points) == len(trials):
             return super().infer_relative_search_space(study, trial)
         shared = intersection_search_space(points, include_pruned=True)

@@ -17,8 +17,8 @@ from search.errors import InputError
 from search.limits import refusal
 from search.search_space.space import NotInSpaceError
 from search.search_space.space_file import space_of
-from search.study.attributes import BASELINE, GIVEN
-from search.study.study import enqueue, enqueue_given
+from search.study.attributes import BASELINE, USER_NETWORK
+from search.study.study import enqueue, enqueue_user_network
 
 
 def check_networks(networks: Mapping[str, ArchSpec], data: Dataset) -> None:
@@ -57,7 +57,7 @@ def queue_networks(
             others[name] = spec.to_dict()
     _check_names(study, points, others)
     enqueue(study, points, "baseline")
-    enqueue_given(study, others)
+    enqueue_user_network(study, others)
     return [*points, *others]
 
 
@@ -67,7 +67,7 @@ def _fits(spec: ArchSpec, config: SearchConfig) -> bool:
 
 def _check_names(study: optuna.Study, points: Mapping[str, Any], others: Mapping[str, Any]) -> None:
     for trial in study.get_trials(deepcopy=False):
-        name, network = str(trial.user_attrs.get(BASELINE)), trial.user_attrs.get(GIVEN)
+        name, network = str(trial.user_attrs.get(BASELINE)), trial.user_attrs.get(USER_NETWORK)
         queued = trial.system_attrs.get("fixed_params", trial.params)
         if (name in others and network != others[name]) or (name in points and (network or queued != points[name])):
             raise InputError(f"study {study.study_name!r} has another network named {name}; rename the file")

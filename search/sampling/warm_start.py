@@ -28,8 +28,18 @@ from search.sampling.samplers import Distributions
 from search.search_space.augmentations import as_searched
 from search.search_space.space_file import space_of
 from search.storage.open import open_storage
-from search.study.attributes import ARCH, CANDIDATE, GIVEN, LATENCY, LEFT_ON_ADOPTION, ORIGIN, OUTCOME, RECIPE, SETTINGS
-from search.study.location import Place
+from search.study.attributes import (
+    ARCH,
+    CANDIDATE,
+    LATENCY,
+    LEFT_ON_ADOPTION,
+    ORIGIN,
+    OUTCOME,
+    RECIPE,
+    SETTINGS,
+    USER_NETWORK,
+)
+from search.study.location import StudyLocation
 from search.study.study import load_study
 from search.study.trials import FINISHED
 from space import Params, assemble
@@ -48,15 +58,15 @@ SAME = (
 )
 
 
-def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[Place]) -> int:
+def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[StudyLocation]) -> int:
     """Adopt the finished trials of `others` that are within this study's limits and not yet in it; how many.
 
     Raises InputError for a study that is not there or whose values mean something else.
     """
     known = {trial.user_attrs.get(CANDIDATE) for trial in study.get_trials(deepcopy=False)}
     n_adopted = 0
-    for place in others:
-        other = load_study(open_storage(place.url), str(place.name))
+    for location in others:
+        other = load_study(open_storage(location.url), str(location.name))
         check_same(study.study_name, study.user_attrs[SETTINGS], other)
         for trial in other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             candidate = trial.user_attrs.get(CANDIDATE)
@@ -68,7 +78,7 @@ def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[Place
             constraints |= {} if excess is None else {"latency": excess}
             point = _point(trial, config)
             if point is not None and not reason and (excess is None or excess <= 0):
-                study.add_trial(_adopted(trial, constraints, str(place.name), *point))
+                study.add_trial(_adopted(trial, constraints, str(location.name), *point))
                 known.add(candidate)
                 n_adopted += 1
     return n_adopted
@@ -92,7 +102,7 @@ def _point(trial: FrozenTrial, config: SearchConfig) -> tuple[Params, dict[str, 
 
     A network that was given is a point of no space.
     """
-    if GIVEN in trial.user_attrs:
+    if USER_NETWORK in trial.user_attrs:
         return {}, {}
     space, known = space_of(config), form_of(config.data)
     params = space.completed(trial.params)

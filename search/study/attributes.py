@@ -29,7 +29,7 @@ N_IMAGES = "n_images"  # of a study of baselines: how many images each is scored
 # Of a trial, while it is queued.
 BASELINE = "baseline"  # id of the hand-designed network
 START = "start"  # name of the space's own starting point
-GIVEN = "given"  # a user network that is no point of the space: the network itself
+USER_NETWORK = "given"  # a user network that is no point of the space: the network itself
 REPEAT = "repeat"  # in a study of repeats: the training to be done
 RETRY_OF = "retry_of"  # number of the trial that is run again; by recovery, as are the next two
 RETRIES = "retries"  # how many workers died of it
@@ -62,7 +62,7 @@ CONFUSION = "mistakes"  # of a search's trial
 MISREAD = "misread"  # of a repeat: indices of the images it misread
 
 # What was queued with a trial stays with it when it is run again.
-KEPT_ON_RETRY = (BASELINE, START, REPEAT, GIVEN)
+KEPT_ON_RETRY = (BASELINE, START, REPEAT, USER_NETWORK)
 # What an adopted trial leaves behind: its place in the other study, and its starting point, which has a size for each
 # budget.
 LEFT_ON_ADOPTION = (INDEX, WORKER, RETRY_OF, RETRIES, RESTARTS, INTERRUPTED, START)

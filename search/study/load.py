@@ -17,7 +17,7 @@ from search.search_space.space_file import space_of
 from search.storage.open import open_storage
 from search.storage.url import is_new
 from search.study.attributes import DATA, SETTINGS
-from search.study.location import REPEATS, Place
+from search.study.location import REPEATS, StudyLocation
 from search.study.study import check_settings, load_study
 
 WINNER = "winner"
@@ -25,45 +25,45 @@ WINNER = "winner"
 SEARCH = "search"
 
 
-def is_there(place: Place) -> bool:
-    """Return whether there is a study at `place`."""
+def is_there(location: StudyLocation) -> bool:
+    """Return whether there is a study at `location`."""
     try:
-        existing(place)
+        existing(location)
     except InputError:
         return False
     return True
 
 
-def existing(place: Place) -> optuna.Study:
-    """The study at `place`. A database that is not there is not created, and a study of repeats is no study of its own.
+def existing(location: StudyLocation) -> optuna.Study:
+    """Load the study at `location`; a missing database is not created.
 
-    Raises InputError.
+    Raises InputError where there is no such study, or where it holds the repeats of another one.
     """
-    path = place.sqlite_path
+    path = location.sqlite_path
     if path is not None and (not path.is_file() or is_new(path)):
         raise InputError(
-            f"there is no study {place.name!r:.120}: no database {path}; name another, or its --storage or folder"
+            f"there is no study {location.name!r:.120}: no database {path}; name another, or its --storage or folder"
         )
-    name = str(place.name)
+    name = str(location.name)
     if name.endswith(REPEATS):
         raise InputError(f"{name!r:.120} holds what was trained again; name its study, {name.removesuffix(REPEATS)!r}")
-    return load_study(open_storage(place.url), name)
+    return load_study(open_storage(location.url), name)
 
 
-def check_resumable(place: Place, settings: Mapping[str, Any]) -> None:
-    """Raise InputError where there is a study at `place` that could not go on with these settings.
+def check_resumable(location: StudyLocation, settings: Mapping[str, Any]) -> None:
+    """Raise InputError where there is a study at `location` that could not go on with these settings.
 
     Also where a storage is named that cannot be opened; a new one is made, if it can be.
     """
-    path = place.sqlite_path
+    path = location.sqlite_path
     if path is not None and is_new(path):
-        if not place.storage:
+        if not location.storage:
             return
         if not path.parent.is_dir():
             raise InputError(f"cannot open the sqlite storage: there is no folder {path.parent}; check --storage")
-    storage = open_storage(place.url)
-    if place.name in optuna.get_all_study_names(storage):
-        check_settings(load_study(storage, str(place.name)), settings)
+    storage = open_storage(location.url)
+    if location.name in optuna.get_all_study_names(storage):
+        check_settings(load_study(storage, str(location.name)), settings)
 
 
 def check_data(study: optuna.Study, data: Dataset) -> None:
@@ -76,9 +76,9 @@ def check_data(study: optuna.Study, data: Dataset) -> None:
         )
 
 
-def kind_of(place: Place) -> str:
-    """Return the kind of the study at `place`: "search", or "baselines"."""
-    settings = existing(place).user_attrs.get(SETTINGS)
+def kind_of(location: StudyLocation) -> str:
+    """Return the kind of the study at `location`: "search", or "baselines"."""
+    settings = existing(location).user_attrs.get(SETTINGS)
     return str(settings.get("kind", SEARCH)) if isinstance(settings, Mapping) else SEARCH
 
 
@@ -109,7 +109,7 @@ def as_read(config: DataConfig, data: Dataset) -> DataConfig:
     return replace(config, form=data.form, image_size=data.input_shape[1:]) if data.is_folder else config
 
 
-def keep_place(study: optuna.Study, config: DataConfig) -> None:
+def keep_data_dir(study: optuna.Study, config: DataConfig) -> None:
     """Note with a study what its folder of images holds, and where it lies now."""
     if config.form:
         study.set_user_attr(DATA, config.form.to_dict() | {_DIRECTORY: config.directory})

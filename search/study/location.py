@@ -21,7 +21,7 @@ WRITER_SECONDS = 1800
 
 
 @dataclass(frozen=True)
-class Place:
+class StudyLocation:
     """Location of a study: the folder of all studies, its name there (None: not chosen yet), its storage.
 
     The default storage (None) is `studies.db`, one SQLite file for all studies of the folder; a study that was given a
@@ -74,14 +74,14 @@ class Place:
 
 
 @contextmanager
-def only_one(place: Place) -> Iterator[None]:
+def only_one(location: StudyLocation) -> Iterator[None]:
     """Hold the study for this process; on a server, where many work on one study, there is nothing to hold."""
-    if place.is_shared:
+    if location.is_shared:
         yield
         return
-    message = f"study {place.name} is being run by another process; wait for it or choose another --study"
-    with _locked(place, 0, message):
-        _sweep(place.folder)
+    message = f"study {location.name} is being run by another process; wait for it or choose another --study"
+    with _locked(location, 0, message):
+        _sweep(location.folder)
         yield
 
 
@@ -95,18 +95,20 @@ def _sweep(folder: Path) -> None:
 
 
 @contextmanager
-def one_writer(place: Place) -> Iterator[None]:
+def one_writer(location: StudyLocation) -> Iterator[None]:
     """Hold the study's folder while its files are written, where that is not held already: others may share it."""
-    if not place.is_shared:
+    if not location.is_shared:
         yield
         return
-    with _locked(place, WRITER_SECONDS, f"another process has been writing to {place.folder} for too long; end it"):
+    with _locked(
+        location, WRITER_SECONDS, f"another process has been writing to {location.folder} for too long; end it"
+    ):
         yield
 
 
 @contextmanager
-def _locked(place: Place, seconds: float, message: str) -> Iterator[None]:
-    lock = filelock.FileLock(place.folder / ".lock", timeout=seconds)
+def _locked(location: StudyLocation, seconds: float, message: str) -> Iterator[None]:
+    lock = filelock.FileLock(location.folder / ".lock", timeout=seconds)
     try:
         lock.acquire()
     except filelock.Timeout as error:
@@ -121,6 +123,6 @@ def _locked(place: Place, seconds: float, message: str) -> Iterator[None]:
 REPEATS = "-repeats"
 
 
-def repeats_name(place: Place) -> str:
+def repeats_name(location: StudyLocation) -> str:
     """The name of the study of repeats."""
-    return f"{place.name}{REPEATS}"
+    return f"{location.name}{REPEATS}"

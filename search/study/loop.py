@@ -13,7 +13,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from search.study.attributes import ORIGIN, record_interrupted, record_start, record_worker
-from search.study.seeds import Places, derived_seed
+from search.study.seeds import ProposalIndices, derived_seed
 from search.study.trials import REFUSED, TRAINED, TrialFailedError, outcome_of
 
 Objective = Callable[[optuna.Trial], float]
@@ -109,7 +109,7 @@ class _Turn:
         self._objective = objective
         self._seed = seed
         self._worker = worker
-        self._places = Places()
+        self._indices = ProposalIndices()
         self._trial_id = -1
         self._error: Exception | None = None
 
@@ -117,7 +117,7 @@ class _Turn:
         self._trial_id, self._error = trial._trial_id, None
         record_worker(trial, self._worker)
         trials = self._study.get_trials(deepcopy=False)
-        index = self._places.index(trials[trial.number], trials)
+        index = self._indices.index(trials[trial.number], trials)
         record_start(trial, index, derived_seed(self._seed, "training", index))
         try:
             return self._objective(trial)

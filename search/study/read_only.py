@@ -13,24 +13,24 @@ from dataclasses import replace
 from pathlib import Path
 
 from search.storage.url import check_sqlite, is_new, sqlite_url
-from search.study.location import Place
+from search.study.location import StudyLocation
 
 # What SQLite has not yet moved into the database itself.
 _LOG = "-wal"
 
 
 @contextmanager
-def readable(place: Place) -> Iterator[Place]:
-    """Yield `place`, or, where its SQLite file can only be read, the same with a copy of it as the storage.
+def readable(location: StudyLocation) -> Iterator[StudyLocation]:
+    """Yield `location`, or, where its SQLite file can only be read, the same with a copy of it as the storage.
 
     Even to be read the file needs others beside it, which a file system that is mounted read-only has no room for.
     """
-    path = place.sqlite_path
+    path = location.sqlite_path
     if path is None or can_be_written(path) or not path.is_file():
-        yield place
+        yield location
         return
     with copied(path) as copy:
-        yield replace(place, storage=sqlite_url(copy))
+        yield replace(location, storage=sqlite_url(copy))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 from search.study.attributes import INDEX, ORIGIN, RETRY_OF
 
 
-class Places:
+class ProposalIndices:
     """The place of every proposal in the sequence that an uninterrupted study would have made: its index.
 
     A trial that is run again keeps the index of the first try; the others are counted without such repeats, and without

@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
 from search.errors import InputError
-from search.study.attributes import BASELINE, GIVEN, SETTINGS
+from search.study.attributes import BASELINE, SETTINGS, USER_NETWORK
 
 # The command line has lines of its own for what Optuna would log.
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -73,9 +73,9 @@ def enqueue(study: optuna.Study, starts: Mapping[str, Mapping[str, Any]], kind: 
             study.enqueue_trial(dict(params), user_attrs={kind: name})
 
 
-def enqueue_given(study: optuna.Study, networks: Mapping[str, Mapping[str, Any]]) -> None:
+def enqueue_user_network(study: optuna.Study, networks: Mapping[str, Mapping[str, Any]]) -> None:
     """Queue networks that are no points of the space, as plain data, like `enqueue` as hand-designed ones."""
     known = {trial.user_attrs.get(BASELINE) for trial in study.get_trials(deepcopy=False)}
     for name, network in networks.items():
         if name not in known:
-            study.enqueue_trial({}, user_attrs={BASELINE: name, GIVEN: dict(network)})
+            study.enqueue_trial({}, user_attrs={BASELINE: name, USER_NETWORK: dict(network)})

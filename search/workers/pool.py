@@ -25,7 +25,7 @@ from search.study.loop import Objective, Stop, n_trained, run_trials
 from search.study.pruner import make_pruner
 from search.study.study import load_study
 from search.workers.processes import UNREPORTED, make_sure, spawn, stop
-from search.workers.recovery import WATCH_SECONDS, Undertaker, queue_again
+from search.workers.recovery import WATCH_SECONDS, Recovery, queue_again
 
 # With no trial finished in between.
 MAX_DEATHS = 10
@@ -81,31 +81,31 @@ def carry_out(task: Task, n_workers: int, watch: Watch) -> None:
     Where other machines work on it too, wait at its end for those. What was interrupted is queued again.
     """
     study = task.join_study()
-    undertaker = Undertaker(study, is_shared=task.is_shared, grace=task.grace)
+    recovery = Recovery(study, is_shared=task.is_shared, grace=task.grace)
     try:
         if n_workers == 1:
-            run_here(task, study, undertaker, watch)
+            run_here(task, study, recovery, watch)
         else:
-            run_side_by_side(task, n_workers, study, undertaker, watch)
+            run_side_by_side(task, n_workers, study, recovery, watch)
         if task.stop.is_reached(study):
-            undertaker.wait_for_others(watch)
+            recovery.wait_for_others(watch)
     except KeyboardInterrupt:
-        undertaker.leave()
+        recovery.finish()
         raise
-    undertaker.leave()
+    recovery.finish()
 
 
-def run_here(task: Task, study: optuna.Study, undertaker: Undertaker, watch: Watch) -> None:
+def run_here(task: Task, study: optuna.Study, recovery: Recovery, watch: Watch) -> None:
     """Run the study in this process; `watch` is called after every trial."""
 
     def after(study: optuna.Study) -> None:
-        undertaker()
+        recovery()
         watch(study)
 
     task.work(study, worker_name(task, os.getpid(), secrets.token_hex(4)), after)
 
 
-def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, undertaker: Undertaker, watch: Watch) -> None:
+def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, recovery: Recovery, watch: Watch) -> None:
     """Run the study in `n_workers` processes; `watch` is called about every second.
 
     Raises InputError if a worker found its input unusable, or if the database or the disk failed it (on a server after
@@ -125,7 +125,7 @@ def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, undertaker
             for worker in dead:
                 _check(worker.process.exitcode, may_pass=task.is_shared and n_deaths < MAX_DEATHS - 1)
                 make_sure(worker.process)
-                undertaker.bury(worker.name)
+                recovery.worker_died(worker.name)
             if dead:
                 # Those that end together, as with the server that they were forked from, are one death.
                 trained = n_trained(study.get_trials(deepcopy=False))
@@ -134,7 +134,7 @@ def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, undertaker
                 if n_deaths >= MAX_DEATHS:
                     raise WorkersDiedError(_dead(n_deaths, dead[-1].process.exitcode))
             workers += [_hire(task) for _ in dead]
-            undertaker()
+            recovery()
     finally:
         stop([worker.process for worker in workers])
     watch(study)

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.open import alone
 from search.study.attributes import INDEX, INTERRUPTED, KEPT_ON_RETRY, RESTARTS, RETRIES, RETRY_OF, WORKER
-from search.study.seeds import Places
+from search.study.seeds import ProposalIndices
 from search.study.trials import outcome_of
 
 # A trial that so many workers died of may be why. That a whole command was killed says less of what it trained.
@@ -42,10 +42,10 @@ def requeue_lost(study: optuna.Study, *, running_are_lost: bool) -> int:
         _fail(study, trial)
     restarted = {trial.number for trial in left_behind}
     trials = study.get_trials(deepcopy=False)
-    places = Places()
+    indices = ProposalIndices()
     lost = _lost(trials)
     for trial in lost:
-        facts = {RETRY_OF: trial.number, INDEX: places.index(trial, trials), **_deaths(trial, restarted)}
+        facts = {RETRY_OF: trial.number, INDEX: indices.index(trial, trials), **_deaths(trial, restarted)}
         facts |= {name: trial.user_attrs[name] for name in KEPT_ON_RETRY if name in trial.user_attrs}
         study.enqueue_trial(_params_to_repeat(trial, trials), user_attrs=facts)
     return len(lost)
@@ -99,7 +99,7 @@ def queue_again(study: optuna.Study, _trial: FrozenTrial | None = None) -> None:
             requeue_lost(study, running_are_lost=False)
 
 
-class Undertaker:
+class Recovery:
     """Asked about every second by the main process: gives up what no one works on, and queues it again.
 
     is_shared: others work on the study as well. grace: how long, in seconds, they may be silent.
@@ -113,7 +113,7 @@ class Undertaker:
         self._unclaimed: dict[int, float] = {}
         self._looked = -float("inf")
 
-    def bury(self, worker: str) -> None:
+    def worker_died(self, worker: str) -> None:
         """Note that a worker of this process has died."""
         self._dead.add(worker)
         self._looked = -float("inf")
@@ -140,7 +140,7 @@ class Undertaker:
         patience = max(UNCLAIMED_SECONDS, self._grace) if self._is_shared else UNCLAIMED_SECONDS
         return now - self._unclaimed.setdefault(trial.number, now) > patience
 
-    def leave(self) -> None:
+    def finish(self) -> None:
         """Give up what is left at the end, interrupted trials too, where nobody else works on the study."""
         if not self._is_shared:
             requeue_lost(self._study, running_are_lost=True)

@@ -33,9 +33,9 @@ def run(args: Namespace) -> int:
     """Train the networks that are not trained yet, and report them beside what their authors state."""
     from search.cli.baselines import train_baselines
     from search.evidence.runner import Trainer
-    from search.study.location import Place
+    from search.study.location import StudyLocation
 
-    location = Place(Path(args.out), args.study, args.storage)
+    location = StudyLocation(Path(args.out), args.study, args.storage)
     card = location_of(args.recipe_of or RECIPE_OF).folder / "winner" / "card.json"
     if args.recipe_of and not card.is_file():
         raise InputError(f"there is no {card}: study {args.recipe_of!r:.120} has no winner; name another --recipe-of")

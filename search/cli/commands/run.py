@@ -32,9 +32,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Search, or resume a search; then confirm, report and export the winner."""
     from search.cli.job import run_job
-    from search.study.location import Place
+    from search.study.location import StudyLocation
 
-    return run_job(search_config(args, args.budget), Place(Path(args.out), args.study, args.storage), job(args))
+    return run_job(search_config(args, args.budget), StudyLocation(Path(args.out), args.study, args.storage), job(args))
 
 
 def search_config(args: Namespace, budget: int) -> SearchConfig:

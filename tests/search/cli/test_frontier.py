@@ -26,7 +26,7 @@ from search.report.plot import BLUE, GREY, ORANGE
 from search.report.summary import StudySummary, summarise
 from search.storage.open import open_storage
 from search.study import training
-from search.study.location import Place
+from search.study.location import StudyLocation
 from search.study.loop import n_trained
 from search.study.study import load_study
 from search.study.trials import TrialRecord
@@ -105,7 +105,7 @@ def test_the_table_has_a_row_a_budget(searched: Searched) -> None:
     rows = table(searched.out)
     assert [row["budget"] for row in rows] == ["7,200", "8,000"]
     for row, budget in zip(rows, BUDGETS, strict=True):
-        results, plan = repeats_of(Place(searched.out, f"frontier-{budget}"))
+        results, plan = repeats_of(StudyLocation(searched.out, f"frontier-{budget}"))
         assert plan
         values = [r.value for r in results if (r.repeat.purpose, r.repeat.trial) == (REPORT, int(row["trial"]))]
         assert (row["study"], row["n"]) == (f"frontier-{budget}", "2")
@@ -149,7 +149,7 @@ def test_a_budget_that_nothing_fits_does_not_cost_the_others(
 
 @pytest.mark.slow
 def test_a_study_to_start_from_is_in_the_table(searched: Searched, tmp_path: Path) -> None:
-    source = Place(searched.out, "frontier-8000")
+    source = StudyLocation(searched.out, "frontier-8000")
     write_frontier(Frontier((7200,), "frontier", (source,)), searched.out, None)
     assert [row["study"] for row in table(searched.out)] == ["frontier-7200", "frontier-8000"]
     # A budget that was not run yet is not.

@@ -14,12 +14,12 @@ from PIL import Image
 from search.cli.main import main
 from search.config import DataConfig
 from search.dashboard import publish as module_under_test
-from search.dashboard.publish import furnish
+from search.dashboard.publish import publish
 from search.data.load import load_dataset
 from search.engine.confusion import Confusion, Misread
 from search.report.summary import summarise
 from search.storage.open import open_storage
-from search.study.location import Place
+from search.study.location import StudyLocation
 from search.study.study import load_study
 from search.study.trials import read_trials
 from tests.search.made_up_studies import made_up_study
@@ -34,23 +34,23 @@ TRIALS = [replace(one, mistakes=MISTAKES.to_dict() if one.number == KNOWN else N
 
 
 @pytest.fixture
-def place(tmp_path):
+def location(tmp_path):
     """A study on digits, and its folder."""
-    place = Place(tmp_path / "studies", "made-up")
+    location = StudyLocation(tmp_path / "studies", "made-up")
     settings = DIGITS.settings() | {"data_checksum": load_dataset(DIGITS.data).checksum}
-    made_up_study(TRIALS, place.out, settings=settings)
-    return place
+    made_up_study(TRIALS, location.out, settings=settings)
+    return location
 
 
-def study_at(place):
-    return load_study(open_storage(place.url), str(place.name))
+def study_at(location):
+    return load_study(open_storage(location.url), str(location.name))
 
 
-def brought_up_to_date(place, config=DIGITS, **told):
-    study = study_at(place)
+def brought_up_to_date(location, config=DIGITS, **told):
+    study = study_at(location)
     records = read_trials(study.trials)
-    furnish(study, config, place, summarise("made-up", config, records, **told), records)
-    return study_at(place)
+    publish(study, config, location, summarise("made-up", config, records, **told), records)
+    return study_at(location)
 
 
 def files(study, number):
@@ -58,24 +58,24 @@ def files(study, number):
     return {one["filename"] for one in list_trial_artifacts(attrs, {}, study.trials[number])}
 
 
-def export(place, number):
-    winner = place.folder / "winner"
+def export(location, number):
+    winner = location.folder / "winner"
     winner.mkdir(parents=True, exist_ok=True)
     (winner / "card.json").write_text(json.dumps({"trial": number}))
     (winner / "model.py").write_text("# the model")
     (winner / "weights.pt").write_bytes(b"weights")
-    (place.folder / "report.html").write_text("<html>")
+    (location.folder / "report.html").write_text("<html>")
 
 
-def everything(place):
-    study = study_at(place)
+def everything(location):
+    study = study_at(location)
     attrs = study._storage.get_study_system_attrs(study._study_id)
-    stored = {path.name: path.stat().st_mtime_ns for path in (place.out / "artifacts").iterdir()}
+    stored = {path.name: path.stat().st_mtime_ns for path in (location.out / "artifacts").iterdir()}
     return attrs, stored
 
 
-def test_the_study_shows_its_report_and_its_figures(place, capsys):
-    study = brought_up_to_date(place)
+def test_the_study_shows_its_report_and_its_figures(location, capsys):
+    study = brought_up_to_date(location)
     assert "# Study made-up" in get_note(study)
     shown = get_plotly_graph_objects(study._storage.get_study_system_attrs(study._study_id))
     assert set(shown) == {"accuracy-against-parameters", "best-so-far"}
@@ -83,8 +83,8 @@ def test_the_study_shows_its_report_and_its_figures(place, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_trained_trials_have_files_and_those_that_are_known_what_they_misread(place):
-    study = brought_up_to_date(place)
+def test_trained_trials_have_files_and_those_that_are_known_what_they_misread(location):
+    study = brought_up_to_date(location)
     tables = {"curve.png", "layers.csv"}
     pictures = {"confusion.png", "misread.png"}
     expected = {0: tables, 1: set(), 2: tables, 3: tables, 4: set(), 5: set(), KNOWN: tables | pictures, 9: tables}
@@ -114,101 +114,101 @@ def test_no_confusion_is_cut_off(classes):
     assert not is_cut_off(module_under_test._confusion_png(mistakes, classes))
 
 
-def test_of_the_winner_it_is_the_network_handed_on_that_is_pictured(place):
+def test_of_the_winner_it_is_the_network_handed_on_that_is_pictured(location):
     ours = replace(MISTAKES, misread=MISTAKES.misread[:1])
     card = {"trial": KNOWN, "accuracy": {"file_on_test": 0.9}}
-    brought_up_to_date(place)
-    before = everything(place)[1]
-    brought_up_to_date(place, winner_card=card | {"mistakes": ours.to_dict()})
-    after = everything(place)[1]
+    brought_up_to_date(location)
+    before = everything(location)[1]
+    brought_up_to_date(location, winner_card=card | {"mistakes": ours.to_dict()})
+    after = everything(location)[1]
     assert len(before) == len(after)
     assert len(before.keys() - after.keys()) == 2  # both pictures were made again
 
 
 @pytest.mark.parametrize(("number", "told", "split"), [(KNOWN, {}, "val"), (9, confirmed(VAL), "test")])
-def test_the_images_are_of_the_split_that_was_scored(place, monkeypatch, number, told, split):
+def test_the_images_are_of_the_split_that_was_scored(location, monkeypatch, number, told, split):
     drawn = []
     monkeypatch.setattr("search.dashboard.publish.misread_page", lambda _, images, __: drawn.append(images) or b"png")
     card = {"trial": number, "accuracy": {"file_on_test": 0.9}, "mistakes": MISTAKES.to_dict()}
-    brought_up_to_date(place, VAL, winner_card=card, **told)
+    brought_up_to_date(location, VAL, winner_card=card, **told)
     expected = getattr(load_dataset(VAL.data), split).images
     assert any(torch.equal(images, expected) for images in drawn)
     assert len(drawn) == len({KNOWN, number})
 
 
-def test_doing_it_again_changes_nothing(place):
-    export(place, KNOWN)
-    brought_up_to_date(place)
-    before = everything(place)
-    brought_up_to_date(place)
-    assert everything(place) == before
+def test_doing_it_again_changes_nothing(location):
+    export(location, KNOWN)
+    brought_up_to_date(location)
+    before = everything(location)
+    brought_up_to_date(location)
+    assert everything(location) == before
 
 
-def test_the_winner_has_the_files_of_the_study_and_hands_them_on(place):
-    export(place, KNOWN)
-    study = brought_up_to_date(place)
+def test_the_winner_has_the_files_of_the_study_and_hands_them_on(location):
+    export(location, KNOWN)
+    study = brought_up_to_date(location)
     winners = {"model.py", "weights.pt", "report.html"}
     assert files(study, KNOWN) >= winners
-    before = everything(place)[1]
-    export(place, 9)
-    study = brought_up_to_date(place, **confirmed(DIGITS))
+    before = everything(location)[1]
+    export(location, 9)
+    study = brought_up_to_date(location, **confirmed(DIGITS))
     assert files(study, 9) >= winners
     assert not files(study, KNOWN) & winners
-    assert len(everything(place)[1]) == len(before)
+    assert len(everything(location)[1]) == len(before)
 
 
-def test_an_export_of_another_trial_is_not_the_winners(place):
-    export(place, 0)
-    assert files(brought_up_to_date(place), KNOWN) & {"model.py", "weights.pt", "report.html"} == {"report.html"}
+def test_an_export_of_another_trial_is_not_the_winners(location):
+    export(location, 0)
+    assert files(brought_up_to_date(location), KNOWN) & {"model.py", "weights.pt", "report.html"} == {"report.html"}
 
 
 @pytest.mark.parametrize("reason", ["absent", "other"])
-def test_without_its_own_data_there_are_no_pictures_and_no_download(place, monkeypatch, capsys, tmp_path, reason):
+def test_without_its_own_data_there_are_no_pictures_and_no_download(location, monkeypatch, capsys, tmp_path, reason):
     config = DIGITS
     if reason == "absent":
         config = replace(DIGITS, data=DataConfig("mnist", str(tmp_path / "nothing")))
         monkeypatch.setattr("search.dashboard.publish.load_dataset", lambda _: pytest.fail("would be downloaded"))
     else:
-        study_at(place).set_user_attr("settings", DIGITS.settings() | {"data_checksum": "of other data"})
-    study = brought_up_to_date(place, config)
+        study_at(location).set_user_attr("settings", DIGITS.settings() | {"data_checksum": "of other data"})
+    study = brought_up_to_date(location, config)
     assert files(study, KNOWN) == {"curve.png", "layers.csv", "confusion.png"}
     assert capsys.readouterr().err == ""
 
 
-def test_a_database_that_came_without_its_artifacts_offers_only_what_is_there(place, monkeypatch):
-    export(place, KNOWN)
-    offered = files(brought_up_to_date(place), KNOWN)
-    shutil.rmtree(place.out / "artifacts")
-    shutil.rmtree(place.folder / "winner")
+def test_a_database_that_came_without_its_artifacts_offers_only_what_is_there(location, monkeypatch):
+    export(location, KNOWN)
+    offered = files(brought_up_to_date(location), KNOWN)
+    shutil.rmtree(location.out / "artifacts")
+    shutil.rmtree(location.folder / "winner")
     monkeypatch.setattr("search.dashboard.publish.is_at_hand", lambda _: False)
     with monkeypatch.context() as server:
-        server.setattr(Place, "is_shared", True)  # the files may be where another machine is
-        assert files(brought_up_to_date(place), KNOWN) == offered
-    assert files(brought_up_to_date(place), KNOWN) == offered - {"misread.png", "model.py", "weights.pt"}
+        server.setattr(StudyLocation, "is_shared", True)  # the files may be where another machine is
+        assert files(brought_up_to_date(location), KNOWN) == offered
+    assert files(brought_up_to_date(location), KNOWN) == offered - {"misread.png", "model.py", "weights.pt"}
 
 
-def test_data_in_memory_is_not_read_again_and_none_is_read_for_nothing(place, monkeypatch):
+def test_data_in_memory_is_not_read_again_and_none_is_read_for_nothing(location, monkeypatch):
     data = load_dataset(DIGITS.data)
     monkeypatch.setattr("search.dashboard.publish.load_dataset", lambda _: pytest.fail("read again"))
-    study = study_at(place)
+    study = study_at(location)
     records = read_trials(study.trials)
-    furnish(study, DIGITS, place, summarise("made-up", DIGITS, records), records, data)
+    publish(study, DIGITS, location, summarise("made-up", DIGITS, records), records, data)
     assert "misread.png" in files(study, KNOWN)
-    brought_up_to_date(place)
+    brought_up_to_date(location)
 
 
-def test_a_failure_is_one_line_and_no_exception(place, capsys):
-    (place.out / "artifacts").write_text("a file where the folder should be")
-    brought_up_to_date(place)
+def test_a_failure_is_one_line_and_no_exception(location, capsys):
+    (location.out / "artifacts").write_text("a file where the folder should be")
+    brought_up_to_date(location)
     err = capsys.readouterr().err
     assert "the dashboard's notes and figures are not complete" in err
     assert err.count("\n") == 1
 
 
 def test_a_study_without_trials(tmp_path, capsys):
-    place = Place(tmp_path, "empty")
-    made_up_study([], place.out, "empty")
-    assert "# Study" in get_note(brought_up_to_date(place))
+    location = StudyLocation(tmp_path, "empty")
+    made_up_study([], location.out, "empty")
+    assert "# Study" in get_note(brought_up_to_date(location))
     assert capsys.readouterr().err == ""
 
 

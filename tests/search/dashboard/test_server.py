@@ -8,7 +8,7 @@ from optuna_dashboard import get_note
 from search.dashboard.server import dashboard
 from search.errors import InputError
 from search.storage.open import open_storage
-from search.study.location import Place
+from search.study.location import StudyLocation
 from search.study.study import load_study
 from tests.search.made_up_studies import made_up_study
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, made_up
@@ -23,8 +23,8 @@ def served(monkeypatch):
     return calls
 
 
-def note(place, name):
-    return get_note(load_study(open_storage(f"sqlite:///{place.out}/studies.db"), name))
+def note(location, name):
+    return get_note(load_study(open_storage(f"sqlite:///{location.out}/studies.db"), name))
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def note(place, name):
 )
 def test_beyond_loopback_there_is_a_warning(tmp_path, capsys, served, host, warned, url):
     made_up_study([], tmp_path)
-    assert dashboard(Place(tmp_path), host, 8080, "data") == 0
+    assert dashboard(StudyLocation(tmp_path), host, 8080, "data") == 0
     err = capsys.readouterr().err
     assert ("no login" in err, "delete" in err) == (warned, warned)
     assert url in err
@@ -58,10 +58,10 @@ def test_the_studies_of_the_storage_are_brought_up_to_date_and_no_others(tmp_pat
     made_up_study([], tmp_path, "baselines", {"kind": "baselines"})
     made_up_study([], tmp_path, "somebody's", {})
     made_up_study([made_up(0, 0.99)], tmp_path, "broken", CONFIG.settings() | {"sampler": "magic"})
-    place = Place(tmp_path)
-    dashboard(place, "127.0.0.1", 8080, "data")
+    location = StudyLocation(tmp_path)
+    dashboard(location, "127.0.0.1", 8080, "data")
     shown = {
-        name: bool(note(place, name)) for name in ("one", "two", "one-repeats", "baselines", "somebody's", "broken")
+        name: bool(note(location, name)) for name in ("one", "two", "one-repeats", "baselines", "somebody's", "broken")
     }
     assert shown == {name: name in ("one", "two") for name in shown}
     err = capsys.readouterr().err
@@ -74,9 +74,9 @@ def test_the_studies_of_the_storage_are_brought_up_to_date_and_no_others(tmp_pat
 def test_a_named_study_is_the_only_one_brought_up_to_date(tmp_path):
     made_up_study(EVERY_OUTCOME, tmp_path, "one")
     made_up_study(EVERY_OUTCOME, tmp_path, "two")
-    place = Place(tmp_path, "one")
-    dashboard(place, "127.0.0.1", 8080, "data")
-    assert [bool(note(place, name)) for name in ("one", "two")] == [True, False]
+    location = StudyLocation(tmp_path, "one")
+    dashboard(location, "127.0.0.1", 8080, "data")
+    assert [bool(note(location, name)) for name in ("one", "two")] == [True, False]
 
 
 def test_a_study_with_a_database_of_its_own_is_shown_as_a_copy_unless_that_is_named(tmp_path, capsys, served):
@@ -86,7 +86,7 @@ def test_a_study_with_a_database_of_its_own_is_shown_as_a_copy_unless_that_is_na
     (tmp_path / "studies.db").rename(own)
     before = own.read_bytes()
     url = f"sqlite:///{own}"
-    dashboard(Place(tmp_path, "one"), "127.0.0.1", 8080, "data")
+    dashboard(StudyLocation(tmp_path, "one"), "127.0.0.1", 8080, "data")
     assert f"shown is a copy of {own}: notes made here are not kept; to keep them, add --storage {url}\n" in (
         capsys.readouterr().err
     )
@@ -94,7 +94,7 @@ def test_a_study_with_a_database_of_its_own_is_shown_as_a_copy_unless_that_is_na
     assert not (tmp_path / "artifacts").exists()
     ((storage, _),) = served
     assert storage.url != url
-    dashboard(Place(tmp_path, "one", url), "127.0.0.1", 8080, "data")
+    dashboard(StudyLocation(tmp_path, "one", url), "127.0.0.1", 8080, "data")
     assert "a copy" not in capsys.readouterr().err
     assert get_note(load_study(open_storage(url), "one"))
 
@@ -102,7 +102,7 @@ def test_a_study_with_a_database_of_its_own_is_shown_as_a_copy_unless_that_is_na
 def test_a_study_that_is_not_there(tmp_path, served):
     made_up_study([], tmp_path, "one")
     with pytest.raises(InputError, match="there is no study 'nowhere' here; there are: one"):
-        dashboard(Place(tmp_path, "nowhere"), "127.0.0.1", 8080, "data")
+        dashboard(StudyLocation(tmp_path, "nowhere"), "127.0.0.1", 8080, "data")
     assert served == []
 
 
@@ -111,4 +111,4 @@ def test_a_port_that_is_taken_is_said_in_one_line(tmp_path):
     with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as other:
         port = other.getsockname()[1]
         with pytest.raises(InputError, match=f"cannot listen on 127.0.0.1, port {port}: Address already in use"):
-            dashboard(Place(tmp_path), "127.0.0.1", port, "data")
+            dashboard(StudyLocation(tmp_path), "127.0.0.1", port, "data")

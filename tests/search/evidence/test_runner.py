@@ -23,7 +23,7 @@ from search.evidence.repeats import CHOOSE, NOISE, REPORT, Repeat
 from search.evidence.runner import repeats_of
 from search.storage.open import open_storage
 from search.study import training
-from search.study.location import Place
+from search.study.location import StudyLocation
 from search.study.study import load_study
 from search.study.training import weights_path
 from tests.crash.searches import stop_in_training
@@ -295,5 +295,5 @@ def test_noise_of_a_trial_that_has_none(searched: Path, capsys: pytest.CaptureFi
 
 
 def test_of_a_study_where_nothing_was_trained_again(searched: Path) -> None:
-    assert repeats_of(Place(searched, STUDY)) == ([], None)
+    assert repeats_of(StudyLocation(searched, STUDY)) == ([], None)
     assert card(searched)["confirmation"] is None

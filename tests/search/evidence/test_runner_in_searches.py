@@ -11,7 +11,7 @@ from search.evidence.confirm import ConfirmPlan
 from search.evidence.repeats import CHOOSE, REPORT, Repeat
 from search.evidence.runner import repeats_of
 from search.storage.open import open_storage
-from search.study.location import Place
+from search.study.location import StudyLocation
 from search.study.study import open_study
 from tests.search.digits_confirmations import DIGITS, STUDY, card, confirm, null, run
 
@@ -41,7 +41,7 @@ def test_searched_on_held_out_images_the_confirmed_winner_is_trained_on_all(
     search = ("--budget", 8000, "--trials", 2, *DIGITS, "--select-on", "val", "--confirm", "2:1", "--out", tmp_path)
     assert run(*search) == 0
     assert "mean of 1 fresh seed " in " ".join(capsys.readouterr().out.split())
-    results, plan = repeats_of(Place(tmp_path, STUDY))
+    results, plan = repeats_of(StudyLocation(tmp_path, STUDY))
     assert isinstance(plan, ConfirmPlan)
     assert [(result.repeat.purpose, result.repeat.select_on) for result in results] == [
         *[(CHOOSE, "val")] * 2,

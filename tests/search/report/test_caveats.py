@@ -8,7 +8,7 @@ import pytest
 from search.config import DataConfig, SearchConfig
 from search.evidence.confirm import NoiseFloor
 from search.evidence.statistics import estimate
-from search.report.caveats import doubts
+from search.report.caveats import caveats
 from search.study.trials import TrialRecord
 from space import DIMENSIONS
 from tests.search.made_up_trials import CONFIG, made_up
@@ -22,7 +22,7 @@ def finished(values: list[float]) -> list[TrialRecord]:
 
 
 def text(config: SearchConfig, records: list[TrialRecord], noise: NoiseFloor | None = None) -> str:
-    return "\n".join(doubts(config, records, last_improved=0, winner=records[0], noise=noise))
+    return "\n".join(caveats(config, records, last_improved=0, winner=records[0], noise=noise))
 
 
 @pytest.mark.parametrize(
@@ -82,11 +82,11 @@ def test_noise_of_another_data_set_is_unknown() -> None:
 
 def test_size_of_the_search() -> None:
     records = finished([0.99, 0.98])
-    last = doubts(CONFIG, records, last_improved=7, winner=records[0])[-1]
+    last = caveats(CONFIG, records, last_improved=7, winner=records[0])[-1]
     assert f"Finished trials: 2, in a space of {len(DIMENSIONS)} dimensions" in last
     assert last.endswith("last improved by trial 7.")
     older = [replace(record, params=dict(list(record.params.items())[1:])) for record in records]
-    last = doubts(CONFIG, older, last_improved=7, winner=older[0])[-1]
+    last = caveats(CONFIG, older, last_improved=7, winner=older[0])[-1]
     assert f"in a space of {len(DIMENSIONS) - 1} dimensions" in last
 
 
@@ -122,14 +122,14 @@ def test_size_of_the_search() -> None:
 )
 def test_values_on_the_end_of_their_range(params: dict[str, Any], ends: str) -> None:
     winner = made_up(0, 0.99, params=params)
-    sentences = [line for line in doubts(CONFIG, [winner], 0, winner) if "end of their range" in line]
+    sentences = [line for line in caveats(CONFIG, [winner], 0, winner) if "end of their range" in line]
     expected = f"Winning values on the end of their range, so that better ones may lie outside: {ends}."
     assert sentences == ([expected] if ends else [])
 
 
 def test_the_ends_are_those_of_the_winner_which_need_not_be_the_best_of_the_search() -> None:
     best, confirmed = made_up(0, 0.99, params={"shear": 10.0}), made_up(1, 0.98, params={"sgd.lr": 1.0})
-    found = "\n".join(doubts(CONFIG, [best, confirmed], 0, winner=confirmed))
+    found = "\n".join(caveats(CONFIG, [best, confirmed], 0, winner=confirmed))
     assert "may lie outside: sgd.lr = 1 (0.02 to 1)." in found
 
 

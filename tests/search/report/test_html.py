@@ -108,7 +108,7 @@ def test_one_seed_is_said_to_be_one() -> None:
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_it_says_all_that_the_other_reports_say(name: str) -> None:
     summary, words = SUMMARIES[name], page(SUMMARIES[name]).text
-    for fact in (*winner_facts(summary).values(), *summary.doubts, summary.notice):
+    for fact in (*winner_facts(summary).values(), *summary.caveats, summary.notice):
         assert " ".join(fact.split()) in words
     for baseline in summary.baselines:
         assert baseline.id in words
@@ -157,7 +157,7 @@ def test_without_the_pictures_the_counts_are_left(tmp_path: Path) -> None:
 def test_names_and_notices_are_text() -> None:
     bad = '<script>alert("1")</script>'
     trial = made_up(0, 0.99, baseline=bad)
-    summary = replace(SUMMARIES["measured"], name=bad, notice=bad, doubts=(bad,), top=(trial,), importances={bad: 1.0})
+    summary = replace(SUMMARIES["measured"], name=bad, notice=bad, caveats=(bad,), top=(trial,), importances={bad: 1.0})
     found = page(summary)
     assert "script" not in {tag for tag, _ in found.tags}
     assert found.text.count(bad) >= 4

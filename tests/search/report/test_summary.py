@@ -41,8 +41,8 @@ def test_the_winner_is_the_trial_that_fresh_seeds_confirmed() -> None:
     assert [record.number for record in summary.top] == [8, 9, 0]
     assert [record.number for record in summary.improvements] == [0, 8]
     # Trial 9 lies on the end of a range, trial 8 does not.
-    assert any("sgd.lr = 1 (0.02 to 1)" in doubt for doubt in summary.doubts)
-    assert summary.doubts[-1].endswith("last improved by trial 8.")
+    assert any("sgd.lr = 1 (0.02 to 1)" in caveat for caveat in summary.caveats)
+    assert summary.caveats[-1].endswith("last improved by trial 8.")
     assert summary.noise is None
 
 
@@ -58,7 +58,7 @@ def test_the_noise_floor_is_that_of_its_own_trainings() -> None:
     summary = summarise("s", CONFIG, EVERY_OUTCOME, **measured())
     assert summary.noise is not None
     assert (summary.noise.trial, summary.noise.accuracy.n, summary.noise.n_trials) == (0, 4, 3)
-    assert any("(measured here: trial 0, 4 seeds)" in doubt for doubt in summary.doubts)
+    assert any("(measured here: trial 0, 4 seeds)" in caveat for caveat in summary.caveats)
 
 
 def test_ranking() -> None:
@@ -100,7 +100,7 @@ def test_no_finished_trial() -> None:
         summary = summarise("s", CONFIG, records, winner_card=card(trial=0))
         assert summary.winner is None
         assert summary.test_accuracy is None
-        assert (summary.top, summary.improvements, summary.doubts) == ((), (), ())
+        assert (summary.top, summary.improvements, summary.caveats) == ((), (), ())
         assert len(summary.baselines) == len(BASELINES)
 
 

@@ -52,7 +52,7 @@ def test_without_a_finished_trial(name: str) -> None:
     terminal, markdown = reports(name)
     assert "Winner\n  No trial has finished yet.\n" in terminal
     assert "Top ten" not in terminal
-    assert "## What to doubt\n\n- No trial has finished yet.\n" in markdown
+    assert "## Caveats\n\n- No trial has finished yet.\n" in markdown
     assert "layers" not in markdown
 
 
@@ -123,8 +123,8 @@ def test_markdown_tells_how_the_winner_was_made() -> None:
     assert "| augmentation | rotation 7, shift 0.05, scale 0.05 |" in markdown
     assert "the winner's is 1008." in markdown
     assert ["8", "99.52 %"] in section(markdown, "Best so far")
-    for doubt in SUMMARIES["every outcome"].doubts:
-        assert f"- {doubt}\n" in markdown
+    for caveat in SUMMARIES["every outcome"].caveats:
+        assert f"- {caveat}\n" in markdown
 
 
 def test_markdown_names_values_on_the_end_of_their_range() -> None:

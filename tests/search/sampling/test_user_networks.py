@@ -18,7 +18,7 @@ from search.evidence.importance import importances
 from search.report.summary import summarise
 from search.sampling.samplers import best_finished, make_sampler
 from search.sampling.user_networks import check_networks, queue_networks
-from search.study.attributes import GIVEN
+from search.study.attributes import USER_NETWORK
 from search.study.loop import StopRule, run_trials
 from search.study.study import enqueue
 from search.study.trials import FINISHED, REFUSED, TrialRecord, read_trials
@@ -82,7 +82,7 @@ def test_hand_designed_networks_that_a_file_leaves_outside_are_trained_as_they_a
         "s002_model3",
         "s004_net3",
     }
-    assert [ArchSpec.from_dict(trial.user_attrs[GIVEN]) for trial in searched.trials] == [
+    assert [ArchSpec.from_dict(trial.user_attrs[USER_NETWORK]) for trial in searched.trials] == [
         BASELINES[name].spec for name in inside if name in {trial.user_attrs["baseline"] for trial in searched.trials}
     ]
     # Without a file they are points, and queued as such elsewhere.
@@ -119,4 +119,4 @@ def test_a_network_whose_training_was_interrupted_is_trained_again() -> None:
     searched.ask()
     assert requeue_lost(searched, running_are_lost=True) == 1
     again = searched.trials[-1].user_attrs
-    assert (again["baseline"], ArchSpec.from_dict(again[GIVEN])) == ("other", OUTSIDE)
+    assert (again["baseline"], ArchSpec.from_dict(again[USER_NETWORK])) == ("other", OUTSIDE)

@@ -23,7 +23,7 @@ from search.sampling.samplers import make_sampler
 from search.sampling.warm_start import warm_start
 from search.storage.open import open_storage
 from search.study import training
-from search.study.location import Place
+from search.study.location import StudyLocation
 from search.study.loop import StopRule, n_trained, run_trials
 from search.study.seeds import derived_seed
 from search.study.study import enqueue, open_study
@@ -70,7 +70,7 @@ def add(
 def adopt(study: optuna.Study, out: Path, *names: str, **limits: Any) -> list[FrozenTrial]:
     """The trials that `study` adopts within `limits`."""
     before = len(study.trials)
-    n_adopted = warm_start(study, replace(CONFIG, **limits), [Place(out, name) for name in names])
+    n_adopted = warm_start(study, replace(CONFIG, **limits), [StudyLocation(out, name) for name in names])
     found = study.trials[before:]
     assert len(found) == n_adopted
     return found

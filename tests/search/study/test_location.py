@@ -8,35 +8,35 @@ from pathlib import Path
 import pytest
 
 from search.errors import InputError
-from search.study.location import Place, one_writer, only_one
+from search.study.location import StudyLocation, one_writer, only_one
 
 SERVER = "postgresql://me@host/db"
 
 
 def test_a_study_of_one_machine_is_held_by_one_process(tmp_path: Path) -> None:
-    place = Place(tmp_path, "one")
-    place.folder.mkdir()
-    with only_one(place), one_writer(place):
-        with pytest.raises(InputError, match="study one is being run by another process"), only_one(place):
+    location = StudyLocation(tmp_path, "one")
+    location.folder.mkdir()
+    with only_one(location), one_writer(location):
+        with pytest.raises(InputError, match="study one is being run by another process"), only_one(location):
             pass
         with only_one_of_another(tmp_path):
             pass
-    with only_one(place):
+    with only_one(location):
         pass
 
 
 def only_one_of_another(out: Path) -> AbstractContextManager[None]:
-    other = Place(out, "other")
+    other = StudyLocation(out, "other")
     other.folder.mkdir()
     return only_one(other)
 
 
 def test_of_a_shared_study_only_the_files_are_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("search.study.location.WRITER_SECONDS", 0)
-    place = Place(tmp_path, "one", SERVER)
-    place.folder.mkdir()
+    location = StudyLocation(tmp_path, "one", SERVER)
+    location.folder.mkdir()
     refused = pytest.raises(InputError, match="another process has been writing to")
-    with only_one(place), only_one(place), one_writer(place), refused, one_writer(place):
+    with only_one(location), only_one(location), one_writer(location), refused, one_writer(location):
         pass
 
 
@@ -44,12 +44,12 @@ def test_of_a_shared_study_only_the_files_are_held(tmp_path: Path, monkeypatch: 
 def test_what_killed_processes_left_is_swept_where_nobody_else_writes(
     tmp_path: Path, storage: str | None, is_swept: bool
 ) -> None:
-    place = Place(tmp_path, "one", storage)
+    location = StudyLocation(tmp_path, "one", storage)
     left = ["weights/trial-00001.12.partial", "report.md.12.partial", ".writable-12", ".winner-abc/new/model.py"]
     kept = ["weights/trial-00001.pt", "report.md", "winner/model.py"]
     for name in (*left, *kept):
-        (place.folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (place.folder / name).touch()
-    with only_one(place):
-        assert [(place.folder / name).exists() for name in left] == [not is_swept] * len(left)
-        assert all((place.folder / name).exists() for name in kept)
+        (location.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (location.folder / name).touch()
+    with only_one(location):
+        assert [(location.folder / name).exists() for name in left] == [not is_swept] * len(left)
+        assert all((location.folder / name).exists() for name in kept)

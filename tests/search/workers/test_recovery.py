@@ -16,7 +16,7 @@ from search.study.loop import StopRule, n_trained, run_trials
 from search.study.pruner import make_pruner
 from search.study.study import enqueue
 from search.study.trials import DIVERGED, FINISHED, REFUSED, STOPPED, TrialFailedError, outcome_of
-from search.workers.recovery import MAX_RESTARTS, MAX_RETRIES, Undertaker, requeue_lost
+from search.workers.recovery import MAX_RESTARTS, MAX_RETRIES, Recovery, requeue_lost
 
 N_TRIALS = 7
 STARTS = {"one": {"x": 0.25, "y": 0.5}, "two": {"x": 0.75, "y": 0.5}}
@@ -218,12 +218,12 @@ def test_the_trial_of_a_dead_worker_is_queued_again_at_once_and_those_of_others_
     study = memory_study()
     for worker in ("ours-1", "ours-2", "elsewhere/1"):
         study.ask().set_user_attr("worker", worker)
-    undertaker = Undertaker(study, is_shared=is_shared, grace=60)
-    undertaker()
+    recovery = Recovery(study, is_shared=is_shared, grace=60)
+    recovery()
     assert states(study) == ["RUNNING"] * 3
-    undertaker.bury("ours-2")
+    recovery.worker_died("ours-2")
     for _ in range(3):
-        undertaker()
+        recovery()
         assert states(study) == ["RUNNING", "FAIL", "RUNNING", "WAITING"]
 
 
@@ -234,13 +234,13 @@ def test_a_trial_that_was_taken_and_never_claimed_is_given_up(
     clock = Clock(monkeypatch)
     study = memory_study()
     taken = study.ask()
-    undertaker = Undertaker(study, is_shared=is_shared, grace=90)
-    undertaker()
+    recovery = Recovery(study, is_shared=is_shared, grace=90)
+    recovery()
     clock.now += patience
-    undertaker()
+    recovery()
     assert states(study) == ["RUNNING"]
     clock.now += 10
-    undertaker()
+    recovery()
     assert states(study) == ["FAIL", "WAITING"]
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
         taken.set_user_attr("worker", "slow")
@@ -250,7 +250,7 @@ def test_a_trial_that_was_taken_and_never_claimed_is_given_up(
 def test_at_the_end_nothing_runs_where_nobody_else_works(is_shared: bool, expected: list[str]) -> None:
     study = memory_study()
     study.ask().set_user_attr("worker", "elsewhere/1")
-    Undertaker(study, is_shared=is_shared, grace=60).leave()
+    Recovery(study, is_shared=is_shared, grace=60).finish()
     assert states(study) == expected
 
 
