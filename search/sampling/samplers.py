@@ -50,7 +50,7 @@ class SeededSampler(BaseSampler):
             return {}  # it will not be asked for any value
         index = self._indices.index(trial, study.get_trials(deepcopy=False))
         self._sampler = self._make_sampler(derived_seed(self._seed, "sampler", index))
-        return self._sampler.infer_relative_search_space(study, trial)
+        return self._sampler.infer_relative_search_space(study, trial) or _space_beside_user_networks(study)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -236,20 +236,22 @@ def moved(value: Any, distribution: BaseDistribution, rng: random.Random) -> Any
     return int(found) if isinstance(distribution, IntDistribution) else float(found)
 
 
-class _JointTPESampler(TPESampler):
-    """TPE over all dimensions at once, also beside trials that are no points: of these Optuna has it share nothing."""
+def _space_beside_user_networks(study: optuna.Study) -> dict[str, BaseDistribution]:
+    """Return the dimensions that all decided trials but the user networks have; none where there is no user network.
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        points = [other for other in trials if USER_NETWORK not in other.user_attrs]
-        if len(points) == len(trials):
-            return super().infer_relative_search_space(study, trial)
-        shared = intersection_search_space(points, include_pruned=True)
-        return {name: distribution for name, distribution in shared.items() if not distribution.single()}
+    Optuna's samplers infer the dimensions that all trials have in common. A user network has none, so beside one they
+    would sample every dimension on its own.
+    """
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
+    points = [trial for trial in trials if USER_NETWORK not in trial.user_attrs]
+    if len(points) == len(trials):
+        return {}
+    common = intersection_search_space(points, include_pruned=True)
+    return {name: distribution for name, distribution in common.items() if not distribution.single()}
 
 
 def _tpe(seed: int) -> TPESampler:
-    return _JointTPESampler(seed=seed, multivariate=True, constant_liar=True)
+    return TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,18 @@ from dataclasses import replace
 
 import optuna
 import pytest
+from optuna.samplers import NSGAIISampler
 
 import space
 from models.baselines import BASELINES
 from models.spec import ArchSpec, Block, Head, Stage
 from objective import Objective
-from search.config import DataConfig, SearchConfig
+from search.config import SAMPLERS, DataConfig, SearchConfig
 from search.data.load import load_dataset
 from search.errors import InputError
 from search.evidence.importance import importances
 from search.report.summary import summarise
-from search.sampling.samplers import best_finished, make_sampler
+from search.sampling.samplers import KINDS, SamplerKind, best_finished, make_sampler
 from search.sampling.user_networks import check_networks, queue_networks
 from search.study.attributes import USER_NETWORK
 from search.study.loop import StopRule, run_trials
@@ -91,14 +92,15 @@ def test_hand_designed_networks_that_a_file_leaves_outside_are_trained_as_they_a
 
 
 @pytest.mark.usefixtures("fake_train")
-@pytest.mark.parametrize("sampler", ["tpe", "evolve", "random"])
-def test_the_sampler_learns_from_the_points_alone(sampler: str) -> None:
+@pytest.mark.parametrize("sampler", [*SAMPLERS, "of Optuna"])
+def test_the_sampler_learns_from_the_points_alone(sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KINDS, "of Optuna", SamplerKind(lambda seed: NSGAIISampler(seed=seed)))
     searched = study(sampler)
     queue_networks(searched, CONFIG, DATA, {"other": OUTSIDE})
     enqueue(searched, {"a start": space.DEFAULTS}, "start")
     run_trials(searched, Objective(CONFIG), 0, StopRule(12))
     relative = searched.sampler.infer_relative_search_space(searched, searched.ask()._get_latest_trial())
-    assert len(relative) == (0 if sampler == "random" else len(space.DIMENSIONS))
+    assert len(relative) == len(space.DIMENSIONS)
     assert all(len(trial.params) == len(space.DIMENSIONS) for trial in searched.trials[1:-1])
     assert 0 not in [trial.number for trial in best_finished(searched.trials)]
 
