@@ -19,7 +19,6 @@ from search.engine.metrics import EpochMetrics
 from search.engine.process import prepare_process
 from search.limits import latency_excess, latency_words, refusal
 from search.search_space.augmentations import as_searched
-from search.search_space.space_file import space_of
 from search.study.attributes import (
     BASELINE,
     CANDIDATE,
@@ -34,7 +33,7 @@ from search.study.attributes import (
     record_stopped,
 )
 from search.study.training import RecordedTraining, Training
-from space import Candidate, assemble, suggest
+from space import Candidate, assemble, space_of, suggest
 
 
 class Objective:

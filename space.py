@@ -7,14 +7,28 @@ multivariate sampler sees one joint space with one fixed set of names.
 from __future__ import annotations
 
 import hashlib
+from functools import cache
 
 from models.baselines import BASELINES
+from search.config import SearchConfig
 from search.search_space.buildable import MAX_DEPTH, MAX_STAGES, check_dimensions
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange, SuggestsValues
 from search.search_space.encoding import Candidate, Params, assemble
 from search.search_space.space import NotInSpaceError, Space
+from search.search_space.space_file import changed
 
-__all__ = ["DEFAULTS", "DIMENSIONS", "WHOLE", "Candidate", "Params", "Space", "assemble", "sample", "suggest"]
+__all__ = [
+    "DEFAULTS",
+    "DIMENSIONS",
+    "WHOLE",
+    "Candidate",
+    "Params",
+    "Space",
+    "assemble",
+    "sample",
+    "space_of",
+    "suggest",
+]
 
 
 def _stage_dimensions(stage: int) -> list[Dimension]:
@@ -85,6 +99,16 @@ WHOLE = Space(DIMENSIONS)
 DEFAULTS = WHOLE.defaults
 sample = WHOLE.sample
 to_params = WHOLE.to_params
+
+
+def space_of(config: SearchConfig) -> Space:
+    """Return the space of a search, which a --space file may have changed. Raises InputError for a damaged setting."""
+    return _changed(config.dimensions)
+
+
+@cache
+def _changed(lines: tuple[str, ...]) -> Space:
+    return changed(WHOLE, lines)
 
 
 def suggest(

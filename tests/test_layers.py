@@ -13,7 +13,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {"models": set(), "search.errors": set(), "search.text": set()},
     {"search.files": set(), "search.config": set(), "search.limits": {"search.config"}},
     {"search.data": set(), "search.storage": set(), "search.engine": {"search.data"}},
-    {"search.search_space": {"space"}, "space": {"search.search_space"}},
+    {"search.search_space": set(), "space": {"search.search_space"}},
     {
         "search.study": set(),
         "search.sampling": {"search.study"},

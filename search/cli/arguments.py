@@ -204,8 +204,9 @@ def limits_of(args: Namespace) -> dict[str, Any]:
 def dimensions_of(args: Namespace) -> tuple[str, ...]:
     """Return the changes that the --space file makes to the space."""
     from search.search_space.space_file import read_changes
+    from space import WHOLE
 
-    return read_changes(Path(args.space)) if args.space else ()
+    return read_changes(Path(args.space), WHOLE) if args.space else ()
 
 
 def location_of(study: str | None, storage: str | None = None) -> StudyLocation:

@@ -9,9 +9,8 @@ from search.config import SearchConfig
 from search.evidence.confirm import NoiseFloor
 from search.evidence.statistics import expected_maximum
 from search.search_space.dimensions import Choice, FloatRange, IntRange
-from search.search_space.space_file import space_of
 from search.study.trials import TrialRecord
-from space import assemble
+from space import assemble, space_of
 
 # What `select_on` chooses, in words.
 SELECTED_ON = {"test": "test", "val": "validation images"}

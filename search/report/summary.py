@@ -21,13 +21,12 @@ from search.evidence.repeats import RepeatResult
 from search.evidence.runner import repeats_of
 from search.limits import standings
 from search.report.caveats import caveats
-from search.search_space.space_file import space_of
 from search.study.attributes import NOTICE
 from search.study.card import read_card
 from search.study.load import WINNER
 from search.study.location import StudyLocation
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked
-from space import baseline_params
+from space import baseline_params, space_of
 
 N_TOP = 10
 # Optuna's states of trials without an outcome.

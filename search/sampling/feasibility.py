@@ -15,8 +15,7 @@ from search.errors import InputError
 from search.limits import describe_limits, standings, worst_excess
 from search.search_space.dimensions import Choice, Dimension
 from search.search_space.space import Space
-from search.search_space.space_file import space_of
-from space import assemble
+from space import assemble, space_of
 
 Params = Mapping[str, Any]
 

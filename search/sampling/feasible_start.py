@@ -20,8 +20,7 @@ from search.data.load import form_of
 from search.limits import worst_excess
 from search.sampling.feasibility import nearest_point
 from search.search_space.dimensions import Choice, IntRange, SuggestsValues
-from search.search_space.space_file import space_of
-from space import assemble
+from space import assemble, space_of
 
 Params = dict[str, Any]
 

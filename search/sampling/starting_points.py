@@ -17,8 +17,7 @@ from search.data.dataset import Dataset
 from search.limits import refusal
 from search.search_space.dimensions import FloatRange
 from search.search_space.space import Space
-from search.search_space.space_file import space_of
-from space import WHOLE, Params
+from space import WHOLE, Params, space_of
 
 # Networks of 2,000 parameters and less underfit: what keeps larger ones from overfitting costs them accuracy.
 N_SMALL = 2

@@ -16,9 +16,9 @@ from search.data.dataset import Dataset
 from search.errors import InputError
 from search.limits import refusal
 from search.search_space.space import NotInSpaceError
-from search.search_space.space_file import space_of
 from search.study.attributes import BASELINE, USER_NETWORK
 from search.study.study import enqueue, enqueue_user_network
+from space import space_of
 
 
 def check_networks(networks: Mapping[str, ArchSpec], data: Dataset) -> None:

@@ -26,7 +26,6 @@ from search.errors import InputError
 from search.limits import latency_excess, refusal
 from search.sampling.samplers import Distributions
 from search.search_space.augmentations import as_searched
-from search.search_space.space_file import space_of
 from search.storage.open import open_storage
 from search.study.attributes import (
     ARCH,
@@ -42,7 +41,7 @@ from search.study.attributes import (
 from search.study.location import StudyLocation
 from search.study.study import load_study
 from search.study.trials import FINISHED
-from space import Params, assemble
+from space import Params, assemble, space_of
 
 # Studies that agree in these settings give a candidate the same value, but for the seed.
 SAME = (

@@ -12,7 +12,7 @@ from typing import Any
 
 from models.recipe import Augmentation, RecipeConfig, Schedule
 from models.record import Record
-from models.spec import ArchSpec, Block, Head, Stage, WeightShapes
+from models.spec import BLOCK_KINDS, ArchSpec, Block, Head, Stage, WeightShapes
 from search.search_space.buildable import RECIPE
 
 Params = dict[str, Any]
@@ -199,7 +199,7 @@ def _stage_params(stage: Stage, number: int, sharing: str, *, last: bool) -> Par
     own = widths[: _OWN_WIDTHS[sharing]]
     params |= {f"{at}.width.{j}": width for j, width in enumerate(own, start=1)}
     params[f"{at}.kernel"] = max((block.kernel_size for block in blocks), default=3)
-    params[f"{at}.kind"] = max(kinds, key=("conv", "separable", "residual").index, default="conv")
+    params[f"{at}.kind"] = max(kinds, key=BLOCK_KINDS.index, default="conv")
     if "residual" not in kinds:
         params[f"{at}.padded"] = sum(block.padding == "same" for block in blocks)
     ends = [sum(1 + (block.kind == "residual") for block in blocks[: j + 1]) for j in range(len(blocks))]

@@ -15,7 +15,6 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from search.files import read_text
 from search.search_space.buildable import matches, widest
 from search.search_space.dimensions import Choice, Dimension
 from search.search_space.space import Space
-from space import DIMENSIONS
 
 _ENDS = {"low", "high"}
 # `stages` is a dimension and the first part of the names of others. To TOML that is a contradiction, so a line on it is
@@ -34,13 +32,11 @@ _ENDS = {"low", "high"}
 _OF_STAGES = re.compile(r"""^[ \t]*["']?stages["']?[ \t]*=.*$""", re.MULTILINE)
 
 
-def space_of(config: SearchConfig) -> Space:
-    """The space of a search. Raises InputError where the generator can build no such space."""
-    return _changed(config.dimensions)
+def changed(space: Space, lines: tuple[str, ...]) -> Space:
+    """Return `space` with the changes that a study keeps.
 
-
-@cache
-def _changed(lines: tuple[str, ...]) -> Space:
+    Raises InputError for a dimension or a value that the generator cannot build.
+    """
     values: dict[str, Any] = {}
     for line in lines:
         name, _, value = line.partition(" = ")
@@ -48,48 +44,63 @@ def _changed(lines: tuple[str, ...]) -> Space:
             ((_, values[name]),) = tomllib.loads(f"value = {value}").items()
         except (ValueError, RecursionError) as error:
             raise InputError(f"no value of a dimension: {line!r:.80}; it was written by another version") from error
-    unknown = values.keys() - {one.name for one in DIMENSIONS}
+    unknown = values.keys() - space.defaults.keys()
     if unknown:
         raise InputError(f"unknown dimension {min(unknown)!r:.80}; it was written by another version")
-    # Where weights are shared, all have one width, perhaps another stage's: not where widths are wanted.
-    wanted = {name.partition(".width.")[0] for name in values if ".width." in name}
-    values = {f"{stage}.shared": "none" for stage in wanted} | values
-    return Space(tuple(_with(one, values[one.name]) if one.name in values else one for one in DIMENSIONS))
+    # Layers that share weights have one width, perhaps another stage's: not where the file says widths.
+    stages = {name.partition(".width.")[0] for name in values if ".width." in name}
+    values = {f"{stage}.shared": "none" for stage in stages} | values
+    return Space(
+        tuple(
+            _with(dimension, values[dimension.name]) if dimension.name in values else dimension
+            for dimension in space.dimensions
+        )
+    )
 
 
-def read_changes(path: Path) -> tuple[str, ...]:
-    """Read a file's changes as lines `name = value`; of two on one dimension the later counts. Raises InputError."""
-    found: dict[str, str] = {}
+def read_changes(path: Path, space: Space) -> tuple[str, ...]:
+    """Read the changes of a file to `space` as lines `name = value`.
+
+    Of two values for one dimension the later counts. Raises InputError that names the file and the value.
+    """
+    values: dict[str, str] = {}
     try:
         for name, value in _read(path):
-            found |= {one.name: _text(_with(one, value)) for one in _named(name)}
+            values |= {dimension.name: _text(_with(dimension, value)) for dimension in _named(name, space)}
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except RecursionError as error:
         raise InputError(f"{path}: nested too deeply; a name has at most four parts") from error
-    lines = {one.name: (found.get(one.name, _text(one)), _text(one)) for one in DIMENSIONS}
-    changed = tuple(f"{name} = {text}" for name, (text, before) in lines.items() if text != before)
-    if not changed:
+    usual = {dimension.name: _text(dimension) for dimension in space.dimensions}
+    lines = tuple(f"{name} = {values[name]}" for name in usual if values.get(name, usual[name]) != usual[name])
+    if not lines:
         raise InputError(f"{path}: changes no dimension; python search.py space lists them")
-    return changed
+    return lines
 
 
 def as_file(config: SearchConfig) -> str:
-    """The file that changes the same. Names are in quotes, so that it is TOML beside `stages`, too."""
+    """Return the text of a space file that makes the same changes.
+
+    Names are in quotes, so that lines on `stages` and on its dimensions are TOML together.
+    """
     return "".join(f'"{name}" = {value}\n' for name, _, value in (line.partition(" = ") for line in config.dimensions))
 
 
-def with_fixed(lines: tuple[str, ...], values: Mapping[str, Any]) -> tuple[str, ...]:
-    """The lines of a space with these dimensions fixed, whatever it says of them."""
-    found = {name: value for name, _, value in (line.partition(" = ") for line in lines)}
-    found |= {one.name: _text(_with(one, values[one.name])) for one in DIMENSIONS if one.name in values}
-    return tuple(f"{one.name} = {found[one.name]}" for one in DIMENSIONS if one.name in found)
+def with_fixed(lines: tuple[str, ...], values: Mapping[str, Any], space: Space) -> tuple[str, ...]:
+    """Return the lines of a changed `space` with these dimensions fixed, whatever the lines said of them."""
+    texts = {name: text for name, _, text in (line.partition(" = ") for line in lines)}
+    texts |= {
+        dimension.name: _text(_with(dimension, values[dimension.name]))
+        for dimension in space.dimensions
+        if dimension.name in values
+    }
+    return tuple(f"{name} = {texts[name]}" for name in space.defaults if name in texts)
 
 
-def fixed_at(lines: tuple[str, ...], name: str) -> Any:
-    """The value at which the lines of a space fix a range; None where they do not."""
-    one = next(one for one in _changed(lines).dimensions if one.name == name)
-    return None if isinstance(one, Choice) or one.low != one.high else one.low
+def fixed_at(space: Space, name: str) -> Any:
+    """Return the value at which a space fixes a range, or None where it does not."""
+    dimension = next(dimension for dimension in space.dimensions if dimension.name == name)
+    return None if isinstance(dimension, Choice) or dimension.low != dimension.high else dimension.low
 
 
 def _read(path: Path) -> Iterator[tuple[str, Any]]:
@@ -97,14 +108,14 @@ def _read(path: Path) -> Iterator[tuple[str, Any]]:
     try:
         text = read_text(path)
         top, header, tables = f"\n{text}".partition("\n[")
-        own = "\n".join(_OF_STAGES.findall(top))
+        of_stages = "\n".join(_OF_STAGES.findall(top))
         rest = (_OF_STAGES.sub("", top) + header + tables)[1:]
-        found = [*_leaves(tomllib.loads(own)), *_leaves(tomllib.loads(rest))]
+        leaves = [*_leaves(tomllib.loads(of_stages)), *_leaves(tomllib.loads(rest))]
     except OSError as error:
         raise InputError(f"cannot read the space file: {error.strerror}; name another with --space") from error
     except ValueError as error:  # also of text that is not UTF-8
         raise InputError(f"not TOML: {error}") from error
-    yield from found
+    yield from leaves
 
 
 def _leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -117,28 +128,33 @@ def _leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
             yield name, value
 
 
-def _named(name: str) -> list[Dimension]:
-    """The dimension of that name, or all that it stands for. Raises InputError that names the nearest one."""
-    found = [one for one in DIMENSIONS if matches(name, one.name)]
-    found = found or [one for one in DIMENSIONS if name and matches(name, _group(one.name))]
-    if not found:
-        names = [found for one in DIMENSIONS for found in (one.name, _group(one.name)) if found]
-        near = difflib.get_close_matches(name[:80], names, n=1, cutoff=0.0)[0]
-        raise InputError(f"unknown dimension {name!r:.80}; the nearest is {near!r}, python search.py space lists all")
-    return found
+def _named(name: str, space: Space) -> list[Dimension]:
+    """Return the dimension of that name, or all that a pattern or a group stands for.
+
+    Raises InputError that names the nearest dimension.
+    """
+    dimensions = [dimension for dimension in space.dimensions if matches(name, dimension.name)]
+    dimensions = dimensions or [one for one in space.dimensions if name and matches(name, _group(one.name))]
+    if not dimensions:
+        names = [*space.defaults, *filter(None, map(_group, space.defaults))]
+        nearest = difflib.get_close_matches(name[:80], names, n=1, cutoff=0.0)[0]
+        raise InputError(
+            f"unknown dimension {name!r:.80}; the nearest is {nearest!r}, python search.py space lists all"
+        )
+    return dimensions
 
 
 def _group(name: str) -> str:
-    """A name without its last part where that is a number; else nothing."""
+    """Return a name without its last part where that is a number, else an empty one."""
     above, _, number = name.rpartition(".")
     return above if number.isdigit() else ""
 
 
 def _with(dimension: Dimension, value: Any) -> Dimension:
-    """The dimension with what the file says of it: a fixed value, choices, or a range. Raises InputError."""
+    """Return the dimension with the fixed value, choices or range that a file gives it. Raises InputError."""
     name = dimension.name
     if isinstance(value, list):
-        choices = tuple(dict.fromkeys(_checked(name, one) for one in value))
+        choices = tuple(dict.fromkeys(_checked(name, choice) for choice in value))
         if not choices:
             raise InputError(f"{name} needs at least one choice, got []")
         return Choice(name, choices, dimension.default if dimension.default in choices else choices[0])
@@ -155,7 +171,7 @@ def _with(dimension: Dimension, value: Any) -> Dimension:
 
 
 def _checked(name: str, value: Any) -> Any:
-    """The value in its dimension's type. Raises InputError for one that the generator cannot build."""
+    """Return the value in its dimension's type. Raises InputError for one that the generator cannot build."""
     buildable = widest(name)
     is_whole = type(value) is int and type(buildable.default) is float  # a whole number may stand for a real one
     if not (is_whole or type(value) is type(buildable.default)) or not buildable.holds(value):
@@ -182,7 +198,7 @@ def _toml(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """The value as its file has it, where that is short."""
+    """Return the value as its file has it, where that is short."""
     try:
         return _toml(value)[:80]
     except (ValueError, RecursionError):

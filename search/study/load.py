@@ -13,12 +13,12 @@ from models.record import RecordError
 from search.config import DataConfig, DataForm, SearchConfig, data_directory
 from search.data.dataset import Dataset
 from search.errors import InputError
-from search.search_space.space_file import space_of
 from search.storage.open import open_storage
 from search.storage.url import is_new
 from search.study.attributes import DATA, SETTINGS
 from search.study.location import REPEATS, StudyLocation
 from search.study.study import check_settings, load_study
+from space import space_of
 
 WINNER = "winner"
 # The kind of a study that says none.

@@ -28,9 +28,10 @@ from search.export.standalone.runtime import read_idx
 from search.files import MAX_BYTES
 from search.report.architecture import describe_json, layer_table
 from search.search_space.network_file import read_spec
-from search.search_space.space_file import as_file, read_changes, space_of
+from search.search_space.space_file import as_file, read_changes
 from search.storage.url import parse_url, shown_url, without_secrets
 from search.study.card import read_card
+from space import WHOLE, space_of
 from tests.bad_input.damage import damaged, damaged_bytes, fuzzed, json_like
 from tests.bad_input.refusals import PASSWORD
 from tests.bad_input.test_data_files import PUBLISHED
@@ -147,14 +148,14 @@ def test_space_files(tmp_path: Path) -> None:
     def check(content: bytes) -> None:
         path.write_bytes(content)
         try:
-            lines = read_changes(path)
+            lines = read_changes(path, WHOLE)
         except InputError as error:
             check_refusal(error)
             return
         changed = SearchConfig(config.data, 8000, dimensions=lines)
         space_of(changed)
         path.write_text(as_file(changed), encoding="utf-8")
-        assert read_changes(path) == lines
+        assert read_changes(path, WHOLE) == lines
         assert from_settings(json.loads(json.dumps(changed.settings()))) == changed
 
     check()

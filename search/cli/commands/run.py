@@ -40,6 +40,7 @@ def run(args: Namespace) -> int:
 def search_config(args: Namespace, budget: int) -> SearchConfig:
     """Return the settings of a search with that budget."""
     from search.search_space.augmentations import choose_augmentations
+    from space import WHOLE
 
     config = SearchConfig(
         data=DataConfig.named(args.dataset, data_directory(args.data_dir), args.select_on, args.image_size),
@@ -54,7 +55,7 @@ def search_config(args: Namespace, budget: int) -> SearchConfig:
         pruner=args.pruner,
         metric=args.metric,
     )
-    return choose_augmentations(config, args.augment, args.no_augment)
+    return choose_augmentations(config, args.augment, args.no_augment, WHOLE)
 
 
 def job(args: Namespace) -> Job:

@@ -28,7 +28,7 @@ def run(args: Namespace) -> int:
     from search.data.load import form_of
     from search.limits import describe_limits
     from search.sampling.feasibility import feasibility_report, survey
-    from search.search_space.space_file import space_of
+    from space import space_of
 
     data = DataConfig.named(args.dataset, data_directory(None), image_size=args.image_size)
     config = SearchConfig(data, args.budget, **limits_of(args), dimensions=dimensions_of(args))

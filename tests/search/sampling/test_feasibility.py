@@ -23,7 +23,7 @@ from search.sampling.feasibility import (
 from search.sampling.feasible_start import FeasibleStart
 from search.search_space.dimensions import Choice, Dimension, IntRange
 from search.search_space.space import Space
-from search.search_space.space_file import space_of
+from space import space_of
 
 CONFIG = SearchConfig(DataConfig("mnist", "data"), max_params=8000)
 DRAWN = [space.sample(rng) for rng in [random.Random(5)] for _ in range(200)]

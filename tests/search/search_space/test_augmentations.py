@@ -9,13 +9,12 @@ from search.engine.augment import augment
 from search.errors import InputError
 from search.sampling.starting_points import starting_points
 from search.search_space.augmentations import as_searched, choose_augmentations, mirror_options
-from search.search_space.space_file import space_of
-from space import SPACE_KEY
+from space import SPACE_KEY, WHOLE, space_of
 
 
 def chosen(dataset: str, on: str = "", off: str = "", dimensions: tuple[str, ...] = ()) -> SearchConfig:
     config = SearchConfig(DataConfig(dataset, "data"), max_params=8000, dimensions=dimensions)
-    return choose_augmentations(config, tuple(filter(None, on.split(","))), tuple(filter(None, off.split(","))))
+    return choose_augmentations(config, tuple(filter(None, on.split(","))), tuple(filter(None, off.split(","))), WHOLE)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from search.sampling.starting_points import starting_points
 from search.search_space.buildable import BUILDABLE
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
 from search.search_space.space import NotInSpaceError, Space
-from search.search_space.space_file import as_file, read_changes, space_of
+from search.search_space.space_file import as_file, read_changes
+from space import space_of
 
 CONFIG = SearchConfig(DataConfig("mnist", "data"), max_params=8000)
 WIDTH = IntRange("stages.1.width.1", 3, 64, 12, log=True)
@@ -28,7 +29,7 @@ WIDTH = IntRange("stages.1.width.1", 3, 64, 12, log=True)
 
 def changes(tmp_path: Path, text: str) -> tuple[str, ...]:
     (tmp_path / "my.toml").write_text(text, encoding="utf-8")
-    return read_changes(tmp_path / "my.toml")
+    return read_changes(tmp_path / "my.toml", space.WHOLE)
 
 
 def changed(tmp_path: Path, text: str) -> dict[str, Dimension]:
@@ -181,10 +182,10 @@ def test_what_cannot_be_is_one_line_with_the_file_and_the_way_out(tmp_path: Path
 
 def test_files_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot read the space file: No such file"):
-        read_changes(tmp_path / "nowhere.toml")
+        read_changes(tmp_path / "nowhere.toml", space.WHOLE)
     (tmp_path / "my.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="not TOML: "):
-        read_changes(tmp_path / "my.toml")
+        read_changes(tmp_path / "my.toml", space.WHOLE)
 
 
 # --- how far it may go ----------------------------------------------------------------------------------------------
