@@ -14,7 +14,7 @@ from search.data.dataset import Dataset
 from search.data.load import load_dataset
 from search.errors import FailureError, InputError
 from search.evidence.confirm import Confirmation
-from search.export.formats import possible
+from search.export.formats.table import possible
 from search.export.request import winner_source, write_export
 from search.report.summary import StudySummary, card_facts, summary_of
 from search.report.terminal import REPORT_FILES, terminal_report, write_report

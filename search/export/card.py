@@ -16,6 +16,7 @@ import jinja2
 from models.cost import compute_cost
 from search.data.dataset import Dataset
 from search.engine.confusion import Confusion
+from search.export.formats.table import FORMATS
 from search.export.standalone.framing import framing_for
 from search.export.trained_model import SPLIT_NAMES, ModelSource
 from search.report.facts import recipe_facts
@@ -24,8 +25,6 @@ from search.study.provenance import version_of
 _PACKAGES = ("torch", "torchvision", "optuna")
 # Of the pairs of classes that are taken for each other, the most frequent.
 N_CONFUSIONS = 10
-# The formats that are not the network itself but its likeness.
-INT8 = ("onnx-int8", "c")
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,8 @@ def make_card(source: ModelSource, data: Dataset, measured: Measured, folder: Pa
             "recorded": source.accuracy,
             "file_on_scored": measured.scored,
             "file_on_test": measured.test,
+            # Images that make the difference between the file here and the training, perhaps on another processor.
+            "file_differs_by": abs(round((measured.scored - source.state_accuracy) * len(data.scored))),
             **dict(zip(("balanced_on_scored", "balanced_on_test"), measured.balanced, strict=False)),
             "test_note": _test_note(source),
             "last_epoch_train": last["train_accuracy"],
@@ -139,21 +140,31 @@ def confusions(mistakes: Confusion, classes: tuple[str, ...]) -> list[dict[str, 
 def readme(card: Mapping[str, Any], source: ModelSource, data: Dataset) -> str:
     """README.md of the folder; `card` as read back from its JSON."""
     formats: Mapping[str, Any] = card["formats"]
-    return _template().render(
-        card=card,
-        source=source,
-        origin=f"Study {source.study}" + ("" if source.trial is None else f", trial {source.trial}"),
-        test_files=data.test_files,
-        processors=sorted({form["processor"] for form in formats.values()}),
-        int8=[name for name in formats if name in INT8],
-        split=SPLIT_NAMES[source.scored_on],
-        is_folder=data.is_folder,
-        recipe="; ".join(f"{name} {value}" for name, value in recipe_facts(source.recipe).items()),
+    usages = [
+        _jinja().from_string(FORMATS[name].usage).render(card=card, form=form, arch=source.arch)
+        for name, form in formats.items()
+        if FORMATS[name].usage
+    ]
+    return (
+        _jinja()
+        .get_template("export_readme.md")
+        .render(
+            card=card,
+            source=source,
+            origin=f"Study {source.study}" + ("" if source.trial is None else f", trial {source.trial}"),
+            test_files=data.test_files,
+            processors=sorted({form["processor"] for form in formats.values()}),
+            usages=usages,
+            quantised=[name for name in formats if FORMATS[name].is_quantised],
+            split=SPLIT_NAMES[source.scored_on],
+            is_folder=data.is_folder,
+            recipe="; ".join(f"{name} {value}" for name, value in recipe_facts(source.recipe).items()),
+        )
     )
 
 
 @cache
-def _template() -> jinja2.Template:
+def _jinja() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
         undefined=jinja2.StrictUndefined,
@@ -162,4 +173,5 @@ def _template() -> jinja2.Template:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 (Markdown, not HTML)
     )
-    return environment.get_template("export_readme.md")
+    environment.filters["grouped"] = "{:,}".format
+    return environment

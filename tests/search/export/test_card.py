@@ -123,6 +123,7 @@ def test_selected_on_validation_images_and_retrained_on_all_of_them(data: Datase
         "recorded": accuracy,
         "file_on_scored": accuracy,
         "file_on_test": accuracy,
+        "file_differs_by": 0,
         "test_note": "read once, after the last epoch of this training, after the selection",
         "last_epoch_train": result.curve[-1].train_accuracy,
         "last_epoch_scored": accuracy,

@@ -19,7 +19,7 @@ from search.data.dataset import Dataset
 from search.data.load import load_dataset
 from search.engine.train import TrainResult, evaluate
 from search.errors import InputError
-from search.export.export import ExportMismatchError, ModelSource, export_model
+from search.export.export import ExportMismatchError, ModelSource, export_model, max_differing
 from search.export.latency import Latencies
 from tests.search.digits_export import FILES, SPEC, contents, source_of, train_network
 
@@ -162,12 +162,25 @@ def test_failed_export_leaves_everything_as_it_was(
 @pytest.mark.parametrize("score", ["last", "best", "last3"])
 def test_mismatch_is_found(score: str, trained: TrainResult, data: Dataset, tmp_path: Path) -> None:
     source = source_of(trained, score)
-    other = source.state_accuracy - 1 / len(data.test)  # one image less
-    curve = (*source.curve[:-1], {**source.curve[-1], "accuracy": other})
-    with pytest.raises(
-        ExportMismatchError, match=f"reach {source.state_accuracy:.4%} on test, recorded was {other:.4%}"
-    ):
-        export_model(replace(source, accuracy=other, curve=curve), data, tmp_path / "winner")
+    words = rf"reach {source.state_accuracy:.4%} on test, recorded was .*: 2 of 359 images are more than"
+    with pytest.raises(ExportMismatchError, match=words):
+        export_model(recorded_with_fewer(source, 2), data, tmp_path / "winner")
+
+
+def recorded_with_fewer(source: ModelSource, n_images: int) -> ModelSource:
+    """Return the source with so many of the 359 test images less recorded as right."""
+    accuracy = source.state_accuracy - n_images / 359
+    return replace(source, accuracy=accuracy, curve=(*source.curve[:-1], {**source.curve[-1], "accuracy": accuracy}))
+
+
+def test_what_another_processor_rounds_differently_is_said(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+    assert [max_differing(n) for n in (10, 359, 10_000, 60_000)] == [1, 1, 5, 30]
+    card = export_model(recorded_with_fewer(source, 1), data, tmp_path / "winner")
+    assert card["accuracy"]["file_differs_by"] == 1
+    assert card["accuracy"]["file_on_scored"] - card["accuracy"]["recorded"] == pytest.approx(1 / 359)
+    assert f"the files reach {source.state_accuracy:.2%} on the test set, 1 of the images" in " ".join(
+        (tmp_path / "winner" / "README.md").read_text().split()
+    )
 
 
 def test_other_weights_are_a_mismatch(source: ModelSource, data: Dataset, tmp_path: Path) -> None:

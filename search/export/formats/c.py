@@ -1,4 +1,4 @@
-"""Export a network as C in its folder: write it, compare it with the reference, open it again."""
+"""Export a network as C: write it, compare it with the reference, open it again."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from torch import Tensor
 from models.spec import ArchSpec
 from search.engine.native.compiler import NoCompilerError
 from search.errors import InputError
+from search.export.formats.format import Exporting, Format
 from search.export.int8.c_calls import plan_arena
 from search.export.int8.c_file import HEADER, SOURCE, check_c, open_c
 from search.export.int8.c_source import c_header, c_source, flash_bytes
 from search.export.int8.network import Int8Network, QuantisationError
 from search.export.int8.quantise import quantise
+from search.export.latency import Answer
 
 
 def int8_network(
     arch: ArchSpec, state: Mapping[str, Tensor], images: Tensor, mean: Sequence[float], std: Sequence[float]
 ) -> Int8Network:
-    """Quantise a network as search.export.int8.quantise does. Raises InputError where there is no int8 form."""
+    """Quantise a network as search.export.int8.quantise does. Raises InputError for one without an int8 form."""
     try:
         return quantise(arch, state, images, mean, std)
     except QuantisationError as error:
@@ -33,8 +35,8 @@ def int8_network(
 def write_c(network: Int8Network, classes: Sequence[str], folder: Path, images: Tensor) -> dict[str, Any]:
     """Write both files and return what the card says of them: bytes of flash and RAM, and how it was quantised.
 
-    images: uint8 (N, C, H, W), on which the compiled file repeats the reference to the last bit. Raises CMismatchError
-    where it does not, and InputError where there is no compiler to tell.
+    images: uint8 (N, C, H, W), on which the compiled file has to repeat the reference to the last bit. Raises
+    CMismatchError where it does not, and InputError without a compiler to check it with.
     """
     source, header = c_source(network, classes), c_header(network, classes)
     try:
@@ -57,11 +59,43 @@ def open_folder(folder: Path, n_classes: int) -> Callable[[Tensor], Tensor]:
     """Return the function that the files compute: uint8 images (N, C, H, W) to real logits (N, classes)."""
     source, header = ((folder / name).read_text(encoding="utf-8") for name in (SOURCE, HEADER))
     logits_of = open_c(source, header, n_classes)
-    found = re.search(r"MODEL_LOGIT_SCALE\s+(\S+)", header)
-    assert found  # the header was written here
-    scale = float(found[1])
+    match = re.search(r"MODEL_LOGIT_SCALE\s+(\S+)", header)
+    assert match  # the header was written here
+    scale = float(match[1])
 
     def answer(images: Tensor) -> Tensor:
         return torch.from_numpy(logits_of(images.numpy())).double() * scale
 
     return answer
+
+
+def _write(exporting: Exporting) -> Mapping[str, Any]:
+    source, data = exporting.source, exporting.data
+    network = int8_network(source.arch, source.state, exporting.calibration, data.mean, data.std)
+    return write_c(network, data.classes, exporting.folder, data.test.images)
+
+
+def _open(exporting: Exporting) -> Answer:
+    return open_folder(exporting.folder, exporting.source.arch.n_classes)
+
+
+C = Format(
+    (SOURCE, HEADER),
+    _write,
+    _open,
+    runtime="C with -O2",
+    is_quantised=True,
+    usage="""\
+`model.c` and `model.h` need a C99 compiler and nothing else, no heap and no floating point:
+
+```c
+#include "model.h"
+int answer = model_predict(image); /* uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH], 0 to 255 */
+```
+
+To score it on IDX files: `cc -O2 -DMODEL_MAIN model.c -o model && ./model IMAGES LABELS`.
+Constants take {{ form.flash_bytes | grouped }} bytes of flash, beside some kilobytes of code; maps take
+{{ form.ram_bytes | grouped }} bytes of RAM (counted before building: {{ card.cost.peak_activation_bytes_int8 | grouped
+}}), beside the caller's image.
+""",
+)
