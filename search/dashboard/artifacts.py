@@ -15,6 +15,8 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.artifacts.exceptions import ArtifactNotFound
 from optuna.trial import FrozenTrial
 
+from search.storage.optuna_internals import ARTIFACTS_PREFIX, artifact_key, storage_of, study_id_of
+
 # Python's own table depends on the machine, where .pt may be a page table of a games console.
 _KINDS = {".png": "image/png", ".csv": "text/csv", ".html": "text/html", ".py": "text/x-python"}
 
@@ -31,13 +33,13 @@ class StudyArtifacts:
         self._study = study
         self._folder = folder
         self._store = FileSystemArtifactStore(str(folder))
-        attrs = study._storage.get_study_system_attrs(study._study_id)
-        self._noted = {key: json.loads(value) for key, value in attrs.items() if key.startswith("dashboard:artifacts:")}
+        attrs = storage_of(study).get_study_system_attrs(study_id_of(study))
+        self._noted = {key: json.loads(value) for key, value in attrs.items() if key.startswith(ARTIFACTS_PREFIX)}
 
     def needs(self, trial: FrozenTrial, name: str, source: bytes) -> bool:
         """Return whether the trial lacks file `name`, or has one that was made from something else."""
         artifact = self._id(trial, name, source)
-        return self._noted.get(_key(trial, artifact)) is None or not (self._folder / artifact).is_file()
+        return self._noted.get(artifact_key(trial, artifact)) is None or not (self._folder / artifact).is_file()
 
     def attach(self, trial: FrozenTrial, name: str, source: bytes, make: Callable[[], bytes]) -> None:
         """Attach file `name` in place of an earlier one; do nothing if that was made from the same `source`."""
@@ -48,7 +50,7 @@ class StudyArtifacts:
         self._store.write(artifact, io.BytesIO(content))
         kind = _KINDS.get(Path(name).suffix, "application/octet-stream")
         facts = {"artifact_id": artifact, "filename": name, "mimetype": kind, "encoding": None}
-        self._note(_key(trial, artifact), facts)
+        self._note(artifact_key(trial, artifact), facts)
         self._detach(trial, name, kept=artifact)
 
     def detach(self, trial: FrozenTrial, name: str) -> None:
@@ -63,7 +65,7 @@ class StudyArtifacts:
 
     def _detach(self, trial: FrozenTrial, name: str, kept: str | None = None) -> None:
         for key, facts in list(self._noted.items()):
-            mine = key.startswith(_key(trial, "")) and facts is not None
+            mine = key.startswith(artifact_key(trial, "")) and facts is not None
             if mine and facts["filename"] == name and facts["artifact_id"] != kept:
                 self._note(key, None)
                 with suppress(ArtifactNotFound):
@@ -71,14 +73,10 @@ class StudyArtifacts:
 
     def _note(self, key: str, facts: Mapping[str, Any] | None) -> None:
         if self._noted.get(key) != facts or key not in self._noted:
-            self._study._storage.set_study_system_attr(self._study._study_id, key, json.dumps(facts))
+            storage_of(self._study).set_study_system_attr(study_id_of(self._study), key, json.dumps(facts))
             self._noted[key] = None if facts is None else dict(facts)
 
     def _id(self, trial: FrozenTrial, name: str, source: bytes) -> str:
         """Return the id of a file, equal for the same file of the same trial, so that nothing is kept twice."""
         whose = f"{self._study.study_name}/{trial.number}/{name}\n".encode()
         return hashlib.sha256(whose + source).hexdigest()[:32]
-
-
-def _key(trial: FrozenTrial, artifact: str) -> str:
-    return f"dashboard:artifacts:{trial._trial_id}:{artifact}"

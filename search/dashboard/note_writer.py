@@ -5,28 +5,18 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import optuna
-from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from search.config import SearchConfig
 from search.dashboard.trial_note import trial_note
 from search.errors import explained
+from search.storage.optuna_internals import EndedTrial, storage_of, study_id_of, trial_id_of
 from search.study.trials import TrialRecord
 
 # The study's attribute with a digest of every note written here, by the trial's number.
 WRITTEN = "search:notes"
-
-
-@dataclass(frozen=True)
-class _Noted:
-    """A finished trial, with the members of a live trial that optuna-dashboard's save_note and get_note use."""
-
-    storage: BaseStorage
-    study: optuna.Study
-    _trial_id: int
 
 
 class NoteWriter:
@@ -67,17 +57,17 @@ class NoteWriter:
 def _save(study: optuna.Study, notes: Sequence[tuple[FrozenTrial, str]]) -> None:
     from optuna_dashboard import get_note, save_note
 
-    storage = study._storage
-    written: dict[str, str] = storage.get_study_system_attrs(study._study_id).get(WRITTEN, {})
+    storage = storage_of(study)
+    written: dict[str, str] = storage.get_study_system_attrs(study_id_of(study)).get(WRITTEN, {})
     new = [(trial, text) for trial, text in notes if written.get(str(trial.number)) != _digest(text)]
     for trial, text in new:
-        noted = _Noted(storage, study, trial._trial_id)
+        noted = EndedTrial(storage, study, trial_id_of(trial))
         there = get_note(noted)
         if not there or _digest(there) == written.get(str(trial.number)):
             save_note(noted, text)
         written[str(trial.number)] = _digest(text)
     if new:
-        storage.set_study_system_attr(study._study_id, WRITTEN, written)
+        storage.set_study_system_attr(study_id_of(study), WRITTEN, written)
 
 
 def _digest(text: str) -> str:

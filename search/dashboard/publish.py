@@ -34,6 +34,7 @@ from search.report.network_figures import draw_confusion, has_long_names
 from search.report.plot import png
 from search.report.study_figures import draw_curves
 from search.report.summary import StudySummary
+from search.storage.optuna_internals import saved_figure
 from search.study.attributes import SETTINGS
 from search.study.location import ARTIFACTS, StudyLocation
 from search.study.trials import TRAINED, TrialRecord
@@ -126,15 +127,8 @@ def _show_study(study: optuna.Study, summary: StudySummary, records: Sequence[Tr
         save_note(study, note)
     for name, figure in figures(summary, records).items():
         drawn = plotly.graph_objects.Figure(figure)
-        if _saved(study, name) != drawn.to_json():
+        if saved_figure(study, name) != drawn.to_json():
             save_plotly_graph_object(study, drawn, graph_object_id=name)
-
-
-def _saved(study: optuna.Study, name: str) -> str:
-    """Return the figure as the dashboard keeps it: in parts, which the library reads back through its server only."""
-    prefix = f"dashboard:plot_data:{name}:"
-    attrs = study._storage.get_study_system_attrs(study._study_id)
-    return "".join(attrs[f"{prefix}{i}"] for i in range(sum(key.startswith(prefix) for key in attrs)))
 
 
 def _put_tables(store: StudyArtifacts, trial: FrozenTrial, record: TrialRecord, config: SearchConfig) -> None:

@@ -24,6 +24,7 @@ from search.evidence.confirm import (
 from search.evidence.repeats import QueueEmpty, Repeat, RepeatResult, Retraining, n_left, queue, read_results
 from search.evidence.statistics import expected_sd
 from search.storage.open import GRACE_SECONDS, alone, open_storage
+from search.storage.optuna_internals import storage_of
 from search.study.attributes import PLAN, SETTINGS
 from search.study.location import StudyLocation, repeats_name
 from search.study.loop import n_trained
@@ -61,7 +62,7 @@ class Retrainer:
 
     def train(self, study: optuna.Study, repeats: Sequence[Repeat]) -> list[RepeatResult]:
         """Train those of `repeats` that are not there yet, and what else is queued; all finished repeats."""
-        with alone(study._storage, study.study_name):
+        with alone(storage_of(study), study.study_name):
             queue(study, repeats)
         # What is lost at the very end is queued again, and on a server others may do so.
         while left := n_left(study):

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from search.config import SAMPLERS
 from search.search_space.dimensions import SuggestsValues
+from search.storage.optuna_internals import fixed_params
 from search.study.attributes import LATENCY, OUTCOME, USER_NETWORK
 from search.study.loop import n_trained
 from search.study.seeds import ProposalIndices, derived_seed
@@ -90,7 +91,7 @@ class StartSampler(BaseSampler):
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """All dimensions at once, at the start; else see BaseSampler."""
         self._is_starting = n_within(study.get_trials(deepcopy=False)) < N_START
-        if not self._is_starting or trial.system_attrs.get("fixed_params"):
+        if not self._is_starting or fixed_params(trial):
             return self._sampler.infer_relative_search_space(study, trial)
         asked = Distributions()
         self._start.ask(asked)
@@ -100,7 +101,7 @@ class StartSampler(BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """See BaseSampler."""
-        if not self._is_starting or trial.system_attrs.get("fixed_params"):
+        if not self._is_starting or fixed_params(trial):
             return self._sampler.sample_relative(study, trial, search_space)
         drawn = RandomSampler(seed=self._seed)
         first = {name: drawn.sample_independent(study, trial, name, one) for name, one in search_space.items()}

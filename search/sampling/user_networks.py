@@ -16,6 +16,7 @@ from search.data.dataset import Dataset
 from search.errors import InputError
 from search.limits import refusal
 from search.search_space.space import NotInSpaceError
+from search.storage.optuna_internals import fixed_params
 from search.study.attributes import BASELINE, USER_NETWORK
 from search.study.study import enqueue, enqueue_user_network
 from space import space_of
@@ -68,6 +69,6 @@ def _fits(spec: ArchSpec, config: SearchConfig) -> bool:
 def _check_names(study: optuna.Study, points: Mapping[str, Any], others: Mapping[str, Any]) -> None:
     for trial in study.get_trials(deepcopy=False):
         name, network = str(trial.user_attrs.get(BASELINE)), trial.user_attrs.get(USER_NETWORK)
-        queued = trial.system_attrs.get("fixed_params", trial.params)
+        queued = fixed_params(trial) or trial.params
         if (name in others and network != others[name]) or (name in points and (network or queued != points[name])):
             raise InputError(f"study {study.study_name!r} has another network named {name}; rename the file")

@@ -22,6 +22,7 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, 
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from search.errors import InputError, cannot_open
+from search.storage.optuna_internals import backend_of
 from search.storage.sqlite import FileStorage
 from search.storage.url import check_sqlite, parse_url, sqlite_path
 
@@ -197,5 +198,5 @@ def alone(storage: Any, name: str) -> AbstractContextManager[None]:
 
     Not to be entered twice. A SQLite file has but one deciding process anyway (search.study.location.only_one).
     """
-    storage = getattr(storage, "_backend", storage)  # a study sees its storage through a cache
+    storage = backend_of(storage)  # a study sees its storage through a cache
     return storage.hold(f"study {name}") if isinstance(storage, ServerStorage) else nullcontext()

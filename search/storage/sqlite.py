@@ -12,25 +12,7 @@ from optuna.storages import RDBStorage
 from sqlalchemy import Connection, event
 from sqlalchemy.exc import SAWarning
 
-# The methods of RDBStorage that write nothing; the last two are what Optuna's cache reads with. Whatever is not named
-# here takes the write lock, which is only slow where it is not needed.
-READS = (
-    "get_all_studies",
-    "get_all_trials",
-    "get_best_trial",
-    "get_study_directions",
-    "get_study_id_from_name",
-    "get_study_name_from_id",
-    "get_study_system_attrs",
-    "get_study_user_attrs",
-    "get_trial",
-    "get_trial_id_from_study_id_trial_number",
-    "get_trial_param",
-    "get_trial_system_attrs",
-    "get_trial_user_attrs",
-    "_get_trials",
-    "_get_best_trial_id",
-)
+from search.storage.optuna_internals import READING_METHODS
 
 
 class FileStorage(RDBStorage):
@@ -72,7 +54,8 @@ def _reading(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-for _name in READS:
+# Whatever is not named there takes the write lock, which is only slow where it is not needed.
+for _name in READING_METHODS:
     setattr(FileStorage, _name, _reading(getattr(RDBStorage, _name)))
 
 

@@ -12,6 +12,7 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
+from search.storage.optuna_internals import storage_of, trial_id_of
 from search.study.attributes import ORIGIN, record_interrupted, record_start, record_worker
 from search.study.seeds import ProposalIndices, derived_seed
 from search.study.trials import REFUSED, TRAINED, TrialFailedError, outcome_of
@@ -114,7 +115,7 @@ class _Turn:
         self._error: Exception | None = None
 
     def __call__(self, trial: optuna.Trial) -> float:
-        self._trial_id, self._error = trial._trial_id, None
+        self._trial_id, self._error = trial_id_of(trial), None
         record_worker(trial, self._worker)
         trials = self._study.get_trials(deepcopy=False)
         index = self._indices.index(trials[trial.number], trials)
@@ -140,4 +141,4 @@ class _Turn:
             return True
         if not isinstance(error, ValueError) or error is self._error:
             return False
-        return self._study._storage.get_trial(self._trial_id).state == TrialState.FAIL
+        return storage_of(self._study).get_trial(self._trial_id).state == TrialState.FAIL

@@ -19,6 +19,7 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.open import alone
+from search.storage.optuna_internals import fixed_params, storage_of, trial_id_of
 from search.study.attributes import INDEX, INTERRUPTED, KEPT_ON_RETRY, RESTARTS, RETRIES, RETRY_OF, WORKER
 from search.study.seeds import ProposalIndices
 from search.study.trials import outcome_of
@@ -77,8 +78,9 @@ def _lost(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 def _params_to_repeat(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
     """Return the point to try again; an incomplete one is left to the sampler, which is seeded as before."""
-    if "fixed_params" in trial.system_attrs:
-        return dict(trial.system_attrs["fixed_params"])
+    queued = fixed_params(trial)
+    if queued is not None:
+        return queued
     decided = (TrialState.COMPLETE, TrialState.PRUNED)
     n_dimensions = max((len(other.params) for other in trials if other.state in decided), default=None)
     return dict(trial.params) if len(trial.params) == n_dimensions else {}
@@ -87,7 +89,7 @@ def _params_to_repeat(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> dict
 def _fail(study: optuna.Study, trial: FrozenTrial) -> None:
     """Mark a running trial as failed, unless it has come to its end meanwhile."""
     try:
-        study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        storage_of(study).set_trial_state_values(trial_id_of(trial), TrialState.FAIL)
     except UpdateFinishedTrialError:
         return
 
@@ -95,7 +97,7 @@ def _fail(study: optuna.Study, trial: FrozenTrial) -> None:
 def queue_again(study: optuna.Study, _trial: FrozenTrial | None = None) -> None:
     """Queue again what was lost, on whichever machine, if no other machine has."""
     if _lost(study.get_trials(deepcopy=False)):
-        with alone(study._storage, study.study_name):
+        with alone(storage_of(study), study.study_name):
             requeue_lost(study, running_are_lost=False)
 
 

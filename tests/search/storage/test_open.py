@@ -11,7 +11,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -21,7 +20,7 @@ from sqlalchemy.exc import OperationalError
 from search.cli import main
 from search.errors import InputError, explained
 from search.storage.open import open_storage
-from search.storage.sqlite import READS
+from search.storage.optuna_internals import READING_METHODS, backend_of, storage_of, study_id_of
 from search.study.loop import StopRule, run_trials
 from search.study.study import load_study, open_study
 
@@ -147,18 +146,18 @@ def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path, monkeypatch: pytest
     with closing(sqlite3.connect(tmp_path / "studies.db", isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
         writer.execute("DELETE FROM trial_params")
-        found = load_study(study._storage, "one")
+        found = load_study(storage_of(study), "one")
         assert found.trials[0].params == study.best_trial.params != {}
-        storage: Any = getattr(study._storage, "_backend", study._storage)
+        storage = backend_of(storage_of(study))
         arguments = {
-            "study_id": study._study_id,
+            "study_id": study_id_of(study),
             "trial_id": 1,
             "study_name": "one",
             "param_name": "x",
             "direction": study.direction,
         }
         arguments |= {"trial_number": 0, "states": None, "included_trial_ids": set(), "trial_id_greater_than": -1}
-        for name in READS:
+        for name in READING_METHODS:
             method = getattr(storage, name)
             method(**{key: arguments[key] for key in inspect.signature(method).parameters if key in arguments})
         with pytest.raises(StorageInternalError):
