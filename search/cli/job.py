@@ -41,7 +41,7 @@ from search.study.results_version import join_results
 from search.study.study import enqueue, open_study
 from search.workers.pool import Task, carry_out
 from search.workers.progress import Progress
-from search.workers.recovery import requeue_lost
+from search.workers.recovery import requeue_abandoned
 
 CONFIG = "config.json"
 # Of the data set's name in the name of a study.
@@ -157,7 +157,7 @@ def _join(
         if notice:
             study.set_user_attr(NOTICE, notice)
         keep_data_dir(study, config.data)
-        requeue_lost(study, running_are_lost=not location.is_shared)
+        requeue_abandoned(study, running_are_abandoned=not location.is_shared)
         # A study that has all its trials stays as it is, so that what was confirmed of it holds.
         is_done = StopRule(job.n_trials).is_reached(study)
         n_adopted = 0 if is_done else warm_start(study, config, job.warm)

@@ -32,7 +32,7 @@ from search.study.study import load_study, open_study
 from search.study.trials import TrialRecord, finished_trial, ranked, read_trials
 from search.workers.pool import Task, carry_out
 from search.workers.progress import Progress
-from search.workers.recovery import requeue_lost
+from search.workers.recovery import requeue_abandoned
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Retrainer:
         with alone(storage, name):
             study = open_study(storage, name, settings)
             join_results(study, may_differ=self.may_change)
-            requeue_lost(study, running_are_lost=not self.location.is_shared)
+            requeue_abandoned(study, running_are_abandoned=not self.location.is_shared)
         return study
 
     def train(self, study: optuna.Study, repeats: Sequence[Repeat]) -> list[RepeatResult]:
