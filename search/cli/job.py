@@ -30,7 +30,7 @@ from search.sampling.starting_points import fitting_starts, own_starts
 from search.sampling.user_networks import check_networks, queue_networks
 from search.sampling.warm_start import check_same, warm_start
 from search.search_space.space_file import as_file
-from search.storage.open import GRACE_SECONDS, alone, open_storage
+from search.storage.open import GRACE_SECONDS, open_storage, study_lock
 from search.study import provenance
 from search.study.attributes import NOTICE, SETTINGS
 from search.study.card import read_card
@@ -151,7 +151,7 @@ def _join(
 ) -> tuple[optuna.Study, _Queued]:
     """Make or resume the study, if it is of this data, budget, space and code, and queue what comes first."""
     storage = open_storage(location.url)
-    with alone(storage, str(location.name)):
+    with study_lock(storage, str(location.name)):
         study = open_study(storage, str(location.name), settings)
         join_results(study, may_differ=job.may_change)
         if notice:

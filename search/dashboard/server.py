@@ -19,7 +19,7 @@ from search.dashboard.publish import publish
 from search.errors import InputError
 from search.files import make_folder
 from search.report.summary import summary_of
-from search.storage.address import address, check_address, refused, warn_of_others
+from search.storage.address import address, check_address, listen_error, warn_if_reachable
 from search.storage.open import open_storage
 from search.storage.url import is_new, sqlite_url
 from search.study.attributes import SETTINGS
@@ -60,7 +60,7 @@ def _show(location: StudyLocation, host: str, port: int, data_dir: str | None, t
     for one in locations:
         if one.name not in repeats:
             _bring_up_to_date(one, artifacts, data_dir)
-    warn_of_others(host, "dashboard")
+    warn_if_reachable(host, "dashboard")
     print(f"http://{address(host, port)}/  (Ctrl-C ends it)", file=sys.stderr)
     _serve(storage, artifacts, host, port, temporary)
     return 0
@@ -94,4 +94,4 @@ def _serve(storage: optuna.storages.BaseStorage, artifacts: Path, host: str, por
     try:
         run_server(storage, host=host, port=port, artifact_store=FileSystemArtifactStore(str(artifacts)))
     except OSError as error:
-        raise InputError(refused(host, port, error)) from error
+        raise InputError(listen_error(host, port, error)) from error

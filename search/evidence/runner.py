@@ -23,7 +23,7 @@ from search.evidence.confirm import (
 )
 from search.evidence.repeats import QueueEmpty, Repeat, RepeatResult, Retraining, n_left, queue, read_results
 from search.evidence.statistics import expected_sd
-from search.storage.open import GRACE_SECONDS, alone, open_storage
+from search.storage.open import GRACE_SECONDS, open_storage, study_lock
 from search.study.attributes import PLAN, SETTINGS
 from search.study.location import StudyLocation, repeats_name
 from search.study.loop import n_trained
@@ -58,7 +58,7 @@ class Retrainer:
     def open(self, name: str, settings: Mapping[str, Any]) -> optuna.Study:
         """Return the study of repeats, created if it is missing, with interrupted trials queued again."""
         storage = open_storage(self.location.url)
-        with alone(storage, name):
+        with study_lock(storage, name):
             study = open_study(storage, name, settings)
             join_results(study, may_differ=self.may_change)
             requeue_abandoned(study, running_are_abandoned=not self.location.is_shared)
@@ -69,7 +69,7 @@ class Retrainer:
 
         Raises KeyboardInterrupt after a message about the finished repeats, which are kept.
         """
-        with alone(study._storage, study.study_name):
+        with study_lock(study._storage, study.study_name):
             queue(study, repeats)
         # A training that is interrupted last is queued again, on a server also by other processes.
         while left := n_left(study):

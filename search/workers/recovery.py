@@ -18,7 +18,7 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from search.storage.open import alone
+from search.storage.open import study_lock
 from search.study.attributes import INDEX, INTERRUPTED, KEPT_ON_RETRY, RESTARTS, RETRIES, RETRY_OF, WORKER
 from search.study.seeds import ProposalIndices
 from search.study.trials import outcome_of
@@ -99,7 +99,7 @@ def _mark_failed(study: optuna.Study, trial: FrozenTrial) -> None:
 def requeue_with_lock(study: optuna.Study, _trial: FrozenTrial | None = None) -> None:
     """Requeue the abandoned trials of all machines while holding the lock of the study."""
     if _abandoned_trials(study.get_trials(deepcopy=False)):
-        with alone(study._storage, study.study_name):
+        with study_lock(study._storage, study.study_name):
             requeue_abandoned(study, running_are_abandoned=False)
 
 

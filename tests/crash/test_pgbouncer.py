@@ -20,7 +20,7 @@ from sqlalchemy import text
 
 from benchmarks.many_workers import Crowd, run_crowd, work
 from search.errors import InputError
-from search.storage.open import ServerStorage, alone, open_storage
+from search.storage.open import ServerStorage, open_storage, study_lock
 from search.study.loop import n_trained
 from tests.crash.searches import (
     check_whole,
@@ -109,7 +109,7 @@ def test_the_lock_holds_behind_pgbouncer_and_before_it(server: str, bouncer: str
     def hold(url: str) -> None:
         storage = open_storage(url)
         for _ in range(5):
-            with alone(storage, "one"):
+            with study_lock(storage, "one"):
                 seen.append("in")
                 storage.get_all_studies()
                 seen.append("out")
@@ -121,7 +121,7 @@ def test_the_lock_holds_behind_pgbouncer_and_before_it(server: str, bouncer: str
 
 def test_two_studies_do_not_wait_for_each_other(bouncer: str) -> None:
     storage = open_storage(bouncer)
-    with alone(storage, "one"), alone(storage, "other"):
+    with study_lock(storage, "one"), study_lock(storage, "other"):
         pass
 
 
@@ -133,11 +133,11 @@ def test_those_who_wait_leave_the_holder_a_connection(server: str) -> None:
 
         def wait(storage: Any) -> None:
             gate.wait()
-            with alone(storage, "crowd"):
+            with study_lock(storage, "crowd"):
                 entered.append(storage)
 
         with ThreadPoolExecutor(n_waiting) as pool:
-            with alone(holder, "crowd"):
+            with study_lock(holder, "crowd"):
                 waiting = [pool.submit(wait, storage) for storage in storages]
                 gate.wait()
                 for _ in range(100):
@@ -149,7 +149,7 @@ def test_those_who_wait_leave_the_holder_a_connection(server: str) -> None:
 
 
 def hold_until_killed(url: str, told: Any) -> None:
-    with alone(open_storage(url), "one"):
+    with study_lock(open_storage(url), "one"):
         told.send("held")
         signal.pause()
 
@@ -161,7 +161,7 @@ def test_a_holder_that_is_killed_holds_nothing(bouncer: str) -> None:
     assert ours.recv() == "held"
     process.kill()
     process.join()
-    with alone(open_storage(bouncer), "one"):
+    with study_lock(open_storage(bouncer), "one"):
         pass
 
 

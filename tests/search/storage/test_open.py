@@ -58,9 +58,9 @@ def test_of_many_that_make_one_database_at_the_same_moment_none_fails(tmp_path: 
     [
         (
             "mysql://me:secret@host/db",
-            "--storage is sqlite:///FILE or postgresql://USER@HOST/DATABASE, got one that is",
+            "--storage must be sqlite:///FILE or postgresql://USER@HOST/DATABASE, got one that begins with",
         ),
-        ("postgres://me:secret@host/db", "got one that is 'postgres'"),
+        ("postgres://me:secret@host/db", "got one that begins with 'postgres'"),
         ("studies.db", "--storage is not a database URL, got 'studies.db'"),
         ("postgresql://me:sec@ret@host/db", "write those of a password as %40"),
         ("postgresql://me:secret@host:port/db", "--storage is not a database URL"),
