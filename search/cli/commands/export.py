@@ -37,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Write a network of a study as a folder that stands alone."""
     from search.evidence.repeats import read_results
-    from search.export.request import Wanted, export_baseline, export_wanted, exported_line
+    from search.export.request import ExportRequest, export_baseline, export_from_search, exported_line
     from search.report.summary import summary_of
     from search.study.attributes import SETTINGS
     from search.study.load import config_of, existing, is_there, kind_of
@@ -45,7 +45,7 @@ def run(args: Namespace) -> int:
     from search.study.trials import read_trials
 
     target = Path(args.out) if args.out else None
-    request = Wanted(args.trial, args.budget, args.network, args.format, args.force, target)
+    request = ExportRequest(args.trial, args.budget, args.network, args.format, args.force, target)
     with readable(location_of(args.study, args.storage)) as location:
         if args.budget is not None and not is_there(location):
             of_frontier = replace(location, name=f"{location.name}-{args.budget}")
@@ -57,6 +57,8 @@ def run(args: Namespace) -> int:
             source, target = export_baseline(request, read_results(trials), data, location)
         else:
             config, records = config_of(study, args.data_dir), read_trials(trials)
-            source, target = export_wanted(request, summary_of(study, config, location, records), records, location)
+            source, target = export_from_search(
+                request, summary_of(study, config, location, records), records, location
+            )
         print(exported_line(source, target))
     return 0

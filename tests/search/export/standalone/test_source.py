@@ -148,7 +148,7 @@ def test_text_of_a_network() -> None:
 
 NET = '''
 class Net(nn.Module):
-    """Images (N, 3, 9, 9), as `preprocess` returns them, to logits (N, 10)."""
+    """Network from images (N, 3, 9, 9), as `preprocess` returns them, to logits (N, 10)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ class Net(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shapes: (N, 3, 9, 9) to (N, 10)."""
+        """Return the logits (N, 10) of images (N, 3, 9, 9)."""
         x = self.stage1(x)
         x = self.stage2(x)
         return self.head(x)
@@ -197,7 +197,7 @@ def test_text_of_shared_weights() -> None:
 TIES = """
             nn.Linear(6, 10),  # 10
         )
-        # Layers with the weights of an earlier one.
+        # Layers that share the weights of an earlier layer.
         self.stage1[8].main[0].weight = self.stage1[3].main[0].weight
         self.stage1[8].main[0].bias = self.stage1[3].main[0].bias
         self.stage1[8].main[3].weight = self.stage1[3].main[3].weight
@@ -233,7 +233,7 @@ def test_only_torch_and_the_standard_library_are_imported() -> None:
         ("class Residual", {"residual", "residual conv-act-bn", "shared residual"}),
         ("class UnscaledBatchNorm2d", {"unscaled", "thrifty"}),
         ("class FirstChannels", {"gap", "thrifty"}),
-        ("Layers with the weights of", {"shared", "shared residual", "thrifty"}),
+        ("Layers that share the weights of", {"shared", "shared residual", "thrifty"}),
     ],
 )
 def test_nothing_is_written_that_the_network_does_not_need(text: str, names: set[str]) -> None:
