@@ -63,9 +63,14 @@ class Latencies:
     path: Path | None = None
 
     def of(self, network: str, form: str, runtime: str, measure: Callable[[], dict[str, float]]) -> dict[str, Any]:
-        """Return the latency of a network (its key), format and runtime on this machine; measure it if it is not stored.
+        """Return the latency of a network on this machine, and measure it first if it is not stored.
 
-        measure: returns milliseconds by batch size. Raises InputError if the file is damaged.
+        network  key of the network
+        form     export format
+        runtime  runtime and its version
+        measure  function that returns milliseconds by batch size
+
+        Raises InputError if the file is damaged.
         """
         key = {"network": network, "format": form, "runtime": runtime, "processor": processor()}
         entry = _find_entry(key, self._read())
