@@ -24,7 +24,7 @@ from search.dashboard.figures import figures
 from search.dashboard.note_writer import NoteWriter
 from search.dashboard.trial_note import fitted, network
 from search.data.dataset import Dataset
-from search.data.load import form_of, is_at_hand, load_dataset
+from search.data.load import form_of, is_available, load_dataset
 from search.engine.confusion import Confusion
 from search.errors import InputError, explained
 from search.report.evidence import fresh_seeds
@@ -65,7 +65,7 @@ class _Images:
 
     def _found(self) -> Dataset | None:
         try:
-            return load_dataset(self._config) if is_at_hand(self._config) else None
+            return load_dataset(self._config) if is_available(self._config) else None
         except InputError:  # as of a folder whose images have changed
             return None
 
