@@ -35,7 +35,7 @@ def test_opening_says_what_the_file_needs() -> None:
     assert opening.startswith(f"/* {compute_cost(SPEC).n_params:,} parameters as int8, for 2x15x13 images of uint8")
     assert f"Flash: {sum(flash.values()):,} bytes of constants (weights {flash['weights']:,}, biases" in opening
     assert f"RAM: {plan_arena(network).n_bytes:,} bytes of static memory for all maps" in opening
-    assert "the caller's and not among them" in opening
+    assert "The image and the logits belong to the caller and are not counted" in opening
     assert f"Quantised {network.method}: int8 weights" in opening
     assert f"static int8_t arena[{plan_arena(network).n_bytes}];" in source
     assert "share" not in opening
@@ -46,7 +46,7 @@ def test_opening_says_that_shared_weights_are_there_for_every_layer() -> None:
     opening = " ".join(c_source(network, names(network)).partition("*/")[0].replace(" * ", " ").split())
     cost = compute_cost(SPECS["thrifty"])
     assert opening.startswith(f"/* {cost.n_params:,} parameters as int8, for 2x16x14 images of uint8 and 10 classes")
-    assert "Layers that share weights have a copy each, with their batch norm in it." in opening
+    assert "Layers with shared weights have a copy each, with their batch norm folded in." in opening
     # All but the biases of batch norm, and the head's one number as a matrix.
     n_biases = 5 + 4 * 12
     assert flash_bytes(network, names(network))["weights"] == cost.n_stored - n_biases - 1 + 10 * 12

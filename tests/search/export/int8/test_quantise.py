@@ -120,13 +120,13 @@ def test_the_network_says_what_it_is() -> None:
 
 def test_training_images_are_drawn_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
-    read = module._Walk.read
+    read = module._Quantiser.read
 
     def noting(self: object, images: torch.Tensor, *rest: object) -> object:
         seen.append(images)
         return read(self, images, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module._Walk, "read", noting)
+    monkeypatch.setattr(module._Quantiser, "read", noting)
     spec = ArchSpec((1, 1, 2), 2, (), Head("flatten_linear"))
     for n in (3, CALIBRATION_IMAGES, 2 * CALIBRATION_IMAGES + 1):
         images = torch.arange(2 * n).reshape(n, 1, 1, 2).to(torch.uint8)
@@ -161,20 +161,20 @@ def test_batch_norm_after_an_activation_is_a_step_only_before_padding() -> None:
 @pytest.mark.parametrize("activation", [None, "relu"])
 def test_no_map_is_off_on_the_whole(activation: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounding down instead of to nearest would shift a map by half a level."""
-    append, seen = module._Walk._append, []
+    append, seen = module._Quantiser._append, []
 
     def noting(self: object, step: object, *rest: object) -> object:
         signal = append(self, step, *rest)  # type: ignore[arg-type]
         seen.append((step, signal))
         return signal
 
-    monkeypatch.setattr(module._Walk, "_append", noting)
+    monkeypatch.setattr(module._Quantiser, "_append", noting)
     quantised.__wrapped__(SPECS[f"residual conv-act-bn {activation}"])
     quantised.__wrapped__(SPECS[f"residual conv-bn-act {activation}"])
     assert {type(step) for step, _ in seen} >= {ReadImage, Convolution, Add}
     for step, signal in seen:
         rows = signal.levels.swapaxes(0, 1).reshape(len(signal.grid.scale), -1)
-        off = signal.grid.real(rows) - signal.true.transpose(0, 1).flatten(1).numpy()
+        off = signal.grid.real(rows) - signal.exact.transpose(0, 1).flatten(1).numpy()
         assert abs((off.mean(1) / signal.grid.scale).mean()) < 0.25, step
 
 
