@@ -1,4 +1,4 @@
-"""The notes of a study's trials in the dashboard: written once, while the study runs or afterwards."""
+"""Write the notes of the trials of a study for the dashboard, while the study runs or afterwards."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from search.dashboard.trial_note import trial_note
 from search.errors import explained
 from search.study.trials import TrialRecord
 
-# The study's attribute with a digest of every note written here, by the trial's number.
+# Attribute of the study with a digest of every note that was written here, by the number of the trial.
 WRITTEN = "search:notes"
 
 
 @dataclass(frozen=True)
-class _Noted:
-    """A finished trial, with the members of a live trial that optuna-dashboard's save_note and get_note use."""
+class _NotedTrial:
+    """Finished trial with the members of a live trial that save_note and get_note of optuna-dashboard use."""
 
     storage: BaseStorage
     study: optuna.Study
@@ -30,9 +30,10 @@ class _Noted:
 
 
 class NoteWriter:
-    """Writes the note of every trial that has ended. Called again and again, it looks only at what has ended since.
+    """Writer of the notes of all trials that have ended.
 
-    A note that its reader has changed in the dashboard is left as it is.
+    Each call considers only the trials that have ended since the last one. A note that a reader has changed in the
+    dashboard is left as it is.
     """
 
     def __init__(self, config: SearchConfig) -> None:
@@ -41,7 +42,10 @@ class NoteWriter:
         self._has_failed = False
 
     def __call__(self, study: optuna.Study) -> None:
-        """Write what is missing. Never raises: a study of hours does not end for a note; the first failure is told."""
+        """Write the missing notes.
+
+        Errors are never raised, as a note must not end a study of many hours. The first one is printed.
+        """
         try:
             ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
             self.write(study, [trial for trial in ended if trial.number not in self._done])
@@ -54,7 +58,7 @@ class NoteWriter:
     def write(
         self, study: optuna.Study, ended: Iterable[FrozenTrial], remarks: Mapping[int, str] | None = None
     ) -> None:
-        """Write the notes of these trials where they are missing or say something else. remarks: by number."""
+        """Write the notes of trials that lack one or have an outdated one; `remarks` are by number of the trial."""
         notes = [
             (trial, trial_note(TrialRecord.from_trial(trial), self._config, (remarks or {}).get(trial.number, "")))
             for trial in ended
@@ -71,9 +75,9 @@ def _save(study: optuna.Study, notes: Sequence[tuple[FrozenTrial, str]]) -> None
     written: dict[str, str] = storage.get_study_system_attrs(study._study_id).get(WRITTEN, {})
     new = [(trial, text) for trial, text in notes if written.get(str(trial.number)) != _digest(text)]
     for trial, text in new:
-        noted = _Noted(storage, study, trial._trial_id)
-        there = get_note(noted)
-        if not there or _digest(there) == written.get(str(trial.number)):
+        noted = _NotedTrial(storage, study, trial._trial_id)
+        shown = get_note(noted)
+        if not shown or _digest(shown) == written.get(str(trial.number)):
             save_note(noted, text)
         written[str(trial.number)] = _digest(text)
     if new:

@@ -1,4 +1,4 @@
-"""Publish to the dashboard, beyond Optuna's own pages: notes, figures, pictures and files, brought up to date."""
+"""Publish notes, figures, pictures and files of a study to the dashboard, and keep them up to date."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ from search.study.location import ARTIFACTS, StudyLocation
 from search.study.trials import TRAINED, TrialRecord
 from search.text import percent
 
-# Drawn otherwise, the pictures of older studies are made again.
+# Version of the drawings. When it changes, the pictures of older studies are drawn again.
 DRAWN_AS = b"3"
 CURVE, LAYERS, CONFUSION, MISREAD = "curve.png", "layers.csv", "confusion.png", "misread.png"
 CURVE_FRAME, CONFUSION_FRAME = (0.14, 0.125, 0.845, 0.85), (0.105, 0.1, 0.775, 0.88)
-# Of the winner, from the study's folder.
+# Files of the winner, with their paths in the folder of the study.
 WINNERS = {"model.py": "winner/model.py", "weights.pt": "winner/weights.pt", "report.html": "report.html"}
 
 
 class _Images:
-    """The study's data, read when a picture first needs it; None where it is not at hand or is other data."""
+    """Provider of the data of a study, which is read when a picture first needs it."""
 
     def __init__(self, study: optuna.Study, config: SearchConfig, data: Dataset | None) -> None:
         self._checksum = study.user_attrs.get(SETTINGS, {}).get("data_checksum")
@@ -57,16 +57,17 @@ class _Images:
         self._is_read = data is not None
 
     def get(self) -> Dataset | None:
+        """Return the data; None if it is not available or differs from the data of the study."""
         if not self._is_read:
             self._is_read = True
-            found = self._found()
-            self._data = found if found and found.checksum == self._checksum else None
+            data = self._load()
+            self._data = data if data and data.checksum == self._checksum else None
         return self._data
 
-    def _found(self) -> Dataset | None:
+    def _load(self) -> Dataset | None:
         try:
             return load_dataset(self._config) if is_available(self._config) else None
-        except InputError:  # as of a folder whose images have changed
+        except InputError:  # for example, the images of a folder have changed
             return None
 
 
@@ -79,11 +80,12 @@ def publish(
     data: Dataset | None = None,
     artifacts: Path | None = None,
 ) -> None:
-    """Write what is missing or has changed; what stands is left alone. data: the study's, if it is in memory already.
+    """Write the notes, figures and files that are missing or have changed, and leave all others as they are.
 
-    artifacts: the folder of the files that go with trials; None: the one that all studies at `location` share.
+    data       data of the study, if it is already in memory
+    artifacts  folder of the files of trials; None for the one that all studies at `location` share
 
-    Never raises: a report does not depend on it. What could not be done is told on stderr.
+    Errors are printed on standard error and never raised, as a report must not fail because of the dashboard.
     """
     try:
         ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
@@ -93,12 +95,12 @@ def publish(
         trials = {trial.number: trial for trial in ended}
         trained = [record for record in records if record.outcome in TRAINED and record.number in trials]
         for record in trained:
-            _put_tables(store, trials[record.number], record, config)
-        _put_winner(store, trials, summary, location)
-        # Last, as it takes longest.
-        _put_pictures(store, trials, summary, trained, _Images(study, config, data))
-        # As where a database was copied without its artifacts, and the images are not at hand. What is missing here
-        # may be on another machine of the same study.
+            _attach_tables(store, trials[record.number], record, config)
+        _attach_winner(store, trials, summary, location)
+        # The pictures come last, as they take longest.
+        _attach_pictures(store, trials, summary, trained, _Images(study, config, data))
+        # Files are missing if a database was copied without its artifacts and the images are not available. Those of a
+        # shared study may be on another machine.
         if not location.is_shared:
             store.detach_missing()
     except Exception as error:
@@ -126,19 +128,22 @@ def _show_study(study: optuna.Study, summary: StudySummary, records: Sequence[Tr
         save_note(study, note)
     for name, figure in figures(summary, records).items():
         drawn = plotly.graph_objects.Figure(figure)
-        if _saved(study, name) != drawn.to_json():
+        if _saved_figure(study, name) != drawn.to_json():
             save_plotly_graph_object(study, drawn, graph_object_id=name)
 
 
-def _saved(study: optuna.Study, name: str) -> str:
-    """Return the figure as the dashboard keeps it: in parts, which the library reads back through its server only."""
+def _saved_figure(study: optuna.Study, name: str) -> str:
+    """Return the JSON of a figure as the dashboard stores it.
+
+    It is stored in parts, which optuna-dashboard joins in its server only.
+    """
     prefix = f"dashboard:plot_data:{name}:"
     attrs = study._storage.get_study_system_attrs(study._study_id)
     return "".join(attrs[f"{prefix}{i}"] for i in range(sum(key.startswith(prefix) for key in attrs)))
 
 
-def _put_tables(store: StudyArtifacts, trial: FrozenTrial, record: TrialRecord, config: SearchConfig) -> None:
-    """Attach the curve and the layers of a trained trial."""
+def _attach_tables(store: StudyArtifacts, trial: FrozenTrial, record: TrialRecord, config: SearchConfig) -> None:
+    """Attach the curve and the layer table of a trained trial."""
     if record.curve:
         source = DRAWN_AS + json.dumps(record.curve).encode()
         store.attach(trial, CURVE, source, partial(_curve_png, record, config.metric))
@@ -161,21 +166,21 @@ def _layer_csv(arch: ArchSpec) -> bytes:
     return text.getvalue().encode()
 
 
-def _put_pictures(
+def _attach_pictures(
     store: StudyArtifacts,
     trials: dict[int, FrozenTrial],
     summary: StudySummary,
     trained: Sequence[TrialRecord],
     images: _Images,
 ) -> None:
-    """Attach the confusion of a finished trial, and its misread images where the data is at hand."""
-    found = {record.number: Confusion.from_dict(record.mistakes) for record in trained if record.mistakes}
-    # Of the winner: what the network that is handed on gets wrong, which if confirmed was scored on test.
+    """Attach the confusion matrix of each finished trial, and its misread images if the data is available."""
+    mistakes_by_trial = {record.number: Confusion.from_dict(record.mistakes) for record in trained if record.mistakes}
+    # The winner shows the mistakes of the exported network, which was scored on the test set if it was confirmed.
     if summary.winner and summary.mistakes:
-        found[summary.winner.number] = summary.mistakes
+        mistakes_by_trial[summary.winner.number] = summary.mistakes
     classes = form_of(summary.config.data).classes
-    # Silent where there is no terminal.
-    for number, mistakes in tqdm(found.items(), "pictures", leave=False, ncols=80, disable=None):
+    # disable=None shows no progress bar if there is no terminal.
+    for number, mistakes in tqdm(mistakes_by_trial.items(), "pictures", leave=False, ncols=80, disable=None):
         trial, source = trials[number], DRAWN_AS + mistakes.key().encode()
         store.attach(trial, CONFUSION, source, partial(_confusion_png, mistakes, classes))
         if store.needs(trial, MISREAD, source) and (data := images.get()):
@@ -184,30 +189,30 @@ def _put_pictures(
 
 
 def _confusion_png(mistakes: Confusion, classes: Sequence[str]) -> bytes:
-    # Where names are long, how much room they take is found.
+    # The space for long names is not known beforehand, so matplotlib computes the layout.
     frame = None if has_long_names(classes) else CONFUSION_FRAME
     return png((6, 5.4), lambda axes: draw_confusion(axes, mistakes, classes), frame)
 
 
-def _put_winner(
+def _attach_winner(
     store: StudyArtifacts, trials: dict[int, FrozenTrial], summary: StudySummary, location: StudyLocation
 ) -> None:
-    """Attach the winner's files to its trial, and remove them from every other."""
+    """Attach the files of the winner to its trial, and remove them from all other trials."""
     if summary.winner is None:
         return
-    own = trials[summary.winner.number]
+    winner_trial = trials[summary.winner.number]
     for name, path in WINNERS.items():
         for trial in trials.values():
-            if trial is not own:
+            if trial is not winner_trial:
                 store.detach(trial, name)
         file = location.folder / path
-        if file.is_file() and (name == "report.html" or _is_of(location.folder / "winner", own)):
+        if file.is_file() and (name == "report.html" or _is_export_of(location.folder / "winner", winner_trial)):
             content = file.read_bytes()
-            store.attach(own, name, content, partial(bytes, content))
+            store.attach(winner_trial, name, content, partial(bytes, content))
 
 
-def _is_of(winner: Path, trial: FrozenTrial) -> bool:
-    """Return whether the exported files are those of this trial."""
+def _is_export_of(winner: Path, trial: FrozenTrial) -> bool:
+    """Return whether the exported files belong to this trial."""
     try:
         card: dict[str, Any] = json.loads((winner / "card.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

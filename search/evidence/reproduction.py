@@ -87,7 +87,10 @@ class Reproduction:
 
     @property
     def verdict(self) -> str:
-        """Return HOLDS if the stated and the reproduced accuracy agree within the noise, else ABOVE, BELOW or UNKNOWN."""
+        """Return HOLDS if the stated and the reproduced accuracy agree within the noise, else ABOVE or BELOW.
+
+        UNKNOWN is returned if one of the two is missing.
+        """
         stated, ours = self.stated_accuracy, self.ours
         if stated is None or ours is None:
             return UNKNOWN

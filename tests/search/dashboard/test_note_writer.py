@@ -1,7 +1,7 @@
 import pytest
 from optuna_dashboard import get_note, save_note
 
-from search.dashboard.note_writer import NoteWriter, _Noted
+from search.dashboard.note_writer import NoteWriter, _NotedTrial
 from search.study.trials import STOPPED
 from tests.search.made_up_studies import as_trial, made_up_study
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, made_up
@@ -13,7 +13,7 @@ def study(tmp_path):
 
 
 def noted(study, number):
-    return _Noted(study._storage, study, study.trials[number]._trial_id)
+    return _NotedTrial(study._storage, study, study.trials[number]._trial_id)
 
 
 def notes(study):
