@@ -257,5 +257,8 @@ def _search(
             carry_out(task, n_workers, watch)
         except KeyboardInterrupt:
             done = n_trained(study.get_trials(deepcopy=False))
-            print(f"\n{done} of {stop.n_trials} trials are done and kept; the same command goes on.", file=sys.stderr)
+            print(
+                f"\n{done} of {stop.n_trials} trials are done and kept; repeat the command to continue.",
+                file=sys.stderr,
+            )
             raise

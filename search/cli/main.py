@@ -28,7 +28,7 @@ from search.cli.commands import (
     space,
 )
 from search.cli.signals import INTERRUPTED, interruptible
-from search.errors import FailureError, InputError, explained
+from search.errors import FailureError, InputError, explanation
 
 VERSION = "0.1.0"
 # In the order of --help. Each has HELP, EXAMPLE, add_arguments(parser) and run(args).
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except Exception as error:
-        message = explained(error)
+        message = explanation(error)
         if message is None:
             raise
         _let_go_of_output()

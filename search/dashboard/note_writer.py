@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 
 from search.config import SearchConfig
 from search.dashboard.trial_note import trial_note
-from search.errors import explained
+from search.errors import explanation
 from search.study.trials import TrialRecord
 
 # Attribute of the study with a digest of every note that was written here, by the number of the trial.
@@ -51,7 +51,7 @@ class NoteWriter:
             self.write(study, [trial for trial in ended if trial.number not in self._done])
         except Exception as error:
             if not self._has_failed:
-                reason = explained(error) or f"{error!r:.200}"
+                reason = explanation(error) or f"{error!r:.200}"
                 print(f"\nsearch.py: the dashboard's notes could not be written: {reason}", file=sys.stderr)
             self._has_failed = True
 

@@ -26,7 +26,7 @@ from search.dashboard.trial_note import fitted, network
 from search.data.dataset import Dataset
 from search.data.load import form_of, is_available, load_dataset
 from search.engine.confusion import Confusion
-from search.errors import InputError, explained
+from search.errors import InputError, explanation
 from search.report.evidence import fresh_seeds
 from search.report.images import misread_page
 from search.report.markdown import markdown_report
@@ -104,7 +104,7 @@ def publish(
         if not location.is_shared:
             store.detach_missing()
     except Exception as error:
-        reason = explained(error) or f"{error!r:.300}"
+        reason = explanation(error) or f"{error!r:.300}"
         print(f"search.py: the dashboard's notes and figures are not complete: {reason}", file=sys.stderr)
 
 

@@ -17,7 +17,7 @@ import optuna
 
 from search.config import SearchConfig
 from search.engine.process import end_with_parent
-from search.errors import FailureError, InputError, explained
+from search.errors import FailureError, InputError, explanation
 from search.sampling.samplers import Start, make_sampler
 from search.storage.open import GRACE_SECONDS, open_storage
 from search.storage.url import is_server
@@ -55,7 +55,7 @@ class Task:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other machines may work on the same study."""
+        """Return whether other machines may work on the same study."""
         return is_server(self.storage_url)
 
     def join_study(self) -> optuna.Study:
@@ -183,7 +183,7 @@ def _run_worker(task: Task, token: str) -> None:
     except InputError as error:
         _exit(str(error), INPUT_ERROR)
     except Exception as error:
-        message = explained(error)
+        message = explanation(error)
         if message is None:
             raise
         _exit(message, SYSTEM_ERROR)

@@ -177,14 +177,14 @@ def locked(refuses: Refuses, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("locked")
 @pytest.mark.parametrize("command", COMMANDS, ids=short)
 def test_a_database_that_another_program_holds(refuses: Refuses, command: list[str]) -> None:
-    refuses([*command, "--storage", "sqlite:///x.db"], "database is locked (x.db); another program holds it")
+    refuses([*command, "--storage", "sqlite:///x.db"], "database is locked (x.db); another program has locked it")
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=short)
 def test_a_database_that_can_only_be_read(refuses: Refuses, command: list[str]) -> None:
     make(refuses.folder / "x.db", "good")
     url = "sqlite:///file:x.db?mode=ro&uri=true"
-    refuses([*command, "--storage", url], "readonly database (file:x.db); it can only be read, or not at all;")
+    refuses([*command, "--storage", url], "readonly database (file:x.db); check its permissions, or")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this machine has no /dev/full")

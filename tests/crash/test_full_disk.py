@@ -72,8 +72,8 @@ def test_a_disk_that_fills_up_costs_nothing_but_time(disk: Disk, digits: tuple[s
         _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2, said
     assert "Traceback" not in said, said
-    assert "the same command goes on" in said
-    assert "what is done is kept" in said or said.count("the same command goes on") > 1
+    assert "repeat the command to continue" in said
+    assert "finished trials are kept" in said or said.count("repeat the command to continue") > 1
     until(lambda: not any(map(is_alive, workers)) or None, "workers are left")
     disk.make_room()
     kept = {t.number: t.value for t in open_now(url, "full").get_trials() if "outcome" in t.user_attrs and t.value}

@@ -137,7 +137,7 @@ def test_interrupted_killed_and_resumed_equals_uninterrupted(finished, tmp_path)
         process.send_signal(signal.SIGCONT)
         _, message = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert "the same command goes on" in message
+        assert "repeat the command to continue" in message
     with started(tmp_path, *arguments) as process:
         assert stop_in_training(lambda: in_training(tmp_path, "digits-8000", 8)) == [process.pid]
         process.kill()
