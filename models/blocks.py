@@ -156,9 +156,9 @@ def require(kind: type, *names: str) -> None:
 
 def check_kinds(table: str, registered: Iterable[str], kinds: Iterable[str]) -> None:
     """Raise TypeError unless the kinds registered in `table` are exactly those that models.spec accepts."""
-    different = set(registered) ^ set(kinds)
-    if different:
-        raise TypeError(f"{table} and the kinds of models.spec differ in {', '.join(sorted(different))}")
+    differences = set(registered) ^ set(kinds)
+    if differences:
+        raise TypeError(f"{table} and the kinds of models.spec differ in {', '.join(sorted(differences))}")
 
 
 class ConvBlock(BlockKind):

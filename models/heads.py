@@ -13,12 +13,12 @@ from models.blocks import BLOCKS, LayerCost, check_kinds, conv_row, dropout_laye
 from models.spec import HEAD_KINDS, Head
 
 
-def _global_pool(input_map: LayerCost) -> LayerCost:
+def _global_pool_row(input_map: LayerCost) -> LayerCost:
     # Counted as a pool whose kernel and stride are the map's longer side, which is exact on a square map.
     return pool_row("head.gap", "global average pool", input_map, 1, 1, max(input_map.height, input_map.width))
 
 
-def _dense(name: str, kind: str, input_map: LayerCost, n_classes: int, *, bias: bool) -> LayerCost:
+def _dense_row(name: str, kind: str, input_map: LayerCost, n_classes: int, *, bias: bool) -> LayerCost:
     """Return the row of a layer that sees its whole input map: a linear layer or a convolution of the map's size."""
     side = max(input_map.height, input_map.width)
     weights = input_map.n_values * n_classes
@@ -83,8 +83,8 @@ class GapLinearHead(HeadKind):
 
     @staticmethod
     def cost(head: Head, last_map: LayerCost, n_classes: int) -> list[LayerCost]:
-        pooled = _global_pool(last_map)
-        return [pooled, _dense("head.linear", "linear", pooled, n_classes, bias=head.bias)]
+        pooled = _global_pool_row(last_map)
+        return [pooled, _dense_row("head.linear", "linear", pooled, n_classes, bias=head.bias)]
 
 
 class GapConvHead(HeadKind):
@@ -102,7 +102,7 @@ class GapConvHead(HeadKind):
 
     @staticmethod
     def cost(head: Head, last_map: LayerCost, n_classes: int) -> list[LayerCost]:
-        rows = [_global_pool(last_map)]
+        rows = [_global_pool_row(last_map)]
         rows += _hidden_rows(head, rows[0])
         return [*rows, conv_row("head.conv", "conv 1x1", rows[-1], n_classes, 1, 0, 1, bias=head.bias)]
 
@@ -122,7 +122,7 @@ class ConvGapHead(HeadKind):
     @staticmethod
     def cost(head: Head, last_map: LayerCost, n_classes: int) -> list[LayerCost]:
         conv = conv_row("head.conv", "conv 1x1", last_map, n_classes, 1, 0, 1, bias=head.bias)
-        return [conv, _global_pool(conv)]
+        return [conv, _global_pool_row(conv)]
 
 
 class ConvHead(HeadKind):
@@ -145,7 +145,7 @@ class ConvHead(HeadKind):
     def cost(head: Head, last_map: LayerCost, n_classes: int) -> list[LayerCost]:
         rows = _hidden_rows(head, last_map)
         kind = f"conv {last_map.height}x{last_map.width}"
-        return [*rows, _dense("head.conv", kind, rows[-1] if rows else last_map, n_classes, bias=head.bias)]
+        return [*rows, _dense_row("head.conv", kind, rows[-1] if rows else last_map, n_classes, bias=head.bias)]
 
 
 class FirstChannels(nn.Module):
@@ -182,7 +182,7 @@ class GapHead(HeadKind):
 
     @staticmethod
     def cost(_head: Head, last_map: LayerCost, n_classes: int) -> list[LayerCost]:
-        pooled = _global_pool(last_map)
+        pooled = _global_pool_row(last_map)
         live = last_map.channels + n_classes
         first = pooled._replace(name="head.scores", kind="first channels", channels=n_classes, n_params=1, live=live)
         return [pooled, first]
@@ -201,7 +201,7 @@ class FlattenLinearHead(HeadKind):
 
     @staticmethod
     def cost(head: Head, last_map: LayerCost, n_classes: int) -> list[LayerCost]:
-        return [_dense("head.linear", "linear", last_map, n_classes, bias=head.bias)]
+        return [_dense_row("head.linear", "linear", last_map, n_classes, bias=head.bias)]
 
 
 HEADS: dict[str, type[HeadKind]] = {

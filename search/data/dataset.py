@@ -67,7 +67,7 @@ class Dataset:
         return DataForm(self.name, self.input_shape, self.classes, self.checksum, self.remarks)
 
 
-# For `select_on == "val"`, one in VAL_PARTS parts of the training images is held out: 10,000 of MNIST's 60,000.
+# For `select_on == "val"`, one of VAL_PARTS parts of the training images is held out: 10,000 of MNIST's 60,000.
 VAL_PARTS = 6
 # Ways of choosing these images. Results on different kinds of split are not comparable.
 STRATIFIED, WRITER_DISJOINT, OWN_FOLDER = "stratified", "stratified and writer-disjoint", "the folder's own"

@@ -221,5 +221,5 @@ def _split_remarks(folder_files: FolderFiles, train: Split, test: Split) -> tupl
     if untested:
         remarks.append(f"The test set has no image of {shorten_names(untested)}.")
     counts = torch.bincount(train.labels, minlength=len(folder_files.classes)).tolist()
-    few = [f"{name} ({n})" for name, n in zip(folder_files.classes, counts, strict=True) if n < TEST_PARTS]
-    return (*remarks, *([f"Very few images to train with: {shorten_names(few)}."] if few else []))
+    small_classes = [f"{name} ({n})" for name, n in zip(folder_files.classes, counts, strict=True) if n < TEST_PARTS]
+    return (*remarks, *([f"Very few images to train with: {shorten_names(small_classes)}."] if small_classes else []))

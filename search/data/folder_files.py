@@ -50,16 +50,17 @@ def list_files(folder: Path) -> FolderFiles:
         raise InputError(f"{folder} {state}; {_USAGE}")
     split_folders = _split_folders(folder)
     files_by_split = {split: _files_by_class(root) for split, root in split_folders.items()}
-    empty = [name for name, files in files_by_split[TRAIN].items() if not files]
+    empty_classes = [name for name, files in files_by_split[TRAIN].items() if not files]
     classes = tuple(sorted(name for name, files in files_by_split[TRAIN].items() if files))
     if len(classes) < 2:
         content = f"images of one class alone, {classes[0]!r}" if classes else "no images in folders of classes"
         raise InputError(f"{split_folders[TRAIN]} holds {content}; {_USAGE}, of two classes at least")
     for split in (VAL, TEST):
-        unknown = [name for name, files in files_by_split.get(split, {}).items() if files and name not in classes]
-        if unknown:
+        by_class = files_by_split.get(split, {})
+        unknown_classes = sorted(name for name, files in by_class.items() if files and name not in classes)
+        if unknown_classes:
             raise InputError(
-                f"{split_folders[split]} has images of {shorten_names(sorted(unknown))}, of which "
+                f"{split_folders[split]} has images of {shorten_names(unknown_classes)}, of which "
                 f"{split_folders[TRAIN]} has none; a network can only learn classes that it is shown"
             )
     labels = {name: label for label, name in enumerate(classes)}
@@ -68,9 +69,8 @@ def list_files(folder: Path) -> FolderFiles:
         for split, by_class in files_by_split.items()
         if any(by_class.values())
     }
-    return FolderFiles(
-        classes, files, (f"Left out, as there are no images of it: {shorten_names(empty)}.",) if empty else ()
-    )
+    remarks = (f"Left out, as there are no images of it: {shorten_names(empty_classes)}.",) if empty_classes else ()
+    return FolderFiles(classes, files, remarks)
 
 
 def shorten_names(names: list[str]) -> str:
@@ -125,11 +125,11 @@ def _images_below(folder: Path) -> list[Path]:
     images: list[Path] = []
     visited: set[str] = set()
     for parent, folders, names in os.walk(folder, onerror=_raise_cannot_list, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in visited:  # a link to a folder that was visited already
+        real_path = os.path.realpath(parent)
+        if real_path in visited:  # a link to a folder that was visited already
             folders.clear()
             continue
-        visited.add(real)
+        visited.add(real_path)
         folders[:] = sorted(name for name in folders if not _is_hidden(name))
         images += [
             Path(parent, name)

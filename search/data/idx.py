@@ -116,7 +116,7 @@ class IdxFiles:
         return f"is corrupt: its SHA-256 begins {digest[:8]}, expected {checksum[:8]}"
 
     def _download(self, root: Path, raw: Path, missing: list[str]) -> None:
-        """Download into a scratch folder and move whole files.
+        """Download into a scratch folder, then move the missing files to `raw`.
 
         An interrupted download therefore leaves no partial file.
         """
@@ -126,15 +126,15 @@ class IdxFiles:
             root.mkdir(parents=True, exist_ok=True)
             print(f"{self.name} is not in {root}: downloading it", file=sys.stderr)
             with tempfile.TemporaryDirectory(dir=root, prefix="download-") as scratch:
-                fetched = Path(scratch) / self.name / "raw"
-                fetched.mkdir(parents=True)
+                scratch_raw = Path(scratch) / self.name / "raw"
+                scratch_raw.mkdir(parents=True)
                 for archive in raw.glob("*.gz"):  # torchvision checks these first, and may then need no network
-                    shutil.copyfile(archive, fetched / archive.name)
+                    shutil.copyfile(archive, scratch_raw / archive.name)
                 with quiet_download():
                     getattr(datasets, self.name)(scratch, download=True)
                 raw.mkdir(parents=True, exist_ok=True)
                 for name in missing:
-                    os.replace(fetched / name, raw / name)
+                    os.replace(scratch_raw / name, raw / name)
         except (ImportError, RuntimeError, OSError, http.client.HTTPException) as error:
             raise UnavailableError(
                 f"{self.name} is not in {root}: {missing[0]} is missing and could not be downloaded ({brief(error)}); "

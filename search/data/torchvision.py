@@ -64,7 +64,7 @@ class TorchvisionFiles:
                 Split(*self.arrange(*_tensors(kind(str(root), **arguments)))) for arguments in (self.train, self.test)
             ]
             for split in splits:
-                _check(split, input_shape, n_classes)
+                _check_split(split, input_shape, n_classes)
         except Exception as error:  # torchvision and pickle raise almost anything for a damaged file
             raise InputError(
                 f"{self.kind} in {root} cannot be read ({brief(error)}); delete {self.files[0]} there to have it "
@@ -73,7 +73,7 @@ class TorchvisionFiles:
         return splits[0], splits[1]
 
     def _download(self, root: Path) -> None:
-        """Download into a scratch folder and move whole files.
+        """Download into a scratch folder, then move the files to `root`.
 
         An interrupted download therefore leaves no partial file.
         """
@@ -114,7 +114,7 @@ def _tensors(dataset: Any) -> ImagesAndLabels:
     return torch.as_tensor(dataset.data), torch.as_tensor(labels).long()
 
 
-def _check(split: Split, input_shape: tuple[int, int, int], n_classes: int) -> None:
+def _check_split(split: Split, input_shape: tuple[int, int, int], n_classes: int) -> None:
     """Raise ValueError for images or labels that no file of this data set can contain."""
     images, labels = split.images, split.labels
     if images.dtype != torch.uint8 or tuple(images.shape[1:]) != input_shape or len(images) != len(labels):

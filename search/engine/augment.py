@@ -148,7 +148,7 @@ def warp(
     # From output to input position, in pixels: the inverse of rotation x scale x shear (determinant scale squared).
     xx, xy = cos - sin * slope, sin + cos * slope
     yx, yy = -sin, cos
-    # grid_sample counts in half sides. Unscaled, a rotation of an image that is not square would shear it.
+    # grid_sample uses half sides as units. Without this factor a rotation would shear images that are not square.
     aspect = width / height
     offset_x, offset_y = -(xx * shift_x + xy * shift_y) * (2 / width), -(yx * shift_x + yy * shift_y) * (2 / height)
     # Equivalent to affine_grid, which uses a matrix product and takes three times as long.

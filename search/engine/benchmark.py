@@ -99,10 +99,10 @@ class Images:
         config, _ = resolve_auto(DataConfig("auto", self.directory))
         data = load_dataset(config) if config.dataset == "mnist" else _noise()
         n_test = max(1, self.n_training // 6)
-        return replace(data, train=_first(data.train, self.n_training), test=_first(data.test, n_test))
+        return replace(data, train=_first_images(data.train, self.n_training), test=_first_images(data.test, n_test))
 
 
-def _first(split: Split, n: int) -> Split:
+def _first_images(split: Split, n: int) -> Split:
     return split.take(torch.arange(min(n, len(split))))
 
 
@@ -135,7 +135,7 @@ def measure(images: Images, networks: Iterable[str], repeats: int, n_cores: int)
     memory: list[float] = []
     context = get_context("spawn")
     barrier = context.Barrier(n_cores)
-    # A pool that starts all its processes at once: each waits for the others before it trains.
+    # The barrier makes every process of the pool wait for the others before it trains.
     with context.Pool(n_cores, _start_worker, (images, barrier)) as pool:
         ratios_of = {name: _measure_network(name, data, pool, repeats, n_cores, peak, memory) for name in networks}
     return {
@@ -230,11 +230,11 @@ def _start_worker(images: Images, barrier: Barrier) -> None:
     _worker.update(data=images.load(), barrier=barrier)
 
 
-def _engine_epoch(name: str, n_threads: int, alone: bool) -> tuple[float, float]:
+def _engine_epoch(name: str, n_threads: int, is_alone: bool) -> tuple[float, float]:
     """Return (seconds of an epoch in the middle of a training, peak memory of this process in MiB)."""
     torch.set_num_threads(n_threads)
     torch.manual_seed(0)
-    if not alone:  # all trainings run at the same time
+    if not is_alone:  # all trainings run at the same time
         _worker["barrier"].wait()
     result = train(build_model(NETWORKS[name]), _worker["data"], replace(RECIPE, epochs=ENGINE_EPOCHS))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform == "darwin" else 10))

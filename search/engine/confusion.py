@@ -64,8 +64,8 @@ def confusion_of(answers: Tensor, labels: Tensor, n_classes: int) -> Confusion:
     """Count the answers of a network; `answers` and `labels` are (N,) whole numbers below `n_classes`."""
     pairs = labels.cpu() * n_classes + answers.cpu()
     confusion = pairs.bincount(minlength=n_classes**2).view(n_classes, n_classes).tolist()
-    wrong = (answers.cpu() != labels.cpu()).nonzero().flatten().tolist()[:MAX_KEPT]
-    misread = tuple(Misread(index, int(labels[index]), int(answers[index])) for index in wrong)
+    wrong_indices = (answers.cpu() != labels.cpu()).nonzero().flatten().tolist()[:MAX_KEPT]
+    misread = tuple(Misread(index, int(labels[index]), int(answers[index])) for index in wrong_indices)
     return Confusion(tuple(map(tuple, confusion)), misread)
 
 

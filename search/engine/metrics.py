@@ -65,8 +65,8 @@ def score(curve: Sequence[EpochMetrics], rule: str, metric: str = "accuracy") ->
     values = [metrics.value(metric) for metrics in curve]
     if rule == "best":
         return max(values)
-    last = values[-3:] if rule == "last3" else values[-1:]
-    return sum(last) / len(last)
+    last_values = values[-3:] if rule == "last3" else values[-1:]
+    return sum(last_values) / len(last_values)
 
 
 def beside(metric: str) -> str:
@@ -79,10 +79,10 @@ def value_beside(curve: Sequence[Mapping[str, Any]], rule: str, metric: str) -> 
 
     curve: the epochs as TrialRecord stores them.
     """
-    other = beside(metric)
-    if not curve or any(epoch.get(other) is None or epoch.get(metric) is None for epoch in curve):
+    other_metric = beside(metric)
+    if not curve or any(epoch.get(other_metric) is None or epoch.get(metric) is None for epoch in curve):
         return None
     if rule == "best":
-        return float(max(curve, key=lambda epoch: float(epoch[metric]))[other])
-    last = [float(epoch[other]) for epoch in (curve[-3:] if rule == "last3" else curve[-1:])]
-    return sum(last) / len(last)
+        return float(max(curve, key=lambda epoch: float(epoch[metric]))[other_metric])
+    last_values = [float(epoch[other_metric]) for epoch in (curve[-3:] if rule == "last3" else curve[-1:])]
+    return sum(last_values) / len(last_values)

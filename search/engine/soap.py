@@ -150,7 +150,7 @@ class _Cohort:
         self._mean.lerp_(self._rotated, 1 - beta1)
         self._square.mul_(beta2).addcmul_(self._rotated, self._rotated, value=1 - beta2)
         torch.div(self._square, 1 - beta2**self._n_steps, out=self._plain).sqrt_().add_(eps)
-        # Divided as a tensor: a schedule may set beta1 to 1, which Python could not divide by.
+        # A tensor operation, because a schedule may set beta1 to 1, and Python cannot divide by 0.
         torch.div(self._mean, 1 - beta1**self._n_steps, out=self._rotated).div_(self._plain)
 
 

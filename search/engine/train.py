@@ -72,11 +72,11 @@ def _subnormals_as_zero() -> Iterator[None]:
 
 def normalise(images: Tensor, data: Dataset) -> Tensor:
     """Scale images in [0, 1], (N, C, H, W), to zero mean and unit variance per channel over the training images."""
-    return (images - _channels(data.mean, images.device)) / _channels(data.std, images.device)
+    return (images - _per_channel(data.mean, images.device)) / _per_channel(data.std, images.device)
 
 
 @cache
-def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
     """Return `values` as (C, 1, 1) on the device, created only once, as a recorded step cannot copy from the host."""
     with torch.inference_mode(False):  # training cannot use a tensor that was created in inference mode
         return torch.tensor(values, device=device).view(-1, 1, 1)
@@ -114,7 +114,7 @@ def _accuracy(answers: Tensor, split: Split) -> float:
     return (answers == split.labels).sum().item() / len(split)
 
 
-def _balanced(answers: Tensor, split: Split, metric: str) -> float | None:
+def _balanced_accuracy(answers: Tensor, split: Split, metric: str) -> float | None:
     """Return the balanced accuracy if the classes are imbalanced or `metric` requests it, else None."""
     is_needed = metric == "balanced_accuracy" or is_imbalanced(split.labels)
     return balanced_accuracy(answers, split.labels) if is_needed else None
@@ -176,7 +176,7 @@ def train(
         if not every_epoch and epoch < recipe.epochs:
             continue
         answers = trainer.answers(exact=keep_best or epoch == recipe.epochs)
-        scores = (_accuracy(answers, data.scored), _balanced(answers, data.scored, metric))
+        scores = (_accuracy(answers, data.scored), _balanced_accuracy(answers, data.scored, metric))
         seconds = time.perf_counter() - epoch_started
         curve.append(EpochMetrics(epoch, train_loss, train_accuracy, scores[0], lr, seconds, scores[1]))
         if keep_best and curve[-1].value(metric) > max((metrics.value(metric) for metrics in curve[:-1]), default=-1.0):
@@ -251,7 +251,7 @@ class _Trainer:
         The step can be recorded as a CUDA graph, because it copies nothing from or to the host.
         """
         pixels = self.images.index_select(0, index).float().div_(255)
-        pixels = augment(pixels, self.recipe.augmentation, self.generator, _channels(self.data.mean, self.device))
+        pixels = augment(pixels, self.recipe.augmentation, self.generator, _per_channel(self.data.mean, self.device))
         labels = self.labels[index]
         inputs = normalise(pixels, self.data)
         if self.engine == "torch":

@@ -45,9 +45,9 @@ def transforms_for(data: Dataset, recipe: RecipeConfig) -> tuple[transforms.Comp
     """Return the (training, test) transforms: RandomRotation for a rotation alone, RandomAffine with other changes."""
     augmentation = recipe.augmentation
     to_tensor = [transforms.ToTensor(), transforms.Normalize(data.mean, data.std)]
-    moves: list[nn.Module] = []
+    changes: list[nn.Module] = []
     if augmentation.shift or augmentation.scale or augmentation.shear:
-        moves = [
+        changes = [
             transforms.RandomAffine(
                 augmentation.rotation,
                 translate=(augmentation.shift, augmentation.shift),
@@ -57,8 +57,8 @@ def transforms_for(data: Dataset, recipe: RecipeConfig) -> tuple[transforms.Comp
             )
         ]
     elif augmentation.rotation:
-        moves = [transforms.RandomRotation(augmentation.rotation)]
-    return transforms.Compose([*moves, *to_tensor]), transforms.Compose(to_tensor)
+        changes = [transforms.RandomRotation(augmentation.rotation)]
+    return transforms.Compose([*changes, *to_tensor]), transforms.Compose(to_tensor)
 
 
 def train_usually(
@@ -96,7 +96,7 @@ def train_usually(
                 schedule.step()
             if average:
                 average.update_parameters(model)
-        accuracy = _test(average.module if average else model, test)
+        accuracy = _test_accuracy(average.module if average else model, test)
         on_epoch(epoch, accuracy, time.perf_counter() - started)
 
 
@@ -113,7 +113,7 @@ def _average(model: nn.Module, recipe: RecipeConfig) -> AveragedModel | None:
 
 
 @torch.no_grad()
-def _test(model: nn.Module, batches: DataLoader[tuple[Tensor, int]]) -> float:
+def _test_accuracy(model: nn.Module, batches: DataLoader[tuple[Tensor, int]]) -> float:
     model.eval()
     n_correct = n_images = 0
     for images, labels in batches:

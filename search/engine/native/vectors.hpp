@@ -1,9 +1,9 @@
 // Vectors of LANES floats, one for every image of a block.
 //
 // The channel counts of tiny networks do not fill a vector register, so the lanes of a register are images: a batch is
-// stored in blocks of LANES images as [block][channel][row][column][image]. Every loop then uses all lanes, whatever the
-// width, map size or kernel, and a convolution multiplies a broadcast weight by a vector of images. A batch that does not
-// fill its last block has idle lanes there, which are excluded from all sums.
+// stored in blocks of LANES images as [block][channel][row][column][image]. Every loop then uses all lanes, whatever
+// the width, map size or kernel, and a convolution multiplies a broadcast weight by a vector of images. A batch that
+// does not fill its last block has idle lanes there, which are excluded from all sums.
 
 #pragma once
 
