@@ -169,8 +169,8 @@ def _dots(
 
 
 def _hover(record: TrialRecord, accuracy: float) -> str:
-    where = "" if record.value is not None else f" after epoch {len(record.curve)}, stopped"
-    lines = [f"trial {record.number}: {percent(accuracy)}{where}", f"{record.n_params or 0:,} parameters"]
+    epoch_words = "" if record.value is not None else f" after epoch {len(record.curve)}, stopped"
+    lines = [f"trial {record.number}: {percent(accuracy)}{epoch_words}", f"{record.n_params or 0:,} parameters"]
     lines += [record.baseline] if record.baseline else []
     lines += [_wrapped(architecture_line(record.arch))] if record.arch else []
     return "<br>".join(lines)

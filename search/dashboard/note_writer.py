@@ -73,14 +73,14 @@ def _save(study: optuna.Study, notes: Sequence[tuple[FrozenTrial, str]]) -> None
 
     storage = study._storage
     written: dict[str, str] = storage.get_study_system_attrs(study._study_id).get(WRITTEN, {})
-    new = [(trial, text) for trial, text in notes if written.get(str(trial.number)) != _digest(text)]
-    for trial, text in new:
+    changed_notes = [(trial, text) for trial, text in notes if written.get(str(trial.number)) != _digest(text)]
+    for trial, text in changed_notes:
         noted = _NotedTrial(storage, study, trial._trial_id)
-        shown = get_note(noted)
-        if not shown or _digest(shown) == written.get(str(trial.number)):
+        current = get_note(noted)
+        if not current or _digest(current) == written.get(str(trial.number)):
             save_note(noted, text)
         written[str(trial.number)] = _digest(text)
-    if new:
+    if changed_notes:
         storage.set_study_system_attr(study._study_id, WRITTEN, written)
 
 

@@ -95,9 +95,9 @@ def _limit(record: TrialRecord, config: SearchConfig) -> str:
 
 def _network_blocks(arch: ArchSpec) -> list[str]:
     cost = compute_cost(arch)
-    shown = parts(arch)
-    largest = max(part.n_params for part in shown)
-    rows = [_part_row(part, largest) for part in shown]
+    network_parts = parts(arch)
+    largest = max(part.n_params for part in network_parts)
+    rows = [_part_row(part, largest) for part in network_parts]
     totals = ("**in total**", "", f"**{cost.receptive_field}**", f"**{cost.n_params:,}**", "")
     table = markdown_table(("layer", "output", "RF", "parameters", ""), [*rows, totals], "<>>><")
     return [f"**Network** `{architecture_line(arch)}`", table]
@@ -120,16 +120,16 @@ def _curve_blocks(curve: Sequence[Mapping[str, Any]]) -> list[str]:
     if not curve:
         return []
     step = -(-len(curve) // MAX_EPOCHS_SHOWN)
-    shown = [epoch for i, epoch in enumerate(curve, start=1) if i == len(curve) or i % step == 0]
-    is_balanced = all("balanced_accuracy" in epoch for epoch in shown)
-    values = [f"{100 * epoch['balanced_accuracy']:.2f}" for epoch in shown] if is_balanced else []
+    epochs = [epoch for i, epoch in enumerate(curve, start=1) if i == len(curve) or i % step == 0]
+    is_balanced = all("balanced_accuracy" in epoch for epoch in epochs)
+    values = [f"{100 * epoch['balanced_accuracy']:.2f}" for epoch in epochs] if is_balanced else []
     balanced = [("balanced accuracy, %", *values)] if values else []
     rows = [
-        ("accuracy, %", *(f"{100 * epoch['accuracy']:.2f}" for epoch in shown)),
+        ("accuracy, %", *(f"{100 * epoch['accuracy']:.2f}" for epoch in epochs)),
         *balanced,
-        ("on training images, %", *(f"{100 * epoch['train_accuracy']:.2f}" for epoch in shown)),
+        ("on training images, %", *(f"{100 * epoch['train_accuracy']:.2f}" for epoch in epochs)),
     ]
-    table = markdown_table(("epoch", *(str(epoch["epoch"]) for epoch in shown)), rows, "<" + ">" * len(shown))
+    table = markdown_table(("epoch", *(str(epoch["epoch"]) for epoch in epochs)), rows, "<" + ">" * len(epochs))
     return ["**Curve**", table]
 
 

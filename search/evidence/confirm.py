@@ -51,7 +51,7 @@ class ConfirmPlan(Record):
 
 @dataclass(frozen=True)
 class Contender:
-    """Trial among which the winner was chosen.
+    """Trial that was a candidate for the winner.
 
     value     accuracy in the search
     estimate  shrunken estimate of the accuracy
@@ -108,7 +108,7 @@ class Confirmation:
         return self.search_value - self.accuracy.mean
 
     def facts(self) -> dict[str, Any]:
-        """Return the confirmation as JSON types, without the misread images."""
+        """Return the confirmation as JSON-serialisable data, without the misread images."""
         comparison = asdict(self.comparison) if self.comparison else None
         other = {} if self.beside is None else {"beside": self.beside}
         return {
@@ -156,7 +156,7 @@ def make_plan(records: Sequence[TrialRecord], settings: ConfirmConfig, sd: float
     estimates = shrunken(records, sd)
     # The sort is stable, so the trial with the better value comes first among equal estimates.
     numbers = sorted(estimates, key=lambda number: -estimates[number])
-    # Ranked by value, as hand-designed networks are unlike the trials towards which the estimate would shrink them.
+    # Chosen by value, as hand-designed networks are unlike the trials towards which the estimate would shrink them.
     best_baseline = next((record.number for record in records if record.baseline), None)
     top = tuple(numbers[: settings.top])
     return ConfirmPlan(top, tuple(estimates[number] for number in top), best_baseline, settings.seeds, settings.further)

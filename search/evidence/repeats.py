@@ -91,7 +91,7 @@ class RepeatResult:
 class Retraining:
     """Objective for `study.optimize` that trains the repeat in the user attributes of a queued trial.
 
-    weights_dir  folder for the trained weights, as in RecordedTraining
+    weights_dir  folder for the trained weights; None to keep none
     every_epoch  score after every epoch and keep the curve, instead of scoring after the last epoch only
     metric       metric that becomes the value of the trial, one of search.config.METRICS
     """

@@ -168,12 +168,12 @@ def spread(commons: Iterable[CommonResult]) -> Spread | None:
     means = [
         (result.baseline.id, result.own.mean, result.last.mean) for result in commons if result.own and result.last
     ]
-    left_out = tuple(name for name, own, common in means if min(own, common) < _LEARNT)
-    pairs = [(own, common) for name, own, common in means if name not in left_out]
+    left_out = tuple(name for name, own_mean, common_mean in means if min(own_mean, common_mean) < _LEARNT)
+    pairs = [(own_mean, common_mean) for name, own_mean, common_mean in means if name not in left_out]
     if len(pairs) < 2:
         return None
     own_means, common_means = zip(*pairs, strict=True)
-    gains = [after - before for before, after in pairs]
+    gains = [common_mean - own_mean for own_mean, common_mean in pairs]
     own_range, common_range = max(own_means) - min(own_means), max(common_means) - min(common_means)
     return Spread(len(pairs), own_range, common_range, (min(gains), max(gains)), left_out)
 
@@ -199,7 +199,7 @@ def _last(runs: Sequence[RepeatResult]) -> Estimate | None:
 
 
 def as_json(reproductions: Sequence[Reproduction], commons: Sequence[CommonResult]) -> dict[str, Any]:
-    """Return all results as JSON types."""
+    """Return all results as JSON-serialisable data."""
     return {
         "own_recipes": [
             {

@@ -37,7 +37,7 @@ from search.workers.recovery import requeue_abandoned
 
 @dataclass(frozen=True)
 class Retrainer:
-    """Runner of the repeats that belong to one study.
+    """Retrainer that runs the repeats of one study.
 
     location     location of the study whose trials are repeated
     engine       as in search.engine.train.engine_for

@@ -1,8 +1,8 @@
 """Estimate the accuracy of trials by shrinkage: the value of each trial is shrunk towards that of similar trials.
 
 A trial has one value, which is noisy, so the trials with the highest values were lucky as well as good. A random forest
-over all searched values predicts each trial from the others. The estimate lies between the prediction and the value. It
-is the nearer to the value, the more the trials differ beyond noise (an empirical Bayes estimate; Efron and Morris,
+over all searched values predicts each trial from the others. The estimate lies between the prediction and the value,
+and closer to the value if the trials differ more than by noise. It is an empirical Bayes estimate (Efron and Morris,
 JASA 68, 1973).
 """
 

@@ -74,7 +74,7 @@ def _totals(cost: Cost) -> str:
 
 
 def describe_json(spec: ArchSpec, cost: Cost) -> dict[str, Any]:
-    """Return the description as JSON types, for programs; ArchSpec.from_dict reads "arch"."""
+    """Return the description as JSON-serialisable data; ArchSpec.from_dict reads its "arch"."""
     return {
         "key": spec.key(),
         "architecture": architecture_line(spec),

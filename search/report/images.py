@@ -62,18 +62,18 @@ def misread_page(mistakes: Confusion, images: Tensor, classes: Sequence[str]) ->
     images holds all images of the split as (N, C, H, W), uint8. If they do not have three channels, the first one is
     shown in grey and inverted.
     """
-    shown = mistakes.misread[:N_SHOWN]
-    captions = [f"{classes[misread.label]} → {classes[misread.answer]}" for misread in shown]
+    shown_images = mistakes.misread[:N_SHOWN]
+    captions = [f"{classes[misread.label]} → {classes[misread.answer]}" for misread in shown_images]
     font = ImageFont.truetype(findfont(FONT), LETTER_SIZE)
     scale = max(1, TILE_SIDE // max(images.shape[2:]))
     height, width = (scale * side for side in images.shape[2:])
     cell_height = height + 2 * LETTER_SIZE
     cell_width = max([width, *(round(font.getlength(caption)) for caption in captions)]) + LETTER_SIZE
-    n_rows = max(1, -(-len(shown) // TILES_PER_ROW))
+    n_rows = max(1, -(-len(shown_images) // TILES_PER_ROW))
     mode = "RGB" if images.shape[1] == 3 else "L"
     page = Image.new(mode, (TILES_PER_ROW * cell_width, n_rows * cell_height), "white")
     pen = ImageDraw.Draw(page)
-    for position, (misread, caption) in enumerate(zip(shown, captions, strict=True)):
+    for position, (misread, caption) in enumerate(zip(shown_images, captions, strict=True)):
         row, column = divmod(position, TILES_PER_ROW)
         middle, top = column * cell_width + cell_width // 2, row * cell_height
         tile = _picture(images[misread.index]).resize((width, height), Image.Resampling.NEAREST)

@@ -71,14 +71,14 @@ def _short(kind: str) -> str:
 def draw_architecture(axes: Axes, arch: ArchSpec) -> None:
     """Draw the network from left to right, with boxes as high as their maps and the growing receptive field."""
     image = Part("image", "image", *arch.input_shape, 1, 0)
-    shown = [image, *parts(arch)]
-    half = max(max(part.rf, part.side) for part in shown) / 2
-    fields = [part.rf / 2 for part in shown]
-    columns = range(len(shown))
+    drawn_parts = [image, *parts(arch)]
+    half = max(max(part.rf, part.side) for part in drawn_parts) / 2
+    fields = [part.rf / 2 for part in drawn_parts]
+    columns = range(len(drawn_parts))
     axes.fill_between(columns, [-field for field in fields], fields, color=ORANGE, alpha=0.12, linewidth=0)
     for sign in (-1, 1):
         axes.plot(columns, [sign * field for field in fields], color=ORANGE, linewidth=1)
-    for column, part in enumerate(shown):
+    for column, part in enumerate(drawn_parts):
         width = 0.14 + 0.5 * min(1.0, part.channels / 48)
         color = GREY if part.n_params == 0 else BLUE
         axes.add_patch(Rectangle((column - width / 2, -part.side / 2), width, part.side, color=color))
@@ -91,16 +91,18 @@ def draw_architecture(axes: Axes, arch: ArchSpec) -> None:
         axes.text(column, -half - 3, "\n".join(lines), ha="center", va="top", fontsize=8)
         axes.text(column, half + 2, f"{part.rf}", ha="center", va="bottom", fontsize=8, color=ORANGE)
     axes.text(-0.6, half + 2, "RF", ha="right", va="bottom", fontsize=8, color=ORANGE)
-    axes.set_xlim(-0.9, len(shown) - 0.4)
+    axes.set_xlim(-0.9, len(drawn_parts) - 0.4)
     axes.set_ylim(-half - 26, half + 8)
     axes.axis("off")
 
 
 def draw_parameters(axes: Axes, arch: ArchSpec) -> None:
     """Draw one bar for each part that has parameters, with their number."""
-    shown = [part for part in parts(arch) if part.n_params]
-    bars = axes.barh([f"{part.name}: {part.kind}" for part in shown], [part.n_params for part in shown], color=BLUE)
-    axes.bar_label(bars, labels=[f"{part.n_params:,}" for part in shown], padding=3, fontsize=9)
+    drawn_parts = [part for part in parts(arch) if part.n_params]
+    bars = axes.barh(
+        [f"{part.name}: {part.kind}" for part in drawn_parts], [part.n_params for part in drawn_parts], color=BLUE
+    )
+    axes.bar_label(bars, labels=[f"{part.n_params:,}" for part in drawn_parts], padding=3, fontsize=9)
     axes.invert_yaxis()
     axes.set_xlabel("parameters")
 

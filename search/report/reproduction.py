@@ -84,12 +84,11 @@ def _figures(best: Estimate | None, last: Estimate | None) -> tuple[str, ...]:
 def _common_rows(commons: Sequence[CommonResult]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for result in commons:
-        last, own = result.last, result.own
+        last, own_recipe = result.last, result.own
         difference = "-" if result.gain is None else points(result.gain)
         figures = (percent(last.mean), sd_points(last), str(last.n)) if last else ("-", "-", "0")
-        rows.append(
-            (result.baseline.id, f"{result.n_params:,}", *figures, percent(own.mean if own else None), difference)
-        )
+        own_mean = percent(own_recipe.mean if own_recipe else None)
+        rows.append((result.baseline.id, f"{result.n_params:,}", *figures, own_mean, difference))
     return rows
 
 

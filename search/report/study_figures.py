@@ -129,8 +129,8 @@ def draw_curves(axes: Axes, curves: Mapping[str, Sequence[Mapping[str, Any]]], m
 
 def draw_importances(axes: Axes, importances: Mapping[str, float]) -> None:
     """Draw the N_IMPORTANCES largest importances, the largest on top."""
-    shown = dict(sorted(importances.items(), key=lambda item: -item[1])[:N_IMPORTANCES])
-    axes.barh(list(shown), list(shown.values()), color=BLUE)
+    largest = dict(sorted(importances.items(), key=lambda item: -item[1])[:N_IMPORTANCES])
+    axes.barh(list(largest), list(largest.values()), color=BLUE)
     axes.invert_yaxis()
     axes.set_xlabel("importance, all dimensions together 1")
     axes.grid(axis="x", alpha=0.3)
