@@ -135,7 +135,7 @@ def _opening(network: Int8Network, classes: Sequence[str], arena: Arena) -> str:
     """Return the comment at the top of model.c, which says what the file contains and needs."""
     flash = flash_bytes(network, classes)
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in flash.items())
-    copies = " Layers with shared weights have a copy each, with their batch norm folded in." if network.shares else ""
+    copies = " Layers that share weights have a copy each, with their batch norm folded in." if network.shares else ""
     paragraphs = [
         f"{network.n_params:,} parameters as int8, for {shape_text(network.input_shape)} images of uint8 and "
         f"{network.n_classes} classes. C99 without floating point, allocation and libraries.{copies}",
