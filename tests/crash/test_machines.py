@@ -103,7 +103,7 @@ def test_two_machines_that_share_a_folder_confirm_together(
     arguments = (*arguments, "--confirm", "2:2")
     with started(tmp_path, *arguments) as a, started(tmp_path, *arguments) as b:
         errors = wait_for_success(a) + wait_for_success(b)
-    assert "no winner/ here" not in errors
+    assert "the winner is not exported" not in errors
     check_study(wait_for_study(server, "both"), 2, 2)
     repeats = wait_for_study(server, "both-repeats").get_trials()
     identities = [

@@ -193,7 +193,7 @@ def test_workers_are_killed_with_and_without_pgbouncer(
     folders = [tmp_path / name / "studies" / "four" for name in "ab"]
     assert len({(folder / "trials.csv").read_text() for folder in folders}) == 1
     assert sorted((folder / "winner" / "card.json").is_file() for folder in folders) == [False, True]
-    assert len(re.findall("no winner/ here: the weights of trial", errors)) == 1
+    assert len(re.findall("the winner is not exported: the weights of trial", errors)) == 1
     for path in tmp_path.rglob("*"):
         assert not path.is_file() or PASSWORD.encode() not in path.read_bytes(), path
 

@@ -85,7 +85,7 @@ def test_the_winner_can_be_exported_from_its_files_alone(finished, inside, tmp_p
     assert f"`search.py {' '.join(map(str, again))}`" in missing
     status, out, err = inside(tmp_path, *again)
     assert (status, err) == (0, "")
-    assert "its weights are there again: studies/digits-8000/weights" in out
+    assert "its weights are saved again: studies/digits-8000/weights" in out
     assert exported(inside, tmp_path, "--trial", another)["trial"] == another
 
 
