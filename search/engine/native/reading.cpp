@@ -24,16 +24,16 @@ void activate_all(const Vec* x, int count, float scale, float shift, float slope
 }
 
 // Sets every value to 0 with probability p and divides the others by 1 - p, and their slopes alike. The seed and the
-// place determine the dropped values, so that nothing needs to be stored. Probabilities are rounded to 1 / 65536.
-void drop(Vec* z, Vec* slopes, int count, float p, uint64_t seed, uint32_t place) {
+// position determine the dropped values, so that nothing needs to be stored. Probabilities are rounded to 1 / 65536.
+void drop(Vec* z, Vec* slopes, int count, float p, uint64_t seed, uint32_t position) {
     const uint32_t limit = (uint32_t)(p * 65536.0f + 0.5f);
     const float scale = p < 1 ? 1 / (1 - p) : 0;
     UIntVec lane;
     for (int i = 0; i < LANES; ++i) lane[i] = (uint32_t)i;
-    for (int i = 0; i < count; i += 2, ++place) {
+    for (int i = 0; i < count; i += 2, ++position) {
         // The 32-bit finalizer of MurmurHash3 (Appleby 2011) of a counter; each half of the bits decides on one
         // value.
-        UIntVec bits = (lane + place * LANES) * 0x9e3779b1u + (uint32_t)seed;
+        UIntVec bits = (lane + position * LANES) * 0x9e3779b1u + (uint32_t)seed;
         bits ^= bits >> 16;
         bits *= 0x85ebca6bu;
         bits ^= bits >> 13;
@@ -84,7 +84,8 @@ void Source::read(int block, int channel, Vec* to, int pitch, Vec* slopes) const
     const int size = reading.pool, width = reading.width, count = size * width, rows = reading.out_height();
     const Vec* x = map(block, channel);
     const float scale = this->scale(channel), shift = this->shift(channel);
-    const uint32_t row_places = (width + 1) / 2, first_place = (block * reading.channels + channel) * reading.height;
+    const uint32_t row_positions = (width + 1) / 2;
+    const uint32_t first_row = (block * reading.channels + channel) * reading.height;
     Vec* unpooled = size > 1 ? scratch(UNPOOLED, count) : nullptr;
     with_activation(reading.activation, [&](auto activation) {
         // As many rows at a time as a window has, so that they stay in the first cache until they are pooled.
@@ -93,7 +94,7 @@ void Source::read(int block, int channel, Vec* to, int pitch, Vec* slopes) const
             activate_all<decltype(activation)::value>(x + row * count, count, scale, shift, reading.slope, z, own);
             for (int i = 0; reading.drop > 0 && i < size; ++i)
                 drop(z + i * width, own ? own + i * width : nullptr, width, reading.drop, reading.seed,
-                     (first_place + row * size + i) * row_places);
+                     (first_row + row * size + i) * row_positions);
             if (size == 2)
                 pool_rows<2>(z, width, size, to + (ptrdiff_t)row * pitch, own);
             else if (size > 1)
