@@ -24,35 +24,35 @@ Figure = dict[str, Any]
 
 def figures(summary: StudySummary, records: Sequence[TrialRecord]) -> dict[str, Figure]:
     """Return the figures that have data, by the id under which the dashboard stores them."""
-    finished = [record for record in records if record.outcome == FINISHED and record.value is not None]
-    if not finished:
+    finished_trials = [record for record in records if record.outcome == FINISHED and record.value is not None]
+    if not finished_trials:
         return {}
     by_id = {
-        "accuracy-against-parameters": _accuracy(summary, records, finished),
-        "best-so-far": _best_so_far(summary.config.metric, records, finished),
+        "accuracy-against-parameters": _accuracy(summary, records, finished_trials),
+        "best-so-far": _best_so_far(summary.config.metric, records, finished_trials),
     }
     return by_id | ({"importances": _importances(summary.importances)} if summary.importances else {})
 
 
-def _accuracy(summary: StudySummary, records: Sequence[TrialRecord], finished: Sequence[TrialRecord]) -> Figure:
+def _accuracy(summary: StudySummary, records: Sequence[TrialRecord], finished_trials: Sequence[TrialRecord]) -> Figure:
     limit, metric = summary.config.max_params, summary.config.metric
-    by_size = sorted(finished, key=lambda record: record.n_params or 0)
+    by_size = sorted(finished_trials, key=lambda record: record.n_params or 0)
     front = list(accumulate((error(record.value) for record in by_size), min))
     baselines = [network for network in summary.baselines if network.n_params <= WIDEST * limit]
-    trained = [network for network in baselines if network.value is not None]
+    trained_networks = [network for network in baselines if network.value is not None]
     # The stated accuracies are for MNIST, and cannot be compared with those on other images.
     is_mnist = summary.config.data.dataset == "mnist"
-    stated = [network for network in baselines if network.stated_accuracy and is_mnist]
-    stopped = _stopped(records)
+    stated_networks = [network for network in baselines if network.stated_accuracy and is_mnist]
+    stopped_trials = _stopped(records)
     data = [
-        _dots(f"stopped early, last {summary.config.metric_name}", stopped, "x-thin", PURPLE, metric),
-        _dots("finished, one seed", finished, "circle", GREY, metric),
+        _dots(f"stopped early, last {summary.config.metric_name}", stopped_trials, "x-thin", PURPLE, metric),
+        _dots("finished, one seed", finished_trials, "circle", GREY, metric),
         _line("best of its size", [*(record.n_params or 0 for record in by_size), limit], [*front, front[-1]], GREY),
         _marks(
             "hand-designed, in this study",
             [
                 (network.n_params, error(network.value), f"{network.id}<br>{percent(network.value)} in this study")
-                for network in trained
+                for network in trained_networks
             ],
             {"symbol": "triangle-up", "size": 11, "color": BLUE},
         ),
@@ -64,23 +64,25 @@ def _accuracy(summary: StudySummary, records: Sequence[TrialRecord], finished: S
                     error(network.stated_accuracy),
                     f"{network.id}<br>{percent(network.stated_accuracy)} stated",
                 )
-                for network in stated
+                for network in stated_networks
             ],
             {"symbol": "triangle-up-open", "size": 11, "color": BLUE},
         ),
         *_winner(summary),
     ]
     shapes = [_vertical(limit)]
-    within = [network for network in stated if network.n_params <= limit]
+    within_budget = [network for network in stated_networks if network.n_params <= limit]
     notes = [_note(f"budget of {limit:,}", x=limit, y=1.0, yref="paper", xanchor="right", yanchor="top")]
-    if within:
-        best = max(within, key=lambda network: network.stated_accuracy or 0.0)
+    if within_budget:
+        best = max(within_budget, key=lambda network: network.stated_accuracy or 0.0)
         best_error = error(best.stated_accuracy)
         shapes.append(_horizontal(best_error))
         text = f"{best.id} as stated: {percent(best.stated_accuracy)}"
         notes.append(_note(text, x=0.01, xref="paper", y=log10(best_error), xanchor="left", yanchor="bottom"))
-    errors = [error(record.value) for record in finished] + [error(network.stated_accuracy) for network in within]
-    sizes = [record.n_params or 0 for record in finished]
+    errors = [error(record.value) for record in finished_trials] + [
+        error(network.stated_accuracy) for network in within_budget
+    ]
+    sizes = [record.n_params or 0 for record in finished_trials]
     low = min(0.9 * min(sizes), 0.75 * limit)
     layout = _layout(f"{words_of(metric).capitalize()} against parameters", "parameters", errors, metric)
     layout["xaxis"] |= {"range": [low, 1.02 * limit], "tickformat": ","}
@@ -91,38 +93,38 @@ def _winner(summary: StudySummary) -> list[Figure]:
     winner = summary.winner
     if winner is None:
         return []
-    confirmed = summary.confirmation.accuracy if summary.confirmation else None
-    accuracy = confirmed.mean if confirmed else winner.value
-    words = "mean of fresh seeds" if confirmed else "one seed"
+    estimate = summary.confirmation.accuracy if summary.confirmation else None
+    accuracy = estimate.mean if estimate else winner.value
+    words = "mean of fresh seeds" if estimate else "one seed"
     text = f"trial {winner.number}, the winner<br>{percent(accuracy)}, {words}"
     marker = {"symbol": "star", "size": 16, "color": ORANGE}
     trace = _marks(f"winner, {words}", [(winner.n_params or 0, error(accuracy), text)], marker)
-    if confirmed and confirmed.low is not None and confirmed.high is not None:
+    if estimate and estimate.low is not None and estimate.high is not None:
         mean_error = error(accuracy)
         trace["error_y"] = {
             "type": "data",
-            "array": [error(max(confirmed.low, 0.0)) - mean_error],
-            "arrayminus": [mean_error - error(min(confirmed.high, 1.0))],
+            "array": [error(max(estimate.low, 0.0)) - mean_error],
+            "arrayminus": [mean_error - error(min(estimate.high, 1.0))],
             "color": ORANGE,
         }
     return [trace]
 
 
-def _best_so_far(metric: str, records: Sequence[TrialRecord], finished: Sequence[TrialRecord]) -> Figure:
-    by_number = sorted(finished, key=lambda record: record.number)
-    best = list(accumulate((error(record.value) for record in by_number), min))
+def _best_so_far(metric: str, records: Sequence[TrialRecord], finished_trials: Sequence[TrialRecord]) -> Figure:
+    by_number = sorted(finished_trials, key=lambda record: record.number)
+    best_errors = list(accumulate((error(record.value) for record in by_number), min))
     last = max(record.number for record in records)
-    refused = [record for record in records if record.outcome == REFUSED]
-    errors = [error(record.value) for record in finished]
+    refused_trials = [record for record in records if record.outcome == REFUSED]
+    errors = [error(record.value) for record in finished_trials]
     edge = SPAN * max(errors)
     data = [
-        _line("best so far", [*(record.number for record in by_number), last], [*best, best[-1]], ORANGE),
-        _dots("finished", finished, "circle", GREY, metric, by_number=True),
+        _line("best so far", [*(record.number for record in by_number), last], [*best_errors, best_errors[-1]], ORANGE),
+        _dots("finished", finished_trials, "circle", GREY, metric, by_number=True),
         # A trial with a larger error is drawn on the edge; its hover text shows its accuracy.
         _dots("stopped early, there or below", _stopped(records), "x-thin", BLUE, metric, by_number=True, edge=edge),
         _marks(
             "refused, never trained",
-            [(record.number, edge, f"trial {record.number}, refused<br>{record.reason}") for record in refused],
+            [(record.number, edge, f"trial {record.number}, refused<br>{record.reason}") for record in refused_trials],
             {"symbol": "line-ns-open", "size": 9, "color": PURPLE, "line": {"width": 2}},
         ),
     ]

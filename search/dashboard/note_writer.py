@@ -47,8 +47,8 @@ class NoteWriter:
         Errors are never raised, as a note must not end a study of many hours. The first one is printed.
         """
         try:
-            ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-            self.write(study, [trial for trial in ended if trial.number not in self._done])
+            ended_trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+            self.write(study, [trial for trial in ended_trials if trial.number not in self._done])
         except Exception as error:
             if not self._has_failed:
                 reason = explanation(error) or f"{error!r:.200}"
@@ -56,12 +56,12 @@ class NoteWriter:
             self._has_failed = True
 
     def write(
-        self, study: optuna.Study, ended: Iterable[FrozenTrial], remarks: Mapping[int, str] | None = None
+        self, study: optuna.Study, trials: Iterable[FrozenTrial], remarks: Mapping[int, str] | None = None
     ) -> None:
         """Write the notes of trials that lack one or have an outdated one; `remarks` are by number of the trial."""
         notes = [
             (trial, trial_note(TrialRecord.from_trial(trial), self._config, (remarks or {}).get(trial.number, "")))
-            for trial in ended
+            for trial in trials
         ]
         if notes:
             _save(study, notes)
@@ -75,10 +75,10 @@ def _save(study: optuna.Study, notes: Sequence[tuple[FrozenTrial, str]]) -> None
     written: dict[str, str] = storage.get_study_system_attrs(study._study_id).get(WRITTEN, {})
     changed_notes = [(trial, text) for trial, text in notes if written.get(str(trial.number)) != _digest(text)]
     for trial, text in changed_notes:
-        noted = _NotedTrial(storage, study, trial._trial_id)
-        current = get_note(noted)
+        noted_trial = _NotedTrial(storage, study, trial._trial_id)
+        current = get_note(noted_trial)
         if not current or _digest(current) == written.get(str(trial.number)):
-            save_note(noted, text)
+            save_note(noted_trial, text)
         written[str(trial.number)] = _digest(text)
     if changed_notes:
         storage.set_study_system_attr(study._study_id, WRITTEN, written)

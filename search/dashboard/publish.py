@@ -88,17 +88,17 @@ def publish(
     Errors are printed on standard error and never raised, as a report must not fail because of the dashboard.
     """
     try:
-        ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-        NoteWriter(config).write(study, ended, _remarks(summary))
+        ended_trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        NoteWriter(config).write(study, ended_trials, _remarks(summary))
         _show_study(study, summary, records)
         store = StudyArtifacts(study, artifacts or location.out / ARTIFACTS)
-        trials = {trial.number: trial for trial in ended}
-        trained = [record for record in records if record.outcome in TRAINED and record.number in trials]
-        for record in trained:
+        trials = {trial.number: trial for trial in ended_trials}
+        trained_records = [record for record in records if record.outcome in TRAINED and record.number in trials]
+        for record in trained_records:
             _attach_tables(store, trials[record.number], record, config)
         _attach_winner(store, trials, summary, location)
         # The pictures come last, as they take longest.
-        _attach_pictures(store, trials, summary, trained, _Images(study, config, data))
+        _attach_pictures(store, trials, summary, trained_records, _Images(study, config, data))
         # Files are missing if a database was copied without its artifacts and the images are not available. Those of a
         # shared study may be on another machine.
         if not location.is_shared:
@@ -127,9 +127,9 @@ def _show_study(study: optuna.Study, summary: StudySummary, records: Sequence[Tr
     if get_note(study) != note:
         save_note(study, note)
     for name, figure in figures(summary, records).items():
-        drawn = plotly.graph_objects.Figure(figure)
-        if _saved_figure(study, name) != drawn.to_json():
-            save_plotly_graph_object(study, drawn, graph_object_id=name)
+        plot = plotly.graph_objects.Figure(figure)
+        if _saved_figure(study, name) != plot.to_json():
+            save_plotly_graph_object(study, plot, graph_object_id=name)
 
 
 def _saved_figure(study: optuna.Study, name: str) -> str:
@@ -170,11 +170,13 @@ def _attach_pictures(
     store: StudyArtifacts,
     trials: dict[int, FrozenTrial],
     summary: StudySummary,
-    trained: Sequence[TrialRecord],
+    trained_records: Sequence[TrialRecord],
     images: _Images,
 ) -> None:
     """Attach the confusion matrix of each finished trial, and its misread images if the data is available."""
-    mistakes_by_trial = {record.number: Confusion.from_dict(record.mistakes) for record in trained if record.mistakes}
+    mistakes_by_trial = {
+        record.number: Confusion.from_dict(record.mistakes) for record in trained_records if record.mistakes
+    }
     # The winner shows the mistakes of the exported network, which was scored on the test set if it was confirmed.
     if summary.winner and summary.mistakes:
         mistakes_by_trial[summary.winner.number] = summary.mistakes

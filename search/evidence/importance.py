@@ -20,11 +20,11 @@ def importances(study: optuna.Study) -> dict[str, float]:
     al., arXiv 2304.10255), as in optuna-dashboard. A dimension in which the sampler tried only one region gets a low
     importance. The result is empty if fewer than MIN_FINISHED trials finished or if all have the same value.
     """
-    finished = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    if len(finished) < MIN_FINISHED or len({trial.value for trial in finished}) == 1:
+    finished_trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    if len(finished_trials) < MIN_FINISHED or len({trial.value for trial in finished_trials}) == 1:
         return {}
-    points = [trial for trial in finished if trial.params]
-    if len(points) < len(finished):
+    points = [trial for trial in finished_trials if trial.params]
+    if len(points) < len(finished_trials):
         # A network from a file has no parameters, so Optuna would find no dimension that all trials share.
         study = optuna.create_study(direction="maximize")
         study.add_trials(points)

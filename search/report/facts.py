@@ -136,15 +136,15 @@ def proposal_lines(summary: StudySummary) -> list[str]:
     """Return lines with the number of proposed candidates, their outcomes, and the time spent on training."""
     counts = summary.counts
     share = f" ({100 * counts.feasible / counts.proposed:.1f} %)" if counts.proposed else ""
-    trained = {"finished": counts.finished, "stopped early": counts.stopped, "diverged": counts.diverged}
-    not_trained = {"over a limit": counts.refused, "repeated an earlier one": counts.repeated}
-    unfinished = {"interrupted": counts.interrupted, "running": counts.running}
+    trained_counts = {"finished": counts.finished, "stopped early": counts.stopped, "diverged": counts.diverged}
+    untrained_counts = {"over a limit": counts.refused, "repeated an earlier one": counts.repeated}
+    unfinished_counts = {"interrupted": counts.interrupted, "running": counts.running}
     return [
         f"feasible / proposed: {counts.feasible:,} / {counts.proposed:,}{share}",
-        f"trained: {_listed(trained)}",
-        f"not trained: {_listed(not_trained)}",
+        f"trained: {_listed(trained_counts)}",
+        f"not trained: {_listed(untrained_counts)}",
         *([f"adopted from other studies: {counts.adopted:,}"] if counts.adopted else []),
-        *([f"unfinished: {_listed(unfinished)}"] if any(unfinished.values()) else []),
+        *([f"unfinished: {_listed(unfinished_counts)}"] if any(unfinished_counts.values()) else []),
         f"time spent training, summed over trials: {_duration(summary.seconds)}",
     ]
 

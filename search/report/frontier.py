@@ -103,22 +103,22 @@ def _draw_baselines(axes: Axes, studies: Sequence[StudySummary]) -> None:
 
 
 def _draw_winners(axes: Axes, studies: Sequence[StudySummary]) -> None:
-    confirmed = [
+    confirmed_winners = [
         (study.winner.n_params or 0, study.confirmation.accuracy)
         for study in studies
         if study.winner and study.confirmation
     ]
-    if not confirmed:
+    if not confirmed_winners:
         return
-    errors = [error(accuracy.mean) for _, accuracy in confirmed]
+    errors = [error(accuracy.mean) for _, accuracy in confirmed_winners]
     # A lower error is a higher accuracy, so `below` comes from the upper end of the interval.
-    below = [100 * ((accuracy.high or accuracy.mean) - accuracy.mean) for _, accuracy in confirmed]
-    above = [100 * (accuracy.mean - (accuracy.low or accuracy.mean)) for _, accuracy in confirmed]
+    below = [100 * ((accuracy.high or accuracy.mean) - accuracy.mean) for _, accuracy in confirmed_winners]
+    above = [100 * (accuracy.mean - (accuracy.low or accuracy.mean)) for _, accuracy in confirmed_winners]
     # The interval of few seeds can exceed the possible accuracies at both ends.
     below = [min(low, 0.9 * mean_error) for low, mean_error in zip(below, errors, strict=True)]
     above = [min(high, 100 - mean_error) for high, mean_error in zip(above, errors, strict=True)]
     axes.errorbar(
-        [n_params for n_params, _ in confirmed],
+        [n_params for n_params, _ in confirmed_winners],
         errors,
         yerr=[below, above],
         fmt="o-",

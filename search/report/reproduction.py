@@ -167,9 +167,9 @@ def reproduction_plot(reproductions: Sequence[Reproduction]) -> str:
     """Return a plot of the stated and the reproduced accuracy of each recipe, with its noise, as SVG text."""
     results = [(reproduction, reproduction.stated_accuracy, reproduction.ours) for reproduction in reproductions]
     rows = [
-        (reproduction, 100 * stated, 100 * ours.mean)
-        for reproduction, stated, ours in results
-        if stated is not None and ours
+        (reproduction, 100 * stated, 100 * estimate.mean)
+        for reproduction, stated, estimate in results
+        if stated is not None and estimate
     ]
 
     def draw(axes: Axes) -> None:
@@ -177,13 +177,13 @@ def reproduction_plot(reproductions: Sequence[Reproduction]) -> str:
             axes.plot([stated, mean], [row, row], color=GREY, linewidth=1)
         for within, (color, marker, label) in _STYLES.items():
             group = [
-                (row, ours, 100 * reproduction.noise)
-                for row, (reproduction, _, ours) in enumerate(rows)
+                (row, mean, 100 * reproduction.noise)
+                for row, (reproduction, _, mean) in enumerate(rows)
                 if reproduction.within is within
             ]
             if group:
-                positions, ours, noise = zip(*group, strict=True)
-                axes.errorbar(ours, positions, xerr=noise, fmt=marker, color=color, capsize=3, label=f"ours, {label}")
+                positions, means, noise = zip(*group, strict=True)
+                axes.errorbar(means, positions, xerr=noise, fmt=marker, color=color, capsize=3, label=f"ours, {label}")
         axes.plot([stated for _, stated, _ in rows], range(len(rows)), "k|", markersize=11, label="stated")
         axes.set_yticks(
             range(len(rows)), [f"{reproduction.baseline.id}  {reproduction.recipe_name}" for reproduction, _, _ in rows]

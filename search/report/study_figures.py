@@ -26,13 +26,14 @@ SPAN = 3
 
 def draw_accuracy(axes: Axes, summary: StudySummary, records: Sequence[TrialRecord]) -> None:
     """Draw accuracy against parameters, with trials, Pareto front, budget, hand-designed networks and winner."""
-    finished = _finished(records)
+    finished_trials = _finished(records)
     limit = summary.config.max_params
-    axes.scatter(*_points(finished), s=14, color=GREY, label="trials, one seed each")
-    if finished:
-        sizes, errors = _points(sorted(finished, key=_size))
-        best = list(accumulate(errors, min))
-        axes.step([*sizes, limit], [*best, best[-1]], where="post", color=GREY, linewidth=1, label="best of its size")
+    axes.scatter(*_points(finished_trials), s=14, color=GREY, label="trials, one seed each")
+    if finished_trials:
+        sizes, errors = _points(sorted(finished_trials, key=_size))
+        front = list(accumulate(errors, min))
+        front.append(front[-1])
+        axes.step([*sizes, limit], front, where="post", color=GREY, linewidth=1, label="best of its size")
     baselines = [network for network in summary.baselines if network.n_params <= WIDEST * limit]
     # The stated accuracies are for MNIST, and cannot be compared with those on other images.
     is_mnist = summary.config.data.dataset == "mnist"
@@ -77,30 +78,31 @@ def draw_best_so_far(axes: Axes, records: Sequence[TrialRecord], metric: str = "
     A stopped trial is drawn at its last accuracy, or at the lower end of the scale if that is lower. metric is the one
     that the search maximised.
     """
-    finished = _finished(records)
-    axes.scatter([record.number for record in finished], [error(record.value) for record in finished], s=14, color=GREY)
+    finished_trials = _finished(records)
+    numbers, errors = [record.number for record in finished_trials], [error(record.value) for record in finished_trials]
+    axes.scatter(numbers, errors, s=14, color=GREY)
     axes.scatter([], [], s=14, color=GREY, label="finished")
-    stopped = [record for record in records if record.outcome == STOPPED and record.curve]
+    stopped_trials = [record for record in records if record.outcome == STOPPED and record.curve]
     # A trial that learnt nothing would compress the scale of all others.
-    edge = max((SPAN * error(record.value) for record in finished), default=100.0)
-    stopped_errors = [min(error(record.curve[-1][metric]), edge) for record in stopped]
+    edge = SPAN * max(errors) if errors else 100.0
+    stopped_errors = [min(error(record.curve[-1][metric]), edge) for record in stopped_trials]
     axes.scatter(
-        [record.number for record in stopped],
+        [record.number for record in stopped_trials],
         stopped_errors,
         s=20,
         marker="x",
         color=BLUE,
         label="stopped early, there or below",
     )
-    if finished:
-        best = list(accumulate((error(record.value) for record in finished), min))
+    if finished_trials:
+        best_errors = list(accumulate(errors, min))
         last = max(record.number for record in records)
-        numbers = [*(record.number for record in finished), last]
-        axes.step(numbers, [*best, best[-1]], where="post", color=ORANGE, label="best so far")
+        axes.step([*numbers, last], [*best_errors, best_errors[-1]], where="post", color=ORANGE, label="best so far")
     accuracy_scale(axes)
-    refused = [record.number for record in records if record.outcome == REFUSED]
+    refused_numbers = [record.number for record in records if record.outcome == REFUSED]
     # The y coordinate is a share of the axes, so that the marks are on the lower edge on any scale.
-    axes.plot(refused, [0.015] * len(refused), "|", color=PURPLE, transform=axes.get_xaxis_transform(), label="refused")
+    heights, transform = [0.015] * len(refused_numbers), axes.get_xaxis_transform()
+    axes.plot(refused_numbers, heights, "|", color=PURPLE, transform=transform, label="refused")
     axes.set_xlabel("trial")
     axes.set_ylabel(words_of(metric))
     axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.16), ncols=2, frameon=False, fontsize=8)
