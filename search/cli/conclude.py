@@ -39,8 +39,8 @@ def conclude(
 ) -> int:
     """Export the winner of a study if requested, write and print the reports, and publish it to the dashboard.
 
-    data: data set of the study, if it is in memory already. Return the exit status. Raises InputError or FailureError at
-    the end if the winner could not be exported.
+    data: data set of the study, if it is in memory already. Return the exit status. Raises InputError or FailureError
+    at the end if the winner could not be exported.
     """
     with one_writer(location):
         records, summary, failure = write_reports(study, config, location, with_export=with_export)
