@@ -1,4 +1,4 @@
-"""Constrained architecture search for small convolutional networks: python search.py --help."""
+"""Run the command line of the constrained architecture search: python search.py --help."""
 
 import sys
 

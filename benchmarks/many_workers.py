@@ -34,7 +34,7 @@ from search.study.attributes import INDEX, OUTCOME, RETRY_OF
 from search.study.loop import StopRule, n_trained, run_trials
 from search.study.study import load_study, open_study
 from search.study.trials import FINISHED, outcome_of
-from search.workers.recovery import Recovery, queue_again
+from search.workers.recovery import Recovery, requeue_with_lock
 
 N_PROCESSES = 8
 N_EPOCHS = 5
@@ -108,7 +108,7 @@ def never_end(url: str, name: str, n_threads: int, crowd: Crowd, told: Any) -> N
 
 
 def _run(url: str, name: str, crowd: Crowd, objective: Callable[[optuna.Trial], float], seed: int) -> None:
-    study = load_study(open_storage(url, crowd.grace, queue_again), name)
+    study = load_study(open_storage(url, crowd.grace, requeue_with_lock), name)
     study.sampler = optuna.samplers.RandomSampler(seed)
     worker = f"{os.getpid()}-{secrets.token_hex(4)}"
     run_trials(study, objective, 0, StopRule(crowd.n_trials), worker=worker)
@@ -125,7 +125,7 @@ def _side_by_side(n_threads: int, one: Callable[[int], None]) -> None:
 def run_crowd(url: str, crowd: Crowd) -> Outcome:
     """Run one study through `url` and check it."""
     name = f"many-{secrets.token_hex(3)}"
-    study = open_study(open_storage(url, crowd.grace, queue_again), name, {"workers": crowd.n_workers})
+    study = open_study(open_storage(url, crowd.grace, requeue_with_lock), name, {"workers": crowd.n_workers})
     context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     context.set_forkserver_preload([__name__])
     ours: Any

@@ -64,7 +64,7 @@ from search.study.study import enqueue, load_study, open_study
 from search.study.training import RecordedTraining, Training
 from search.study.trials import TrialRecord, read_trials
 from search.workers.processes import spawn
-from search.workers.recovery import requeue_lost
+from search.workers.recovery import requeue_abandoned
 from space import SPACE_KEY
 
 BUDGET = 8000
@@ -148,7 +148,7 @@ def run_study(plan: StudyPlan) -> None:
 
 def _search(plan: StudyPlan, study: optuna.Study, objective: SubsetObjective) -> None:
     config = plan.config
-    requeue_lost(study, running_are_lost=True)
+    requeue_abandoned(study, running_are_abandoned=True)
     if plan.starts:
         enqueue(study, fitting_starts(config, objective.data), "baseline")
     study.sampler = make_sampler(config.sampler, config.seed, FeasibleStart(config))

@@ -1,1 +1,1 @@
-"""Networks as frozen descriptions: blocks and heads with their cost, the modules they build, recipes and baselines."""
+"""Describe networks as frozen data: blocks and heads, their cost, the modules they build, recipes and baselines."""

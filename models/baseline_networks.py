@@ -1,7 +1,8 @@
-"""The layers of the hand-designed networks, one constant for each; sources and results stand in models.baselines.
+"""Layers of the hand-designed networks, written as one constant a network.
 
-A log_softmax at the end of a source network is left out: cross entropy has the same value with and without it. An
-average pool over the whole map is called global average pooling.
+The sources and the results are in models.baselines. A log_softmax at the end of a source network is left out, because
+cross entropy has the same value with and without it. An average pool over the whole map is called global average
+pooling.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ def _net(*stages: Stage, head: Head) -> ArchSpec:
 
 
 def _convs(*widths: int, **settings: Any) -> tuple[Block, ...]:
-    """Blocks of these widths and the same settings: 3x3 conv-bn-act, no padding and no bias unless said."""
+    """Return a 3x3 conv-bn-act block of each width, without padding and bias unless `settings` say otherwise."""
     return tuple(Block(width, **settings) for width in widths)
 
 

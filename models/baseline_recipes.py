@@ -1,12 +1,12 @@
-"""The training recipes of the hand-designed networks: for each network a mapping of recipe id -> RecipeConfig.
+"""Training recipes of the hand-designed networks, written as one mapping of recipe id to RecipeConfig a network.
 
-The values are those of the source notebooks and scripts, which win where a write-up disagrees (models.baselines records
-the difference). All of them train on batches of 128 with cross entropy, PyTorch's default initialisation and images
-normalised by mean 0.1307 and standard deviation 0.3081; geometric changes take the nearest pixel (torchvision's
+The values come from the source notebooks and scripts. Where a write-up disagrees, the code wins, and models.baselines
+records the difference. Every recipe trains on batches of 128 with cross entropy, PyTorch's default initialisation and
+images normalised by mean 0.1307 and standard deviation 0.3081. Geometric changes take the nearest pixel (torchvision's
 default).
 
-Every one-cycle source leaves OneCycleLR's cycle_momentum on, so the momentum given to the optimizer has no effect
-there; it is recorded as given.
+Every one-cycle source leaves OneCycleLR's cycle_momentum on, so the momentum of the optimizer has no effect there. The
+recipes record it all the same.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ S002_MODEL3 = {
         _SGD_CONSTANT,
         lr=0.05,
         weight_decay=1e-4,
-        # Laid out for 20 epochs with PyTorch's default arguments; the run ended after 15.
+        # Planned for 20 epochs with PyTorch's default arguments; the run ended after 15.
         schedule=replace(_ONE_CYCLE, epochs=20, pct_start=0.3, div_factor=25.0, final_div_factor=1e4),
         # The source rotates with fill=1, which on 8-bit images is one grey level, then shifts with fill=0.
         augmentation=Augmentation(rotation=7.0, shift=0.1, interpolation="nearest", fill=1 / 255),
@@ -90,7 +90,7 @@ S002_MODEL3 = {
 }
 
 _S003_AUGMENTATION = Augmentation(rotation=10.0, interpolation="nearest", crop_p=0.1, crop_side=22)
-# The learning rate and the batch size are those of iteration 4; nothing is kept of those of iterations 1 to 3.
+# The sources record neither the learning rate nor the batch size of iterations 1 to 3; these are of iteration 4.
 _S003 = replace(_SGD_CONSTANT, epochs=19, optimizer="adam", lr=0.002, augmentation=_S003_AUGMENTATION)
 S003_ITER1 = {"adam_constant": _S003}
 S003_ITER2 = {"adam_constant": _S003}

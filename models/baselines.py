@@ -1,7 +1,7 @@
-"""The hand-designed MNIST networks that a search has to beat: layers, recipes, and what their authors report.
+"""Hand-designed MNIST networks that a search has to beat, with their layers, recipes and published results.
 
-They come from five public repositories, each with a write-up (README.md) and notebooks. Where the two disagree, layers
-and recipe are those of the notebook that produced the reported results, and the disagreement is recorded.
+They come from five public repositories, each with a write-up (README.md) and notebooks. Where the two disagree, the
+layers and the recipe are those of the notebook that produced the published results, and the disagreement is recorded.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from models.spec import ArchSpec
 
 @dataclass(frozen=True)
 class StatedResult:
-    """Test accuracies of one published run, as fractions of 1; epochs are counted from 1.
+    """Test accuracies that were published for one run.
 
-    origin           document: figures of the write-up; log: of the notebook's kept output, where the write-up prints no
-                     table of epochs
-    epochs           how many epochs the figures cover
-    best_accuracy    highest test accuracy, None where not stated
-    best_epochs      all epochs that reached it, empty where not stated
-    last_accuracies  after the final epochs, oldest first: three, only the last, or none, as far as stated
-    approximate      whether the write-up gives its figure as rough
+    Accuracies are fractions of 1. Epochs are counted from 1.
+
+    origin           document: figures of the write-up; log: figures of the notebook's stored output, used where the
+                     write-up prints no table of epochs
+    epochs           number of epochs that the figures cover
+    best_accuracy    highest test accuracy; None where not stated
+    best_epochs      all epochs that reached it; empty where not stated
+    last_accuracies  accuracies after the final epochs, oldest first: three, only the last, or none, depending on what
+                     is stated
+    approximate      whether the write-up calls its figure approximate
     """
 
     origin: str
@@ -38,18 +41,20 @@ class StatedResult:
 
     @property
     def last_accuracy(self) -> float | None:
-        """Test accuracy after the last of `epochs`, None where not stated."""
+        """Return the test accuracy after the last of `epochs`, or None where not stated."""
         return self.last_accuracies[-1] if self.last_accuracies else None
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """One hand-designed network. `recipes` and `stated` are read-only and share their keys, the recipe ids.
+    """Hand-designed network with its recipes and published results.
 
-    n_params_stated         the write-up's own words for the count
-    receptive_field_stated  in pixels at the logits, None where the write-up gives none
+    `recipes` and `stated` are read-only and share their keys, the recipe ids.
+
+    n_params_stated         number of parameters, in the words of the write-up
+    receptive_field_stated  in pixels at the logits; None where the write-up does not state it
     source                  repository@commit: write-up, code
-    discrepancies           where write-up, code and arithmetic disagree, and other reasons for doubt
+    discrepancies           disagreements between write-up, code and arithmetic, and other reasons for doubt
     """
 
     id: str

@@ -1,8 +1,8 @@
-"""Kinds of blocks: their modules, their cost beside them, and their names in an architecture line and in figures.
+"""Kinds of blocks, each defining its modules, its cost, and its names in an architecture line and in figures.
 
 `modules` returns plain torch layers in forward order (a residual block is the one exception), so a network is a flat
 list that a reader, an exporter or a compiler can walk. `cost` returns one LayerCost row for each layer that holds
-weights or changes the map; it does arithmetic only. The tests hold the two against each other.
+weights or changes the map; it does arithmetic only. The tests compare the two.
 
 Receptive field: rf += (kernel - 1) * jump; jump *= stride (Araujo, Norris, Sim 2019, doi 10.23915/distill.00021).
 Multiply-adds are those of convolutions and linear layers, without biases, batch norm and activations.
@@ -29,7 +29,7 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class LayerCost(NamedTuple):
-    """One row of the layer table: the map after the layer, and what the layer costs for one image."""
+    """Row of the layer table, which states the map after a layer and the cost of the layer for one image."""
 
     name: str
     kind: str
@@ -41,16 +41,16 @@ class LayerCost(NamedTuple):
     n_params: int
     macs: int
     live: int  # activation values that must exist at once while the layer runs: inputs, outputs, kept shortcuts
-    n_shared: int = 0  # weights and biases that are an earlier layer's; n_params does not count them again
+    n_shared: int = 0  # weights and biases that belong to an earlier layer; n_params does not count them again
 
     @property
     def n_values(self) -> int:
-        """Values in the map after the layer."""
+        """Return the number of values in the map after the layer."""
         return self.channels * self.height * self.width
 
 
 class UnscaledBatchNorm2d(nn.BatchNorm2d):
-    """Batch norm whose weight is 1 and no parameter: it normalises and adds a bias."""
+    """Batch normalisation that adds a bias and has a fixed weight of 1, which is not a parameter."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__(num_features)
@@ -66,14 +66,14 @@ def _norm_and_activation(block: Block, channels: int, *, activate: bool = True) 
 
 
 def dropout_layers(p: float) -> list[nn.Module]:
-    """Dropout of probability p, or no layer."""
+    """Return a list of one dropout layer of probability p, or an empty list where p is 0."""
     return [nn.Dropout(p)] if p else []
 
 
 def conv_row(
     name: str,
     kind: str,
-    at: LayerCost,
+    input_map: LayerCost,
     channels: int,
     kernel: int,
     shrink: int,
@@ -83,25 +83,25 @@ def conv_row(
     norm: int = 0,
     shared: bool = False,
 ) -> LayerCost:
-    """The row of one convolution of stride 1 and its batch norm of `norm` numbers a channel.
+    """Return the row of a convolution of stride 1 and of the batch norm after it.
 
-    shared: its weights are another's.
+    norm: number of batch-norm parameters a channel. shared: whether the weights belong to an earlier layer.
     """
-    height, width = at.height - shrink, at.width - shrink
-    weights = kernel * kernel * (at.channels // groups) * channels
-    own = weights + bias * channels
+    height, width = input_map.height - shrink, input_map.width - shrink
+    weights = kernel * kernel * (input_map.channels // groups) * channels
+    conv_params = weights + bias * channels
     return LayerCost(
         name,
         f"{kind}, shared" if shared else kind,
         channels,
         height,
         width,
-        at.receptive_field + (kernel - 1) * at.jump,
-        at.jump,
-        (0 if shared else own) + channels * norm,
+        input_map.receptive_field + (kernel - 1) * input_map.jump,
+        input_map.jump,
+        (0 if shared else conv_params) + channels * norm,
         weights * height * width,
-        at.channels * at.height * at.width + channels * height * width,
-        own if shared else 0,
+        input_map.channels * input_map.height * input_map.width + channels * height * width,
+        conv_params if shared else 0,
     )
 
 
@@ -112,16 +112,16 @@ class _Extras(TypedDict):
 
 
 def _extras(block: Block) -> _Extras:
-    """Return what the row of a convolution takes from its block beside the shape."""
+    """Return the arguments of `conv_row` that follow from the block and not from its shape."""
     return {"bias": block.bias, "norm": block.batch_norm * (1 + block.norm_scale), "shared": block.shared}
 
 
 class BlockKind(ABC):
-    """Base of every kind of block. A subclass that leaves something out raises TypeError at import.
+    """Base class of the kinds of blocks; a subclass that lacks a member raises TypeError when it is imported.
 
-    mark           letter that stands after the width in an architecture line
-    mark_meaning   what the mark means, for the legend; empty where the mark is
-    always_padded  whether its padding is always "same", so that the line does not say so
+    mark           letter after the width in an architecture line
+    mark_meaning   explanation of the mark in the legend; empty where the mark is empty
+    always_padded  whether the padding is always "same", so that an architecture line does not mention it
     """
 
     mark: ClassVar[str]
@@ -143,8 +143,8 @@ class BlockKind(ABC):
 
     @staticmethod
     @abstractmethod
-    def cost(block: Block, at: LayerCost, name: str) -> list[LayerCost]:
-        """Return the rows of the layer table that follow row `at`."""
+    def cost(block: Block, input_map: LayerCost, name: str) -> list[LayerCost]:
+        """Return the rows of the layer table that follow row `input_map`."""
 
 
 def require(kind: type, *names: str) -> None:
@@ -155,14 +155,14 @@ def require(kind: type, *names: str) -> None:
 
 
 def check_kinds(table: str, registered: Iterable[str], kinds: Iterable[str]) -> None:
-    """Raise TypeError unless a table has a class for each of the kinds that models.spec accepts, and no other."""
-    different = set(registered) ^ set(kinds)
-    if different:
-        raise TypeError(f"{table} and the kinds of models.spec differ in {', '.join(sorted(different))}")
+    """Raise TypeError unless the kinds registered in `table` are exactly those that models.spec accepts."""
+    differences = set(registered) ^ set(kinds)
+    if differences:
+        raise TypeError(f"{table} and the kinds of models.spec differ in {', '.join(sorted(differences))}")
 
 
 class ConvBlock(BlockKind):
-    """Convolution, batch norm and activation in either order, dropout."""
+    """Block of a convolution, batch norm and activation in either order, and dropout."""
 
     mark = ""
     mark_meaning = ""
@@ -178,13 +178,13 @@ class ConvBlock(BlockKind):
         return [conv, *_norm_and_activation(block, block.out_channels), *dropout_layers(block.dropout)]
 
     @staticmethod
-    def cost(block: Block, at: LayerCost, name: str) -> list[LayerCost]:
+    def cost(block: Block, input_map: LayerCost, name: str) -> list[LayerCost]:
         out, kernel = block.out_channels, block.kernel_size
-        return [conv_row(name, f"conv {kernel}x{kernel}", at, out, kernel, block.shrink, 1, **_extras(block))]
+        return [conv_row(name, f"conv {kernel}x{kernel}", input_map, out, kernel, block.shrink, 1, **_extras(block))]
 
 
 class SeparableBlock(BlockKind):
-    """Depthwise convolution, 1x1 convolution, then batch norm, activation and dropout as in ConvBlock."""
+    """Block of a depthwise and a 1x1 convolution, followed by batch norm, activation and dropout as in ConvBlock."""
 
     mark = "s"
     mark_meaning = "separable"
@@ -195,25 +195,23 @@ class SeparableBlock(BlockKind):
 
     @staticmethod
     def modules(block: Block, in_channels: int) -> list[nn.Module]:
-        padding = block.kernel_size // 2 if block.padding == "same" else 0
-        depthwise = nn.Conv2d(
-            in_channels, in_channels, block.kernel_size, padding=padding, groups=in_channels, bias=False
-        )
+        kernel = block.kernel_size
+        padding = kernel // 2 if block.padding == "same" else 0
+        depthwise = nn.Conv2d(in_channels, in_channels, kernel, padding=padding, groups=in_channels, bias=False)
         pointwise = nn.Conv2d(in_channels, block.out_channels, 1, bias=block.bias)
         return [depthwise, pointwise, *_norm_and_activation(block, block.out_channels), *dropout_layers(block.dropout)]
 
     @staticmethod
-    def cost(block: Block, at: LayerCost, name: str) -> list[LayerCost]:
+    def cost(block: Block, input_map: LayerCost, name: str) -> list[LayerCost]:
         kernel, out = block.kernel_size, block.out_channels
         kind = f"depthwise {kernel}x{kernel}"
-        depthwise = conv_row(
-            f"{name}.depthwise", kind, at, at.channels, kernel, block.shrink, at.channels, shared=block.shared
-        )
-        return [depthwise, conv_row(f"{name}.pointwise", "conv 1x1", depthwise, out, 1, 0, 1, **_extras(block))]
+        channels, shared = input_map.channels, block.shared
+        first = conv_row(f"{name}.depthwise", kind, input_map, channels, kernel, block.shrink, channels, shared=shared)
+        return [first, conv_row(f"{name}.pointwise", "conv 1x1", first, out, 1, 0, 1, **_extras(block))]
 
 
 class Residual(nn.Module):
-    """x -> main(x) + shortcut(x); input (N, C, H, W), output (N, out_channels, H, W)."""
+    """Module that returns main(x) + shortcut(x), from (N, C, H, W) to (N, out_channels, H, W)."""
 
     def __init__(self, main: nn.Sequential, shortcut: nn.Module) -> None:
         super().__init__()
@@ -225,7 +223,11 @@ class Residual(nn.Module):
 
 
 class ResidualBlock(BlockKind):
-    """conv-bn-act: act(bn(conv(act(bn(conv(x))))) + shortcut(x)); conv-act-bn: bn(act(conv)) twice, + shortcut(x)."""
+    """Block of two convolutions whose result is added to a shortcut.
+
+    conv-bn-act  act(bn(conv(act(bn(conv(x))))) + shortcut(x))
+    conv-act-bn  bn(act(conv(bn(act(conv(x)))))) + shortcut(x)
+    """
 
     mark = "r"
     mark_meaning = "residual (two convolutions and a shortcut)"
@@ -246,39 +248,39 @@ class ResidualBlock(BlockKind):
             *_norm_and_activation(block, out, activate=not activation_last),
         )
         shortcut: nn.Module = nn.Identity() if in_channels == out else nn.Conv2d(in_channels, out, 1, bias=False)
-        after = [_ACTIVATIONS[block.activation]()] if block.activation and activation_last else []
-        return [Residual(main, shortcut), *after, *dropout_layers(block.dropout)]
+        last_activation = [_ACTIVATIONS[block.activation]()] if block.activation and activation_last else []
+        return [Residual(main, shortcut), *last_activation, *dropout_layers(block.dropout)]
 
     @staticmethod
-    def cost(block: Block, at: LayerCost, name: str) -> list[LayerCost]:
+    def cost(block: Block, input_map: LayerCost, name: str) -> list[LayerCost]:
         out, kernel = block.out_channels, block.kernel_size
         kind, extras = f"conv {kernel}x{kernel}", _extras(block)
-        first = conv_row(f"{name}.conv1", kind, at, out, kernel, 0, 1, **extras)
+        first = conv_row(f"{name}.conv1", kind, input_map, out, kernel, 0, 1, **extras)
         second = conv_row(f"{name}.conv2", kind, first, out, kernel, 0, 1, **extras)
-        # The block's input waits for the sum while the second convolution runs.
-        second = second._replace(live=second.live + at.n_values)
-        weights = 0 if at.channels == out else at.channels * out
+        # The block's input is kept for the sum while the second convolution runs.
+        second = second._replace(live=second.live + input_map.n_values)
+        weights = 0 if input_map.channels == out else input_map.channels * out
         total = second._replace(
             name=f"{name}.sum",
             kind="shortcut 1x1 + sum" if weights else "sum",
             n_params=0 if block.shared else weights,
             n_shared=weights if block.shared else 0,
-            macs=weights * at.height * at.width,
-            live=at.n_values + (2 if weights else 1) * second.n_values,
+            macs=weights * input_map.height * input_map.width,
+            live=input_map.n_values + (2 if weights else 1) * second.n_values,
         )
         return [first, second, total]
 
 
-def pool_cost(size: int, at: LayerCost, name: str) -> LayerCost:
-    """The row of a max pool of side and stride `size`."""
-    return pool_row(name, f"max pool {size}x{size}", at, at.height // size, at.width // size, size)
+def pool_cost(size: int, input_map: LayerCost, name: str) -> LayerCost:
+    """Return the row of a max pool of side and stride `size`."""
+    return pool_row(name, f"max pool {size}x{size}", input_map, input_map.height // size, input_map.width // size, size)
 
 
-def pool_row(name: str, kind: str, at: LayerCost, height: int, width: int, size: int) -> LayerCost:
-    """The row of a pool of side and stride `size` whose map is height x width."""
-    live = at.n_values + at.channels * height * width
-    rf = at.receptive_field + (size - 1) * at.jump
-    return LayerCost(name, kind, at.channels, height, width, rf, at.jump * size, 0, 0, live)
+def pool_row(name: str, kind: str, input_map: LayerCost, height: int, width: int, size: int) -> LayerCost:
+    """Return the row of a pool of side and stride `size` whose output map is height x width."""
+    live = input_map.n_values + input_map.channels * height * width
+    rf = input_map.receptive_field + (size - 1) * input_map.jump
+    return LayerCost(name, kind, input_map.channels, height, width, rf, input_map.jump * size, 0, 0, live)
 
 
 BLOCKS: dict[str, type[BlockKind]] = {

@@ -1,4 +1,4 @@
-"""Build the torch module of a spec."""
+"""Build the PyTorch module that a spec describes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from models.spec import ArchSpec, WeightShapes
 
 
 def build_model(spec: ArchSpec) -> nn.Sequential:
-    """The network of `spec`, with PyTorch's default initialisation drawn from torch's global generator.
+    """Build the network of `spec`, with PyTorch's default initialisation drawn from torch's global generator.
 
     Input (N, C, H, W) float32, output (N, n_classes) logits. Children are stage1, stage2, ... and head, each a flat
-    nn.Sequential; the state_dict keys of the same spec are always the same. Layers that share weights hold the same
-    nn.Parameter, which the state_dict has under the name of each of them.
+    nn.Sequential. The state_dict keys depend on the spec alone. Layers that share weights hold the same nn.Parameter;
+    the state_dict lists it under the name of each of these layers.
     """
     parts: OrderedDict[str, nn.Module] = OrderedDict()
     owners: dict[WeightShapes, list[nn.Conv2d]] = {}
@@ -27,9 +27,9 @@ def build_model(spec: ArchSpec) -> nn.Sequential:
         layers: list[nn.Module] = []
         for block in stage.blocks:
             modules = BLOCKS[block.kind].modules(block, channels)
-            convs, weights = _convolutions(modules), block.weights_of(channels)
+            convs, weights = _convolutions(modules), block.weight_shapes(channels)
             if block.shared:
-                _share(convs, owners[weights])
+                _share_weights(convs, owners[weights])
             else:
                 owners[weights] = convs
             layers += modules
@@ -43,7 +43,10 @@ def build_model(spec: ArchSpec) -> nn.Sequential:
 
 
 def blank_model(spec: ArchSpec) -> nn.Sequential:
-    """`build_model` where its weights are of no account, or come from elsewhere: torch's global generator stays put."""
+    """Build the network of `spec` without advancing torch's global generator.
+
+    For callers that replace the initial weights or do not use them.
+    """
     with torch.random.fork_rng(devices=[]):
         return build_model(spec)
 
@@ -52,6 +55,6 @@ def _convolutions(modules: list[nn.Module]) -> list[nn.Conv2d]:
     return [inner for module in modules for inner in module.modules() if isinstance(inner, nn.Conv2d)]
 
 
-def _share(convs: list[nn.Conv2d], owner: list[nn.Conv2d]) -> None:
-    for own, shared in zip(convs, owner, strict=True):
-        own.weight, own.bias = shared.weight, shared.bias
+def _share_weights(convs: list[nn.Conv2d], owners: list[nn.Conv2d]) -> None:
+    for conv, owner in zip(convs, owners, strict=True):
+        conv.weight, conv.bias = owner.weight, owner.bias

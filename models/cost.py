@@ -1,4 +1,7 @@
-"""Count the cost of a network by arithmetic alone: no tensor, no module, tens of thousands of networks a second."""
+"""Compute the cost of a network by arithmetic alone, without tensors or modules.
+
+This takes tens of microseconds a network.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,16 @@ FLOAT32_BYTES = 4
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one forward pass over one image.
+    """Cost of one forward pass over one image, in total and by layer.
 
-    n_params                 every trainable number, batch-norm weight and bias included, buffers excluded; weights that
-                             layers share count once
-    n_stored                 the same where every layer has a copy of its weights: what files of them hold
+    n_params                 number of trainable values, batch-norm weight and bias included, buffers excluded; weights
+                             that layers share count once
+    n_stored                 as n_params, but shared weights count once for every layer, as in a weights file
     macs                     multiply-adds of convolutions and linear layers
-    peak_activation_bytes    the largest sum of maps that must exist at once, in float32 (a quarter of it in int8);
+    peak_activation_bytes    largest sum of maps that must exist at once, in float32 (a quarter of it in int8);
                              batch norm, activation and dropout work in place
     receptive_field          in input pixels, at the logits; not clipped to the image
-    feature_receptive_field  the same at the last map before the head pools or flattens it
+    feature_receptive_field  receptive field at the last map before the head pools or flattens it
     layers                   one row a layer, in forward order
     """
 
@@ -36,12 +39,12 @@ class Cost:
 
     @property
     def peak_activation_values(self) -> int:
-        """Peak of the activations as a number of values, of whatever size."""
+        """Return peak_activation_bytes as a number of values, which holds for any data type."""
         return self.peak_activation_bytes // FLOAT32_BYTES
 
 
 def trace_features(spec: ArchSpec) -> list[LayerCost]:
-    """The rows of all stages, headed by a row for the input itself."""
+    """Return the rows of all stages, preceded by a row for the input."""
     channels, height, width = spec.input_shape
     rows = [LayerCost("input", "input", channels, height, width, 1, 1, 0, 0, channels * height * width)]
     for i, stage in enumerate(spec.stages, start=1):
@@ -53,7 +56,7 @@ def trace_features(spec: ArchSpec) -> list[LayerCost]:
 
 
 def compute_cost(spec: ArchSpec) -> Cost:
-    """Parameters, multiply-adds, activation memory and receptive field of `spec`, in total and by layer."""
+    """Return the parameters, multiply-adds, activation memory and receptive field of `spec`."""
     features = trace_features(spec)
     layers = features[1:] + HEADS[spec.head.kind].cost(spec.head, features[-1], spec.n_classes)
     n_params = sum([row.n_params for row in layers])

@@ -1,4 +1,7 @@
-"""Recipes: how one network is trained, with its schedule and its augmentations. Imports nothing heavy."""
+"""Recipes that describe how a network is trained, with its schedule and its augmentations.
+
+The module imports no large package.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,24 @@ from models.record import Record, RecordError, check_choice, check_range, check_
 OPTIMIZERS = ("sgd", "adam", "adamw", "soap")
 SCHEDULES = ("constant", "onecycle", "step")
 INTERPOLATIONS = ("nearest", "bilinear")
-# No training is longer, and none has larger numbers: what is beyond is a slip of the keyboard.
+# Limits that no real training reaches: a larger value is a typing error.
 MAX_EPOCHS = 10_000
 LARGEST = 1_000_000
 
 
 @dataclass(frozen=True)
 class Augmentation(Record):
-    """Random changes to training images, drawn for every image on its own.
+    """Random changes to training images, drawn separately for every image.
 
     rotation, shear            degrees; each image draws from [-x, x]
     shift                      largest shift along each axis, as a fraction of that side
     scale                      each image is scaled by a factor from [1 - scale, 1 + scale]
-    interpolation, fill        of rotation, shift, scale and shear; fill is a grey level in [0, 1]
-    crop_p, crop_side          with probability crop_p the central crop_side x crop_side pixels, resized back
-    mirror_p                   with that probability left and right change places
+    interpolation, fill        used by rotation, shift, scale and shear; fill is a grey level in [0, 1]
+    crop_p, crop_side          probability of a central crop of crop_side x crop_side pixels, resized to the full size
+    mirror_p                   probability of exchanging left and right
     brightness, contrast       factors from [1 - x, 1 + x], as torchvision's ColorJitter on a grey image
-    erase_p, erase_area        with probability erase_p a rectangle of that range of area fractions is set to the mean
+    erase_p                    probability of setting a rectangle to the mean
+    erase_area, erase_ratio    ranges of the rectangle's area as a fraction of the image, and of height / width
     """
 
     rotation: float = 0.0
@@ -63,12 +67,12 @@ class Augmentation(Record):
 
 @dataclass(frozen=True)
 class Schedule(Record):
-    """Schedule of the learning rate.
+    """Schedule of the learning rate, selected by `kind`.
 
-    constant   stays at lr
-    onecycle   torch's OneCycleLR, stepped per batch, lr being the peak; `epochs` is the length it is laid out for (0:
-               the recipe's epochs). cycle_momentum moves SGD's momentum, or the others' beta1, from max_momentum to
-               base_momentum and back, whatever the optimiser was given
+    constant   the learning rate stays at lr
+    onecycle   torch's OneCycleLR, stepped per batch, with lr as the peak. `epochs` is the length that it is planned for
+               (0: the recipe's epochs). cycle_momentum moves SGD's momentum, or beta1 of the other optimizers, from
+               max_momentum to base_momentum and back, and replaces the momentum of the recipe
     step       torch's StepLR, stepped per epoch: lr is multiplied by gamma every step_size epochs
     """
 
@@ -100,10 +104,11 @@ class Schedule(Record):
 
 @dataclass(frozen=True)
 class RecipeConfig(Record):
-    """Recipe of a training. lr is the constant, first or peak learning rate, as the schedule says.
+    """Recipe that a network is trained with.
 
+    lr          constant, first or peak learning rate, depending on the schedule
     momentum    SGD's momentum, or beta1 of Adam, AdamW and SOAP; replaced where the schedule cycles it
-    ema_decay   per step, of the averaged weights that are evaluated and kept; 0 evaluates the weights themselves
+    ema_decay   decay per step of the averaged weights, which are evaluated and kept; 0 uses the weights themselves
     """
 
     epochs: int = 15

@@ -1,8 +1,8 @@
-"""Specs of networks: frozen, validated data that says everything about the layers and builds nothing.
+"""Specs of networks, which describe every layer as frozen, validated data and build nothing.
 
-A network is stages of blocks, each stage at one resolution and ended by an optional max pool, then a head that turns
-the last map into logits. A 1x1 transition is a block with kernel_size 1, before or after a pool. All convolutions have
-stride 1; resolution changes at the pools. Shapes are (channels, height, width).
+A network consists of stages and a head. A stage is blocks at one resolution and an optional max pool at its end; the
+head turns the last map into logits. A 1x1 transition is a block with kernel_size 1, before or after a pool. All
+convolutions have stride 1; the resolution changes at the pools. Shapes are (channels, height, width).
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ PADDINGS = ("valid", "same")
 ORDERS = ("conv-bn-act", "conv-act-bn")
 ACTIVATIONS = ("relu", "leaky_relu", "silu", "hardswish", "gelu")
 HEAD_KINDS = ("gap_linear", "gap_conv", "conv_gap", "conv", "flatten_linear", "gap")
-# Of channels, classes and sides: beyond any network that could be built, and costs are still numbers to be read.
+# Largest number of channels, classes and pixels a side. No larger network could be built, and the costs of this one are
+# still readable numbers.
 LARGEST = 1_000_000
 
 
-# See Block.weights_of.
+# See Block.weight_shapes.
 WeightShapes = tuple[str, int, int, int, bool]
 
 
 class SpecError(RecordError):
-    """A network that cannot exist; the message says which layer and why."""
+    """Error raised for a network that cannot exist; the message names the layer and the reason."""
 
 
 @dataclass(frozen=True)
 class Block(Record):
-    """One block, with dropout (if any) as its last step.
+    """Block of layers, with dropout (if any) as its last step.
 
     kind          conv: one convolution; separable: depthwise then 1x1, nothing between (Chollet, arXiv 1610.02357);
                   residual: two convolutions plus a shortcut, 1x1 where the width changes (He, arXiv 1512.03385)
@@ -39,12 +40,12 @@ class Block(Record):
     padding       valid: none, the map shrinks by kernel_size - 1; same: kernel_size // 2 zeros on every side
     bias          whether convolutions have a bias
     batch_norm    whether batch normalisation is used
-    norm_scale    whether batch normalisation multiplies each channel by a weight; it always adds one
+    norm_scale    whether batch normalisation multiplies each channel by a weight; it always adds a bias
     activation    one of ACTIVATIONS, or None for a bare (linear) block
     order         whether batch norm comes before or after the activation
     dropout       probability of zeroing one value at the end of the block
-    shared        its convolutions have the weights of the nearest block before it that is like it (`weights_of` tells
-                  them apart) and not shared itself. Its batch norm is its own
+    shared        whether its convolutions use the weights of the nearest earlier block that has equal `weight_shapes`
+                  and is not shared itself. Batch norms are never shared
     """
 
     out_channels: int
@@ -61,7 +62,7 @@ class Block(Record):
 
     def __post_init__(self) -> None:
         check_types(self)
-        # One combined test keeps the common case cheap: thousands of blocks a second are made while searching.
+        # One combined test keeps the common case cheap, because a search creates thousands of blocks a second.
         if (
             1 <= self.out_channels <= LARGEST
             and self.kernel_size in KERNEL_SIZES
@@ -85,17 +86,17 @@ class Block(Record):
 
     @property
     def shrink(self) -> int:
-        """Rows and columns of the map that the block consumes."""
+        """Return the number of rows and columns by which the block makes the map smaller."""
         return 0 if self.padding == "same" else self.kernel_size - 1
 
-    def weights_of(self, in_channels: int) -> WeightShapes:
-        """Return what a block with that input must have in common with another to share its weights."""
+    def weight_shapes(self, in_channels: int) -> WeightShapes:
+        """Return the properties that blocks must have in common to share weights: kind, channels, kernel and bias."""
         return self.kind, in_channels, self.out_channels, self.kernel_size, self.bias
 
 
 @dataclass(frozen=True)
 class Stage(Record):
-    """Blocks at one resolution, then a max pool of side and stride `pool` (0: no pool)."""
+    """Blocks at one resolution, followed by a max pool of side and stride `pool` (0: no pool)."""
 
     blocks: tuple[Block, ...]
     pool: int = 0
@@ -110,16 +111,16 @@ class Stage(Record):
 
 @dataclass(frozen=True)
 class Head(Record):
-    """The part of a network from the last map to the logits.
+    """Part of a network that leads from the last map to the logits.
 
     gap_linear      global average pooling, then a linear layer
     gap_conv        global average pooling, the `hidden` 1x1 blocks, then a 1x1 convolution
     conv_gap        a 1x1 convolution, then global average pooling
     conv            the `hidden` 1x1 blocks, then a convolution over the whole map; kernel_size may state its side
     flatten_linear  flatten, then a linear layer
-    gap             global average pooling; the first channels, one a class, times one factor for all are the logits
+    gap             global average pooling; the logits are the first channels, one a class, times one factor for all
 
-    bias is that of the classifying layer; dropout stands right before that layer.
+    `bias` is the bias of the classifying layer; `dropout` comes right before that layer.
     """
 
     kind: str
@@ -149,9 +150,10 @@ class Head(Record):
 
 @dataclass(frozen=True)
 class ArchSpec(Record):
-    """A whole network. Equal specs build equal networks; `key()` is the hash that trials and files go by.
+    """Network described by its input, its stages and its head.
 
-    Raises SpecError if a map would shrink to nothing or the head does not fit its map.
+    Equal specs build equal networks; `key()` is the hash that identifies them in trials and files. Raises SpecError
+    if a map would shrink to nothing or the head does not fit its map.
     """
 
     input_shape: tuple[int, int, int]
@@ -167,7 +169,7 @@ class ArchSpec(Record):
         check_range("input_shape's largest number", max(self.input_shape), 1, LARGEST)
         check_range("n_classes", self.n_classes, 1, LARGEST)
         channels, height, width = self.input_shape
-        owned: set[WeightShapes] = set()
+        earlier_weights: set[WeightShapes] = set()
         for i, stage in enumerate(self.stages, start=1):
             for j, block in enumerate(stage.blocks, start=1):
                 if block.shrink >= min(height, width):
@@ -176,13 +178,13 @@ class ArchSpec(Record):
                         f"does not fit a map of {height}x{width}"
                     )
                 height, width = height - block.shrink, width - block.shrink
-                weights = block.weights_of(channels)
-                if block.shared and weights not in owned:
+                weights = block.weight_shapes(channels)
+                if block.shared and weights not in earlier_weights:
                     raise SpecError(
                         f"stage {i} block {j} is shared, but no block before it is a {block.kind} of {channels} to "
                         f"{block.out_channels} channels with kernel_size {block.kernel_size}"
                     )
-                owned.add(weights)
+                earlier_weights.add(weights)
                 channels = block.out_channels
             if stage.pool:
                 if stage.pool > min(height, width):

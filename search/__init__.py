@@ -1,1 +1,1 @@
-"""The search, room by room: see docs/development.md for the tree and the order of the packages."""
+"""Search for small convolutional networks; docs/development.md lists the packages and their order."""

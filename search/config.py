@@ -1,4 +1,7 @@
-"""The frozen settings of a run: what data, which search, and with models.recipe how to train. Imports nothing heavy."""
+"""Frozen settings of the data, the search and the confirmation; the settings of a training are in models.recipe.
+
+This module imports nothing heavy, so that the command line starts at once.
+"""
 
 from __future__ import annotations
 
@@ -15,35 +18,36 @@ SCORES = ("last", "best", "last3")
 SELECT_ON = ("test", "val")
 METRICS = ("accuracy", "balanced_accuracy")
 AUGMENTATIONS = ("rotation", "shift", "scale", "shear", "mirror")
-# The data set that is a folder of images: its directory is the folder itself.
+# Name of the data sets that are a folder of images; their directory is the folder itself.
 FOLDER = "folder"
-# Of the images of a search, in pixels.
+# Height and width of the images of a search, in pixels.
 MIN_SIDE, MAX_SIDE = 4, 1024
-# By name, with a sentence for --help.
+# Names, with descriptions for --help.
 SAMPLERS = {
-    "tpe": "models where good candidates lie",
-    "random": "draws from the whole space, as a control",
-    "evolve": "explores as tpe, then changes the best",
+    "tpe": "models which candidates are good",
+    "random": "samples the whole space, as a control",
+    "evolve": "starts as tpe, then mutates the best trials",
 }
 ENGINES = ("auto", "native", "torch")
 PRUNERS = {
     "median": "stops trials far behind the finished ones",
-    "none": "stops none",
+    "none": "stops no trial",
 }
 FORMATS = ("torch", "safetensors", "pt2", "onnx", "onnx-int8", "c")
-# No study has larger limits or more repeats: what is beyond is a slip of the keyboard.
+# No study needs larger limits or more repeats; a value beyond these is a typing error.
 MAX_LIMIT = 10**15
 MAX_REPEATS = 1000
-# Bytes of one number, where a limit counts bytes.
+# Bytes of one number, for limits that count bytes.
 NUMBER_BYTES = {"float32": 4, "int8": 1}
 
 
 @dataclass(frozen=True)
 class DataForm(Record):
-    """Description of a data set that was read, for all code that does not need its images.
+    """Description of a data set, for code that does not need its images.
 
-    input_shape  (C, H, W); checksum: as search.data.dataset.Dataset has it, none of a form that was not read off images
-    remarks      what its user should know, a sentence each
+    input_shape  (C, H, W)
+    checksum     as in search.data.dataset.Dataset; "" for a form that was not read from images
+    remarks      sentences that users of the data set should know
     """
 
     name: str
@@ -54,19 +58,20 @@ class DataForm(Record):
 
     @property
     def n_classes(self) -> int:
-        """Number of classes."""
+        """Return the number of classes."""
         return len(self.classes)
 
 
 @dataclass(frozen=True)
 class DataConfig(Record):
-    """The data set, and the part of it that the search may see.
+    """Data set of a search, and the part of it that the search may see.
 
-    directory   where data sets lie or are downloaded to; of FOLDER the folder of images itself
-    select_on   test: train on all training images, score on the test set; val: hold out images and score on those
-    image_size  height and width that images are brought to; none: of a folder by the rule of search.data.folder, of
-                other data as they are
-    form        of a folder, once it was read: it has to be found again
+    directory   where data sets are stored or downloaded to; for FOLDER the folder of images itself
+    select_on   test: train on all training images and score on the test set; val: hold out training images and score
+                on those
+    image_size  height and width that images are resized to; (): the rule of search.data.folder for a folder, and the
+                original size for other data sets
+    form        form of a folder that was read before; the folder must have the same form when it is read again
     """
 
     dataset: str
@@ -87,7 +92,10 @@ class DataConfig(Record):
     def named(
         cls, option: str, directory: str, select_on: str = "test", image_size: tuple[int, ...] = ()
     ) -> DataConfig:
-        """Return the data set of --dataset: a name, with `directory`, or folder:PATH. Raises InputError."""
+        """Return the data set of a --dataset option: a name, read from `directory`, or folder:PATH.
+
+        Raises InputError if the path is missing.
+        """
         name, _, path = option.partition(":")
         if name != FOLDER:
             return cls(option, directory, select_on, image_size)
@@ -97,25 +105,27 @@ class DataConfig(Record):
 
     @property
     def option(self) -> str:
-        """The value of --dataset that stands for this data set."""
+        """Return the value of --dataset that selects this data set."""
         return f"{FOLDER}:{self.directory}" if self.dataset == FOLDER else self.dataset
 
     @property
     def label(self) -> str:
-        """Name of the data set in a study's name: mnist, folder:shapes."""
+        """Return the name of the data set that becomes part of a study's name, for example mnist or folder:shapes."""
         return self.form.name if self.form else self.dataset
 
 
-def data_directory(given: str | None) -> str:
-    """Return the directory of data sets: as given, else $DATA_DIR, else data/."""
-    return given or os.environ.get("DATA_DIR") or "data"
+def data_directory(directory: str | None) -> str:
+    """Return the directory of data sets: `directory` if it is given, else $DATA_DIR, else data/."""
+    return directory or os.environ.get("DATA_DIR") or "data"
 
 
 @dataclass(frozen=True)
 class ConfirmConfig(Record):
-    """Sizes of a confirmation: the `top` best trials from `seeds` fresh seeds each, then the best of them again.
+    """Sizes of the two rounds of a confirmation, which trains the best trials again from fresh seeds.
 
-    further: seeds of that second round, the one that is reported; 0: as many as in the first.
+    top      number of trials that are trained in the first round
+    seeds    fresh seeds of each of them
+    further  fresh seeds of the second round, which trains the best of them and is reported; 0: as many as `seeds`
     """
 
     top: int = 5
@@ -130,25 +140,25 @@ class ConfirmConfig(Record):
 
 
 def words_of(metric: str) -> str:
-    """A metric as it is called: balanced accuracy."""
+    """Return the name of a metric in words, for example "balanced accuracy"."""
     return metric.replace("_", " ")
 
 
-# The settings that every study records. Any other is recorded where it is not at its default, so that a study that was
-# made before there was such a setting goes on.
+# The settings that every study records. Other settings are recorded only if they differ from their defaults, so that a
+# study that is older than a setting can be resumed.
 _ALWAYS_RECORDED = ("max_macs", "max_memory", "epochs", "score", "seed", "sampler", "pruner")
 
 
 @dataclass(frozen=True)
 class SearchConfig(Record):
-    """Everything that decides which trials a study makes and what they are worth. Two runs of one study must agree.
+    """Settings that decide which trials a study makes, and what their values are; all runs of a study must agree.
 
-    max_params ... min_rf   the limits, None: no such limit; what each bounds stands in search.limits
-    bytes_in                the kind of number that limits in bytes count: float32, 4 bytes, or int8, 1 byte
-    max_latency             in milliseconds, measured (search.engine.latency), so not repeatable as the others are
-    dimensions              what a --space file changes of the space, as search.search_space.space_file keeps it
-    metric                  what is maximised: accuracy, or the mean of the accuracies of all classes
-    mirror                  whether training images are mirrored, every other one
+    max_params ... min_rf   limits, described in search.limits; None: no limit
+    bytes_in                type of the numbers that limits in bytes count: float32 (4 bytes) or int8 (1 byte)
+    max_latency             in milliseconds; measured (search.engine.latency), so less repeatable than the other limits
+    dimensions              changes that a --space file makes to the space, as written by search.search_space.space_file
+    metric                  metric to maximise: accuracy, or balanced_accuracy, the mean accuracy over the classes
+    mirror                  whether every other training image is mirrored
     """
 
     data: DataConfig
@@ -188,37 +198,40 @@ class SearchConfig(Record):
 
     @property
     def metric_name(self) -> str:
-        """The metric in words."""
+        """Return the name of the metric in words."""
         return words_of(self.metric)
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings in JSON types, under the names of the command line; the data's directory is left out."""
-        own = {
+        """Return the settings in JSON types, named like the options; the directory of the data is left out."""
+        values = {
             field.name: getattr(self, field.name)
             for field in fields(self)
             if field.name not in ("data", "max_params")
             and (field.name in _ALWAYS_RECORDED or getattr(self, field.name) != field.default)
         }
-        own |= {"dimensions": dict(line.split(" = ", 1) for line in self.dimensions)} if self.dimensions else {}
+        values |= {"dimensions": dict(line.split(" = ", 1) for line in self.dimensions)} if self.dimensions else {}
         size = {"image_size": "x".join(map(str, self.data.image_size))} if self.data.image_size else {}
         data = {"dataset": self.data.dataset, "select_on": self.data.select_on, **size}
-        return {"budget": self.max_params, **data, **own}
+        return {"budget": self.max_params, **data, **values}
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], directory: str) -> SearchConfig:
-        """The inverse of `settings`; `directory` is where data sets lie. Raises RecordError."""
+        """Return the configuration that `settings` was called on; `directory` is the directory of the data sets.
+
+        Raises RecordError for settings that are missing or invalid.
+        """
         if not isinstance(settings, Mapping):
             raise RecordError(f"settings must be a mapping of names to values, got {shown(settings)}")
-        own = {field.name: settings[field.name] for field in fields(cls) if field.name in settings}
-        own |= {"max_params": settings["budget"]} if "budget" in settings else {}
-        own |= {"dimensions": _dimension_lines(settings.get("dimensions", {}))}
+        values = {field.name: settings[field.name] for field in fields(cls) if field.name in settings}
+        values |= {"max_params": settings["budget"]} if "budget" in settings else {}
+        values |= {"dimensions": _dimension_lines(settings.get("dimensions", {}))}
         data = {name: settings[name] for name in ("dataset", "select_on") if name in settings}
         data |= {"image_size": _sides(settings.get("image_size", ""))}
-        return cls.from_dict({**own, "data": {**data, "directory": directory}})
+        return cls.from_dict({**values, "data": {**data, "directory": directory}})
 
 
 def _sides(image_size: object) -> list[int]:
-    """Return height and width of "28x32"; nothing of ""."""
+    """Return the height and width of a text like "28x32"; an empty list for ""."""
     sides = image_size.split("x") if isinstance(image_size, str) and image_size else []
     if not isinstance(image_size, str) or not all(side.isascii() and side.isdigit() for side in sides):
         raise RecordError(f"image_size must be written like 28x28, got {shown(image_size)}")
@@ -226,7 +239,7 @@ def _sides(image_size: object) -> list[int]:
 
 
 def optional_limits() -> tuple[str, ...]:
-    """Return the fields of SearchConfig that hold a counted limit, or None for no limit."""
+    """Return the names of the fields of SearchConfig that hold a counted limit, or None for no limit."""
     return tuple(field.name for field in fields(SearchConfig) if field.type == "int | None")
 
 

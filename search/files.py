@@ -1,4 +1,4 @@
-"""Read small text files, and write files that are whole or not there."""
+"""Read small text files, and write files atomically."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from search.errors import InputError
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and see that it can be written to. Raises InputError."""
+    """Create a folder, and raise InputError if it cannot be created or written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable-{os.getpid()}"
@@ -22,23 +22,23 @@ def make_folder(folder: Path) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file; it is the old one or the new one, never a part."""
+    """Write a text file atomically: readers see the old text or the new one, never a part. Raises InputError."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         partial.write_text(text, encoding="utf-8", newline="\n")
         partial.replace(path)
-    except OSError as error:  # that of a full disk names no file
-        raise InputError(f"cannot write {path}: {error.strerror}; make room there or move it away") from error
+    except OSError as error:  # the error of a full disk does not name the file
+        raise InputError(f"cannot write {path}: {error.strerror}; free some space, or move that path away") from error
     finally:
         partial.unlink(missing_ok=True)
 
 
-# Many times what a network or a space takes. A device that never ends is refused by it, too.
+# Many times the size of a network or a space file. The limit also ends the reading of an endless device.
 MAX_BYTES = 1_000_000
 
 
 def read_text(path: Path) -> str:
-    """The text in a file. Raises OSError where it cannot be read, ValueError where it is not UTF-8 or too long."""
+    """Return the text of a file. Raises OSError if it cannot be read, ValueError if it is too long or not UTF-8."""
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
@@ -47,14 +47,14 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(text: str) -> Any:
-    """The value in a JSON text. Raises ValueError, also for a key that stands twice, and RecursionError."""
-    return json.loads(text, object_pairs_hook=_once)
+    """Parse a JSON text. Raises ValueError, also for a duplicate key, and RecursionError."""
+    return json.loads(text, object_pairs_hook=_unique_dict)
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+def _unique_dict(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r:.80} stands twice")
-    return found
+        duplicate = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {duplicate!r:.80} occurs twice")
+    return values

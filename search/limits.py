@@ -1,9 +1,9 @@
-"""The limits of a search: THE table of what may be bounded, by arithmetic, before anything is built.
+"""Table of the limits of a search, which are computed from a network's specification before it is built.
 
-A latency is no such limit: it is measured, on the network as it is built (search.engine.latency).
+A limit is a row of LIMITS and a field of SearchConfig with the same name. Its option, the refusals, the slack in
+reports and its wording are derived from the row. A network that meets a limit exactly is feasible.
 
-A limit is a row of LIMITS and a field of SearchConfig with the row's name. Its option, the refusal, the slack in the
-reports and the words for it follow from the row. A network that meets a limit exactly is within it.
+The latency is not in the table, because it is measured on the network that was built (search.engine.latency).
 """
 
 from __future__ import annotations
@@ -17,18 +17,23 @@ from typing import TYPE_CHECKING, Any
 from search.config import NUMBER_BYTES, SearchConfig, optional_limits
 
 if TYPE_CHECKING:
-    # Its module imports torch, and the command line is to answer before that.
+    # models.cost imports torch, which would delay --help and the refusal of a wrong option.
     from models.cost import Cost
 
 
 MAX_LENGTH = 30
-# A network's latency is the fastest of so many passes over one image.
+# The latency of a network is that of the fastest of this many passes over one image.
 N_LATENCY_PASSES = 30
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Unit of an amount: the suffixes that multiply it, in lower case, an example, its name in a usage line."""
+    """Unit of an amount on the command line.
+
+    suffixes  factors by their suffixes, in lower case
+    example   amounts to show in an error message
+    metavar   name of the amount in the help
+    """
 
     suffixes: Mapping[str, int]
     example: str
@@ -42,10 +47,10 @@ BYTES = Unit({**COUNT.suffixes, "b": 1, **_DECIMAL, **_BINARY}, "65536, 64k or 6
 
 
 def whole_amount(text: str, unit: Unit) -> int:
-    """The whole number of at least 1 that `text` says; lower and upper case are one. Raises ValueError."""
-    found = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?) ?([A-Za-z]*)", text.strip())
-    factor = unit.suffixes.get(found[2].lower(), 0) if found and len(text) <= MAX_LENGTH else 0
-    value = Fraction(found[1].replace("_", "")) * factor if found and factor else Fraction(0)
+    """Parse a whole number of at least 1 with an optional suffix of the unit, in any case. Raises ValueError."""
+    match = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?) ?([A-Za-z]*)", text.strip())
+    factor = unit.suffixes.get(match[2].lower(), 0) if match and len(text) <= MAX_LENGTH else 0
+    value = Fraction(match[1].replace("_", "")) * factor if match and factor else Fraction(0)
     if value < 1 or value.denominator != 1:
         raise ValueError(f"must be a whole number of at least 1, got {text!r:.80}; write it as {unit.example}")
     return int(value)
@@ -53,21 +58,25 @@ def whole_amount(text: str, unit: Unit) -> int:
 
 @dataclass(frozen=True)
 class Limit:
-    """One row.
+    """Row of the table of limits.
 
-    name      field of SearchConfig, where None is no limit
-    flag      its option, with `help`; unit: of the option's value
-    fact      what is limited, as a row of the report is called; what: the same behind a number
-    over      a network beyond the limit, in a few words
-    read      off a Cost; of a limit in bytes how many numbers there are, each of SearchConfig.bytes_in
-    is_floor  it bounds from below
+    name      field of SearchConfig; its value None means no limit
+    flag      option on the command line
+    unit      unit of the option's value
+    fact      name of the limited quantity in the report
+    noun      name of the limited quantity after a number
+    over      short description of a network beyond the limit
+    help      help text of the option
+    read      function that reads the quantity from a Cost; for a limit in bytes the count of numbers, whose size is
+              that of SearchConfig.bytes_in
+    is_floor  whether the limit bounds from below
     """
 
     name: str
     flag: str
     unit: Unit
     fact: str
-    what: str
+    noun: str
     over: str
     help: str
     read: Callable[[Cost], int]
@@ -75,12 +84,12 @@ class Limit:
 
     @property
     def bound_name(self) -> str:
-        """The word for the bound: budget, floor or limit."""
+        """Return the word for the bound: budget, floor or limit."""
         return "budget" if self.flag == "--budget" else "floor" if self.is_floor else "limit"
 
     def counted(self, bytes_in: str) -> str:
-        """Return what is counted; of bytes, in which kind of number."""
-        return f"{self.what} in {bytes_in}" if self.unit is BYTES else self.what
+        """Return the name of the limited quantity; for bytes it includes the type of number."""
+        return f"{self.noun} in {bytes_in}" if self.unit is BYTES else self.noun
 
 
 # fmt: off
@@ -92,7 +101,7 @@ LIMITS = (
     Limit("max_memory", "--max-memory", BYTES, "activations", "bytes of activations", "over the memory limit",
           "largest peak of activations: 64KiB; see --bytes-in", lambda cost: cost.peak_activation_values),
     Limit("max_weights_bytes", "--max-weights-bytes", BYTES, "weights", "bytes of weights", "over the weights limit",
-          "largest size of all weights, shared ones once for every layer: 32KiB; see --bytes-in",
+          "largest size of the weights, with shared ones counted in every layer: 32KiB; see --bytes-in",
           lambda cost: cost.n_stored),
     Limit("min_rf", "--min-rf", COUNT, "RF before the head", "pixels of receptive field before the head",
           "receptive field too small", "smallest receptive field of the last map before the head, in pixels",
@@ -105,7 +114,7 @@ if {limit.name for limit in LIMITS} != {"max_params", *optional_limits()}:
 
 @dataclass(frozen=True)
 class Standing:
-    """A network's value against one limit of a search. value, bound: in the limit's unit."""
+    """Value of a network compared with one limit of a search; `value` and `bound` are in the unit of the limit."""
 
     limit: Limit
     value: int
@@ -114,32 +123,32 @@ class Standing:
 
     @property
     def slack(self) -> int:
-        """Distance from the limit in its unit; below 0: how far beyond."""
+        """Return the distance to the limit in its unit; it is negative beyond the limit."""
         return self.value - self.bound if self.limit.is_floor else self.bound - self.value
 
     @property
     def excess(self) -> float:
-        """Excess as a share of the limit, so that limits of any size weigh the same. Within: 0 or less."""
+        """Return the excess as a share of the limit, so that all limits weigh the same; within it is 0 or less."""
         above = self.value / self.bound - 1
         return -above if self.limit.is_floor else above
 
     @property
     def reason(self) -> str:
-        """Why it is refused, or why not: "9,000 parameters, 1,000 over the budget of 8,000"."""
+        """Return value and distance in words: "9,000 parameters, 1,000 over the budget of 8,000"."""
         return f"{self.value:,} {self.limit.counted(self.bytes_in)}, {self.distance}"
 
     @property
     def distance(self) -> str:
-        """The slack in words: "435 below the budget of 8,000"."""
+        """Return the slack in words: "435 below the budget of 8,000"."""
         within, beyond = ("above", "below") if self.limit.is_floor else ("below", "over")
         side = within if self.slack >= 0 else beyond
         return f"{abs(self.slack):,} {side} the {self.limit.bound_name} of {self.bound:,}"
 
 
 def bounds(config: SearchConfig) -> list[tuple[Limit, int]]:
-    """The limits that a search has, in the order of the table."""
-    found = [(limit, getattr(config, limit.name)) for limit in LIMITS]
-    return [(limit, bound) for limit, bound in found if bound is not None]
+    """Return the limits of a search with their bounds, in the order of the table."""
+    rows = [(limit, getattr(config, limit.name)) for limit in LIMITS]
+    return [(limit, bound) for limit, bound in rows if bound is not None]
 
 
 def standings(cost: Cost, config: SearchConfig) -> list[Standing]:
@@ -152,14 +161,14 @@ def standings(cost: Cost, config: SearchConfig) -> list[Standing]:
 
 
 def limits_met(cost: Cost, config: SearchConfig, latency_ms: float | None = None) -> dict[str, dict[str, Any]]:
-    """For programs: every limit of a search by its name, with the network's value and the slack.
+    """Return bound, value and slack of every limit of a search, by its name, for card.json.
 
-    latency_ms: as measured in the search, where it was.
+    latency_ms: latency that was measured in the search, if it has a limit of latency.
     """
-    found: dict[str, dict[str, Any]] = {}
+    entries: dict[str, dict[str, Any]] = {}
     for standing in standings(cost, config):
         limit = standing.limit
-        found[limit.name] = {
+        entries[limit.name] = {
             "bound": standing.bound,
             "value": standing.value,
             "slack": standing.slack,
@@ -168,46 +177,46 @@ def limits_met(cost: Cost, config: SearchConfig, latency_ms: float | None = None
     if config.max_latency is not None and latency_ms is not None:
         slack = config.max_latency - latency_ms
         bound = {"bound": config.max_latency, "value": latency_ms, "slack": slack}
-        found["max_latency"] = bound | {"of": "milliseconds for one image on one thread of the machine of the search"}
-    return found
+        entries["max_latency"] = bound | {"of": "milliseconds for one image on one thread of the machine of the search"}
+    return entries
 
 
 def worst_excess(cost: Cost, config: SearchConfig) -> float:
-    """Return the excess over the limit that a network meets worst, as a share of the limit; 0 or less: it fits."""
+    """Return the largest excess over a limit, as a share of that limit; a network fits if it is 0 or less."""
     return max(standing.excess for standing in standings(cost, config))
 
 
 def describe_limits(config: SearchConfig) -> str:
-    """The limits of a search in words: "the budget of 8,000 parameters, 200,000 multiply-adds"."""
+    """Return the limits of a search in words: "the budget of 8,000 parameters, 200,000 multiply-adds"."""
     return f"the budget of {listed_limits(config)}"
 
 
 def listed_limits(config: SearchConfig) -> str:
-    """List the limits, the budget first: "8,000 parameters, 200,000 multiply-adds"."""
+    """Return a list of the limits, the budget first: "8,000 parameters, 200,000 multiply-adds"."""
     return ", ".join(
         f"{'at least ' * limit.is_floor}{bound:,} {limit.counted(config.bytes_in)}" for limit, bound in bounds(config)
     )
 
 
 def refusal(cost: Cost, config: SearchConfig) -> tuple[dict[str, float], str]:
-    """(constraints, reason): Optuna's constraints (above 0: infeasible), and why the network is refused ("": it fits).
+    """Return (constraints, reason) of a network: Optuna's constraints, and why it is refused, or "" if it fits.
 
-    Constraints are excesses as shares of their limits.
+    A constraint is the excess as a share of its limit; a value above 0 is infeasible.
     """
-    found = standings(cost, config)
-    constraints = {standing.limit.what: standing.excess for standing in found}
-    return constraints, "; ".join(standing.reason for standing in found if standing.slack < 0)
+    rows = standings(cost, config)
+    constraints = {standing.limit.noun: standing.excess for standing in rows}
+    return constraints, "; ".join(standing.reason for standing in rows if standing.slack < 0)
 
 
 def latency_excess(milliseconds: float, config: SearchConfig) -> float | None:
-    """Return the excess of a latency as a share of the limit, at most 0 within it; None without such a limit."""
+    """Return the excess of a latency as a share of its limit, 0 or less within it; None if there is no limit."""
     return None if config.max_latency is None else milliseconds / config.max_latency - 1
 
 
 def latency_words(milliseconds: float, config: SearchConfig) -> str:
-    """A latency with its distance to the limit, if there is one, and how it was measured."""
-    found = f"{milliseconds:.3g} ms of latency"
+    """Return a latency in words, with its distance to the limit, if there is one, and how it was measured."""
+    words = f"{milliseconds:.3g} ms of latency"
     if config.max_latency is not None:
         side = "over" if milliseconds > config.max_latency else "below"
-        found += f", {abs(milliseconds - config.max_latency):.2g} {side} the limit of {config.max_latency:g}"
-    return f"{found} (one image, one thread, fastest of {N_LATENCY_PASSES} passes on the machine of the search)"
+        words += f", {abs(milliseconds - config.max_latency):.2g} {side} the limit of {config.max_latency:g}"
+    return f"{words} (one image, one thread, fastest of {N_LATENCY_PASSES} passes on the machine of the search)"

@@ -9,12 +9,12 @@ TEXT_WIDTH = 80
 
 
 def percent(accuracy: float | None) -> str:
-    """0.9947 as "99.47 %"."""
+    """Return an accuracy in percent, for example "99.47 %" for 0.9947; "-" for None."""
     return "-" if accuracy is None else f"{100 * accuracy:.2f} %"
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
-    """Aligned columns, two spaces apart; `align` has one character a column, "<" or ">"."""
+    """Return a table with columns two spaces apart; `align` has one character for each column, "<" or ">"."""
     lines = [list(header), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     layout = "  ".join(f"{{:{side}{width}}}" for side, width in zip(align, widths, strict=True))
@@ -22,14 +22,14 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str)
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
-    """Return a Markdown table; `align` as in text_table."""
+    """Return a table in Markdown; `align` is as in text_table."""
     rule = ["---:" if side == ">" else "---" for side in align]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *rows))
 
 
 def wrapped(text: str, indent: str = "", hanging: str = "  ") -> str:
-    """Text in lines of at most TEXT_WIDTH columns: the first behind `indent`, the others behind `indent + hanging`."""
-    # textwrap breaks at ASCII spaces only, so that a number keeps its percent sign.
+    """Wrap a text at TEXT_WIDTH columns; the first line starts with `indent`, the others with `indent + hanging`."""
+    # textwrap breaks at ASCII spaces only, so a no-break space keeps the percent sign beside its number.
     text = text.replace(" %", "\u00a0%")
     lines = textwrap.fill(
         text, TEXT_WIDTH, initial_indent=indent, subsequent_indent=indent + hanging, break_on_hyphens=False

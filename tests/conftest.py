@@ -1,4 +1,4 @@
-"""Options and fixtures of the whole suite."""
+"""Options and fixtures for all tests."""
 
 import os
 from collections.abc import Iterator
@@ -17,20 +17,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    # Where pytest-xdist runs tests side by side, one a core, none of them may take all cores.
+    # With pytest-xdist each core runs one test, so that no test may use several cores.
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def update_golden(request: pytest.FixtureRequest) -> bool:
-    """Whether golden tables are to be rewritten before they are compared."""
+    """Return whether golden tables are rewritten before they are compared."""
     return bool(request.config.getoption("--update-golden"))
 
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Results repeat exactly with one thread only."""
+    """Run the tests of a module on one thread, because results repeat exactly only then."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -39,7 +39,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def threads_as_before() -> Iterator[None]:
-    """The tests may set the number of threads."""
+    """Restore the number of threads after the tests of a module, which may change it."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -47,10 +47,10 @@ def threads_as_before() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """How a search of the embedded digits is asked for, whose budget is small and whose winner is not confirmed.
+    """Return the arguments for a search of the embedded digits with a small budget and without confirmation.
 
-    As files: every process would import scikit-learn, which has them, for longer than it trains. One in three of them:
-    nothing that is tested with these depends on how much is learned.
+    The digits are written to files, because otherwise each process would import scikit-learn, which takes longer than
+    its training. Every third digit is enough, because no test that uses them depends on the accuracy.
     """
     root: Path = tmp_path_factory.mktemp("data") / "digits"
     data = load_dataset(DataConfig("digits", ""))

@@ -1,1 +1,1 @@
-"""The command line: one module for each command, and what the commands share."""
+"""Command line: the parsers, the commands, and the code that they share."""

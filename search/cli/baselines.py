@@ -1,4 +1,4 @@
-"""Train the hand-designed networks again: each with its authors' recipes, and all with one recipe."""
+"""Train the hand-designed networks again, each with the recipes of its authors and all with one common recipe."""
 
 from __future__ import annotations
 
@@ -33,10 +33,11 @@ SEED = 0
 def train_baselines(
     location: StudyLocation, data: DataConfig, ids: Sequence[str], n_seeds: int | None, trainer: Trainer, recipe: Path
 ) -> int:
-    """Train what is not there yet, then report. ids: none means all.
+    """Run the trainings that the study lacks, and report all of them; return the exit status.
 
-    n_seeds: for every network; None is three within the budget of 8,000 parameters, one beyond it. recipe: card.json of
-    the network whose recipe all get; where there is none they get the search's default recipe.
+    ids      hand-designed networks; an empty sequence means all
+    n_seeds  trainings of every network and recipe; None means three within the budget of 8,000 parameters, else one
+    recipe   card.json of the network that gives the common recipe; if it is missing, the search's default is used
     """
     _check_ids(ids, data)
     dataset = load_dataset(data)
@@ -46,7 +47,7 @@ def train_baselines(
     make_folder(location.folder)
     with only_one(location):
         repeats = _repeats(ids or list(BASELINES), n_seeds, *common)
-        # Only for the workers, which are those of a search.
+        # The workers are those of a search, so they need the settings of one.
         config = SearchConfig(data, max_params=BUDGET, sampler="random", pruner="none")
         print(f"baselines {len(repeats)} trainings, of which some may be there already", flush=True)
         retrainer = replace(trainer.at(location, config), every_epoch=True)
@@ -60,8 +61,8 @@ def report_baselines(location: StudyLocation) -> int:
     """Write report.md, results.json and stated.svg of the study, and print both tables."""
     study = existing(location)
     results = read_results(study.get_trials(deepcopy=False))
-    if N_IMAGES not in study.user_attrs:  # it was ended before its first training
-        raise InputError(f"study {location.name!r} has no training yet; go on with python search.py baselines")
+    if N_IMAGES not in study.user_attrs:  # the command ended before its first training
+        raise InputError(f"study {location.name!r} has no training yet; continue with python search.py baselines")
     reproductions = own_recipes(results, study.user_attrs[N_IMAGES])
     commons = common_recipe(results)
     dataset = study.user_attrs[SETTINGS]["dataset"]
@@ -85,14 +86,15 @@ def report_baselines(location: StudyLocation) -> int:
 
 
 def _check_ids(ids: Sequence[str], data: DataConfig) -> None:
+    """Raise InputError for an unknown network, or for data that the networks cannot take."""
     for name in ids:
         if name not in BASELINES:
             raise InputError(f"unknown hand-designed network {name!r}; the known ones are {', '.join(BASELINES)}")
     if data.dataset == FOLDER:
-        raise InputError("baselines trains on published data, not on a folder; a search of it trains those that fit it")
-    known = form_of(data)
+        raise InputError("baselines trains on published data, not on a folder; use `search.py run` for a folder")
+    form = form_of(data)
     spec = next(iter(BASELINES.values())).spec
-    if (known.input_shape, known.n_classes) != (spec.input_shape, spec.n_classes):
+    if (form.input_shape, form.n_classes) != (spec.input_shape, spec.n_classes):
         raise InputError(
             f"the hand-designed networks take {spec.input_shape} images of {spec.n_classes} classes, "
             f"not {data.dataset}'s"
@@ -100,26 +102,26 @@ def _check_ids(ids: Sequence[str], data: DataConfig) -> None:
 
 
 def _common_recipe(card: Path) -> tuple[str, RecipeConfig]:
-    """Return (name, recipe) of the recipe that all networks get."""
+    """Return name and settings of the recipe that all networks are trained with. Raises InputError for a bad card."""
     if not card.is_file():
         return "the search's default", space.assemble(space.DEFAULTS).recipe
     try:
-        found: dict[str, Any] = json.loads(card.read_text(encoding="utf-8"))
-        return f"{found['study']:.120}, trial {found['trial']}", RecipeConfig.from_dict(found["recipe"])
+        content: dict[str, Any] = json.loads(card.read_text(encoding="utf-8"))
+        return f"{content['study']:.120}, trial {content['trial']}", RecipeConfig.from_dict(content["recipe"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{card} holds no recipe: {error}; name another study with --recipe-of") from error
 
 
 def _repeats(ids: Sequence[str], n_seeds: int | None, common_name: str, common: RecipeConfig) -> list[Repeat]:
-    """Return the trainings by seed, so that the first table is complete early."""
-    found = []
+    """Return all trainings, ordered by seed so that the tables have a value for every network early."""
+    trainings = []
     for i in range(n_seeds or 3):
         for name in ids:
             baseline = BASELINES[name]
             if n_seeds is None and i > 0 and compute_cost(baseline.spec).n_params > BUDGET:
                 continue
-            jobs = [(OWN, recipe_name, recipe) for recipe_name, recipe in baseline.recipes.items()]
-            for purpose, recipe_name, recipe in [*jobs, (COMMON, common_name, common)]:
+            recipes = [(OWN, recipe_name, recipe) for recipe_name, recipe in baseline.recipes.items()]
+            for purpose, recipe_name, recipe in [*recipes, (COMMON, common_name, common)]:
                 seed = derived_seed(SEED, KIND, i)
-                found.append(Repeat(purpose, None, seed, "test", baseline.spec, recipe, name, recipe_name))
-    return found
+                trainings.append(Repeat(purpose, None, seed, "test", baseline.spec, recipe, name, recipe_name))
+    return trainings

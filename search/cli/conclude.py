@@ -1,4 +1,4 @@
-"""Conclude a command that trained: write and print the reports, export the winner, publish to the dashboard."""
+"""Finish a command that trained: write and print the reports, export the winner, and publish to the dashboard."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ def conclude(
     with_export: bool,
     data: Dataset | None = None,
 ) -> int:
-    """Write and print a study's report; before that, if wanted, export its winner; then publish it to the dashboard.
+    """Export the winner of a study if requested, write and print the reports, and publish it to the dashboard.
 
-    data: the study's, where it is in memory already.
+    data: data set of the study, if it is in memory already. Return the exit status. Raises InputError or FailureError
+    at the end if the winner could not be exported.
     """
     with one_writer(location):
         records, summary, failure = write_reports(study, config, location, with_export=with_export)
@@ -52,12 +53,12 @@ def conclude(
 def write_reports(
     study: optuna.Study, config: SearchConfig, location: StudyLocation, *, with_export: bool
 ) -> tuple[list[TrialRecord], StudySummary, Exception | None]:
-    """Write and print the reports; return (trials, summary, why the winner could not be exported)."""
+    """Write and print the reports; return the trials, the summary, and the error of the export or None."""
     records = read_trials(study.get_trials(deepcopy=False))
     summary = summary_of(study, config, location, records)
     winner = location.folder / WINNER
     failure: Exception | None = None
-    # The weights of an adopted trial lie with the study that it was trained in.
+    # The weights of an adopted trial are in the folder of the study that trained it.
     if with_export and summary.winner and (summary.confirmation or summary.winner.origin is None):
         number = summary.winner.number
         try:
@@ -66,14 +67,14 @@ def write_reports(
             card = write_export(source, config.data, location, winner, formats, force=True)
             summary = replace(summary, **card_facts(card))
         except (InputError, FailureError) as error:
-            if elsewhere := weights_elsewhere(location, number, summary.confirmation):
-                print(f"\nsearch.py: no winner/ here: {elsewhere}", file=sys.stderr)
+            if message := missing_weights_message(location, number, summary.confirmation):
+                print(f"\nsearch.py: the winner is not exported: {message}", file=sys.stderr)
             else:
-                failure = error  # the report of hours of work does not depend on it
+                failure = error  # raised by the caller, after the reports are written
     if is_writable(location.folder):
         write_report(summary, records, location.folder)
-        made = [*REPORT_FILES, *(["winner/model.py"] if (winner / CARD).is_file() else [])]
-        print(f"\n{terminal_report(summary)}\n\nWritten to {location.folder}: {', '.join(made)}")
+        files = [*REPORT_FILES, *(["winner/model.py"] if (winner / CARD).is_file() else [])]
+        print(f"\n{terminal_report(summary)}\n\nWritten to {location.folder}: {', '.join(files)}")
     else:
         print(f"\n{terminal_report(summary)}")
         warn_unwritten(location.folder, REPORT_FILES)
@@ -81,15 +82,15 @@ def write_reports(
 
 
 def _earlier_formats(winner: Path) -> list[str]:
-    """Return the formats of the present export that can still be written, so that a new winner comes in the same."""
+    """Return the formats of the previous export that can still be written; a new winner is exported in them too."""
     card = read_card(winner)
     return possible(card.get("formats", ())) if card else []
 
 
-def loaded(location: StudyLocation, data_dir: str | None) -> tuple[optuna.Study, SearchConfig, Dataset]:
-    """Return (study, settings, data) of a study to train further for.
+def load_for_training(location: StudyLocation, data_dir: str | None) -> tuple[optuna.Study, SearchConfig, Dataset]:
+    """Return study, settings and data of a study that is to be trained further.
 
-    Raises InputError where the data is missing or not the study's: it is to be said here, not by a worker.
+    Raises InputError if the data is missing or is not that of the study, before any worker starts.
     """
     study = existing(location)
     config = config_of(study, data_dir)
@@ -98,10 +99,11 @@ def loaded(location: StudyLocation, data_dir: str | None) -> tuple[optuna.Study,
     return study, config, data
 
 
-def weights_elsewhere(location: StudyLocation, trial: int, confirmed: Confirmation | None = None) -> str:
-    """Say which machine has the weights and what to do; "" if they should be here.
+def missing_weights_message(location: StudyLocation, trial: int, confirmed: Confirmation | None = None) -> str:
+    """Return a message that names the machine with the weights of a trial; "" if they should be on this machine.
 
-    trial: of the search; confirmed: where the network of its confirmation is meant, which has weights of its own.
+    trial      number of the trial of the search
+    confirmed  its confirmation, if the weights of the confirmed network are meant, which are in another file
     """
     if not location.is_shared:
         return ""

@@ -1,4 +1,4 @@
-"""The frontier: one study a budget, each started with what the others found, and accuracy against parameters."""
+"""Search for several budgets, with one study for each, and show accuracy against the number of parameters."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ from search.text import text_table
 
 @dataclass(frozen=True)
 class Frontier:
-    """The studies of a frontier: budgets, first and last part of their names, and existing studies to start from."""
+    """Studies of a frontier, one for each budget.
+
+    prefix, suffix  first and last part of the names of the studies; the budget is between them
+    sources         existing studies whose trials they start with
+    """
 
     budgets: tuple[int, ...]
     prefix: str
@@ -30,28 +34,26 @@ class Frontier:
     suffix: str = ""
 
     def locations(self, out: Path, storage: str | None) -> dict[int, StudyLocation]:
-        """Return the location of the study of each budget."""
+        """Return the locations of the studies, by budget."""
         return {budget: StudyLocation(out, f"{self.prefix}-{budget}{self.suffix}", storage) for budget in self.budgets}
 
 
 def search_frontier(config: SearchConfig, frontier: Frontier, out: Path, storage: str | None, job: Job) -> int:
-    """Run, or go on with, the study of every budget, the largest first; then write table and plot.
+    """Run or resume the study of every budget, and write table and plot; return the exit status.
 
-    The largest first: its small networks start the smaller ones, and adopting costs no training. A budget that nothing
-    fits does not cost the others; the exit status tells of it.
+    The largest budget comes first, because studies of smaller budgets adopt its small networks without training them. A
+    budget that no network fits does not stop the others, but sets the exit status to 2.
     """
     data, notice = resolve_auto(config.data)
-    if notice:  # as `run` names a study of digits that stand in for MNIST
+    if notice:  # `run` appends the name of the data set, too, if digits replace MNIST
         frontier = replace(frontier, suffix=f"-{data.dataset}")
     locations = frontier.locations(out, storage)
     status = 0
     for budget in sorted(locations, reverse=True):
         others = [location for other, location in locations.items() if other != budget and is_there(location)]
-        warm = (*frontier.sources, *others)
+        budget_job = replace(job, warm_starts=(*frontier.sources, *others))
         try:
-            status = max(
-                status, run_job(replace(config, max_params=budget), locations[budget], replace(job, warm=warm))
-            )
+            status = max(status, run_job(replace(config, max_params=budget), locations[budget], budget_job))
         except NothingFitsError as error:
             print(f"search.py: {error}", file=sys.stderr)
             status = max(status, 2)
@@ -60,19 +62,26 @@ def search_frontier(config: SearchConfig, frontier: Frontier, out: Path, storage
 
 
 def write_frontier(frontier: Frontier, out: Path, storage: str | None) -> None:
-    """Write frontier.md, .csv and .svg of the studies that are there, and print the table."""
+    """Write frontier.md, .csv and .svg of the studies that exist, and print the table.
+
+    Raises InputError if no study has a winner yet.
+    """
     locations = [*frontier.sources, *frontier.locations(out, storage).values()]
     summaries = [_summary(location) for location in locations if is_there(location)]
-    found = sorted((summary for summary in summaries if summary.winner), key=lambda summary: summary.config.max_params)
-    if not found:
+    finished = sorted(
+        (summary for summary in summaries if summary.winner), key=lambda summary: summary.config.max_params
+    )
+    if not finished:
         raise InputError(f"there is no study of the frontier {frontier.prefix!r} with a result yet")
-    rows = [_row(summary) for summary in found]
+    rows = [_row(summary) for summary in finished]
     folder = out / f"{frontier.prefix}-frontier{frontier.suffix}"
     make_folder(folder)
-    write_whole(folder / "frontier.md", _markdown(frontier.prefix, found, rows))
-    write_whole(folder / "frontier.csv", _csv(_columns(found), rows))
-    write_whole(folder / "frontier.svg", frontier_plot(found))
-    print(f"\nFrontier {frontier.prefix}\n{text_table(_columns(found)[:-1], [row[:-1] for row in rows], ALIGN[:-1])}")
+    write_whole(folder / "frontier.md", _markdown(frontier.prefix, finished, rows))
+    write_whole(folder / "frontier.csv", _csv(_columns(finished), rows))
+    write_whole(folder / "frontier.svg", frontier_plot(finished))
+    print(
+        f"\nFrontier {frontier.prefix}\n{text_table(_columns(finished)[:-1], [row[:-1] for row in rows], ALIGN[:-1])}"
+    )
     print(f"\nWritten to {folder}: frontier.md, frontier.csv, frontier.svg")
 
 

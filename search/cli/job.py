@@ -1,4 +1,4 @@
-"""The main job: search, or go on searching, within the limits; then report and export."""
+"""Run or resume a search within its limits, confirm the winner, report and export it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from search.sampling.starting_points import fitting_starts, own_starts
 from search.sampling.user_networks import check_networks, queue_networks
 from search.sampling.warm_start import check_same, warm_start
 from search.search_space.space_file import as_file
-from search.storage.open import GRACE_SECONDS, alone, open_storage
+from search.storage.open import GRACE_SECONDS, open_storage, study_lock
 from search.study import provenance
 from search.study.attributes import NOTICE, SETTINGS
 from search.study.card import read_card
@@ -41,41 +41,42 @@ from search.study.results_version import join_results
 from search.study.study import enqueue, open_study
 from search.workers.pool import Task, carry_out
 from search.workers.progress import Progress
-from search.workers.recovery import requeue_lost
+from search.workers.recovery import requeue_abandoned
 
 CONFIG = "config.json"
-# Of the data set's name in the name of a study.
+# Longest part of a study's name that is taken from its data set.
 MAX_LABEL = 60
 
 
 @dataclass(frozen=True)
 class Job:
-    """Settings of a run that change no trial's value: how many trials and workers, and what the study starts with.
+    """Settings of a run that do not change the value of any trial.
 
-    n_trials    trained candidates, in total over all restarts
-    n_workers   networks trained side by side
-    timeout     in seconds; no trial starts after it, and an unfinished study is not confirmed
-    confirming  None: the winner is not confirmed
-    warm        studies whose trials are adopted where they fit, as long as this one lacks some of its own
-    baselines   further hand-made networks to train beside the others, by name
-    grace       seconds after which a silent worker on another machine is given up
-    may_change  go on although versions have changed since the study was made
+    n_trials      number of trained candidates, in total over all restarts
+    n_workers     number of networks that are trained side by side
+    timeout       in seconds; no trial starts after it, and an unfinished study is not confirmed
+    engine        one of search.config.ENGINES
+    confirmation  sizes of the confirmation; None: the winner is not confirmed
+    warm_starts   studies whose trials are adopted if they fit, until this study has all its trials
+    baselines     user networks to train as well, by name
+    grace         seconds of silence after which the trial of a worker on another machine is abandoned
+    may_change    whether to continue although versions have changed since the study was made
     """
 
     n_trials: int
     n_workers: int
     timeout: float | None = None
     engine: str = "auto"
-    confirming: ConfirmConfig | None = None
-    warm: tuple[StudyLocation, ...] = ()
+    confirmation: ConfirmConfig | None = None
+    warm_starts: tuple[StudyLocation, ...] = ()
     baselines: Mapping[str, ArchSpec] = field(default_factory=dict)
     grace: int = GRACE_SECONDS
     may_change: bool = False
 
 
 def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
-    """Search, or go on searching; then confirm the winner, report and export it."""
-    runs_on = _engine(job.engine)
+    """Run or resume a search, then confirm the winner, report and export it; return the exit status."""
+    device = _device_and_engine(job.engine)
     data_config, notice = resolve_auto(config.data)
     config = replace(config, data=data_config)
     if notice:
@@ -85,8 +86,8 @@ def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
     location = replace(location, name=study_name(location.name, config, notice))
     shown_url = _check_location(location)
     settings = _settings(config, data)
-    # What cannot go on is to be named before anything is made.
-    for other in job.warm:
+    # A study that cannot be resumed is refused before anything is written.
+    for other in job.warm_starts:
         check_same(str(location.name), settings, existing(other))
     check_networks(job.baselines, data)
     check_resumable(location, settings)
@@ -95,9 +96,9 @@ def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
         check_something_fits(config)
     make_folder(location.folder)
     with only_one(location):
-        study, queued = _join(config, location, job, data, settings, notice)
+        study, queued = _open_and_queue(config, location, job, data, settings, notice)
         n_workers = min(job.n_workers, job.n_trials)
-        workers = f"{runs_on}; {n_workers} side by side, one thread each"
+        workers = f"{device}; {n_workers} side by side, one thread each"
         print(
             _plan(
                 config,
@@ -126,22 +127,22 @@ def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
             print(feasibility_report(feasibility), file=sys.stderr)
             print("Raise the limit, or widen the space in space.py.", file=sys.stderr)
             return 2
-        if job.confirming and stop.is_reached(study):
+        if job.confirmation and stop.is_reached(study):
             options: dict[str, Any] = {"grace": job.grace, "may_change": job.may_change}
             retrainer = Retrainer(location, config, job.engine, job.n_workers, **options)
-            confirm(retrainer, study, job.confirming, len(data.scored))
+            confirm(retrainer, study, job.confirmation, len(data.scored))
         return conclude(study, config, location, with_export=True, data=data)
 
 
 @dataclass(frozen=True)
 class _Queued:
-    """Counts of the trials that a study starts with: hand-designed networks, and trials adopted from other studies."""
+    """Numbers of hand-designed networks and of trials adopted from other studies that a study starts with."""
 
     n_designed: int
     n_adopted: int
 
 
-def _join(
+def _open_and_queue(
     config: SearchConfig,
     location: StudyLocation,
     job: Job,
@@ -149,33 +150,36 @@ def _join(
     settings: Mapping[str, Any],
     notice: str | None,
 ) -> tuple[optuna.Study, _Queued]:
-    """Make or resume the study, if it is of this data, budget, space and code, and queue what comes first."""
+    """Create or resume a study, and queue the trials that it starts with.
+
+    Raises InputError if the study was made with other settings, data, space or versions.
+    """
     storage = open_storage(location.url)
-    with alone(storage, str(location.name)):
+    with study_lock(storage, str(location.name)):
         study = open_study(storage, str(location.name), settings)
         join_results(study, may_differ=job.may_change)
         if notice:
             study.set_user_attr(NOTICE, notice)
         keep_data_dir(study, config.data)
-        requeue_lost(study, running_are_lost=not location.is_shared)
-        # A study that has all its trials stays as it is, so that what was confirmed of it holds.
+        requeue_abandoned(study, running_are_abandoned=not location.is_shared)
+        # A study that has all its trials is not changed, so that its confirmation stays valid.
         is_done = StopRule(job.n_trials).is_reached(study)
-        n_adopted = 0 if is_done else warm_start(study, config, job.warm)
+        n_adopted = 0 if is_done else warm_start(study, config, job.warm_starts)
         starts = fitting_starts(config, data)
         enqueue(study, starts, "baseline")
-        given = queue_networks(study, config, data, job.baselines)
+        user_networks = queue_networks(study, config, data, job.baselines)
         enqueue(study, own_starts(config, data), "start")
-    return study, _Queued(len(starts) + len(given), n_adopted)
+    return study, _Queued(len(starts) + len(user_networks), n_adopted)
 
 
 def _check_location(location: StudyLocation) -> str:
-    """Return the storage's URL as it may be shown.
+    """Return the URL of the storage without its password.
 
-    Raises InputError for a name or a storage that cannot be, and for files that could not be gone on with.
+    Raises InputError for an invalid name or storage, and for damaged files of a study that is to be resumed.
     """
     if location.folder.name.endswith(REPEATS):
         raise InputError(
-            f"study {location.name!r} would be the repeats of another; choose a --study without {REPEATS!r}"
+            f"the name {location.name!r} is reserved for the repeats of a study; choose a --study without {REPEATS!r}"
         )
     provenance.read_runs(location.folder / CONFIG)
     read_card(location.folder / WINNER)
@@ -183,17 +187,20 @@ def _check_location(location: StudyLocation) -> str:
 
 
 def study_name(name: str | None, config: SearchConfig, notice: str | None) -> str:
-    """Return the name of the study: by default data set and budget; where digits stand in for MNIST, it says so."""
+    """Return the name of a study, by default its data set and budget.
+
+    notice: says that digits replace MNIST; a chosen name then gets the data set as its last part.
+    """
     dataset = config.data.dataset
     if name is None:
-        # What no folder can be called is left out.
+        # Characters that the name of a study cannot have are replaced.
         label = re.sub("[^A-Za-z0-9._]+", "-", config.data.label)[:MAX_LABEL].strip("-")
         return f"{label}-{config.max_params}"
     return f"{name}-{dataset}" if notice and not name.endswith(f"-{dataset}") else name
 
 
 def _settings(config: SearchConfig, data: Dataset) -> dict[str, Any]:
-    # Only where images are held out: a study selected on test has no such setting.
+    # A study that is selected on the test set holds out no images, and has no such setting.
     held_out = {"held_out": data.held_out} if data.held_out else {}
     return {**config.settings(), "data_checksum": data.checksum, **held_out, "space": space.SPACE_KEY}
 
@@ -206,39 +213,45 @@ def _plan(
     n_starts: int,
     n_trials: int,
     workers: str,
-    where: str,
+    study_label: str,
 ) -> str:
-    """Describe what is about to happen, in a few lines."""
+    """Return a few lines that describe the search before it starts."""
     held_out = f"held-out training images ({data.held_out})"
     scored = f"{len(data.scored):,} {'test images' if data.val is None else held_out}"
-    done = n_trained(study.get_trials(deepcopy=False))
+    n_done = n_trained(study.get_trials(deepcopy=False))
     n_dimensions = len(space.DIMENSIONS)
     changed = f", {len(config.dimensions)} of them changed" if config.dimensions else ""
     return "\n".join(
         (
-            f"study    {where}",
+            f"study    {study_label}",
             f"data     {data.name}: {len(data.train):,} training images; selected on {scored}",
             *(f"         {remark}" for remark in data.remarks),
             f"device   {workers}",
             f"space    {n_dimensions} dimensions{changed}; {_share(feasibility)} fit {describe_limits(config)}",
-            f"trials   {n_trials} of at most {config.epochs} epochs, {done} done; {n_starts} hand-designed ones first",
+            f"trials   {n_trials} of at most {config.epochs} epochs, {n_done} done; "
+            f"{n_starts} hand-designed ones first",
             "time     shown once the first trials are done",
         )
     )
 
 
-def _share(found: Feasibility) -> str:
-    """Format the share that fits: 5 %, or "3 of 2,000 random points" where that would be 0 %."""
-    return f"{found.share:.0%}" if found.share >= 0.01 else f"{found.n_fitting} of {found.n_drawn:,} random points"
+def _share(feasibility: Feasibility) -> str:
+    """Return the share that fits, "5%", or a count like "3 of 2,000 random points" if it is below 1 %."""
+    if feasibility.share >= 0.01:
+        return f"{feasibility.share:.0%}"
+    return f"{feasibility.n_fitting} of {feasibility.n_drawn:,} random points"
 
 
-def _engine(asked: str) -> str:
-    """Name the device and the engine; compile the kernels, so that no worker has to. Raises InputError."""
+def _device_and_engine(requested: str) -> str:
+    """Return a description of the device and the engine, and compile the kernels before the workers need them.
+
+    Raises InputError if the requested engine cannot be used.
+    """
     device = training_device()
-    found = engine_for(device, asked)
-    words = "kernels compiled here" if found == "native" else "PyTorch's operators"
-    missing = f" ({kernels.problem()})" if asked == "auto" and found == "torch" and device.type == "cpu" else ""
-    return f"{device.type}, {words}{missing}"
+    engine = engine_for(device, requested)
+    words = "kernels compiled here" if engine == "native" else "PyTorch's operators"
+    problem = f" ({kernels.problem()})" if requested == "auto" and engine == "torch" and device.type == "cpu" else ""
+    return f"{device.type}, {words}{problem}"
 
 
 def _search(
@@ -256,6 +269,7 @@ def _search(
         try:
             carry_out(task, n_workers, watch)
         except KeyboardInterrupt:
-            done = n_trained(study.get_trials(deepcopy=False))
-            print(f"\n{done} of {stop.n_trials} trials are done and kept; the same command goes on.", file=sys.stderr)
+            n_done = n_trained(study.get_trials(deepcopy=False))
+            message = f"{n_done} of {stop.n_trials} trials are done and kept; repeat the command to continue."
+            print(f"\n{message}", file=sys.stderr)
             raise

@@ -1,6 +1,6 @@
-"""The command line: find the command, run it, and tell its end by one line and an exit status.
+"""Run a command of the command line, and report errors on one line with an exit status.
 
-Heavy imports wait inside the commands, so that --help and a mistyped flag answer at once.
+Heavy imports are inside the commands, so that --help and the error for a mistyped option appear at once.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from search.cli.commands import (
     space,
 )
 from search.cli.signals import INTERRUPTED, interruptible
-from search.errors import FailureError, InputError, explained
+from search.errors import FailureError, InputError, explanation
 
 VERSION = "0.1.0"
-# In the order of --help. Each has HELP, EXAMPLE, add_arguments(parser) and run(args).
+# In the order of --help. Each module has HELP, EXAMPLE, add_arguments(parser) and run(args).
 COMMANDS: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
     for module in (
@@ -41,10 +41,10 @@ COMMANDS: dict[str, ModuleType] = {
 
 
 def make_parser() -> Parser:
-    """Return the parser of all commands; `args.name` is the command."""
+    """Return the parser of all commands; the parsed `name` is the command."""
     parser = Parser(
         prog="search.py",
-        description="Finds the most accurate small convolutional network within a budget of parameters.",
+        description="Search for the most accurate small convolutional network within a budget of parameters.",
         epilog="`search.py --budget 8000 --trials 100` is short for `search.py run ...`: see search.py run --help",
     )
     parser.add_argument("--version", action="version", version=f"search.py {VERSION}")
@@ -64,37 +64,37 @@ def make_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit status: 0 done, 1 failed, 2 bad usage or input, 130 interrupted."""
+    """Run one command, and return its exit status: 0 done, 1 failed, 2 bad usage or input, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     # `python search.py --budget 8000` is short for `python search.py run --budget 8000`.
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments.insert(0, "run")
-    args = _parsed(arguments)
+    args = _parse(arguments)
     try:
         with interruptible():
             status = int(COMMANDS[args.name].run(args))
-            if sys.stdout:  # there is none where it was closed
+            if sys.stdout:  # it is None if it was closed
                 sys.stdout.flush()
     except (InputError, RecordError) as error:
-        return _fail(str(error), 2)
+        return _report_error(str(error), 2)
     except FailureError as error:
-        return _fail(str(error), 1)
-    except BrokenPipeError:  # the reader, `head` for one, has seen enough
-        _let_go_of_output()
+        return _report_error(str(error), 1)
+    except BrokenPipeError:  # the reader of the output, for example `head`, has ended
+        _discard_output()
         return 0
     except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED)
+        return _report_error("interrupted", INTERRUPTED)
     except Exception as error:
-        message = explained(error)
+        message = explanation(error)
         if message is None:
             raise
-        _let_go_of_output()
-        return _fail(message, 2)
+        _discard_output()
+        return _report_error(message, 2)
     return status
 
 
-def _parsed(arguments: Sequence[str]) -> Namespace:
-    """Parse the command line; unknown options are answered by the parser of the command, which names its own --help."""
+def _parse(arguments: Sequence[str]) -> Namespace:
+    """Parse the command line; an error for an unknown option names the --help of its command."""
     parser = make_parser()
     args, unknown = parser.parse_known_args(arguments)
     if unknown:
@@ -103,8 +103,8 @@ def _parsed(arguments: Sequence[str]) -> Namespace:
     return args
 
 
-def _let_go_of_output() -> None:
-    """Drop what could not be written, so that Python does not try it again, and complain, when it ends."""
+def _discard_output() -> None:
+    """Discard output that could not be written, so that Python does not report another error when it exits."""
     try:
         if sys.stdout:
             sys.stdout.flush()
@@ -112,6 +112,6 @@ def _let_go_of_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _fail(message: str, status: int) -> int:
+def _report_error(message: str, status: int) -> int:
     print(f"search.py: {' '.join(message.split())}", file=sys.stderr)
     return status

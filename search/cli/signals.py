@@ -1,4 +1,4 @@
-"""Ctrl-C: once ends a command after what there is was saved, again at once."""
+"""Handle Ctrl-C: the first one ends a command after it has saved its results, the second one ends it at once."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from types import FrameType
 from typing import Any, NoReturn
 
 INTERRUPTED = 130
-# With SIGTERM a batch system, or the machine that shuts down, asks for the same.
+# Batch systems, and machines that shut down, send SIGTERM.
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt at the first such signal; end the process where it stands at the second.
+    """Raise KeyboardInterrupt at the first signal, and end the process at once at the second.
 
-    Worker processes end with this one, and what the database was told before is safe in it. Does nothing outside the
-    main thread, and leaves a signal alone that this process was started to ignore, or that somebody else handles.
+    Worker processes end with this one, and everything that was written to the database is kept. Outside the main thread
+    this does nothing. A signal that the process was started to ignore, or that other code handles, is not changed.
     """
-    usual: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    in_main = threading.current_thread() is threading.main_thread()
-    ours = [one for one in _SIGNALS if in_main and signal.getsignal(one) == usual[one]]
-    for one in ours:
-        signal.signal(one, _first)
+    defaults: dict[signal.Signals, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    handled = [number for number in _SIGNALS if in_main_thread and signal.getsignal(number) == defaults[number]]
+    for number in handled:
+        signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        for one in ours:
-            signal.signal(one, usual[one])
+        for number in handled:
+            signal.signal(number, defaults[number])
 
 
-def _first(_signal: int, _frame: FrameType | None) -> NoReturn:
-    for one in _SIGNALS:
-        if signal.getsignal(one) == _first:
-            signal.signal(one, _second)
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    for number in _SIGNALS:
+        if signal.getsignal(number) == _interrupt:
+            signal.signal(number, _exit_at_once)
     raise KeyboardInterrupt
 
 
-def _second(_signal: int, _frame: FrameType | None) -> NoReturn:
+def _exit_at_once(_signal: int, _frame: FrameType | None) -> NoReturn:
     os._exit(INTERRUPTED)

@@ -1,4 +1,4 @@
-"""Repeat one training of a study, alone and from its own seed: on the same machine it has the same value."""
+"""Verify a trial: repeat its training from the same seed, which gives the same value on the same machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ from search.text import percent
 
 @dataclass(frozen=True)
 class _Recorded:
-    """A training as it was recorded: its name, what was trained on which split, its value, and its weights' file."""
+    """Training as the study recorded it.
+
+    name       for the output
+    select_on  split that it was scored on, as in DataConfig
+    weights    folder of the weights; `number` is that of their file
+    """
 
     name: str
     training: Training
@@ -35,18 +40,17 @@ class _Recorded:
 
 
 def verify(location: StudyLocation, data_dir: str | None, number: int | None) -> int:
-    """Train again, and compare; return 0 if the value is the recorded one, else 1.
+    """Repeat a training and compare its value with the recorded one; return 0 if they are equal, else 1.
 
-    number: of a finished trial; None: of the network that is handed on, which is the best trial's or, once that is
-    confirmed, one of its trainings from fresh seeds. Weights that are missing are kept again if the value is the same;
-    nothing else is written.
+    number: number of a finished trial; None: the training of the exported network, which is that of the best trial
+    or, after a confirmation, one of its trainings from fresh seeds. Only missing weights are written, and only if the
+    value is equal.
     """
     study = existing(location)
     config = config_of(study, data_dir)
     records = read_trials(study.get_trials(deepcopy=False))
-    recorded = (number is None and _confirmed(location, records, config)) or _searched(
-        location, records, config, number
-    )
+    confirmed = _confirmed_training(location, records, config) if number is None else None
+    recorded = confirmed or _search_training(location, records, config, number)
     data = load_dataset(config.data)
     check_data(study, data)
     if recorded.select_on != config.data.select_on:
@@ -55,41 +59,45 @@ def verify(location: StudyLocation, data_dir: str | None, number: int | None) ->
     training = recorded.training
     result = training.run(data)
     value = training.value(result)
-    verdict = "the same" if value == recorded.value else f"NOT the same{_excuse(recorded_versions(study))}"
+    verdict = "the same" if value == recorded.value else f"NOT the same{_version_note(recorded_versions(study))}"
     print(f"{recorded.name}: {percent(recorded.value)} recorded, {percent(value)} again: {verdict}")
     if value != recorded.value:
         return 1
     path = weights_path(recorded.weights, recorded.number)
-    if not _is_there(path, training.arch):
+    if not _has_weights(path, training.arch):
         RecordedTraining(recorded.weights).keep_weights(recorded.number, training.state(result))
-        print(f"its weights are there again: {path}")
+        print(f"its weights are saved again: {path}")
     return 0
 
 
-def _searched(
+def _search_training(
     location: StudyLocation, records: Sequence[TrialRecord], config: SearchConfig, number: int | None
 ) -> _Recorded:
+    """Return the training of a trial of the search; the best one if `number` is None. Raises InputError."""
     record = finished_trial(records, number)
     if record.arch is None or record.recipe is None or record.seed is None or record.value is None:
-        raise InputError(f"trial {record.number} was recorded without network, recipe or seed; name another one")
+        raise InputError(f"trial {record.number} was recorded without network, recipe or seed; name another trial")
     training = Training(record.arch, record.recipe, record.seed, config.score, config.metric, record.engine or "auto")
     weights = location.folder / "weights"
     name = f"trial {record.number}"
     return _Recorded(name, training, config.data.select_on, record.value, weights, record.number)
 
 
-def _confirmed(location: StudyLocation, records: Sequence[TrialRecord], config: SearchConfig) -> _Recorded | None:
+def _confirmed_training(
+    location: StudyLocation, records: Sequence[TrialRecord], config: SearchConfig
+) -> _Recorded | None:
+    """Return the training of the confirmed network, or None if the winner is not confirmed."""
     results, plan = repeats_of(location)
-    found = plan and confirmation(plan, records, results, config)
-    if not found:
+    confirmed = plan and confirmation(plan, records, results, config)
+    if not confirmed:
         return None
-    network, repeat = found.network, found.network.repeat
+    network, repeat = confirmed.network, confirmed.network.repeat
     training = Training(repeat.arch, repeat.recipe, repeat.seed, "last", config.metric, network.engine)
-    name = f"trial {found.trial} from seed {repeat.seed}"
+    name = f"trial {confirmed.trial} from seed {repeat.seed}"
     return _Recorded(name, training, repeat.select_on, network.value, location.folder / "repeats", network.number)
 
 
-def _is_there(path: Path, arch: ArchSpec) -> bool:
+def _has_weights(path: Path, arch: ArchSpec) -> bool:
     try:
         read_weights(path, arch)
     except InputError:
@@ -97,8 +105,11 @@ def _is_there(path: Path, arch: ArchSpec) -> bool:
     return True
 
 
-def _excuse(versions: dict[str, str] | None) -> str:
-    """Say what else may be why: other kernels and packages round differently. versions: those of the study."""
+def _version_note(versions: dict[str, str] | None) -> str:
+    """Return a note if other versions, which may round differently, explain another value.
+
+    versions: versions that the study recorded, or None.
+    """
     if versions is None:
         return ", but the study does not record the versions that it was made with"
     return "" if versions == results_version() else ", but versions have changed since"

@@ -1,4 +1,4 @@
-"""A study's figures for the dashboard, to point at and to zoom: plotly's data and layout as plain dictionaries."""
+"""Build the interactive figures of a study for the dashboard, as plotly data and layout in plain dictionaries."""
 
 from __future__ import annotations
 
@@ -23,56 +23,66 @@ Figure = dict[str, Any]
 
 
 def figures(summary: StudySummary, records: Sequence[TrialRecord]) -> dict[str, Figure]:
-    """Return the figures by the id under which the dashboard keeps them; only those that have something to show."""
-    finished = [record for record in records if record.outcome == FINISHED and record.value is not None]
-    if not finished:
+    """Return the figures that have data, by the id under which the dashboard stores them."""
+    finished_trials = [record for record in records if record.outcome == FINISHED and record.value is not None]
+    if not finished_trials:
         return {}
-    found = {
-        "accuracy-against-parameters": _accuracy(summary, records, finished),
-        "best-so-far": _best_so_far(summary.config.metric, records, finished),
+    by_id = {
+        "accuracy-against-parameters": _accuracy(summary, records, finished_trials),
+        "best-so-far": _best_so_far(summary.config.metric, records, finished_trials),
     }
-    return found | ({"importances": _importances(summary.importances)} if summary.importances else {})
+    return by_id | ({"importances": _importances(summary.importances)} if summary.importances else {})
 
 
-def _accuracy(summary: StudySummary, records: Sequence[TrialRecord], finished: Sequence[TrialRecord]) -> Figure:
+def _accuracy(summary: StudySummary, records: Sequence[TrialRecord], finished_trials: Sequence[TrialRecord]) -> Figure:
     limit, metric = summary.config.max_params, summary.config.metric
-    by_size = sorted(finished, key=lambda record: record.n_params or 0)
+    by_size = sorted(finished_trials, key=lambda record: record.n_params or 0)
     front = list(accumulate((error(record.value) for record in by_size), min))
-    baselines = [one for one in summary.baselines if one.n_params <= WIDEST * limit]
-    ours = [one for one in baselines if one.value is not None]
-    # What the authors state is of MNIST, and compares with nothing else.
-    stated = [one for one in baselines if one.stated_accuracy] if summary.config.data.dataset == "mnist" else []
-    stopped = _stopped(records)
+    baselines = [network for network in summary.baselines if network.n_params <= WIDEST * limit]
+    trained_networks = [network for network in baselines if network.value is not None]
+    # The stated accuracies are for MNIST, and cannot be compared with those on other images.
+    is_mnist = summary.config.data.dataset == "mnist"
+    stated_networks = [network for network in baselines if network.stated_accuracy and is_mnist]
+    stopped_trials = _stopped(records)
     data = [
-        _dots(f"stopped early, last {summary.config.metric_name}", stopped, "x-thin", PURPLE, metric),
-        _dots("finished, one seed", finished, "circle", GREY, metric),
+        _dots(f"stopped early, last {summary.config.metric_name}", stopped_trials, "x-thin", PURPLE, metric),
+        _dots("finished, one seed", finished_trials, "circle", GREY, metric),
         _line("best of its size", [*(record.n_params or 0 for record in by_size), limit], [*front, front[-1]], GREY),
         _marks(
             "hand-designed, in this study",
-            [(one.n_params, error(one.value), f"{one.id}<br>{percent(one.value)} in this study") for one in ours],
+            [
+                (network.n_params, error(network.value), f"{network.id}<br>{percent(network.value)} in this study")
+                for network in trained_networks
+            ],
             {"symbol": "triangle-up", "size": 11, "color": BLUE},
         ),
         _marks(
             "hand-designed, as stated",
             [
-                (one.n_params, error(one.stated_accuracy), f"{one.id}<br>{percent(one.stated_accuracy)} stated")
-                for one in stated
+                (
+                    network.n_params,
+                    error(network.stated_accuracy),
+                    f"{network.id}<br>{percent(network.stated_accuracy)} stated",
+                )
+                for network in stated_networks
             ],
             {"symbol": "triangle-up-open", "size": 11, "color": BLUE},
         ),
         *_winner(summary),
     ]
     shapes = [_vertical(limit)]
-    within = [one for one in stated if one.n_params <= limit]
+    within_budget = [network for network in stated_networks if network.n_params <= limit]
     notes = [_note(f"budget of {limit:,}", x=limit, y=1.0, yref="paper", xanchor="right", yanchor="top")]
-    if within:
-        best = max(within, key=lambda one: one.stated_accuracy or 0.0)
-        at = error(best.stated_accuracy)
-        shapes.append(_horizontal(at))
+    if within_budget:
+        best = max(within_budget, key=lambda network: network.stated_accuracy or 0.0)
+        best_error = error(best.stated_accuracy)
+        shapes.append(_horizontal(best_error))
         text = f"{best.id} as stated: {percent(best.stated_accuracy)}"
-        notes.append(_note(text, x=0.01, xref="paper", y=log10(at), xanchor="left", yanchor="bottom"))
-    errors = [error(record.value) for record in finished] + [error(one.stated_accuracy) for one in within]
-    sizes = [record.n_params or 0 for record in finished]
+        notes.append(_note(text, x=0.01, xref="paper", y=log10(best_error), xanchor="left", yanchor="bottom"))
+    errors = [error(record.value) for record in finished_trials] + [
+        error(network.stated_accuracy) for network in within_budget
+    ]
+    sizes = [record.n_params or 0 for record in finished_trials]
     low = min(0.9 * min(sizes), 0.75 * limit)
     layout = _layout(f"{words_of(metric).capitalize()} against parameters", "parameters", errors, metric)
     layout["xaxis"] |= {"range": [low, 1.02 * limit], "tickformat": ","}
@@ -83,38 +93,38 @@ def _winner(summary: StudySummary) -> list[Figure]:
     winner = summary.winner
     if winner is None:
         return []
-    confirmed = summary.confirmation.accuracy if summary.confirmation else None
-    accuracy = confirmed.mean if confirmed else winner.value
-    words = "mean of fresh seeds" if confirmed else "one seed"
+    estimate = summary.confirmation.accuracy if summary.confirmation else None
+    accuracy = estimate.mean if estimate else winner.value
+    words = "mean of fresh seeds" if estimate else "one seed"
     text = f"trial {winner.number}, the winner<br>{percent(accuracy)}, {words}"
     marker = {"symbol": "star", "size": 16, "color": ORANGE}
     trace = _marks(f"winner, {words}", [(winner.n_params or 0, error(accuracy), text)], marker)
-    if confirmed and confirmed.low is not None and confirmed.high is not None:
-        at = error(accuracy)
+    if estimate and estimate.low is not None and estimate.high is not None:
+        mean_error = error(accuracy)
         trace["error_y"] = {
             "type": "data",
-            "array": [error(max(confirmed.low, 0.0)) - at],
-            "arrayminus": [at - error(min(confirmed.high, 1.0))],
+            "array": [error(max(estimate.low, 0.0)) - mean_error],
+            "arrayminus": [mean_error - error(min(estimate.high, 1.0))],
             "color": ORANGE,
         }
     return [trace]
 
 
-def _best_so_far(metric: str, records: Sequence[TrialRecord], finished: Sequence[TrialRecord]) -> Figure:
-    by_number = sorted(finished, key=lambda record: record.number)
-    best = list(accumulate((error(record.value) for record in by_number), min))
+def _best_so_far(metric: str, records: Sequence[TrialRecord], finished_trials: Sequence[TrialRecord]) -> Figure:
+    by_number = sorted(finished_trials, key=lambda record: record.number)
+    best_errors = list(accumulate((error(record.value) for record in by_number), min))
     last = max(record.number for record in records)
-    refused = [record for record in records if record.outcome == REFUSED]
-    errors = [error(record.value) for record in finished]
+    refused_trials = [record for record in records if record.outcome == REFUSED]
+    errors = [error(record.value) for record in finished_trials]
     edge = SPAN * max(errors)
     data = [
-        _line("best so far", [*(record.number for record in by_number), last], [*best, best[-1]], ORANGE),
-        _dots("finished", finished, "circle", GREY, metric, by_number=True),
-        # Those that had got nowhere stand on the edge: their hover text says where they were.
+        _line("best so far", [*(record.number for record in by_number), last], [*best_errors, best_errors[-1]], ORANGE),
+        _dots("finished", finished_trials, "circle", GREY, metric, by_number=True),
+        # A trial with a larger error is drawn on the edge; its hover text shows its accuracy.
         _dots("stopped early, there or below", _stopped(records), "x-thin", BLUE, metric, by_number=True, edge=edge),
         _marks(
             "refused, never trained",
-            [(record.number, edge, f"trial {record.number}, refused<br>{record.reason}") for record in refused],
+            [(record.number, edge, f"trial {record.number}, refused<br>{record.reason}") for record in refused_trials],
             {"symbol": "line-ns-open", "size": 9, "color": PURPLE, "line": {"width": 2}},
         ),
     ]
@@ -150,31 +160,31 @@ def _dots(
     by_number: bool = False,
     edge: float = float("inf"),
 ) -> Figure:
-    """Draw trials at their parameters or numbers; errors above `edge` are drawn there."""
+    """Return a trace of trials over their parameters or numbers, with errors above `edge` drawn at `edge`."""
     points = []
     for record in records:
-        reached = record.value if record.value is not None else float(record.curve[-1][metric])
+        accuracy = record.value if record.value is not None else float(record.curve[-1][metric])
         x = record.number if by_number else record.n_params or 0
-        points.append((x, min(error(reached), edge), _hover(record, reached)))
+        points.append((x, min(error(accuracy), edge), _hover(record, accuracy)))
     line = {"width": 2, "color": color} if symbol == "x-thin" else {"width": 0}
     return _marks(name, points, {"symbol": symbol, "size": 7, "color": color, "line": line})
 
 
-def _hover(record: TrialRecord, reached: float) -> str:
-    where = "" if record.value is not None else f" after epoch {len(record.curve)}, stopped"
-    lines = [f"trial {record.number}: {percent(reached)}{where}", f"{record.n_params or 0:,} parameters"]
+def _hover(record: TrialRecord, accuracy: float) -> str:
+    epoch_words = "" if record.value is not None else f" after epoch {len(record.curve)}, stopped"
+    lines = [f"trial {record.number}: {percent(accuracy)}{epoch_words}", f"{record.n_params or 0:,} parameters"]
     lines += [record.baseline] if record.baseline else []
-    lines += [_folded(architecture_line(record.arch))] if record.arch else []
+    lines += [_wrapped(architecture_line(record.arch))] if record.arch else []
     return "<br>".join(lines)
 
 
-def _folded(text: str) -> str:
-    """Break a long text behind a "·"."""
+def _wrapped(text: str) -> str:
+    """Return the text with line breaks at a "·", in lines of at most about LINE_LENGTH characters."""
     lines = [""]
-    for part in text.split(" · "):
-        if lines[-1] and len(lines[-1]) + len(part) > LINE_LENGTH:
+    for group in text.split(" · "):
+        if lines[-1] and len(lines[-1]) + len(group) > LINE_LENGTH:
             lines.append("")
-        lines[-1] += f"{' · ' if lines[-1] else ''}{part}"
+        lines[-1] += f"{' · ' if lines[-1] else ''}{group}"
     return "<br>".join(lines)
 
 
@@ -204,7 +214,7 @@ def _line(name: str, xs: Sequence[float], errors: Sequence[float], color: str) -
 
 
 def _layout(title: str, x_title: str, errors: Sequence[float], metric: str) -> Figure:
-    """Return a layout whose error axis is logarithmic, grows downwards and is labelled with accuracies."""
+    """Return a layout with a logarithmic error axis that grows downwards and is labelled with accuracies."""
     low, high = 0.8 * min(errors), 1.15 * max(errors)
     ticks = [step * 10.0**power for power in range(-2, 2) for step in _STEPS]
     return {
@@ -236,5 +246,5 @@ def _horizontal(y: float) -> Figure:
     return {"type": "line", "x0": 0, "x1": 1, "xref": "paper", "y0": y, "y1": y, "line": line}
 
 
-def _note(text: str, **where: Any) -> Figure:
-    return {"text": text, "showarrow": False, "font": {"size": 11}, **where}
+def _note(text: str, **position: Any) -> Figure:
+    return {"text": text, "showarrow": False, "font": {"size": 11}, **position}

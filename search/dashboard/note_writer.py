@@ -1,4 +1,4 @@
-"""The notes of a study's trials in the dashboard: written once, while the study runs or afterwards."""
+"""Write the notes of the trials of a study for the dashboard, while the study runs or afterwards."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from optuna.trial import FrozenTrial
 
 from search.config import SearchConfig
 from search.dashboard.trial_note import trial_note
-from search.errors import explained
+from search.errors import explanation
 from search.storage.optuna_internals import EndedTrial, storage_of, study_id_of, trial_id_of
 from search.study.trials import TrialRecord
 
-# The study's attribute with a digest of every note written here, by the trial's number.
+# Attribute of the study with a digest of every note that was written here, by the number of the trial.
 WRITTEN = "search:notes"
 
 
 class NoteWriter:
-    """Writes the note of every trial that has ended. Called again and again, it looks only at what has ended since.
+    """Writer of the notes of all trials that have ended.
 
-    A note that its reader has changed in the dashboard is left as it is.
+    Each call considers only the trials that have ended since the last one. A note that a reader has changed in the
+    dashboard is left as it is.
     """
 
     def __init__(self, config: SearchConfig) -> None:
@@ -31,23 +32,26 @@ class NoteWriter:
         self._has_failed = False
 
     def __call__(self, study: optuna.Study) -> None:
-        """Write what is missing. Never raises: a study of hours does not end for a note; the first failure is told."""
+        """Write the missing notes.
+
+        Errors are never raised, as a note must not end a study of many hours. The first one is printed.
+        """
         try:
-            ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-            self.write(study, [trial for trial in ended if trial.number not in self._done])
+            ended_trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+            self.write(study, [trial for trial in ended_trials if trial.number not in self._done])
         except Exception as error:
             if not self._has_failed:
-                reason = explained(error) or f"{error!r:.200}"
+                reason = explanation(error) or f"{error!r:.200}"
                 print(f"\nsearch.py: the dashboard's notes could not be written: {reason}", file=sys.stderr)
             self._has_failed = True
 
     def write(
-        self, study: optuna.Study, ended: Iterable[FrozenTrial], remarks: Mapping[int, str] | None = None
+        self, study: optuna.Study, trials: Iterable[FrozenTrial], remarks: Mapping[int, str] | None = None
     ) -> None:
-        """Write the notes of these trials where they are missing or say something else. remarks: by number."""
+        """Write the notes of trials that lack one or have an outdated one; `remarks` are by number of the trial."""
         notes = [
             (trial, trial_note(TrialRecord.from_trial(trial), self._config, (remarks or {}).get(trial.number, "")))
-            for trial in ended
+            for trial in trials
         ]
         if notes:
             _save(study, notes)
@@ -59,14 +63,14 @@ def _save(study: optuna.Study, notes: Sequence[tuple[FrozenTrial, str]]) -> None
 
     storage = storage_of(study)
     written: dict[str, str] = storage.get_study_system_attrs(study_id_of(study)).get(WRITTEN, {})
-    new = [(trial, text) for trial, text in notes if written.get(str(trial.number)) != _digest(text)]
-    for trial, text in new:
-        noted = EndedTrial(storage, study, trial_id_of(trial))
-        there = get_note(noted)
-        if not there or _digest(there) == written.get(str(trial.number)):
-            save_note(noted, text)
+    changed_notes = [(trial, text) for trial, text in notes if written.get(str(trial.number)) != _digest(text)]
+    for trial, text in changed_notes:
+        noted_trial = EndedTrial(storage, study, trial_id_of(trial))
+        current = get_note(noted_trial)
+        if not current or _digest(current) == written.get(str(trial.number)):
+            save_note(noted_trial, text)
         written[str(trial.number)] = _digest(text)
-    if new:
+    if changed_notes:
         storage.set_study_system_attr(study_id_of(study), WRITTEN, written)
 
 

@@ -1,4 +1,4 @@
-"""Publish to the dashboard, beyond Optuna's own pages: notes, figures, pictures and files, brought up to date."""
+"""Publish notes, figures, pictures and files of a study to the dashboard, and keep them up to date."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from search.dashboard.figures import figures
 from search.dashboard.note_writer import NoteWriter
 from search.dashboard.trial_note import fitted, network
 from search.data.dataset import Dataset
-from search.data.load import form_of, is_at_hand, load_dataset
+from search.data.load import form_of, is_available, load_dataset
 from search.engine.confusion import Confusion
-from search.errors import InputError, explained
+from search.errors import InputError, explanation
 from search.report.evidence import fresh_seeds
 from search.report.images import misread_page
 from search.report.markdown import markdown_report
@@ -40,16 +40,16 @@ from search.study.location import ARTIFACTS, StudyLocation
 from search.study.trials import TRAINED, TrialRecord
 from search.text import percent
 
-# Drawn otherwise, the pictures of older studies are made again.
+# Version of the drawings. When it changes, the pictures of older studies are drawn again.
 DRAWN_AS = b"3"
 CURVE, LAYERS, CONFUSION, MISREAD = "curve.png", "layers.csv", "confusion.png", "misread.png"
 CURVE_FRAME, CONFUSION_FRAME = (0.14, 0.125, 0.845, 0.85), (0.105, 0.1, 0.775, 0.88)
-# Of the winner, from the study's folder.
+# Files of the winner, with their paths in the folder of the study.
 WINNERS = {"model.py": "winner/model.py", "weights.pt": "winner/weights.pt", "report.html": "report.html"}
 
 
 class _Images:
-    """The study's data, read when a picture first needs it; None where it is not at hand or is other data."""
+    """Provider of the data of a study, which is read when a picture first needs it."""
 
     def __init__(self, study: optuna.Study, config: SearchConfig, data: Dataset | None) -> None:
         self._checksum = study.user_attrs.get(SETTINGS, {}).get("data_checksum")
@@ -58,16 +58,17 @@ class _Images:
         self._is_read = data is not None
 
     def get(self) -> Dataset | None:
+        """Return the data; None if it is not available or differs from the data of the study."""
         if not self._is_read:
             self._is_read = True
-            found = self._found()
-            self._data = found if found and found.checksum == self._checksum else None
+            data = self._load()
+            self._data = data if data and data.checksum == self._checksum else None
         return self._data
 
-    def _found(self) -> Dataset | None:
+    def _load(self) -> Dataset | None:
         try:
-            return load_dataset(self._config) if is_at_hand(self._config) else None
-        except InputError:  # as of a folder whose images have changed
+            return load_dataset(self._config) if is_available(self._config) else None
+        except InputError:  # for example, the images of a folder have changed
             return None
 
 
@@ -80,30 +81,31 @@ def publish(
     data: Dataset | None = None,
     artifacts: Path | None = None,
 ) -> None:
-    """Write what is missing or has changed; what stands is left alone. data: the study's, if it is in memory already.
+    """Write the notes, figures and files that are missing or have changed, and leave all others as they are.
 
-    artifacts: the folder of the files that go with trials; None: the one that all studies at `location` share.
+    data       data of the study, if it is already in memory
+    artifacts  folder of the files of trials; None for the one that all studies at `location` share
 
-    Never raises: a report does not depend on it. What could not be done is told on stderr.
+    Errors are printed on standard error and never raised, as a report must not fail because of the dashboard.
     """
     try:
-        ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-        NoteWriter(config).write(study, ended, _remarks(summary))
+        ended_trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+        NoteWriter(config).write(study, ended_trials, _remarks(summary))
         _show_study(study, summary, records)
         store = StudyArtifacts(study, artifacts or location.out / ARTIFACTS)
-        trials = {trial.number: trial for trial in ended}
-        trained = [record for record in records if record.outcome in TRAINED and record.number in trials]
-        for record in trained:
-            _put_tables(store, trials[record.number], record, config)
-        _put_winner(store, trials, summary, location)
-        # Last, as it takes longest.
-        _put_pictures(store, trials, summary, trained, _Images(study, config, data))
-        # As where a database was copied without its artifacts, and the images are not at hand. What is missing here
-        # may be on another machine of the same study.
+        trials = {trial.number: trial for trial in ended_trials}
+        trained_records = [record for record in records if record.outcome in TRAINED and record.number in trials]
+        for record in trained_records:
+            _attach_tables(store, trials[record.number], record, config)
+        _attach_winner(store, trials, summary, location)
+        # The pictures come last, as they take longest.
+        _attach_pictures(store, trials, summary, trained_records, _Images(study, config, data))
+        # Files are missing if a database was copied without its artifacts and the images are not available. Those of a
+        # shared study may be on another machine.
         if not location.is_shared:
             store.detach_missing()
     except Exception as error:
-        reason = explained(error) or f"{error!r:.300}"
+        reason = explanation(error) or f"{error!r:.300}"
         print(f"search.py: the dashboard's notes and figures are not complete: {reason}", file=sys.stderr)
 
 
@@ -126,13 +128,13 @@ def _show_study(study: optuna.Study, summary: StudySummary, records: Sequence[Tr
     if get_note(study) != note:
         save_note(study, note)
     for name, figure in figures(summary, records).items():
-        drawn = plotly.graph_objects.Figure(figure)
-        if saved_figure(study, name) != drawn.to_json():
-            save_plotly_graph_object(study, drawn, graph_object_id=name)
+        plot = plotly.graph_objects.Figure(figure)
+        if saved_figure(study, name) != plot.to_json():
+            save_plotly_graph_object(study, plot, graph_object_id=name)
 
 
-def _put_tables(store: StudyArtifacts, trial: FrozenTrial, record: TrialRecord, config: SearchConfig) -> None:
-    """Attach the curve and the layers of a trained trial."""
+def _attach_tables(store: StudyArtifacts, trial: FrozenTrial, record: TrialRecord, config: SearchConfig) -> None:
+    """Attach the curve and the layer table of a trained trial."""
     if record.curve:
         source = DRAWN_AS + json.dumps(record.curve).encode()
         store.attach(trial, CURVE, source, partial(_curve_png, record, config.metric))
@@ -155,21 +157,23 @@ def _layer_csv(arch: ArchSpec) -> bytes:
     return text.getvalue().encode()
 
 
-def _put_pictures(
+def _attach_pictures(
     store: StudyArtifacts,
     trials: dict[int, FrozenTrial],
     summary: StudySummary,
-    trained: Sequence[TrialRecord],
+    trained_records: Sequence[TrialRecord],
     images: _Images,
 ) -> None:
-    """Attach the confusion of a finished trial, and its misread images where the data is at hand."""
-    found = {record.number: Confusion.from_dict(record.mistakes) for record in trained if record.mistakes}
-    # Of the winner: what the network that is handed on gets wrong, which if confirmed was scored on test.
+    """Attach the confusion matrix of each finished trial, and its misread images if the data is available."""
+    mistakes_by_trial = {
+        record.number: Confusion.from_dict(record.mistakes) for record in trained_records if record.mistakes
+    }
+    # The winner shows the mistakes of the exported network, which was scored on the test set if it was confirmed.
     if summary.winner and summary.mistakes:
-        found[summary.winner.number] = summary.mistakes
+        mistakes_by_trial[summary.winner.number] = summary.mistakes
     classes = form_of(summary.config.data).classes
-    # Silent where there is no terminal.
-    for number, mistakes in tqdm(found.items(), "pictures", leave=False, ncols=80, disable=None):
+    # disable=None shows no progress bar if there is no terminal.
+    for number, mistakes in tqdm(mistakes_by_trial.items(), "pictures", leave=False, ncols=80, disable=None):
         trial, source = trials[number], DRAWN_AS + mistakes.key().encode()
         store.attach(trial, CONFUSION, source, partial(_confusion_png, mistakes, classes))
         if store.needs(trial, MISREAD, source) and (data := images.get()):
@@ -178,30 +182,30 @@ def _put_pictures(
 
 
 def _confusion_png(mistakes: Confusion, classes: Sequence[str]) -> bytes:
-    # Where names are long, how much room they take is found.
+    # The space for long names is not known beforehand, so matplotlib computes the layout.
     frame = None if has_long_names(classes) else CONFUSION_FRAME
     return png((6, 5.4), lambda axes: draw_confusion(axes, mistakes, classes), frame)
 
 
-def _put_winner(
+def _attach_winner(
     store: StudyArtifacts, trials: dict[int, FrozenTrial], summary: StudySummary, location: StudyLocation
 ) -> None:
-    """Attach the winner's files to its trial, and remove them from every other."""
+    """Attach the files of the winner to its trial, and remove them from all other trials."""
     if summary.winner is None:
         return
-    own = trials[summary.winner.number]
+    winner_trial = trials[summary.winner.number]
     for name, path in WINNERS.items():
         for trial in trials.values():
-            if trial is not own:
+            if trial is not winner_trial:
                 store.detach(trial, name)
         file = location.folder / path
-        if file.is_file() and (name == "report.html" or _is_of(location.folder / "winner", own)):
+        if file.is_file() and (name == "report.html" or _is_export_of(location.folder / "winner", winner_trial)):
             content = file.read_bytes()
-            store.attach(own, name, content, partial(bytes, content))
+            store.attach(winner_trial, name, content, partial(bytes, content))
 
 
-def _is_of(winner: Path, trial: FrozenTrial) -> bool:
-    """Return whether the exported files are those of this trial."""
+def _is_export_of(winner: Path, trial: FrozenTrial) -> bool:
+    """Return whether the exported files belong to this trial."""
     try:
         card: dict[str, Any] = json.loads((winner / "card.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

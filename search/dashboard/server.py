@@ -1,4 +1,4 @@
-"""The command that serves optuna-dashboard on a storage, after everything that it shows was brought up to date."""
+"""Serve optuna-dashboard on a storage, after the notes, figures and files of its studies are updated."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from search.dashboard.publish import publish
 from search.errors import InputError
 from search.files import make_folder
 from search.report.summary import summary_of
-from search.storage.address import address, check_address, refused, warn_of_others
+from search.storage.address import address, check_address, listen_error, warn_if_reachable
 from search.storage.open import open_storage
 from search.storage.url import is_new, sqlite_url
 from search.study.attributes import SETTINGS
@@ -30,10 +30,13 @@ from search.study.trials import read_trials
 
 
 def dashboard(location: StudyLocation, host: str, port: int, data_dir: str | None) -> int:
-    """Serve until interrupted. With a name only that study is brought up to date, else all of the storage.
+    """Serve the dashboard until it is interrupted.
 
-    Shown is the database itself, with what its readers note; of a study that has a database of its own, as published
-    ones do, and of one that can only be read, a copy, so that looking changes nothing.
+    If the location names a study, only that study is updated, else all studies of the storage. The dashboard works on
+    the database itself, which keeps the notes of its readers. A study with its own database, such as a published one,
+    and a database that cannot be written are served as a copy, so that viewing does not change them.
+
+    Raises InputError if there is no database or if the address cannot be used.
     """
     path = location.sqlite_path
     if path is not None and (not path.is_file() or is_new(path)):
@@ -41,8 +44,8 @@ def dashboard(location: StudyLocation, host: str, port: int, data_dir: str | Non
     if path is None or (can_be_written(path) and not location.has_own_database):
         return _show(location, host, port, data_dir)
     with copied(path) as copy:
-        way_out = f"; to keep them, add --storage {location.url}" if can_be_written(path) else ""
-        print(f"search.py: shown is a copy of {path}: notes made here are not kept{way_out}", file=sys.stderr)
+        hint = f"; to keep them, add --storage {location.url}" if can_be_written(path) else ""
+        print(f"search.py: shown is a copy of {path}: notes made here are not kept{hint}", file=sys.stderr)
         return _show(replace(location, storage=sqlite_url(copy)), host, port, data_dir, copy.parent)
 
 
@@ -54,20 +57,23 @@ def _show(location: StudyLocation, host: str, port: int, data_dir: str | None, t
     names = [location.name] if location.name else sorted(optuna.get_all_study_names(storage))
     check_address(host, port)
     make_folder(artifacts)
-    # With the storage named, as a study of that name may also have a database of its own.
+    # The storage is set, as a study of the same name may also have its own database.
     locations = [replace(location, name=name, storage=location.url) for name in names]
-    repeats = set(map(repeats_name, locations))
-    for one in locations:
-        if one.name not in repeats:
-            _bring_up_to_date(one, artifacts, data_dir)
-    warn_of_others(host, "dashboard")
+    repeats_names = set(map(repeats_name, locations))
+    for study_location in locations:
+        if study_location.name not in repeats_names:
+            _update(study_location, artifacts, data_dir)
+    warn_if_reachable(host, "dashboard")
     print(f"http://{address(host, port)}/  (Ctrl-C ends it)", file=sys.stderr)
     _serve(storage, artifacts, host, port, temporary)
     return 0
 
 
-def _bring_up_to_date(location: StudyLocation, artifacts: Path, data_dir: str | None) -> None:
-    """Publish a search; any other study is left as it is. One that cannot be read does not keep the others back."""
+def _update(location: StudyLocation, artifacts: Path, data_dir: str | None) -> None:
+    """Publish a search and leave any other study as it is.
+
+    A study that cannot be read is reported on standard error, so that the others are still published.
+    """
     try:
         study = existing(location)
         settings = study.user_attrs.get(SETTINGS)
@@ -89,9 +95,9 @@ def _serve(storage: optuna.storages.BaseStorage, artifacts: Path, host: str, por
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
-    # There is nothing to save, and a server in the midst of an answer would swallow what is raised there.
+    # Nothing has to be saved, and the server would catch an exception that is raised while it answers a request.
     signal.signal(signal.SIGTERM, end)
     try:
         run_server(storage, host=host, port=port, artifact_store=FileSystemArtifactStore(str(artifacts)))
     except OSError as error:
-        raise InputError(refused(host, port, error)) from error
+        raise InputError(listen_error(host, port, error)) from error

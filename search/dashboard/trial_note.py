@@ -1,8 +1,8 @@
-"""One trial in Markdown, as the dashboard shows it: what became of it, its network, its recipe, its curve.
+"""Write the dashboard note of a trial in Markdown: its outcome, network, curve and recipe.
 
-The dashboard marks refused and stopped trials alike as pruned, so the first words of the note tell which it was.
-Optuna's old list of constraints, all that the dashboard reads of them, would not: it is shown of completed trials
-only, and a sampler would count each excess twice.
+The dashboard marks both refused and stopped trials as pruned, so the first words of the note state which it was. The
+constraints in Optuna's old format, the only ones that the dashboard reads, would not help: the dashboard shows them for
+completed trials only, and a sampler would count each excess twice.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, 
 from search.text import markdown_table, percent
 from space import assemble
 
-# A longer curve shows every so manieth epoch, and the last.
+# Of a longer curve, only every second, third, ... epoch and the last one are shown.
 MAX_EPOCHS_SHOWN = 15
 BAR_WIDTH = 20
 RECIPE = ("optimizer", "lr", "weight decay", "schedule", "batch size", "label smoothing", "augmentation")
 
 
 def trial_note(record: TrialRecord, config: SearchConfig, remark: str = "") -> str:
-    """Return the note of a trial that has ended. Its first words tell the outcome.
+    """Return the note of a trial that has ended; its first words state the outcome.
 
-    remark: what is to be known of this trial in particular.
+    remark is a sentence about this trial in particular, for example that it is the winner.
     """
     arch = network(record, config)
     blocks = [
@@ -48,12 +48,12 @@ def trial_note(record: TrialRecord, config: SearchConfig, remark: str = "") -> s
 
 
 def network(record: TrialRecord, config: SearchConfig) -> ArchSpec | None:
-    """Return the trial's network, also a refused one; None of a trial that ended before it had all its values."""
+    """Return the network of a trial, also of a refused one; None if the trial ended before it had all values."""
     if record.arch or not record.params:
         return record.arch
-    known = form_of(config.data)
+    form = form_of(config.data)
     try:
-        return assemble(record.params, known.input_shape, known.n_classes).arch
+        return assemble(record.params, form.input_shape, form.n_classes).arch
     except KeyError:
         return None
 
@@ -63,11 +63,13 @@ def _outcome(record: TrialRecord, config: SearchConfig) -> str:
     n_epochs = len(record.curve)
     if record.outcome == FINISHED:
         trained = f", trained for {n_epochs} epochs" if n_epochs else ""
-        what = "" if config.metric == "accuracy" else f" {config.metric_name}"
-        return f"**Finished: {percent(record.value)}{what}**{trained}, {count(record.n_params)} parameters."
+        metric_words = "" if config.metric == "accuracy" else f" {config.metric_name}"
+        return f"**Finished: {percent(record.value)}{metric_words}**{trained}, {count(record.n_params)} parameters."
     if record.outcome == REFUSED:
-        fate = "counted, neither built nor trained" if record.latency_ms is None else "built and timed, not trained"
-        return f"**Refused: {_limit(record, config)}.** {reason} It was {fate}."
+        treatment = (
+            "counted, neither built nor trained" if record.latency_ms is None else "built and timed, not trained"
+        )
+        return f"**Refused: {_limit(record, config)}.** {reason} It was {treatment}."
     if record.outcome == STOPPED:
         after = f" after epoch {n_epochs} of {config.epochs}" if n_epochs else ""
         return f"**Stopped early{after}.** {reason}"
@@ -75,8 +77,8 @@ def _outcome(record: TrialRecord, config: SearchConfig) -> str:
         return f"**Diverged.** {reason}"
     if record.outcome == REPEATED:
         earlier = f"[trial {record.repeats}](?numbers={record.repeats})"
-        fate = f"has its value, {percent(record.value)}," if record.value is not None else "shares its fate"
-        return f"**Repeats {earlier}.** The same network and recipe, so it {fate} without training."
+        consequence = f"has its value, {percent(record.value)}," if record.value is not None else "shares its fate"
+        return f"**Repeats {earlier}.** The same network and recipe, so it {consequence} without training."
     return "**Interrupted.** It ended before it had a result."
 
 
@@ -85,7 +87,7 @@ def _sentence(text: str) -> str:
 
 
 def _limit(record: TrialRecord, config: SearchConfig) -> str:
-    """Name the limit that the network exceeds, in two words."""
+    """Return the limit that the network exceeds, in words."""
     if record.n_params is None or record.n_params > config.max_params:
         return "over budget"
     return "over a limit"
@@ -93,9 +95,9 @@ def _limit(record: TrialRecord, config: SearchConfig) -> str:
 
 def _network_blocks(arch: ArchSpec) -> list[str]:
     cost = compute_cost(arch)
-    shown = parts(arch)
-    largest = max(part.n_params for part in shown)
-    rows = [_part_row(part, largest) for part in shown]
+    network_parts = parts(arch)
+    largest = max(part.n_params for part in network_parts)
+    rows = [_part_row(part, largest) for part in network_parts]
     totals = ("**in total**", "", f"**{cost.receptive_field}**", f"**{cost.n_params:,}**", "")
     table = markdown_table(("layer", "output", "RF", "parameters", ""), [*rows, totals], "<>>><")
     return [f"**Network** `{architecture_line(arch)}`", table]
@@ -118,23 +120,23 @@ def _curve_blocks(curve: Sequence[Mapping[str, Any]]) -> list[str]:
     if not curve:
         return []
     step = -(-len(curve) // MAX_EPOCHS_SHOWN)
-    shown = [epoch for i, epoch in enumerate(curve, start=1) if i == len(curve) or i % step == 0]
-    taken = all("balanced_accuracy" in epoch for epoch in shown)
-    values = [f"{100 * epoch['balanced_accuracy']:.2f}" for epoch in shown] if taken else []
+    epochs = [epoch for i, epoch in enumerate(curve, start=1) if i == len(curve) or i % step == 0]
+    is_balanced = all("balanced_accuracy" in epoch for epoch in epochs)
+    values = [f"{100 * epoch['balanced_accuracy']:.2f}" for epoch in epochs] if is_balanced else []
     balanced = [("balanced accuracy, %", *values)] if values else []
     rows = [
-        ("accuracy, %", *(f"{100 * epoch['accuracy']:.2f}" for epoch in shown)),
+        ("accuracy, %", *(f"{100 * epoch['accuracy']:.2f}" for epoch in epochs)),
         *balanced,
-        ("on training images, %", *(f"{100 * epoch['train_accuracy']:.2f}" for epoch in shown)),
+        ("on training images, %", *(f"{100 * epoch['train_accuracy']:.2f}" for epoch in epochs)),
     ]
-    table = markdown_table(("epoch", *(str(epoch["epoch"]) for epoch in shown)), rows, "<" + ">" * len(shown))
+    table = markdown_table(("epoch", *(str(epoch["epoch"]) for epoch in epochs)), rows, "<" + ">" * len(epochs))
     return ["**Curve**", table]
 
 
 def _fact_blocks(record: TrialRecord, config: SearchConfig) -> list[str]:
     facts: dict[str, str] = {}
     if record.n_params is not None:
-        facts["parameters"] = f"{record.n_params:,}, {_against(record.n_params, config.max_params)}"
+        facts["parameters"] = f"{record.n_params:,}, {_budget_distance(record.n_params, config.max_params)}"
     facts |= {"MACs": count(record.macs)} if record.macs is not None else {}
     if record.peak_activation_bytes is not None:
         facts["peak of activations"] = f"{record.peak_activation_bytes:,} bytes"
@@ -147,34 +149,38 @@ def _fact_blocks(record: TrialRecord, config: SearchConfig) -> list[str]:
     return [_table(facts)] if facts else []
 
 
-def _against(n_params: int, budget: int) -> str:
-    what = "over" if n_params > budget else "below"
-    return f"{abs(budget - n_params):,} {what} the budget of {budget:,}"
+def _budget_distance(n_params: int, budget: int) -> str:
+    side = "over" if n_params > budget else "below"
+    return f"{abs(budget - n_params):,} {side} the budget of {budget:,}"
 
 
 def _recipe_table(recipe: RecipeConfig) -> str:
-    """Tabulate what the search varies, and the kind of schedule; the rest is in the trial's attribute `recipe`."""
+    """Return a table of the settings that the search varies and of the kind of schedule.
+
+    The other settings are in the attribute `recipe` of the trial.
+    """
     facts = recipe_facts(recipe) | {"schedule": recipe.schedule.kind}
     return _table({name: facts[name] for name in RECIPE})
 
 
 def _table(facts: Mapping[str, str]) -> str:
-    """Lay a table out side by side, as a page is wider than high."""
+    """Return a table with one column per fact, as the page is wider than high."""
     return markdown_table(list(facts), [list(facts.values())], "<" * len(facts))
 
 
 CODE_LENGTH = 110
-# The letters of text are narrower.
+# Text is longer than code, as its letters are narrower.
 TEXT_LENGTH = 130
-# A shorter cell is not broken.
+# A cell of at most this length is kept on one line.
 CELL_LENGTH = 30
 _GAP = "\u00a0\u00a0"
 
 
 def fitted(markdown: str, *, break_lines: bool = False) -> str:
-    """Widen the gaps between the columns of tables, and break code after at most CODE_LENGTH columns.
+    """Return Markdown with wider gaps between table columns and with code broken after at most CODE_LENGTH columns.
 
-    break_lines: other lines too, where the page is wider than the window, as that of a trial with long attributes.
+    break_lines also breaks lines of text, for pages that are wider than the window, such as that of a trial with
+    long attributes.
     """
     lines = []
     in_code = False
@@ -183,11 +189,11 @@ def fitted(markdown: str, *, break_lines: bool = False) -> str:
             in_code = not in_code
             lines.append(line)
         elif in_code:
-            lines += _code(line)
+            lines += _code_lines(line)
         elif line.startswith("|"):
             lines.append(_table_row(line))
         else:
-            lines += _text(line) if break_lines else [line]
+            lines += _text_lines(line) if break_lines else [line]
     return "\n".join(lines) + "\n"
 
 
@@ -199,16 +205,16 @@ def _table_row(line: str) -> str:
     return f"| {' | '.join(f'{cell}{_GAP}' for cell in cells)} |"
 
 
-def _code(line: str) -> list[str]:
-    """Break a long command as a shell reads it."""
-    found = textwrap.wrap(
+def _code_lines(line: str) -> list[str]:
+    """Return a command as lines that a shell reads as one command."""
+    pieces = textwrap.wrap(
         line, CODE_LENGTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False, drop_whitespace=True
     )
-    if len(line) <= CODE_LENGTH or not found:
+    if len(line) <= CODE_LENGTH or not pieces:
         return [line]
-    return [*(f"{part} \\" for part in found[:-1]), found[-1]]
+    return [*(f"{piece} \\" for piece in pieces[:-1]), pieces[-1]]
 
 
-def _text(line: str) -> list[str]:
-    found = textwrap.wrap(line, TEXT_LENGTH, break_long_words=False, break_on_hyphens=False) or [line]
-    return [*(f"{part}  " for part in found[:-1]), found[-1]]  # two spaces: a break that stays
+def _text_lines(line: str) -> list[str]:
+    pieces = textwrap.wrap(line, TEXT_LENGTH, break_long_words=False, break_on_hyphens=False) or [line]
+    return [*(f"{piece}  " for piece in pieces[:-1]), pieces[-1]]  # two spaces at the end are a line break in Markdown

@@ -1,1 +1,4 @@
-"""Data sets in memory: find or download them, verify them, split them. Knows nothing of networks or studies."""
+"""Load data sets into memory: find or download them, verify them and split them.
+
+The package is independent of networks and studies.
+"""

@@ -1,4 +1,4 @@
-"""Data sets: their images and labels in memory, how they are split, and their definition before they are read."""
+"""Data sets in memory, the rules that split them, and the definitions that are known before they are read."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from search.config import AUGMENTATIONS, FOLDER, DataForm
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """All images of a data set, with the facts that training needs.
+    """Data set in memory, with the facts that training needs.
 
-    val         held out of the training images, or None where the search is scored on the test set
-    mean, std   per channel, of `train.images` scaled to [0, 1]
-    checksum    SHA-256 of all images and labels, whatever is held out
-    held_out    how the validation images were chosen, as search.data.split names it; empty where there are none
-    test_files  as in Definition, as is terms
-    remarks     what its user should know, a sentence each
+    val                images held out of the training images, or None where the search is scored on the test set
+    mean, std          per channel, of `train.images` scaled to [0, 1]
+    checksum           SHA-256 of all images and labels, independent of what is held out
+    held_out           way of choosing the validation images: STRATIFIED, WRITER_DISJOINT or OWN_FOLDER; empty where
+                       there are none
+    test_files, terms  as in Definition
+    remarks            sentences that its user should know
     """
 
     name: str
@@ -41,44 +42,44 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
+        """Return the shape of an image, (C, H, W)."""
         channels, height, width = self.train.images.shape[1:]
         return channels, height, width
 
     @property
     def n_classes(self) -> int:
-        """Number of classes."""
+        """Return the number of classes."""
         return len(self.classes)
 
     @property
     def scored(self) -> Split:
-        """The images that the search is scored on: validation images where there are any, else the test set."""
+        """Return the images that the search is scored on: the validation images if there are any, else the test set."""
         return self.test if self.val is None else self.val
 
     @property
     def is_folder(self) -> bool:
-        """Whether the images are those of a folder, and not of a published data set."""
+        """Return whether the images come from a folder and not from a published data set."""
         return self.name.startswith(f"{FOLDER}:")
 
     @property
     def form(self) -> DataForm:
-        """Description of the data set without its images."""
+        """Return the description of the data set without its images."""
         return DataForm(self.name, self.input_shape, self.classes, self.checksum, self.remarks)
 
 
-# Part of the training images that is held out for `select_on == "val"`: about 10,000 of MNIST's 60,000.
+# For `select_on == "val"`, one of VAL_PARTS parts of the training images is held out: 10,000 of MNIST's 60,000.
 VAL_PARTS = 6
-# How they are chosen. Results on one kind of split do not compare with those on another.
+# Ways of choosing these images. Results on different kinds of split are not comparable.
 STRATIFIED, WRITER_DISJOINT, OWN_FOLDER = "stratified", "stratified and writer-disjoint", "the folder's own"
-# Of the fixed splits. Another seed makes other data sets: results before and after are not comparable.
+# Seed of the fixed splits. With another seed, results before and after are not comparable.
 SPLIT_SEED = 0
-# Images that are resized at once, so that no copy in floating point of all is needed.
+# Number of images resized at once. Resizing all at once would need a floating-point copy of all of them.
 _RESIZED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """images: uint8 (N, C, H, W); labels: int64 (N,), from 0."""
+    """Images, uint8 (N, C, H, W), with their labels, int64 (N,), counted from 0."""
 
     images: Tensor
     labels: Tensor
@@ -87,11 +88,14 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: Tensor) -> Split:
-        """The images and labels at `indices`, in that order, or where a mask, bool (N,), is true."""
+        """Return the images and labels that `indices` selects: positions, kept in their order, or a mask, bool (N,)."""
         return Split(self.images[indices], self.labels[indices])
 
     def resized(self, height: int, width: int) -> Split:
-        """Return the split with images of another size, stretched if the shape differs; bilinear, antialiased."""
+        """Return the split with images of height x width, resized bilinearly with antialiasing.
+
+        Images of another aspect ratio are stretched.
+        """
         if tuple(self.images.shape[2:]) == (height, width):
             return self
         parts = [
@@ -107,10 +111,11 @@ class Split:
 
 
 def hold_out(split: Split, n_parts: int, writers: Tensor | None = None) -> tuple[Split, Split]:
-    """Split off one of `n_parts`, stratified by class and always the same; both parts keep the original order.
+    """Split off one of `n_parts` parts, stratified by class and always the same.
 
-    With `writers`, (N,), each has all images in one part; classes and size are then met as nearly as that allows. Every
-    class needs as many images as there are parts; `chosen_by_class` takes smaller ones.
+    Both results keep the original order. With `writers`, (N,), all images of a writer are in one result; the shares of
+    the classes and the size are then met as nearly as possible. Every class needs at least `n_parts` images;
+    `choose_by_class` accepts smaller classes.
     """
     from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
@@ -125,10 +130,10 @@ def hold_out(split: Split, n_parts: int, writers: Tensor | None = None) -> tuple
     return split.take(torch.tensor(sorted(kept))), split.take(torch.tensor(sorted(held_out)))
 
 
-def chosen_by_class(labels: Tensor, n_parts: int) -> Tensor:
-    """Choose the images that make up one of `n_parts`, bool (N,); always the same for the same labels.
+def choose_by_class(labels: Tensor, n_parts: int) -> Tensor:
+    """Choose one of `n_parts` parts of the images as a mask, bool (N,); the same labels give the same mask.
 
-    Of every class the same share, but at least one image, and never the only one.
+    Every class contributes the same share, but at least one image. The only image of a class is never chosen.
     """
     rng = random.Random(SPLIT_SEED)
     chosen = torch.zeros(len(labels), dtype=torch.bool)
@@ -140,7 +145,10 @@ def chosen_by_class(labels: Tensor, n_parts: int) -> Tensor:
 
 
 def checksum_of(splits: Sequence[Split], classes: Sequence[str] = ()) -> str:
-    """SHA-256 of all images and labels, and of the names of the classes where they are no part of a definition."""
+    """Return the SHA-256 of all images, labels and `classes`.
+
+    Callers pass `classes` where no definition contains them.
+    """
     digest = hashlib.sha256()
     for split in splits:
         for tensor in (split.images, split.labels):
@@ -152,9 +160,10 @@ def checksum_of(splits: Sequence[Split], classes: Sequence[str] = ()) -> str:
 
 
 def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and (population) standard deviation per channel; by counting levels, which is exact and needs no copy.
+    """Return the mean and the (population) standard deviation of every channel, scaled to [0, 1].
 
-    Of a channel that is the same everywhere the deviation is given as 1, as it is divided by.
+    They are computed from counts of the 256 levels, which is exact and needs no copy. A constant channel gets a
+    deviation of 1, because images are divided by it.
     """
     levels = torch.arange(256, dtype=torch.float64) / 255
     counts = torch.stack([torch.bincount(channel.reshape(-1), minlength=256) for channel in images.unbind(1)])
@@ -164,34 +173,34 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
     return tuple(mean.tolist()), tuple(value or 1.0 for value in std.tolist())
 
 
-# A mirrored character is another one, or none.
-OF_CHARACTERS = tuple(name for name in AUGMENTATIONS if name != "mirror")
+# Augmentations of characters. A mirrored character is another character or none.
+CHARACTER_AUGMENTATIONS = tuple(name for name in AUGMENTATIONS if name != "mirror")
 
 
 @dataclass(frozen=True)
 class Definition:
-    """Facts about a data set before it is read.
+    """Facts about a data set that are known before it is read.
 
-    load           takes the data directory and returns (train, test)
-    writers        takes the data directory and the training labels, (N,), and returns who wrote each training image,
-                   int64 (N,), or None where that is not known
-    is_at          takes the data directory and returns whether the data is there, so that nothing would be downloaded
-    test_files     files below the data directory with the test images and labels; none where they are not IDX files of
+    load           function of the data directory that returns (train, test)
+    writers        function of the data directory and the training labels, (N,), that returns the writer of each image,
+                   int64 (N,), or None where the writers are unknown
+    is_present     function of the data directory that returns whether `load` would read it without a download
+    test_files     files below the data directory with the test images and labels; empty where they are not IDX files of
                    bytes, or hold the images in another form
-    terms          where the images come from and on what terms, for those who publish a network trained on them
-    augmentations  those that make sense for it, of search.config.AUGMENTATIONS
+    terms          origin and terms of use of the images, for those who publish a network trained on them
+    augmentations  members of search.config.AUGMENTATIONS that suit the images
     """
 
     input_shape: tuple[int, int, int]
     classes: tuple[str, ...]
     load: Callable[[Path], tuple[Split, Split]]
     writers: Callable[[Path, Tensor], Tensor | None] = lambda _root, _labels: None
-    is_at: Callable[[Path], bool] = lambda _root: True
+    is_present: Callable[[Path], bool] = lambda _root: True
     test_files: tuple[str, ...] = ()
     terms: str = ""
-    augmentations: tuple[str, ...] = OF_CHARACTERS
+    augmentations: tuple[str, ...] = CHARACTER_AUGMENTATIONS
 
     @property
     def n_classes(self) -> int:
-        """Number of classes."""
+        """Return the number of classes."""
         return len(self.classes)

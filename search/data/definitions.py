@@ -1,4 +1,4 @@
-"""Definitions of the two data sets that are read here: MNIST and scikit-learn's digits."""
+"""Definitions of the data sets that this package reads itself: MNIST and scikit-learn's digits."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ from search.data.qmnist_writers import read_writers
 
 
 def load_idx(files: IdxFiles, root: Path) -> tuple[Split, Split]:
-    """(train, test) of grey images in IDX files."""
+    """Return (train, test) of grey images in IDX files."""
     images, labels, test_images, test_labels = files.read(root)
     return Split(images.unsqueeze(1), labels.long()), Split(test_images.unsqueeze(1), test_labels.long())
 
 
 def _load_digits(_: Path) -> tuple[Split, Split]:
-    """scikit-learn's embedded digits, 8x8 with levels 0..16, brought to MNIST's form: 20x20 in a frame of 28x28."""
+    """Return (train, test) of the digits that scikit-learn embeds, in the form of MNIST.
+
+    The images, 8x8 with levels 0..16, are scaled to 20x20 in a frame of 28x28.
+    """
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     images = torch.from_numpy(digits.images).unsqueeze(1) * (255 / 16)
     images = torch.nn.functional.interpolate(images, size=(20, 20), mode="bilinear", align_corners=False)
-    # The small constant settles exact halves, which rounding errors would decide differently on different machines.
+    # The small constant rounds exact halves up; rounding errors would decide differently on different machines.
     images = torch.nn.functional.pad((images + 1e-6).round().to(torch.uint8), (4, 4, 4, 4))
-    everything = Split(images, torch.from_numpy(digits.target).long())
-    return hold_out(everything, n_parts=5)
+    all_images = Split(images, torch.from_numpy(digits.target).long())
+    return hold_out(all_images, n_parts=5)
 
 
 # Yann LeCun's MNIST, http://yann.lecun.com/exdb/mnist, uncompressed.
@@ -44,7 +47,7 @@ MNIST_FILES = IdxFiles(
 )
 DIGITS = tuple("0123456789")
 
-# As the packages that hand them out state it: keras.io/api/datasets/mnist, archive.ics.uci.edu/dataset/80.
+# As their publishers state it: keras.io/api/datasets/mnist, archive.ics.uci.edu/dataset/80.
 _MNIST_TERMS = (
     "MNIST by Yann LeCun, Corinna Cortes and Christopher J. C. Burges (http://yann.lecun.com/exdb/mnist), derived from "
     "NIST's special databases 1 and 3; made available under CC BY-SA 3.0."
@@ -54,13 +57,13 @@ _DIGITS_TERMS = (
     "Repository, CC BY 4.0, as scikit-learn embeds it."
 )
 
-OWN: Mapping[str, Definition] = {
+BUILT_IN: Mapping[str, Definition] = {
     "mnist": Definition(
         (1, 28, 28),
         DIGITS,
         partial(load_idx, MNIST_FILES),
         read_writers,
-        MNIST_FILES.is_at,
+        MNIST_FILES.is_present,
         test_files=MNIST_FILES.paths[2:],
         terms=_MNIST_TERMS,
     ),

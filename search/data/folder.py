@@ -1,4 +1,7 @@
-"""A folder of images as a data set: read as an exported network reads its pictures, brought to one size, split."""
+"""Read a folder of images as a data set: decode the images, bring them to one size and split them.
+
+They are decoded as an exported network decodes its pictures.
+"""
 
 from __future__ import annotations
 
@@ -13,42 +16,49 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from search.config import FOLDER
-from search.data.dataset import Split, chosen_by_class
-from search.data.folder_files import TEST, VAL, FolderFiles, list_files, named
+from search.data.dataset import Split, choose_by_class
+from search.data.folder_files import TEST, VAL, FolderFiles, list_files, shorten_names
 from search.data.pictures import pixels, upright
 from search.errors import InputError
 
-# Of the image files, how many may be unreadable.
+# Largest share of the image files that may be unreadable.
 MOST_UNREADABLE = 0.05
-# The commonest size is taken, but with no side longer than this.
+# Longest side of the images, unless their size is requested.
 LONGEST_SIDE = 64
-# One of so many images is a test image, where there is no folder of them.
+# One in so many images is a test image, where there is no folder of test images.
 TEST_PARTS = 5
 TERMS = "They are the images of a folder; on what terms they may be used, only those who have them can say."
 
-_ORIENTATION = 0x0112  # the EXIF tag of how a camera was held
-_ON_ITS_SIDE = (5, 6, 7, 8)
+_ORIENTATION = 0x0112  # the EXIF tag for the orientation of the camera
+_SIDEWAYS = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True, eq=False)
 class FolderData:
     """Images and labels read from a folder.
 
-    train    all images to learn from, those of a folder `val` among them: of_val, bool (N,)
-    remarks  what its user should know, a sentence each
+    train    all images to train with, including those of a folder `val`
+    is_val   mask of the training images that come from a folder `val`, bool (N,)
+    remarks  sentences that their user should know
     """
 
     name: str
     classes: tuple[str, ...]
     train: Split
-    of_val: Tensor
+    is_val: Tensor
     test: Split
     remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class _Decoded:
-    """images: uint8 (N, C, H, W) of those files that could be read; unreadable: the others, with what is wrong."""
+class _DecodedImages:
+    """Images decoded from files.
+
+    images       uint8 (N, C, H, W), of the readable files
+    is_readable  mask of the files that could be read, bool, one value a file
+    unreadable   path and error of every other file
+    sizes        number of files of each (height, width)
+    """
 
     images: Tensor
     is_readable: Tensor
@@ -57,86 +67,95 @@ class _Decoded:
 
 
 def read_folder(folder: Path, size: tuple[int, ...] = ()) -> FolderData:
-    """Read all images of a folder.
+    """Read all images of a folder and split them into training and test images.
 
-    Turned as their cameras say, transparency on black or white, sixteen bits cut to eight; grey (one channel) where no
-    image has a colour, else three channels. Cut to the shape of `size` (height, width) in the middle and scaled;
-    without it to the commonest size, scaled down until no side is over LONGEST_SIDE. Without a folder `test` one image
-    in TEST_PARTS is a test image, class by class, always the same ones.
+    Images are rotated as their cameras recorded it. Transparency is filled with black or white, and sixteen bits are
+    reduced to eight. The images have one channel (grey) where none of them has a colour, else three. They are cropped
+    in the middle to the aspect ratio of `size` (height, width) and scaled to it. Without `size` they get the most
+    common size, scaled down until no side exceeds LONGEST_SIDE. Without a folder `test`, one in TEST_PARTS images of
+    every class is a test image, always the same ones.
 
-    Raises InputError as `list_files` does, where more than MOST_UNREADABLE of the files are no images, and where none
-    is left to train or test with.
+    Raises InputError as `list_files` does, if more than MOST_UNREADABLE of the files are unreadable, and if a class has
+    no image left to train with or the data set has none to test with.
     """
-    listed = list_files(folder)
-    entries = [(split, file, label) for split, files in listed.files.items() for file, label in files]
+    folder_files = list_files(folder)
+    entries = [(split, file, label) for split, files in folder_files.files.items() for file, label in files]
     files = tuple(file for _, file, _ in entries)
     decoded = _decode(files, tuple(map(_stamp, files)), size)
     remarks = _remarks(folder, decoded)
-    kept = [entry for entry, readable in zip(entries, decoded.is_readable.tolist(), strict=True) if readable]
-    everything = Split(decoded.images, torch.tensor([label for _, _, label in kept], dtype=torch.int64))
-    where = [split for split, _, _ in kept]
-    of_test = torch.tensor([split == TEST for split in where])
-    of_val = torch.tensor([split == VAL for split in where])
-    if not of_test.any():
-        # Of what is no validation image.
-        rows = (~of_val).nonzero().flatten()
-        of_test[rows[chosen_by_class(everything.labels[rows], TEST_PARTS)]] = True
-    train, test = everything.take(~of_test), everything.take(of_test)
-    _check_splits(folder, listed, train, test)
-    remarks += listed.remarks + _split_remarks(listed, train, test)
-    # The folder's own name, also where it was given as a link or as "..".
+    readable = [entry for entry, is_readable in zip(entries, decoded.is_readable, strict=True) if is_readable]
+    all_images = Split(decoded.images, torch.tensor([label for _, _, label in readable], dtype=torch.int64))
+    splits = [split for split, _, _ in readable]
+    is_test = torch.tensor([split == TEST for split in splits])
+    is_val = torch.tensor([split == VAL for split in splits])
+    if not is_test.any():
+        # Validation images stay out of the test set.
+        rows = (~is_val).nonzero().flatten()
+        is_test[rows[choose_by_class(all_images.labels[rows], TEST_PARTS)]] = True
+    train, test = all_images.take(~is_test), all_images.take(is_test)
+    _check_splits(folder, folder_files, train, test)
+    remarks += folder_files.remarks + _split_remarks(folder_files, train, test)
+    # Resolved, because the path may be a link or end in "..".
     name = f"{FOLDER}:{folder.resolve().name}"
-    return FolderData(name, listed.classes, train, of_val[~of_test], test, remarks)
+    return FolderData(name, folder_files.classes, train, is_val[~is_test], test, remarks)
 
 
 def _stamp(file: Path) -> tuple[int, int]:
-    """Size and time of change, so that what was read once is not read again as long as it stands."""
+    """Return the size and the modification time of a file, or (-1, -1) where it cannot be examined.
+
+    They are part of the key of `_decode`'s cache, so that unchanged files are not read again.
+    """
     try:
-        found = os.stat(file)
+        status = os.stat(file)
     except OSError:
         return -1, -1
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 @lru_cache(maxsize=1)
-def _decode(files: tuple[Path, ...], _stamps: tuple[tuple[int, int], ...], size: tuple[int, ...]) -> _Decoded:
+def _decode(
+    files: tuple[Path, ...], _stamps: tuple[tuple[int, int], ...], requested_size: tuple[int, ...]
+) -> _DecodedImages:
     sizes: list[tuple[int, int] | None] = []
-    faults: dict[Path, str] = {}
+    errors: dict[Path, str] = {}
     for file in files:
         try:
             sizes.append(_size(file))
         except Exception as error:  # Pillow raises almost anything for a damaged file
             sizes.append(None)
-            faults[file] = _brief(error)
-    counted = Counter(one for one in sizes if one)
-    height, width = size or _usual_size(counted)
+            errors[file] = _short_message(error)
+    counts = Counter(size for size in sizes if size)
+    height, width = requested_size or _usual_size(counts)
     images, is_readable = [], []
-    for file, found in zip(files, sizes, strict=True):
+    for file, size in zip(files, sizes, strict=True):
         try:
-            if found:
+            if size:
                 images.append(_levels(file, height, width))
         except Exception as error:
-            faults[file] = _brief(error)
-        is_readable.append(file not in faults)
-    together = torch.cat(images) if images else torch.empty(0, 3, height, width, dtype=torch.uint8)
-    is_grey = bool((together == together[:, :1]).all())
-    unreadable = tuple((str(file), faults[file]) for file in files if file in faults)
-    levels = together[:, :1].contiguous() if is_grey else together
-    return _Decoded(levels, torch.tensor(is_readable, dtype=torch.bool), unreadable, counted)
+            errors[file] = _short_message(error)
+        is_readable.append(file not in errors)
+    colours = torch.cat(images) if images else torch.empty(0, 3, height, width, dtype=torch.uint8)
+    is_grey = bool((colours == colours[:, :1]).all())
+    unreadable = tuple((str(file), errors[file]) for file in files if file in errors)
+    levels = colours[:, :1].contiguous() if is_grey else colours
+    return _DecodedImages(levels, torch.tensor(is_readable, dtype=torch.bool), unreadable, counts)
 
 
 def _size(file: Path) -> tuple[int, int]:
-    """Height and width as it is to be looked at; of the pixels nothing is read."""
+    """Return the height and width of the upright image without reading its pixels."""
     if not file.is_file():
         raise FileNotFoundError("not a file" if file.exists() else "a link to nothing")
     with Image.open(file) as picture:
         width, height = picture.size
-        turned = picture.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
-    return (width, height) if turned else (height, width)
+        is_sideways = picture.getexif().get(_ORIENTATION) in _SIDEWAYS
+    return (width, height) if is_sideways else (height, width)
 
 
 def _usual_size(counts: Counter[tuple[int, int]]) -> tuple[int, int]:
-    """The commonest one, of equals the smallest, scaled down until no side is over LONGEST_SIDE."""
+    """Return the most common size, scaled down until no side exceeds LONGEST_SIDE.
+
+    Of equally common sizes the smallest is used.
+    """
     if not counts:
         return 1, 1
     height, width = min(counts, key=lambda size: (-counts[size], size[0] * size[1], size))
@@ -145,57 +164,62 @@ def _usual_size(counts: Counter[tuple[int, int]]) -> tuple[int, int]:
 
 
 def _levels(file: Path, height: int, width: int) -> Tensor:
-    """uint8 (1, 3, H, W)."""
+    """Return the pixels of an image file in the requested size, uint8 (1, 3, height, width)."""
     picture = upright(file).convert("RGB")
     return pixels(picture if picture.size == (width, height) else ImageOps.fit(picture, (width, height)))
 
 
-def _brief(error: Exception) -> str:
+def _short_message(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    # Pillow names the whole path, which stands beside it already.
+    # The message of Pillow repeats the path, which the caller prints itself.
     return "no image" if isinstance(error, UnidentifiedImageError) else " ".join(str(text).split())[:80]
 
 
-def _remarks(folder: Path, decoded: _Decoded) -> tuple[str, ...]:
-    """Say what could not be read, and what was resized. Raises InputError where too much could not be read."""
+def _remarks(folder: Path, decoded: _DecodedImages) -> tuple[str, ...]:
+    """Return sentences on the files that could not be read and on the form of the images.
+
+    Raises InputError if more than MOST_UNREADABLE of the files could not be read.
+    """
     n_files = len(decoded.is_readable)
-    faults = [f"{os.path.relpath(file, folder)} ({fault})" for file, fault in decoded.unreadable]
-    found: list[str] = []
-    if faults:
-        cannot = f"{len(faults):,} of {n_files:,} image files cannot be read"
-        if len(faults) > MOST_UNREADABLE * n_files:
+    errors = [f"{os.path.relpath(file, folder)} ({error})" for file, error in decoded.unreadable]
+    remarks: list[str] = []
+    if errors:
+        count = f"{len(errors):,} of {n_files:,} image files cannot be read"
+        if len(errors) > MOST_UNREADABLE * n_files:
             raise InputError(
-                f"{cannot} in {folder}, more than {MOST_UNREADABLE:.0%}: {named(faults)}; repair or remove them"
+                f"{count} in {folder}, more than {MOST_UNREADABLE:.0%}: {shorten_names(errors)}; repair or remove them"
             )
-        found.append(f"Left out, as {cannot}: {named(faults)}.")
+        remarks.append(f"Left out, as {count}: {shorten_names(errors)}.")
     _, channels, height, width = decoded.images.shape
     kind = "grey" if channels == 1 else "colour"
     if set(decoded.sizes) == {(height, width)}:
-        found.append(f"All images are {kind} and {height}x{width} (height x width).")
+        remarks.append(f"All images are {kind} and {height}x{width} (height x width).")
     else:
-        was = named([f"{high}x{wide}" for (high, wide), _ in decoded.sizes.most_common()])
-        found.append(f"Images are {kind}, and were brought to {height}x{width} (height x width) from {was}.")
-    return tuple(found)
+        sizes = shorten_names([f"{high}x{wide}" for (high, wide), _ in decoded.sizes.most_common()])
+        remarks.append(f"Images are {kind}, and were brought to {height}x{width} (height x width) from {sizes}.")
+    return tuple(remarks)
 
 
-def _check_splits(folder: Path, listed: FolderFiles, train: Split, test: Split) -> None:
-    missing = [name for label, name in enumerate(listed.classes) if not (train.labels == label).any()]
+def _check_splits(folder: Path, folder_files: FolderFiles, train: Split, test: Split) -> None:
+    missing = [name for label, name in enumerate(folder_files.classes) if not (train.labels == label).any()]
     if missing:
-        raise InputError(f"no image of {named(missing)} in {folder} can be read; repair or remove these classes")
+        raise InputError(
+            f"no image of {shorten_names(missing)} in {folder} can be read; repair or remove these classes"
+        )
     if not len(test):
         raise InputError(f"{folder} has no class with two images, so none is left to test with; add images")
 
 
-def _split_remarks(listed: FolderFiles, train: Split, test: Split) -> tuple[str, ...]:
-    found = []
-    if TEST not in listed.files:
-        found.append(
+def _split_remarks(folder_files: FolderFiles, train: Split, test: Split) -> tuple[str, ...]:
+    remarks = []
+    if TEST not in folder_files.files:
+        remarks.append(
             f"There is no folder of test images: one in {TEST_PARTS} of the images to train with is a test image, "
             "class by class, always the same ones."
         )
-    untested = [name for label, name in enumerate(listed.classes) if not (test.labels == label).any()]
+    untested = [name for label, name in enumerate(folder_files.classes) if not (test.labels == label).any()]
     if untested:
-        found.append(f"The test set has no image of {named(untested)}.")
-    counts = torch.bincount(train.labels, minlength=len(listed.classes)).tolist()
-    few = [f"{name} ({n})" for name, n in zip(listed.classes, counts, strict=True) if n < TEST_PARTS]
-    return (*found, *([f"Very few images to train with: {named(few)}."] if few else []))
+        remarks.append(f"The test set has no image of {shorten_names(untested)}.")
+    counts = torch.bincount(train.labels, minlength=len(folder_files.classes)).tolist()
+    small_classes = [f"{name} ({n})" for name, n in zip(folder_files.classes, counts, strict=True) if n < TEST_PARTS]
+    return (*remarks, *([f"Very few images to train with: {shorten_names(small_classes)}."] if small_classes else []))

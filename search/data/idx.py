@@ -1,4 +1,4 @@
-"""Data sets in IDX files, the format of MNIST: find, download, verify, read."""
+"""Find, download, verify and read data sets in IDX files, the format of MNIST."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from torch import Tensor
 
 from search.errors import InputError
 
-# Seconds without an answer from a server. A download itself may take longer.
+# Longest wait for an answer from a server, in seconds. A whole download may take longer.
 DOWNLOAD_TIMEOUT = 10.0
 
 
 class UnavailableError(InputError):
-    """A data set that is not on disk and cannot be downloaded."""
+    """Error raised for a data set that is not on disk and cannot be downloaded."""
 
 
 @dataclass(frozen=True)
 class IdxFiles:
-    """A data set in four IDX files (http://yann.lecun.com/exdb/mnist), laid out as torchvision does: ROOT/<name>/raw/.
+    """Data set in four IDX files (http://yann.lecun.com/exdb/mnist), stored as torchvision does in ROOT/<name>/raw/.
 
-    name    the class in torchvision.datasets, and its folder
+    name    name of the class in torchvision.datasets, and of the folder
     files   file name -> (bytes, SHA-256), uncompressed: training images and labels, test images and labels
     """
 
@@ -43,15 +43,15 @@ class IdxFiles:
     files: Mapping[str, tuple[int, str]]
 
     def read(self, root: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Training images (N, H, W) and labels (N,), test images and labels, all uint8; what is absent is downloaded.
+        """Return training images (N, H, W) and labels (N,), test images and labels, all uint8.
 
-        Raises UnavailableError for what cannot be downloaded, another InputError for files that are wrong.
+        Absent files are downloaded. Raises UnavailableError if that fails, another InputError if a file is wrong.
         """
         raw = root / self.name / "raw"
         try:
             for path in (root, raw.parent, raw):
                 if path.exists() and not path.is_dir():
-                    raise InputError(f"{path} is not a directory; {self._elsewhere}")
+                    raise InputError(f"{path} is not a directory; {self._hint}")
             missing = [name for name in self.files if not (raw / name).exists()]
             if missing:
                 self._verify(raw, [name for name in self.files if name not in missing])
@@ -60,91 +60,103 @@ class IdxFiles:
             images, labels, test_images, test_labels = map(_parse_idx, self._verify(raw, list(self.files)))
             return images, labels, test_images, test_labels
         except OSError as error:
-            raise InputError(f"cannot read {error.filename or raw}: {error.strerror}; {self._elsewhere}") from error
+            raise InputError(f"cannot read {error.filename or raw}: {error.strerror}; {self._hint}") from error
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Paths of the files below the data directory."""
+        """Return the paths of the files below the data directory."""
         return tuple(f"{self.name}/raw/{name}" for name in self.files)
 
-    def is_at(self, root: Path) -> bool:
-        """Return whether every file is there, right or wrong; nothing is downloaded."""
+    def is_present(self, root: Path) -> bool:
+        """Return whether every file exists, without verifying or downloading any."""
         return all((root / self.name / "raw" / name).is_file() for name in self.files)
 
     @property
-    def _elsewhere(self) -> str:
+    def _hint(self) -> str:
         return f"name a directory that holds {self.name}/raw with --data-dir or $DATA_DIR"
 
     def _verify(self, raw: Path, names: list[str]) -> list[bytes]:
-        """The content of the named files. Raises InputError for the first that is not as published."""
+        """Return the content of the named files. Raises InputError for the first that is not as published."""
         contents = []
         for name in names:
             content = (raw / name).read_bytes()
-            if fault := self._fault(name, content):
-                raise InputError(f"{raw / name} {fault}; delete it to have it downloaded again, or {self._elsewhere}")
+            if problem := self._find_problem(name, content):
+                raise InputError(f"{raw / name} {problem}; delete it to have it downloaded again, or {self._hint}")
             contents.append(content)
         return contents
 
     def _check_archives(self, raw: Path, names: list[str]) -> None:
-        """Raise InputError for a .gz that does not hold the file: a download in its stead would hide the fault."""
+        """Raise InputError for a .gz that does not hold the published file.
+
+        Downloading the file instead would hide that.
+        """
         for name in names:
             archive = raw / f"{name}.gz"
             if archive.exists():
                 try:
                     with gzip.open(archive) as file:
-                        fault = self._fault(name, file.read(self.files[name][0] + 1))
+                        problem = self._find_problem(name, file.read(self.files[name][0] + 1))
                 except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-                    fault = f"is damaged: {error}"
-                if fault:
-                    raise InputError(f"{archive} {fault}; delete it to have it downloaded, or {self._elsewhere}")
+                    problem = f"is damaged: {error}"
+                if problem:
+                    raise InputError(f"{archive} {problem}; delete it to have it downloaded, or {self._hint}")
 
-    def _fault(self, name: str, content: bytes) -> str | None:
+    def _find_problem(self, name: str, content: bytes) -> str | None:
         size, checksum = self.files[name]
-        found = hashlib.sha256(content).hexdigest()
-        if found == checksum:
+        digest = hashlib.sha256(content).hexdigest()
+        if digest == checksum:
             return None
         if not content:
             return f"is empty, expected {size:,} bytes"
-        for other, (_, other_checksum) in self.files.items():
-            if found == other_checksum:
-                return f"holds the content of {other}"
+        for other_name, (_, other_checksum) in self.files.items():
+            if digest == other_checksum:
+                return f"holds the content of {other_name}"
         if len(content) != size:
             return f"has {len(content):,} bytes, expected {size:,}"
-        return f"is corrupt: its SHA-256 begins {found[:8]}, expected {checksum[:8]}"
+        return f"is corrupt: its SHA-256 begins {digest[:8]}, expected {checksum[:8]}"
 
     def _download(self, root: Path, raw: Path, missing: list[str]) -> None:
-        """Fetch into a scratch folder and move whole files: an interrupted download leaves nothing to be misread."""
+        """Download into a scratch folder, then move the missing files to `raw`.
+
+        An interrupted download therefore leaves no partial file.
+        """
         try:
             from torchvision import datasets
 
             root.mkdir(parents=True, exist_ok=True)
             print(f"{self.name} is not in {root}: downloading it", file=sys.stderr)
             with tempfile.TemporaryDirectory(dir=root, prefix="download-") as scratch:
-                fetched = Path(scratch) / self.name / "raw"
-                fetched.mkdir(parents=True)
+                scratch_raw = Path(scratch) / self.name / "raw"
+                scratch_raw.mkdir(parents=True)
                 for archive in raw.glob("*.gz"):  # torchvision checks these first, and may then need no network
-                    shutil.copyfile(archive, fetched / archive.name)
+                    shutil.copyfile(archive, scratch_raw / archive.name)
                 with quiet_download():
                     getattr(datasets, self.name)(scratch, download=True)
                 raw.mkdir(parents=True, exist_ok=True)
                 for name in missing:
-                    os.replace(fetched / name, raw / name)
+                    os.replace(scratch_raw / name, raw / name)
         except (ImportError, RuntimeError, OSError, http.client.HTTPException) as error:
             raise UnavailableError(
                 f"{self.name} is not in {root}: {missing[0]} is missing and could not be downloaded ({brief(error)}); "
-                f"put {', '.join(self.files)}, plain or .gz, into {raw}, {self._elsewhere}, or use --dataset digits"
+                f"put {', '.join(self.files)}, plain or .gz, into {raw}, {self._hint}, or use --dataset digits"
             ) from error
 
 
 def brief(error: Exception) -> str:
-    """The last line of an error: torchvision lists every mirror it tried, and they mostly fail alike."""
+    """Return the last line of an error's message.
+
+    torchvision lists every mirror that it tried, and they mostly fail in the same way.
+    """
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[-1].removeprefix("<urlopen error ").removesuffix(">")
 
 
 @contextlib.contextmanager
 def quiet_download() -> Iterator[None]:
-    """A limit on every wait for a server, and no progress bar where nobody watches. torchvision offers neither."""
+    """Limit every wait for a server, and hide the progress bar unless standard error is a terminal.
+
+    torchvision offers neither.
+    """
     timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
     try:
@@ -155,7 +167,10 @@ def quiet_download() -> Iterator[None]:
 
 
 def _parse_idx(content: bytes) -> Tensor:
-    """An IDX file of unsigned bytes: two zeros, type 8, number of axes, the axes as big-endian int32, the values."""
+    """Return the values of an IDX file of unsigned bytes.
+
+    The file holds two zeros, type 8, the number of axes, the axes as big-endian int32, and the values.
+    """
     n_axes = content[3]
     shape = struct.unpack_from(f">{n_axes}i", content, 4)
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=4 + 4 * n_axes).reshape(shape)

@@ -1,4 +1,7 @@
-"""Data sets in memory: find or download, verify, split. Images stay uint8; training scales and normalises them."""
+"""Load data sets into memory: find or download them, verify them and split them.
+
+Images stay uint8; training scales and normalises them.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ from search.data.dataset import (
     Split,
     channel_statistics,
     checksum_of,
-    chosen_by_class,
+    choose_by_class,
     hold_out,
 )
-from search.data.definitions import OWN
+from search.data.definitions import BUILT_IN
 from search.data.folder import TERMS, FolderData, read_folder
 from search.data.idx import UnavailableError
 from search.data.torchvision import DEFINITIONS
@@ -33,54 +36,57 @@ __all__ = [
     "Split",
     "definition",
     "form_of",
-    "is_at_hand",
+    "is_available",
     "load_dataset",
     "resolve_auto",
 ]
 
 
-# By the names of the command line. A folder of images has none: it is known when it was read.
-DATASETS: MutableMapping[str, Definition] = {**OWN, **DEFINITIONS}
+# By the names on the command line. A folder of images has no definition, as nothing is known before it is read.
+DATASETS: MutableMapping[str, Definition] = {**BUILT_IN, **DEFINITIONS}
 
 
 def definition(name: str) -> Definition:
-    """Look up a data set; touches no file. Raises InputError for an unknown name."""
+    """Return the definition of a data set without touching a file. Raises InputError for an unknown name."""
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r:.80}; the known ones are {', '.join(DATASETS)} and folder:PATH")
     return DATASETS[name]
 
 
 def form_of(config: DataConfig) -> DataForm:
-    """Return the description of a data set; a folder that was never read is read. Raises InputError."""
+    """Return the description of a data set.
+
+    A folder is read unless `config` contains its description. Raises InputError as `load_dataset` does.
+    """
     if config.form is not None:
         return config.form
     if config.dataset == FOLDER:
         return load_dataset(config).form
-    known = definition(config.dataset)
-    channels, *sides = known.input_shape
+    data_definition = definition(config.dataset)
+    channels, *sides = data_definition.input_shape
     height, width = config.image_size or sides
-    return DataForm(config.dataset, (channels, height, width), known.classes)
+    return DataForm(config.dataset, (channels, height, width), data_definition.classes)
 
 
 def resolve_auto(config: DataConfig) -> tuple[DataConfig, str | None]:
-    """Replace "auto" by "mnist", or by "digits" and a notice to show where MNIST is absent and cannot be downloaded.
+    """Replace "auto" by "mnist", or by "digits" where MNIST is absent and cannot be downloaded.
 
-    Any other name comes back as it is. Raises InputError for an unknown name, and for MNIST files that are there but
-    wrong: to go on with other data would hide the fault.
+    The second result is a notice to show in the latter case, else None. Any other name is returned unchanged. Raises
+    InputError for an unknown name, and for MNIST files that exist but are wrong, as other data would hide that.
     """
     if config.dataset != "auto":
         if config.dataset != FOLDER:
             definition(config.dataset)
         return config, None
     try:
-        definition("mnist").load(_root(config))
+        definition("mnist").load(_data_directory(config))
     except UnavailableError as error:
         notice = "THIS IS NOT MNIST but scikit-learn's 1,797 small digits; accuracies do not compare with MNIST's."
         return replace(config, dataset="digits"), f"{notice}\n{error}"
     return replace(config, dataset="mnist"), None
 
 
-def _root(config: DataConfig) -> Path:
+def _data_directory(config: DataConfig) -> Path:
     try:
         return Path(config.directory).expanduser()
     except RuntimeError as error:
@@ -89,65 +95,66 @@ def _root(config: DataConfig) -> Path:
         ) from error
 
 
-def is_at_hand(config: DataConfig) -> bool:
-    """Return whether load_dataset would read the data set without a download."""
-    return _root(config).is_dir() if config.dataset == FOLDER else definition(config.dataset).is_at(_root(config))
+def is_available(config: DataConfig) -> bool:
+    """Return whether `load_dataset` would read the data set without a download."""
+    directory = _data_directory(config)
+    return directory.is_dir() if config.dataset == FOLDER else definition(config.dataset).is_present(directory)
 
 
 def load_dataset(config: DataConfig) -> Dataset:
-    """Read, verify and split a data set; one that is absent is downloaded where it is published.
+    """Read, verify and split a data set; a published one that is absent is downloaded.
 
-    Where the writers of the images are known, none of them has images in both the validation and the training images.
-    Raises InputError for an unknown name and for files that are wrong, unreadable, or absent and not to be downloaded;
-    for a folder whose images are not those that `config.form` tells of.
+    If the writers of the images are known, no writer has images among both the validation and the training images.
+    Raises InputError for an unknown name, for files that are wrong, unreadable, or absent and not to be downloaded, and
+    for a folder whose images differ from those that `config.form` describes.
     """
     if config.dataset == FOLDER:
-        return _of_folder(config)
-    known = definition(config.dataset)
-    root = _root(config)
-    train, test = known.load(root)
-    test_files = known.test_files
-    if config.image_size not in ((), known.input_shape[1:]):
+        return _load_folder(config)
+    data_definition = definition(config.dataset)
+    root = _data_directory(config)
+    train, test = data_definition.load(root)
+    test_files = data_definition.test_files
+    if config.image_size not in ((), data_definition.input_shape[1:]):
         height, width = config.image_size
-        # The files hold the images in another size.
+        # The files hold the images in their original size.
         train, test, test_files = train.resized(height, width), test.resized(height, width), ()
     checksum = checksum_of((train, test))
     val, held_out = None, ""
     if config.select_on == "val":
-        writers = known.writers(root, train.labels)
+        writers = data_definition.writers(root, train.labels)
         held_out = STRATIFIED if writers is None else WRITER_DISJOINT
         train, val = hold_out(train, VAL_PARTS, writers)
     mean, std = channel_statistics(train.images)
-    facts = (test_files, known.terms)
-    return Dataset(config.dataset, known.classes, train, val, test, mean, std, checksum, held_out, *facts)
+    facts = (test_files, data_definition.terms)
+    return Dataset(config.dataset, data_definition.classes, train, val, test, mean, std, checksum, held_out, *facts)
 
 
-def _of_folder(config: DataConfig) -> Dataset:
+def _load_folder(config: DataConfig) -> Dataset:
     if config.form and not Path(config.directory).is_dir():
         raise InputError(
             f"the images of {config.form.name} are not in {config.directory} any more; say where they are now: "
             "--data-dir PATH, or for a search --dataset folder:PATH"
         )
-    found = read_folder(Path(config.directory), config.image_size)
-    checksum = checksum_of((found.train, found.test), found.classes)
+    folder = read_folder(Path(config.directory), config.image_size)
+    checksum = checksum_of((folder.train, folder.test), folder.classes)
     if config.form and config.form.checksum not in ("", checksum):
         raise InputError(
             f"{config.directory} holds other images than {config.form.name} had: their checksum begins {checksum[:8]}, "
             f"not {config.form.checksum[:8]}; put back what was there, or search in a new study"
         )
-    train, val, held_out = found.train, None, ""
+    train, val, held_out = folder.train, None, ""
     if config.select_on == "val":
-        train, val, held_out = _folder_validation(found)
+        train, val, held_out = _folder_validation(folder)
     mean, std = channel_statistics(train.images)
     return Dataset(
-        found.name, found.classes, train, val, found.test, mean, std, checksum, held_out, (), TERMS, found.remarks
+        folder.name, folder.classes, train, val, folder.test, mean, std, checksum, held_out, (), TERMS, folder.remarks
     )
 
 
-def _folder_validation(found: FolderData) -> tuple[Split, Split, str]:
-    """(training images, validation images, how these were chosen)."""
-    own = bool(found.of_val.any())
-    chosen = found.of_val if own else chosen_by_class(found.train.labels, VAL_PARTS)
+def _folder_validation(folder: FolderData) -> tuple[Split, Split, str]:
+    """Return (training images, validation images, way of choosing the latter)."""
+    has_validation_folder = bool(folder.is_val.any())
+    chosen = folder.is_val if has_validation_folder else choose_by_class(folder.train.labels, VAL_PARTS)
     if not chosen.any():
-        raise InputError(f"{found.name} has no class with two images to hold one out of; use --select-on test")
-    return found.train.take(~chosen), found.train.take(chosen), OWN_FOLDER if own else STRATIFIED
+        raise InputError(f"{folder.name} has no class with two images to hold one out of; use --select-on test")
+    return folder.train.take(~chosen), folder.train.take(chosen), OWN_FOLDER if has_validation_folder else STRATIFIED

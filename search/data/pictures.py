@@ -1,4 +1,7 @@
-"""Read pictures of any kind and size. These functions are copied into exported files, too."""
+"""Read pictures of any kind and size.
+
+The functions are also copied into exported files.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,9 @@ MOST_PIXELS = 1024
 
 
 def upright(path: str | Path) -> Any:
-    """A PIL image in RGBA without transparency, turned as the camera says, of at most MOST_PIXELS a side.
+    """Return a PIL image in RGBA without transparency, rotated upright, of at most MOST_PIXELS a side.
 
-    Raises OSError for a file that cannot be read, ValueError for one that is no picture of anything.
+    Raises OSError for a file that cannot be read, ValueError for one that is not a picture.
     """
     from PIL import Image, ImageOps
 
@@ -35,14 +38,14 @@ def upright(path: str | Path) -> Any:
     picture.thumbnail((MOST_PIXELS, MOST_PIXELS))
     if picture.getextrema()[3][0] == 255:
         return picture
-    # What shows through is taken to be unlike what is painted on it.
+    # The background is taken to contrast with what is drawn on it.
     levels, alphas = pixels(picture.convert("LA")).double().unbind(1)
     is_dark = (levels * alphas).sum() < 128 * alphas.sum()
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white" if is_dark else "black"), picture)
 
 
 def pixels(picture: Any) -> Tensor:
-    """The levels of a PIL image, uint8 (1, C, H, W)."""
+    """Return the levels of a PIL image, uint8 (1, C, H, W)."""
     columns, rows = picture.size
     levels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
     return levels.view(1, rows, columns, -1).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""Who wrote each training image of MNIST: from QMNIST's labels, where they are at hand."""
+"""Read the writer of each training image of MNIST from QMNIST's labels."""
 
 from __future__ import annotations
 
@@ -17,51 +17,51 @@ from search.errors import InputError
 _FOLDER, _FILE = Path("QMNIST", "raw"), "qmnist-train-labels-idx2-int"
 _INT32 = 0x0C
 _N_COLUMNS, _CLASS, _WRITER = 8, 0, 2
-_WAYS_OUT = (
+_HINT = (
     "replace it by the one from https://github.com/facebookresearch/qmnist, or remove it to hold out images whoever "
     "wrote them"
 )
 
 
-class _FaultError(Exception):
-    """The file is wrong; the message is the rest of a sentence."""
+class _DamageError(Exception):
+    """Error raised for a wrong file; the message continues a sentence that begins with the path."""
 
 
 def read_writers(root: Path, labels: Tensor) -> Tensor | None:
-    """The writer of every training image, int64 (N,); None where ROOT/QMNIST/raw has no file that says it.
+    """Return the writer of every training image, int64 (N,), or None where ROOT/QMNIST/raw does not hold the file.
 
-    The file, plain or .gz, is never downloaded. It has to repeat `labels`, those of MNIST, (N,). Raises InputError for
-    one that is unreadable, damaged, or about other images.
+    The file, plain or .gz, is never downloaded. It has to contain the labels of MNIST, `labels` (N,). Raises InputError
+    for a file that is unreadable, damaged, or describes other images.
     """
     plain = root / _FOLDER / _FILE
     for path in (plain, plain.with_name(f"{_FILE}.gz")):
         try:
             if path.exists():
                 content = path.read_bytes()
-                return _parse(_unpacked(content) if path.suffix == ".gz" else content, labels)
+                return _parse(_unpack(content) if path.suffix == ".gz" else content, labels)
         except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}; {_WAYS_OUT}") from error
-        except _FaultError as error:
-            raise InputError(f"{path} {error}; {_WAYS_OUT}") from error
+            raise InputError(f"cannot read {path}: {error.strerror}; {_HINT}") from error
+        except _DamageError as error:
+            raise InputError(f"{path} {error}; {_HINT}") from error
     return None
 
 
-def _unpacked(content: bytes) -> bytes:
+def _unpack(content: bytes) -> bytes:
     try:
         return gzip.decompress(content)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise _FaultError(f"is damaged: {error}") from error
+        raise _DamageError(f"is damaged: {error}") from error
 
 
 def _parse(content: bytes, labels: Tensor) -> Tensor:
     header = struct.pack(">HBBii", 0, _INT32, 2, len(labels), _N_COLUMNS)
     size = len(header) + 4 * len(labels) * _N_COLUMNS
     if len(content) != size:
-        raise _FaultError(f"holds {len(content):,} bytes, expected {size:,}")
+        raise _DamageError(f"holds {len(content):,} bytes, expected {size:,}")
     if not content.startswith(header):
-        raise _FaultError(f"is not an IDX file of {len(labels):,} x {_N_COLUMNS} integers of 32 bits")
+        raise _DamageError(f"is not an IDX file of {len(labels):,} x {_N_COLUMNS} integers of 32 bits")
     table = np.frombuffer(content, dtype=">i4", offset=len(header)).reshape(-1, _N_COLUMNS).astype(np.int64)
     n_wrong = int((torch.from_numpy(table[:, _CLASS]) != labels).sum())
     if n_wrong:
-        raise _FaultError(f"gives {n_wrong:,} of {len(labels):,} images another class than MNIST's labels do")
+        raise _DamageError(f"gives {n_wrong:,} of {len(labels):,} images another class than MNIST's labels do")
     return torch.from_numpy(table[:, _WRITER])

@@ -1,4 +1,4 @@
-"""Published data sets that torchvision finds, downloads, checks and reads; here they are brought to one form."""
+"""Published data sets that torchvision finds, downloads, verifies and reads, converted to one form."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ from search.data.idx import UnavailableError, brief, quiet_download
 from search.data.qmnist_writers import read_writers
 from search.errors import InputError
 
-Arranged = tuple[Tensor, Tensor]
+ImagesAndLabels = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class TorchvisionFiles:
-    """A data set as torchvision keeps it.
+    """Data set that torchvision stores and reads.
 
-    kind         the class in torchvision.datasets; train, test: its arguments for either split
-    files        below the data directory, all that are read
-    archives     from which torchvision unpacks them; none where it reads what it downloads
-    arrange      takes images and labels as torchvision has them and returns uint8 (N, C, H, W) and int64 (N,) from 0
+    kind         name of the class in torchvision.datasets
+    train, test  arguments of that class for either split
+    files        all files that are read, below the data directory
+    archives     archives that torchvision unpacks the files from; empty where it reads what it downloads
+    arrange      function of torchvision's images and labels that returns uint8 (N, C, H, W) and int64 (N,) from 0
     """
 
     kind: str
@@ -42,27 +43,29 @@ class TorchvisionFiles:
     test: Mapping[str, Any]
     files: tuple[str, ...]
     archives: tuple[str, ...]
-    arrange: Callable[[Tensor, Tensor], Arranged]
+    arrange: Callable[[Tensor, Tensor], ImagesAndLabels]
 
-    def is_at(self, root: Path) -> bool:
-        """Return whether every file is there, right or wrong; nothing is downloaded."""
+    def is_present(self, root: Path) -> bool:
+        """Return whether every file exists, without verifying or downloading any."""
         return all((root / name).is_file() for name in self.files)
 
     def load(self, input_shape: tuple[int, int, int], n_classes: int, root: Path) -> tuple[Split, Split]:
-        """(train, test); what is absent is downloaded.
+        """Return (train, test) after downloading the files if any is absent.
 
-        Raises UnavailableError for what cannot be downloaded, another InputError for files that are wrong.
+        Raises UnavailableError if the download fails, another InputError if a file is wrong.
         """
-        if not self.is_at(root):
+        if not self.is_present(root):
             self._download(root)
         try:
             from torchvision import datasets
 
-            found = [getattr(datasets, self.kind)(str(root), **which) for which in (self.train, self.test)]
-            splits = [Split(*self.arrange(*_tensors(one))) for one in found]
+            kind = getattr(datasets, self.kind)
+            splits = [
+                Split(*self.arrange(*_tensors(kind(str(root), **arguments)))) for arguments in (self.train, self.test)
+            ]
             for split in splits:
-                _check(split, input_shape, n_classes)
-        except Exception as error:  # of a damaged file torchvision and pickle raise almost anything
+                _check_split(split, input_shape, n_classes)
+        except Exception as error:  # torchvision and pickle raise almost anything for a damaged file
             raise InputError(
                 f"{self.kind} in {root} cannot be read ({brief(error)}); delete {self.files[0]} there to have it "
                 "downloaded again, or name a directory that holds it with --data-dir or $DATA_DIR"
@@ -70,7 +73,10 @@ class TorchvisionFiles:
         return splits[0], splits[1]
 
     def _download(self, root: Path) -> None:
-        """Fetch into a scratch folder and move whole files: an interrupted download leaves nothing to be misread."""
+        """Download into a scratch folder, then move the files to `root`.
+
+        An interrupted download therefore leaves no partial file.
+        """
         try:
             from torchvision import datasets
 
@@ -82,19 +88,19 @@ class TorchvisionFiles:
                         (Path(scratch) / name).parent.mkdir(parents=True, exist_ok=True)
                         shutil.copyfile(root / name, Path(scratch) / name)
                 with quiet_download():
-                    for which in (self.train, self.test):
-                        getattr(datasets, self.kind)(scratch, download=True, **which)
-                self._move(Path(scratch), root)
+                    for arguments in (self.train, self.test):
+                        getattr(datasets, self.kind)(scratch, download=True, **arguments)
+                self._move_files(Path(scratch), root)
         except (ImportError, RuntimeError, OSError, http.client.HTTPException) as error:
             missing = next((name for name in self.files if not (root / name).is_file()), self.files[0])
-            wanted = self.archives or self.files
+            names = self.archives or self.files
             raise UnavailableError(
                 f"{self.kind} is not in {root}: {missing} is missing and could not be downloaded ({brief(error)}); "
-                f"put {', '.join(wanted)} there, name a directory that holds the data with --data-dir or $DATA_DIR, "
+                f"put {', '.join(names)} there, name a directory that holds the data with --data-dir or $DATA_DIR, "
                 "or use --dataset digits"
             ) from error
 
-    def _move(self, scratch: Path, root: Path) -> None:
+    def _move_files(self, scratch: Path, root: Path) -> None:
         for path in sorted(scratch.rglob("*")):
             name = path.relative_to(scratch).as_posix()
             if path.is_file() and name not in self.archives:
@@ -102,14 +108,14 @@ class TorchvisionFiles:
                 os.replace(path, root / name)
 
 
-def _tensors(found: Any) -> Arranged:
-    """Images and labels of a data set of torchvision, whichever way it has them."""
-    labels = found.labels if hasattr(found, "labels") else found.targets
-    return torch.as_tensor(found.data), torch.as_tensor(labels).long()
+def _tensors(dataset: Any) -> ImagesAndLabels:
+    """Return the images and labels of a data set of torchvision, which stores labels under one of two names."""
+    labels = dataset.labels if hasattr(dataset, "labels") else dataset.targets
+    return torch.as_tensor(dataset.data), torch.as_tensor(labels).long()
 
 
-def _check(split: Split, input_shape: tuple[int, int, int], n_classes: int) -> None:
-    """Raise ValueError for what no file of this data set can hold."""
+def _check_split(split: Split, input_shape: tuple[int, int, int], n_classes: int) -> None:
+    """Raise ValueError for images or labels that no file of this data set can contain."""
     images, labels = split.images, split.labels
     if images.dtype != torch.uint8 or tuple(images.shape[1:]) != input_shape or len(images) != len(labels):
         shape = tuple(images.shape)
@@ -118,33 +124,33 @@ def _check(split: Split, input_shape: tuple[int, int, int], n_classes: int) -> N
         raise ValueError(f"labels must be from 0 to {n_classes - 1}")
 
 
-def _grey(images: Tensor, labels: Tensor) -> Arranged:
+def _grey(images: Tensor, labels: Tensor) -> ImagesAndLabels:
     return images.unsqueeze(1), labels
 
 
-def _first_column(images: Tensor, labels: Tensor) -> Arranged:
-    """Return the classes of QMNIST's labels, which also tell who wrote an image, and where."""
+def _first_column(images: Tensor, labels: Tensor) -> ImagesAndLabels:
+    """Return the images and the classes of QMNIST, whose labels also contain writers and places of origin."""
     return images.unsqueeze(1), labels[:, 0].contiguous()
 
 
-def _upright(images: Tensor, labels: Tensor, first: int = 0) -> Arranged:
-    """EMNIST's images lie on their side, mirrored. first: number of the first class."""
+def _upright(images: Tensor, labels: Tensor, first: int = 0) -> ImagesAndLabels:
+    """Return EMNIST's images upright, as they are stored transposed; `first` is the number of the first class."""
     return images.transpose(1, 2).unsqueeze(1).contiguous(), labels - first
 
 
-def _channels_last(images: Tensor, labels: Tensor) -> Arranged:
+def _channels_last(images: Tensor, labels: Tensor) -> ImagesAndLabels:
     return images.permute(0, 3, 1, 2).contiguous(), labels
 
 
-def _as_it_is(images: Tensor, labels: Tensor) -> Arranged:
+def _unchanged(images: Tensor, labels: Tensor) -> ImagesAndLabels:
     return images.contiguous(), labels
 
 
-def _defined(
+def _define(
     files: TorchvisionFiles, input_shape: tuple[int, int, int], classes: tuple[str, ...], terms: str, **facts: Any
 ) -> Definition:
     load = partial(files.load, input_shape, len(classes))
-    return Definition(input_shape, classes, load, is_at=files.is_at, terms=terms, **facts)
+    return Definition(input_shape, classes, load, is_present=files.is_present, terms=terms, **facts)
 
 
 _SPLITS: tuple[Mapping[str, Any], Mapping[str, Any]] = ({"train": True}, {"train": False})
@@ -152,22 +158,22 @@ _IDX = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-
 
 
 def _like_mnist(kind: str, classes: tuple[str, ...], terms: str, **facts: Any) -> Definition:
-    """Four IDX files of the names and the form of MNIST's."""
+    """Return the definition of a data set in four IDX files with the names and the form of MNIST's."""
     paths = tuple(f"{kind}/raw/{name}" for name in _IDX)
     files = TorchvisionFiles(kind, *_SPLITS, paths, tuple(f"{path}.gz" for path in paths), _grey)
-    return _defined(files, (1, 28, 28), classes, terms, test_files=paths[2:], **facts)
+    return _define(files, (1, 28, 28), classes, terms, test_files=paths[2:], **facts)
 
 
 def _emnist(split: str, classes: str, first: int = 0) -> Definition:
     parts = [f"{part}-{kind}" for part in ("train", "test") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
     paths = tuple(f"EMNIST/raw/emnist-{split}-{part}" for part in parts)
-    train, test = ({"split": split, **one} for one in _SPLITS)
+    train, test = ({"split": split, **arguments} for arguments in _SPLITS)
     files = TorchvisionFiles("EMNIST", train, test, paths, ("EMNIST/raw/gzip.zip",), partial(_upright, first=first))
     terms = (
         "EMNIST by G. Cohen, S. Afshar, J. Tapson and A. van Schaik (arXiv 1702.05373), derived from NIST's special "
         "database 19."
     )
-    return _defined(files, (1, 28, 28), tuple(classes), terms)
+    return _define(files, (1, 28, 28), tuple(classes), terms)
 
 
 def _qmnist() -> Definition:
@@ -175,21 +181,21 @@ def _qmnist() -> Definition:
     paths = tuple(f"QMNIST/raw/qmnist-{part}" for part in parts)
     files = TorchvisionFiles("QMNIST", *_SPLITS, paths, tuple(f"{path}.gz" for path in paths), _first_column)
     terms = "QMNIST by C. Yadav and L. Bottou (https://github.com/facebookresearch/qmnist)."
-    return _defined(files, (1, 28, 28), DIGITS, terms, writers=read_writers)
+    return _define(files, (1, 28, 28), DIGITS, terms, writers=read_writers)
 
 
 def _cifar(kind: str, folder: str, names: tuple[str, ...], archive: str, classes: tuple[str, ...]) -> Definition:
     paths = tuple(f"{folder}/{name}" for name in names)
     files = TorchvisionFiles(kind, *_SPLITS, paths, (archive,), _channels_last)
     terms = "CIFAR by A. Krizhevsky, V. Nair and G. Hinton (https://www.cs.toronto.edu/~kriz/cifar.html)."
-    return _defined(files, (3, 32, 32), classes, terms, augmentations=AUGMENTATIONS)
+    return _define(files, (3, 32, 32), classes, terms, augmentations=AUGMENTATIONS)
 
 
 _MERGED = "".join(sorted(set(string.digits + string.ascii_letters) - set("cijklmopsuvwxyz")))
 _CIFAR10_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
 _USPS = TorchvisionFiles("USPS", *_SPLITS, ("usps.bz2", "usps.t.bz2"), (), _grey)
 _SVHN = TorchvisionFiles(
-    "SVHN", {"split": "train"}, {"split": "test"}, ("train_32x32.mat", "test_32x32.mat"), (), _as_it_is
+    "SVHN", {"split": "train"}, {"split": "test"}, ("train_32x32.mat", "test_32x32.mat"), (), _unchanged
 )
 
 FASHION = (
@@ -234,7 +240,7 @@ DEFINITIONS: Mapping[str, Definition] = {
     "emnist-digits": _emnist("digits", string.digits),
     "emnist-mnist": _emnist("mnist", string.digits),
     "qmnist": _qmnist(),
-    "usps": _defined(
+    "usps": _define(
         _USPS,
         (1, 16, 16),
         DIGITS,
@@ -242,7 +248,7 @@ DEFINITIONS: Mapping[str, Definition] = {
     ),
     "cifar10": _cifar("CIFAR10", "cifar-10-batches-py", _CIFAR10_FILES, "cifar-10-python.tar.gz", CIFAR10),
     "cifar100": _cifar("CIFAR100", "cifar-100-python", ("train", "test", "meta"), "cifar-100-python.tar.gz", CIFAR100),
-    "svhn": _defined(
+    "svhn": _define(
         _SVHN,
         (3, 32, 32),
         DIGITS,

@@ -1,1 +1,4 @@
-"""Train one network and score it: data in memory, augmentation, optimizers, kernels. Knows nothing of Optuna."""
+"""Train one network and score it: data in memory, augmentation, optimizers, kernels.
+
+The package is independent of Optuna.
+"""

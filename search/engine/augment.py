@@ -1,7 +1,7 @@
-"""Random changes to a batch of training images, drawn for every image on its own.
+"""Change batches of training images at random, with separate draws for every image.
 
-Pure functions of tensors and an explicit generator. The steps mean what torchvision's transforms mean, but those draw
-one set of parameters for a whole batch, and applying them image by image is some ten times slower.
+These are pure functions of tensors and an explicit generator. The steps do what torchvision's transforms do, but those
+draw one set of parameters for a whole batch, and applying them image by image is about ten times slower.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from models.recipe import Augmentation
 from search.errors import InputError
 
-# How often torchvision's RandomErasing redraws a rectangle that does not fit before it leaves the image alone.
+# Number of rectangles that torchvision's RandomErasing draws until one fits, before it leaves the image unchanged.
 ERASE_ATTEMPTS = 10
 # ITU-R 601 luma, as torchvision's rgb_to_grayscale.
 GREY_WEIGHTS = (0.2989, 0.587, 0.114)
@@ -28,9 +28,9 @@ def augment(
     """Return a changed copy of `images`, float32 (N, C, H, W) in [0, 1], on the same device.
 
     Steps in order: mirroring, brightness and contrast, centre crop, affine warp, erasing. A step whose parameters are 0
-    is skipped and draws nothing. `generator` may live on another device than the images: a CPU generator gives the same
-    draws everywhere. `mean` is the level per channel of erased pixels. Raises InputError where the crop is larger than
-    the image.
+    is skipped and draws nothing. `generator` may be on another device than the images: a CPU generator gives the same
+    draws on every device. `mean` is the level per channel of erased pixels. Raises InputError if the crop is larger
+    than the image.
     """
     out = images
     if augmentation.mirror_p:
@@ -47,7 +47,7 @@ def augment(
 
 
 def _draw(generator: torch.Generator, device: torch.device, *shape: int) -> Tensor:
-    """Numbers from [0, 1), drawn where the generator lives."""
+    """Return numbers from [0, 1) on `device`, drawn on the device of the generator."""
     return torch.rand(shape, generator=generator, device=generator.device).to(device)
 
 
@@ -95,12 +95,12 @@ def _random_crop(images: Tensor, augmentation: Augmentation, generator: torch.Ge
 def center_crop_resize(images: Tensor, side: int) -> Tensor:
     """Cut out the central side x side pixels and resize them, bilinear, to the full height and width.
 
-    As torchvision's center_crop and resize. Raises InputError where `side` is more than the height or width.
+    Equivalent to torchvision's center_crop and resize. Raises InputError where `side` is more than the height or width.
     """
     height, width = images.shape[2:]
     if side > min(height, width):
         raise InputError(f"crop_side must be at most {min(height, width)} for {height}x{width} images, got {side}")
-    # Half to even, as torchvision.
+    # Rounds half to even, as torchvision does.
     top, left = round((height - side) / 2), round((width - side) / 2)
     crop = images[:, :, top : top + side, left : left + side]
     return F.interpolate(crop, size=(height, width), mode="bilinear", align_corners=False)
@@ -111,7 +111,7 @@ def _random_warp(images: Tensor, augmentation: Augmentation, generator: torch.Ge
     u = 2 * _draw(generator, images.device, 5, len(images)) - 1
     shift_x, shift_y = u[1] * (augmentation.shift * width), u[2] * (augmentation.shift * height)
     if augmentation.interpolation == "nearest":
-        # As RandomAffine, which rounds for bilinear too, where a fraction of a pixel is a change of its own.
+        # As RandomAffine, which rounds for bilinear interpolation too. There a fraction of a pixel changes the image.
         shift_x, shift_y = shift_x.round(), shift_y.round()
     return warp(
         images,
@@ -138,9 +138,9 @@ def warp(
 ) -> Tensor:
     """Shear along x, scale and rotate each image about its centre, then shift it. Every parameter is (N,).
 
-    angle (clockwise) and shear are in degrees, shifts in pixels to the right and down, as in torchvision's affine. One
-    difference: a bilinear pixel on the edge is interpolated as if `fill` went on outside the image; torchvision mixes
-    the fill in a second time, which draws a seam.
+    angle (clockwise) and shear are in degrees, shifts in pixels to the right and down, as in torchvision's affine.
+    Bilinear pixels on the edge differ: they are interpolated as if `fill` continued outside the image. torchvision
+    blends the fill in a second time, which draws a seam.
     """
     height, width = images.shape[2:]
     radians, slope = torch.deg2rad(angle), torch.tan(torch.deg2rad(shear))
@@ -148,10 +148,10 @@ def warp(
     # From output to input position, in pixels: the inverse of rotation x scale x shear (determinant scale squared).
     xx, xy = cos - sin * slope, sin + cos * slope
     yx, yy = -sin, cos
-    # grid_sample counts in half sides. Unscaled, a rotation of an image that is not square would shear it.
+    # grid_sample uses half sides as units. Without this factor a rotation would shear images that are not square.
     aspect = width / height
     offset_x, offset_y = -(xx * shift_x + xy * shift_y) * (2 / width), -(yx * shift_x + yy * shift_y) * (2 / height)
-    # What affine_grid does with a matrix product, in a third of the time.
+    # Equivalent to affine_grid, which uses a matrix product and takes three times as long.
     columns, rows = _pixel_centres(width, images)[None, None], _pixel_centres(height, images)[None, :, None]
     xx, xy, yx, yy, offset_x, offset_y = (
         value.view(-1, 1, 1) for value in (xx, xy / aspect, yx * aspect, yy, offset_x, offset_y)
@@ -160,12 +160,15 @@ def warp(
     grid = grid.permute(0, 2, 3, 1)
     if fill == 0:
         return F.grid_sample(images, grid, mode=interpolation, align_corners=False)
-    # Outside the image grid_sample sees 0, so let 0 stand for the fill.
+    # grid_sample reads 0 outside the image, so 0 has to represent the fill.
     return F.grid_sample(images - fill, grid, mode=interpolation, align_corners=False).add_(fill)
 
 
 def _pixel_centres(side: int, like: Tensor) -> Tensor:
-    """Positions of a row's pixel centres, in half sides from the middle: from -1 + 1 / side to 1 - 1 / side."""
+    """Return the positions of a row's pixel centres, from -1 + 1 / side to 1 - 1 / side.
+
+    The unit is half a side, counted from the middle.
+    """
     return (torch.arange(side, dtype=like.dtype, device=like.device) * 2 + 1) / side - 1
 
 
@@ -183,7 +186,7 @@ def _random_erase(
 
 
 def _rectangle_sizes(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Heights and widths (N,) in whole pixels: the first drawn rectangle that fits; 0 x 0 where none does."""
+    """Return heights and widths, (N,) whole pixels, of the first drawn rectangle that fits, or 0 where none fits."""
     n, _, image_height, image_width = images.shape
     u = _draw(generator, images.device, 2, ERASE_ATTEMPTS, n)
     (area_low, area_high), (low, high) = augmentation.erase_area, augmentation.erase_ratio
@@ -209,5 +212,5 @@ def erase(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tens
 
 
 def _per_image(values: Tensor) -> Tensor:
-    """(N,) to (N, 1, 1, 1)."""
+    """Reshape (N,) to (N, 1, 1, 1)."""
     return values.view(-1, 1, 1, 1)

@@ -1,4 +1,4 @@
-"""The confusion of a network: which classes it takes for which, and the images that it misreads."""
+"""Confusion of a network, which counts the answers to every class and lists misread images."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from models.spec import ArchSpec
 from search.data.dataset import Dataset
 from search.engine.train import predict, training_device
 
-# A network that learnt nothing misreads most images; a page of examples is enough.
+# Number of misread images that are kept: a page of examples, as an untrained network misreads most images.
 MAX_KEPT = 100
 
 
 @dataclass(frozen=True)
 class Misread(Record):
-    """An image with a wrong answer: its index in the split, the class it shows and the class it was taken for."""
+    """Image with a wrong answer, given by its index in the split, its class and the class that was answered."""
 
     index: int
     label: int
@@ -29,9 +29,9 @@ class Misread(Record):
 
 @dataclass(frozen=True)
 class Confusion(Record):
-    """All answers of a network on one split.
+    """Answers of a network on one split, counted by class.
 
-    confusion  table: how many images of each class (row) got each answer (column)
+    confusion  table of the number of images of each class (row) with each answer (column)
     misread    the first MAX_KEPT images with a wrong answer
     """
 
@@ -51,26 +51,26 @@ class Confusion(Record):
 
     @property
     def n_wrong(self) -> int:
-        """Number of images with a wrong answer, kept or not."""
+        """Return the number of images with a wrong answer, kept or not."""
         return sum(map(sum, self.confusion)) - sum(row[i] for i, row in enumerate(self.confusion))
 
     @property
     def class_accuracies(self) -> tuple[float, ...]:
-        """Accuracy of each class in [0, 1]; nan where a class has no image."""
+        """Return the accuracy of each class in [0, 1], or nan for a class without images."""
         return tuple(row[i] / sum(row) if sum(row) else float("nan") for i, row in enumerate(self.confusion))
 
 
 def confusion_of(answers: Tensor, labels: Tensor, n_classes: int) -> Confusion:
-    """Count the answers of a network; answers, labels: (N,), whole numbers below n_classes."""
+    """Count the answers of a network; `answers` and `labels` are (N,) whole numbers below `n_classes`."""
     pairs = labels.cpu() * n_classes + answers.cpu()
     confusion = pairs.bincount(minlength=n_classes**2).view(n_classes, n_classes).tolist()
-    wrong = (answers.cpu() != labels.cpu()).nonzero().flatten().tolist()[:MAX_KEPT]
-    misread = tuple(Misread(index, int(labels[index]), int(answers[index])) for index in wrong)
+    wrong_indices = (answers.cpu() != labels.cpu()).nonzero().flatten().tolist()[:MAX_KEPT]
+    misread = tuple(Misread(index, int(labels[index]), int(answers[index])) for index in wrong_indices)
     return Confusion(tuple(map(tuple, confusion)), misread)
 
 
 def confusion_of_state(arch: ArchSpec, state: Mapping[str, Tensor], data: Dataset) -> Confusion:
-    """Run the network with these weights on the scored images and count its answers."""
+    """Run a network with the weights `state` on the scored images and count its answers."""
     model = build_model(arch).to(training_device())
     model.load_state_dict(state)
     answers = predict(model, data.scored, data).argmax(1)

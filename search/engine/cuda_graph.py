@@ -1,8 +1,8 @@
-"""A training step as a CUDA graph: recorded once, replayed for every batch.
+"""Training steps that are recorded as a CUDA graph once and replayed for every batch.
 
 A step of a tiny network is hundreds of kernels of a few microseconds; launching them one by one takes longer than
-running them. Everything a step reads must lie in tensors that stay where they are: what the host changes from step to
-step (batch, learning rate, momentum, weight of the average) is written into such tensors before the replay.
+running them. Everything that a step reads must be in tensors with fixed addresses. Values that the host changes from
+step to step (batch, learning rate, momentum, weight of the average) are written into such tensors before the replay.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ WARM_UP_STEPS = 3
 
 
 class CudaGraphStep:
-    """A training step that is recorded once and replayed for every other batch.
+    """Training step that is recorded once and replayed for all later batches.
 
-    Called like `step`: with the indices of a batch, (batch_size,), for two scalars on the device, which the next call
-    overwrites. Batches of another size run step by step, as they are rare.
+    It is called like `step`, with the indices of a batch, (batch_size,), and returns two scalars on the device, which
+    the next call overwrites. Batches of another size are rare and run without the graph.
     """
 
     def __init__(self, step: StepFunction, batch_size: int, generator: torch.Generator) -> None:
         self._step, self._generator = step, generator
         self._index = torch.zeros(batch_size, dtype=torch.int64, device=generator.device)
         self._side_stream = torch.cuda.Stream(generator.device)  # type: ignore[no-untyped-call]
-        self._n_warm = 0
+        self._n_warm_up_steps = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._outputs: tuple[Tensor, Tensor] | None = None
 
@@ -40,8 +40,8 @@ class CudaGraphStep:
         """Take one step on the images of `index`."""
         if len(index) != len(self._index):
             return self._step(index)
-        if self._n_warm < WARM_UP_STEPS:
-            self._n_warm += 1
+        if self._n_warm_up_steps < WARM_UP_STEPS:
+            self._n_warm_up_steps += 1
             return self._warm_up(index)
         self._index.copy_(index)
         if self._graph is None or self._outputs is None:
@@ -50,7 +50,7 @@ class CudaGraphStep:
         return self._outputs
 
     def _warm_up(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Take a step of the training on a stream of its own, as recording asks for."""
+        """Take a step of the training on a separate stream, as recording requires."""
         self._side_stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._side_stream):
             outputs = self._step(index)
@@ -58,9 +58,9 @@ class CudaGraphStep:
         return outputs
 
     def _record(self) -> tuple[torch.cuda.CUDAGraph, tuple[Tensor, Tensor]]:
-        """Return the graph of a step on self._index and the tensors that it writes. Recording runs nothing."""
+        """Return the graph of a step on self._index and the tensors that it writes, without running the step."""
         graph = torch.cuda.CUDAGraph()
-        # So that every replay draws new numbers; PyTorch does the same for its default generator by itself.
+        # Makes every replay draw new numbers. PyTorch does this by itself for its default generator only.
         graph.register_generator_state(self._generator)
         with torch.cuda.graph(graph):
             outputs = self._step(self._index)
@@ -68,9 +68,10 @@ class CudaGraphStep:
 
 
 class CudaGraphSGD(EagerOptimizer):
-    """torch.optim.SGD whose learning rate and momentum a recorded step reads from the device.
+    """SGD optimizer whose learning rate and momentum a recorded step reads from the device.
 
-    Schedulers move the numbers in param_groups as ever; `refresh` carries them over. `step` may then be recorded.
+    It computes what torch.optim.SGD computes. Schedulers change the values in param_groups as usual, and `refresh`
+    copies them to the device, so that `step` can be recorded.
     """
 
     def __init__(
@@ -89,7 +90,7 @@ class CudaGraphSGD(EagerOptimizer):
         self._lr, self._momentum = (torch.zeros((), device=self._parameters[0].device) for _ in range(2))
 
     def refresh(self) -> None:
-        """Copy the present learning rate and momentum to the device."""
+        """Copy the current learning rate and momentum to the device."""
         self._lr.fill_(self._group["lr"])
         self._momentum.fill_(self._group["momentum"])
 

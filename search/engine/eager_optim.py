@@ -1,8 +1,8 @@
-"""PyTorch's optimisers without its compiler.
+"""Optimizers of PyTorch that do not import its compiler.
 
-Before its first step an optimiser of PyTorch imports the compiler, to tell it that the step is not to be compiled.
-Nothing is compiled here, and that import takes longer than all of this project, in every process that trains (figures
-in benchmarks/README.md). The classes below therefore call PyTorch's methods without the wrappers around them.
+Before its first step an optimizer of PyTorch imports the compiler, to exclude the step from compilation. Nothing is
+compiled here, and that import takes longer than all imports of this project, in every process that trains (figures in
+benchmarks/README.md). The classes below therefore call PyTorch's methods without the wrappers around them.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ Closure = Callable[[], float]
 
 
 class EagerOptimizer(Optimizer):
-    """Base class that keeps the compiler out of an optimiser; stands before PyTorch's class among the bases."""
+    """Base class that avoids the import of the compiler; it precedes PyTorch's class among the bases."""
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters."""
         unwrap(Optimizer.add_param_group)(self, param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
+        """Reset the gradients of all parameters."""
         unwrap(Optimizer.zero_grad)(self, set_to_none)
 
 
 class SGD(EagerOptimizer, torch.optim.SGD):
-    """torch.optim.SGD without the compiler."""
+    """torch.optim.SGD that does not import the compiler."""
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> float | None:  # type: ignore[override]
@@ -40,7 +40,7 @@ class SGD(EagerOptimizer, torch.optim.SGD):
 
 
 class Adam(EagerOptimizer, torch.optim.Adam):
-    """torch.optim.Adam without the compiler."""
+    """torch.optim.Adam that does not import the compiler."""
 
     @torch.no_grad()
     def step(self, closure: Closure | None = None) -> float | None:  # type: ignore[override]
@@ -50,4 +50,4 @@ class Adam(EagerOptimizer, torch.optim.Adam):
 
 
 class AdamW(Adam, torch.optim.AdamW):
-    """torch.optim.AdamW without the compiler; its step is Adam's."""
+    """torch.optim.AdamW that does not import the compiler and takes the steps of Adam."""

@@ -1,8 +1,8 @@
-"""Measure a network's latency for one image on this machine: on the network as it is built, before training.
+"""Measure a network's latency for one image on this machine, before the network is trained.
 
-PyTorch's operators in float32 on the processor, one thread, batch norm and dropout as after training. Of several passes
-the fastest counts: whatever else the machine does can only add to it. Still noisy: from run to run it moves by some per
-cent, on a busy machine by more, and another machine has other latencies altogether.
+The network runs on PyTorch's operators in float32, on one thread of the processor and in evaluation mode. The fastest
+of several passes counts, because other work of the machine can only add to it. The latency is still noisy: it varies by
+a few per cent from run to run, and by more on a busy machine. Other machines have other latencies.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ N_WARM_UP = 5
 
 
 def measure_latency(arch: ArchSpec) -> float:
-    """Milliseconds of the fastest of N_LATENCY_PASSES forward passes over one image."""
+    """Return the milliseconds of the fastest of N_LATENCY_PASSES forward passes over one image."""
     with torch.inference_mode(), one_thread():
         model = blank_model(arch).eval()
         image = torch.zeros(1, *arch.input_shape)
@@ -32,7 +32,7 @@ def measure_latency(arch: ArchSpec) -> float:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread meanwhile."""
+    """Limit torch to one thread within the context."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""The optimiser of a recipe, its learning-rate schedule and the moving average of its weights."""
+"""Create the optimizer, the learning-rate schedule and the moving average of the weights of a recipe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ Scheduler = torch.optim.lr_scheduler.LRScheduler
 
 
 def make_optimizer(model: nn.Module, recipe: RecipeConfig, *, cuda_graph: bool = False) -> torch.optim.Optimizer:
-    """SGD, Adam, AdamW or SOAP over all parameters of `model`; cuda_graph (SGD only): its steps can be recorded."""
+    """Return the optimizer of the recipe over all parameters of `model`: SGD, Adam, AdamW or SOAP.
+
+    cuda_graph: return an SGD optimizer whose steps can be recorded.
+    """
     parameters = model.parameters()
     if cuda_graph:
         return CudaGraphSGD(
@@ -45,12 +48,12 @@ def make_optimizer(model: nn.Module, recipe: RecipeConfig, *, cuda_graph: bool =
 def make_schedules(
     optimizer: torch.optim.Optimizer, recipe: RecipeConfig, steps_per_epoch: int
 ) -> tuple[Scheduler | None, Scheduler | None]:
-    """(scheduler to step after every batch, scheduler to step after every epoch); at most one is not None."""
+    """Return (scheduler to step after every batch, scheduler to step after every epoch), at least one of them None."""
     schedule = recipe.schedule
     if schedule.kind == "onecycle":
         total_steps = (schedule.epochs or recipe.epochs) * steps_per_epoch
         pct_start = schedule.pct_start
-        if pct_start * total_steps == 1:  # a rise of no length, by which OneCycleLR would divide
+        if pct_start * total_steps == 1:  # OneCycleLR would divide by the length of the rise, which is 0
             pct_start += 1e-6
         one_cycle = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
@@ -71,9 +74,9 @@ def make_schedules(
 
 
 class MovingAverage:
-    """An exponential moving average of a model's weights and batch-norm statistics, in a model of its own.
+    """Exponential moving average of a model's weights and batch-norm statistics, stored in a separate model.
 
-    cuda_graph: the weight of the new values lies on the device, so that `update` can be recorded.
+    cuda_graph: keep the weight of the new values on the device, so that `update` can be recorded.
     """
 
     def __init__(self, model: nn.Module, decay: float, *, cuda_graph: bool = False) -> None:
@@ -85,9 +88,9 @@ class MovingAverage:
         self._device_weight = torch.ones((), device=self._averaged[0].device) if cuda_graph else None
 
     def advance(self) -> None:
-        """Find the weight of the next update."""
-        # The decay rises to its full value, or the first weights would weigh on short trainings. The first update
-        # copies.
+        """Compute the weight of the next update."""
+        # The decay rises to its full value. Otherwise the first weights would dominate the average of a short training.
+        # The first update copies the weights.
         n = self._n_updates
         self._weight = 1 - min(self._decay, (1 + n) / (10 + n)) if n else 1.0
         self._n_updates += 1
@@ -96,7 +99,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the model's present weights, with the weight of the last `advance`."""
+        """Add the model's current weights to the average, with the weight of the last `advance`."""
         if self._device_weight is None:
             torch._foreach_lerp_(self._averaged, self._current, self._weight)
             return
@@ -106,5 +109,5 @@ class MovingAverage:
 
 
 def _floats(model: nn.Module) -> list[Tensor]:
-    """Parameters and buffers that can be averaged; a batch norm's count of batches cannot."""
+    """Return the parameters and buffers that can be averaged, which excludes a batch norm's count of batches."""
     return [tensor for tensor in [*model.parameters(), *model.buffers()] if tensor.is_floating_point()]

@@ -1,4 +1,4 @@
-"""Settings of a process that trains, which hold for all of it: threads and memory."""
+"""Configure processes that train: their threads, their memory and their end."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import torch
 
 
 def prepare_process() -> None:
-    """Set this process up for training; whoever trains calls it once, before the data is loaded.
+    """Configure this process for training.
 
-    One thread, so that a result does not depend on how many trainings run side by side.
+    Every process that trains calls this once, before it loads the data. PyTorch is limited to one thread, so that a
+    result does not depend on the number of trainings that run side by side.
     """
     torch.set_num_threads(1)
     keep_freed_memory()
@@ -26,12 +27,15 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return
-    mallopt(mmap_threshold, 32 * mebibyte)  # the largest glibc accepts
+    mallopt(mmap_threshold, 32 * mebibyte)  # the largest value that glibc accepts
     mallopt(trim_threshold, 512 * mebibyte)
 
 
 def end_with_parent() -> None:
-    """End this worker when its main process is killed, so that it does not train on unseen."""
+    """Wait until the main process of this worker ends, then end the worker.
+
+    Otherwise a worker whose main process was killed would go on training unnoticed.
+    """
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

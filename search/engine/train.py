@@ -1,6 +1,7 @@
-"""Train one network: data in memory, augmentation on whole batches, convolutions on kernels of our own.
+"""Train one network, with the data in memory, augmentation of whole batches and this project's own kernels.
 
-Usable without Optuna. All randomness comes from `seed`, so one thread on one machine gives the same result every time.
+The module is usable without Optuna. All randomness comes from `seed`, so one thread on one machine gives the same
+result every time.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from functools import cache
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 (the name everyone knows it by)
+from torch.nn import functional as F  # noqa: N812 (torch's customary name)
 
 from models.recipe import RecipeConfig
 from search.data.dataset import Dataset, Split
@@ -27,22 +28,23 @@ from search.engine.native.network import NativeNetwork
 from search.engine.optimizers import MovingAverage, make_optimizer, make_schedules
 from search.errors import InputError
 
-# A module, or something that runs one.
+# A module, or an object that runs one.
 Network = Callable[[Tensor], Tensor]
 
-EVALUATION_BATCH = 128  # small, so that what it works on stays in the processor's caches
+EVALUATION_BATCH = 128  # small, so that the activations stay in the processor's caches
 
 
 class TrainingDivergedError(RuntimeError):
-    """The training loss became NaN or infinite."""
+    """Error raised when the training loss becomes NaN or infinite."""
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A finished training: its scored epochs, and the weights after the last and the best one (the earliest of equals).
+    """Result of a training, with the scored epochs and the weights after the last and the best of them.
 
-    best_state is empty unless it was to be kept. answers: of these weights, (N,) classes of the scored images. engine:
-    what it ran on, "native" or "torch".
+    best_state, best_answers  those of the best epoch, the earliest of equally good ones; empty unless requested
+    last_answers              classes, (N,), that the weights of last_state give the scored images
+    engine                    engine that the training ran on, "native" or "torch"
     """
 
     curve: tuple[EpochMetrics, ...]
@@ -56,35 +58,36 @@ class TrainResult:
 
 @contextmanager
 def _subnormals_as_zero() -> Iterator[None]:
-    """Numbers below 1.2e-38 are zero meanwhile, on this thread and on those that it starts.
+    """Replace numbers below 1.2e-38 by zero within the context, on this thread and on those that it starts.
 
-    Weights and moments that nothing holds up decay to such numbers, with which processors compute many times more
-    slowly than with others: the fifth epoch of one network took five times as long (benchmarks/subnormals.py).
+    Weights and moments without gradients decay to such numbers, which processors compute many times more slowly than
+    others: the fifth epoch of one network took five times as long (benchmarks/subnormals.py).
     """
     torch.set_flush_denormal(True)
     try:
         yield
-    finally:  # what is scored is scored as an exported copy computes
+    finally:  # the scores must be those of an exported copy
         torch.set_flush_denormal(False)
 
 
 def normalise(images: Tensor, data: Dataset) -> Tensor:
-    """Images in [0, 1], (N, C, H, W), to zero mean and unit variance per channel over the training images."""
-    return (images - _channels(data.mean, images.device)) / _channels(data.std, images.device)
+    """Scale images in [0, 1], (N, C, H, W), to zero mean and unit variance per channel over the training images."""
+    return (images - _per_channel(data.mean, images.device)) / _per_channel(data.std, images.device)
 
 
 @cache
-def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """(C, 1, 1) on the device, made once: a recorded step cannot copy from the host."""
-    with torch.inference_mode(False):  # whoever asks first, training must be able to use it
+def _per_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Return `values` as (C, 1, 1) on the device, created only once, as a recorded step cannot copy from the host."""
+    with torch.inference_mode(False):  # training cannot use a tensor that was created in inference mode
         return torch.tensor(values, device=device).view(-1, 1, 1)
 
 
 @torch.inference_mode()
 def predict(model: nn.Module, split: Split, data: Dataset) -> Tensor:
-    """Logits (N, n_classes) in float32, in evaluation mode.
+    """Return the logits (N, n_classes) of a split in float32, in evaluation mode.
 
-    Plain contiguous float32 in fixed batches, so that an exported copy of the network repeats every figure exactly.
+    The inputs are plain contiguous float32 in batches of a fixed size, so that an exported copy of the network repeats
+    every figure exactly.
     """
     was_training = model.training
     model.eval()
@@ -94,7 +97,7 @@ def predict(model: nn.Module, split: Split, data: Dataset) -> Tensor:
 
 
 def evaluate(model: nn.Module, split: Split, data: Dataset) -> float:
-    """Accuracy in [0, 1] on a split."""
+    """Return the accuracy of the model on a split, in [0, 1]."""
     return _accuracy(_answers(predict(model, split, data)), split)
 
 
@@ -111,10 +114,10 @@ def _accuracy(answers: Tensor, split: Split) -> float:
     return (answers == split.labels).sum().item() / len(split)
 
 
-def _balanced(answers: Tensor, split: Split, metric: str) -> float | None:
-    """Return the balanced accuracy where it differs from the accuracy or was asked for, else None."""
-    is_wanted = metric == "balanced_accuracy" or is_imbalanced(split.labels)
-    return balanced_accuracy(answers, split.labels) if is_wanted else None
+def _balanced_accuracy(answers: Tensor, split: Split, metric: str) -> float | None:
+    """Return the balanced accuracy if the classes are imbalanced or `metric` requests it, else None."""
+    is_needed = metric == "balanced_accuracy" or is_imbalanced(split.labels)
+    return balanced_accuracy(answers, split.labels) if is_needed else None
 
 
 def training_device() -> torch.device:
@@ -123,9 +126,9 @@ def training_device() -> torch.device:
 
 
 def engine_for(device: torch.device, engine: str = "auto") -> str:
-    """The engine that `train` runs on: "native" (the C++ kernels; CPU only) or "torch" (PyTorch's operators).
+    """Return the engine that `train` runs on: "native" (the C++ kernels; CPU only) or "torch" (PyTorch's operators).
 
-    "auto" takes the kernels where they can be had. Raises InputError if "native" is asked for and cannot be had.
+    "auto" selects the kernels where they are available. Raises InputError if "native" is requested and not available.
     """
     if engine == "native" and (device.type != "cpu" or kernels.load() is None):
         reason = kernels.problem() or f"the device is {device.type}"
@@ -149,13 +152,14 @@ def train(
 ) -> TrainResult:
     """Train `model` in place on data.train and score it on data.scored after every epoch.
 
-    every_epoch: False scores it after the last epoch only, which is then the only one of the curve. metric: what the
-    best epoch is best in, of search.config.METRICS.
+    on_epoch     called as on_epoch(epoch, metrics) with epochs counted from 1; it may raise to stop the training
+    engine       as in `engine_for`
+    keep_best    whether the result contains the weights of the best epoch
+    every_epoch  False scores the model after the last epoch only, which is then the only one of the curve
+    metric       metric that decides which epoch is the best, one of search.config.METRICS
 
-    on_epoch(epoch, metrics), epochs counted from 1, may raise to stop the training. Raises TrainingDivergedError.
-
-    engine: as in `engine_for`. The accuracy after the last epoch, and with keep_best after every epoch, is `evaluate`'s
-    to the last image; the native engine takes the others from its own forward pass, which may differ by rounding.
+    Raises TrainingDivergedError. The accuracy after the last epoch, and with keep_best after every epoch, is exactly
+    that of `evaluate`. The native engine takes the others from its own forward pass, which may differ by rounding.
     """
     started = time.perf_counter()
     trainer = _Trainer(model, data, recipe, seed, engine)
@@ -172,10 +176,10 @@ def train(
         if not every_epoch and epoch < recipe.epochs:
             continue
         answers = trainer.answers(exact=keep_best or epoch == recipe.epochs)
-        scores = (_accuracy(answers, data.scored), _balanced(answers, data.scored, metric))
+        scores = (_accuracy(answers, data.scored), _balanced_accuracy(answers, data.scored, metric))
         seconds = time.perf_counter() - epoch_started
         curve.append(EpochMetrics(epoch, train_loss, train_accuracy, scores[0], lr, seconds, scores[1]))
-        if keep_best and curve[-1].value(metric) > max((one.value(metric) for one in curve[:-1]), default=-1.0):
+        if keep_best and curve[-1].value(metric) > max((metrics.value(metric) for metrics in curve[:-1]), default=-1.0):
             best_state, best_answers = _copy_state(trainer.scored), answers
         if on_epoch:
             on_epoch(epoch, curve[-1])
@@ -185,7 +189,7 @@ def train(
 
 
 class _Trainer:
-    """State of a training from step to step: data on the device, optimizer, schedules, average, generator."""
+    """State that a training keeps between steps: data on the device, optimizer, schedules, average, generator."""
 
     def __init__(self, model: nn.Module, data: Dataset, recipe: RecipeConfig, seed: int, engine: str) -> None:
         self.model, self.data, self.recipe = model, data, recipe
@@ -193,10 +197,10 @@ class _Trainer:
         self.engine = engine_for(self.device, engine)
         torch.manual_seed(seed)  # dropout draws from the global generator
         self.generator = torch.Generator(self.device).manual_seed(seed)
-        # Only SGD's step can be recorded with a momentum that moves.
+        # Only the step of SGD can be recorded with a momentum that changes.
         cuda_graph = self.device.type == "cuda" and recipe.optimizer == "sgd"
         self.average = MovingAverage(model, recipe.ema_decay, cuda_graph=cuda_graph) if recipe.ema_decay else None
-        # Kept apart from the trained model, whose memory format is changed for speed.
+        # A separate model, because the memory format of the trained model is changed for speed.
         self.scored = self.average.model if self.average else deepcopy(model)
         self._network: Network = model
         self._scored_network: Network = self.scored
@@ -214,11 +218,11 @@ class _Trainer:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the next step."""
+        """Return the learning rate of the next step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     def run_epoch(self) -> tuple[float, float]:
-        """Once through the shuffled training images; mean loss and accuracy over them."""
+        """Train once on all shuffled training images and return the mean loss and accuracy over them."""
         self.model.train()
         n_images = len(self.labels)
         order = torch.randperm(n_images, generator=self.generator, device=self.device)
@@ -242,12 +246,12 @@ class _Trainer:
         return loss_sum.item() / n_seen, n_correct.item() / n_seen
 
     def _step(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """One optimiser step on the images of `index`; summed loss and number of correct answers.
+        """Take one step on the images of `index` and return the summed loss and the number of correct answers.
 
-        May be recorded as a CUDA graph: nothing here is read back by the host or copied from it.
+        The step can be recorded as a CUDA graph, because it copies nothing from or to the host.
         """
         pixels = self.images.index_select(0, index).float().div_(255)
-        pixels = augment(pixels, self.recipe.augmentation, self.generator, _channels(self.data.mean, self.device))
+        pixels = augment(pixels, self.recipe.augmentation, self.generator, _per_channel(self.data.mean, self.device))
         labels = self.labels[index]
         inputs = normalise(pixels, self.data)
         if self.engine == "torch":
@@ -262,7 +266,10 @@ class _Trainer:
         return loss.detach() * len(labels), (logits.detach().argmax(1) == labels).sum()
 
     def answers(self, *, exact: bool) -> Tensor:
-        """(N,) classes of the scored images, by the weights that count: the averaged ones if there are any."""
+        """Return the classes, (N,), that the averaged weights, or else the trained ones, give the scored images.
+
+        exact: return the classes of `predict` and not those of the engine.
+        """
         if not self.average:
             self.scored.load_state_dict(self.model.state_dict())
         if exact or self.engine == "torch":
@@ -274,7 +281,7 @@ class _Trainer:
 
 
 def _batches(n_images: int, batch_size: int) -> Iterator[slice]:
-    """Slices over a shuffled epoch. A last batch of one image is left out: batch norm cannot learn from it."""
+    """Yield the slices of an epoch, without a last batch of one image, which batch norm cannot learn from."""
     for start in range(0, n_images, batch_size):
         if n_images - start > 1:
             yield slice(start, start + batch_size)

@@ -1,7 +1,7 @@
-"""The training loop as people write it, to be compared with the engine: PIL images, torchvision transforms, DataLoader.
+"""Usual training loop that the engine is compared with: PIL images, torchvision transforms, DataLoader.
 
-Everything is what the tutorials and the five write-ups do: float32, PyTorch's default number of threads, one image at a
-time through the transforms, a pass over the test set after every epoch.
+It does what the tutorials and the five write-ups do: float32, PyTorch's default number of threads, transforms of one
+image at a time, and a pass over the test set after every epoch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 (the name everyone knows it by)
+from torch.nn import functional as F  # noqa: N812 (torch's customary name)
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
@@ -27,7 +27,7 @@ TEST_BATCH = 1000
 
 
 class PilImages(TorchDataset[tuple[Tensor, int]]):
-    """A data set like torchvision.datasets.MNIST: every array becomes a PIL image, then is transformed."""
+    """Data set like torchvision.datasets.MNIST, which converts every array to a PIL image and transforms it."""
 
     def __init__(self, split: Split, transform: Callable[[Image.Image], Tensor]) -> None:
         self._images = split.images.squeeze(1).numpy()
@@ -42,23 +42,23 @@ class PilImages(TorchDataset[tuple[Tensor, int]]):
 
 
 def transforms_for(data: Dataset, recipe: RecipeConfig) -> tuple[transforms.Compose, transforms.Compose]:
-    """(training, test) transforms. Rotation alone is RandomRotation, with more it is RandomAffine."""
-    own = recipe.augmentation
+    """Return the (training, test) transforms: RandomRotation for a rotation alone, RandomAffine with other changes."""
+    augmentation = recipe.augmentation
     to_tensor = [transforms.ToTensor(), transforms.Normalize(data.mean, data.std)]
-    moves: list[nn.Module] = []
-    if own.shift or own.scale or own.shear:
-        moves = [
+    changes: list[nn.Module] = []
+    if augmentation.shift or augmentation.scale or augmentation.shear:
+        changes = [
             transforms.RandomAffine(
-                own.rotation,
-                translate=(own.shift, own.shift),
-                scale=(1 - own.scale, 1 + own.scale),
-                shear=own.shear or None,
+                augmentation.rotation,
+                translate=(augmentation.shift, augmentation.shift),
+                scale=(1 - augmentation.scale, 1 + augmentation.scale),
+                shear=augmentation.shear or None,
                 interpolation=transforms.InterpolationMode.BILINEAR,
             )
         ]
-    elif own.rotation:
-        moves = [transforms.RandomRotation(own.rotation)]
-    return transforms.Compose([*moves, *to_tensor]), transforms.Compose(to_tensor)
+    elif augmentation.rotation:
+        changes = [transforms.RandomRotation(augmentation.rotation)]
+    return transforms.Compose([*changes, *to_tensor]), transforms.Compose(to_tensor)
 
 
 def train_usually(
@@ -68,7 +68,10 @@ def train_usually(
     n_loaders: int,
     on_epoch: Callable[[int, float, float], None],
 ) -> None:
-    """Train with SGD and call on_epoch(epoch, test accuracy in [0, 1], seconds). n_loaders: DataLoader's workers."""
+    """Train with SGD and call on_epoch(epoch, test accuracy in [0, 1], seconds) after every epoch.
+
+    n_loaders: number of DataLoader workers.
+    """
     train_transform, test_transform = transforms_for(data, recipe)
     batches = DataLoader(PilImages(data.train, train_transform), recipe.batch_size, shuffle=True, num_workers=n_loaders)
     test = DataLoader(PilImages(data.test, test_transform), TEST_BATCH, num_workers=n_loaders)
@@ -93,7 +96,7 @@ def train_usually(
                 schedule.step()
             if average:
                 average.update_parameters(model)
-        accuracy = _test(average.module if average else model, test)
+        accuracy = _test_accuracy(average.module if average else model, test)
         on_epoch(epoch, accuracy, time.perf_counter() - started)
 
 
@@ -110,7 +113,7 @@ def _average(model: nn.Module, recipe: RecipeConfig) -> AveragedModel | None:
 
 
 @torch.no_grad()
-def _test(model: nn.Module, batches: DataLoader[tuple[Tensor, int]]) -> float:
+def _test_accuracy(model: nn.Module, batches: DataLoader[tuple[Tensor, int]]) -> float:
     model.eval()
     n_correct = n_images = 0
     for images, labels in batches:

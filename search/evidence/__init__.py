@@ -1,1 +1,1 @@
-"""Train again on fresh seeds and judge what a result is worth: confirmation, noise, reproduction, importance."""
+"""Assess results by confirmation on fresh seeds, noise floor, reproduction and importance of the dimensions."""

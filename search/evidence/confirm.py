@@ -1,9 +1,11 @@
-"""Confirm the winner: the best trials on fresh seeds, beside a hand-designed network, and the noise floor.
+"""Confirm the winner of a search on fresh seeds, compare it with a hand-designed network, and measure the noise floor.
 
-Two rounds, so that the figures reported are of trainings that chose nothing. First the K trials with the highest
-shrunken estimates are trained from SEEDS fresh seeds each, scored on the images that the search was scored on; the one
-with the highest mean is the winner. Then it and the best hand-designed network are trained from SEEDS further seeds on
-all training images and scored on the test set.
+There are two rounds, so that the reported accuracies come from trainings that were not used to choose the winner:
+
+1. The K trials with the highest shrunken estimates are trained from SEEDS fresh seeds each and scored on the images
+   that the search was scored on. The trial with the highest mean is the winner.
+2. The winner and the best hand-designed network are trained from SEEDS further seeds each on all training images and
+   scored on the test set.
 """
 
 from __future__ import annotations
@@ -26,9 +28,13 @@ from search.study.trials import TrialRecord
 
 @dataclass(frozen=True)
 class ConfirmPlan(Record):
-    """Plan of a confirmation: trials by number, their shrunken estimates, the best hand-designed one beside them.
+    """Plan of a confirmation, which states the trials to train again and the number of seeds.
 
-    n_seeds  of the first round; n_further: of the second, 0 for as many
+    candidates  numbers of the trials among which the winner is chosen
+    estimates   their shrunken estimates, in the same order
+    baseline    number of the trial of the best hand-designed network; None without one
+    n_seeds     number of seeds of the first round
+    n_further   number of seeds of the second round; 0 for as many as in the first
     """
 
     candidates: tuple[int, ...]
@@ -39,16 +45,17 @@ class ConfirmPlan(Record):
 
     @property
     def n_reported(self) -> int:
-        """Seeds of the second round."""
+        """Return the number of seeds of the second round."""
         return self.n_further or self.n_seeds
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One of the trials among which the winner was chosen.
+    """Trial that was a candidate for the winner.
 
-    value      the accuracy it was found with; estimate: the same, shrunken
-    choice     on the fresh seeds of the first round; None where it was the only candidate
+    value     accuracy in the search
+    estimate  shrunken estimate of the accuracy
+    choice    accuracy over the fresh seeds of the first round; None if the trial was the only candidate
     """
 
     trial: int
@@ -59,10 +66,11 @@ class Contender:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The winner beside a hand-designed network, on the same seeds and test images.
+    """Comparison of the winner with a hand-designed network, over the same seeds and test images.
 
-    difference  of accuracies, winner less baseline, paired over the seeds
-    images      of the two networks with the median accuracies
+    baseline    id of the hand-designed network; n_params and accuracy are that network's
+    difference  accuracy of the winner minus that of the hand-designed network, paired over the seeds
+    images      misread images of the winner and of the hand-designed network, each from its median training
     """
 
     baseline: str
@@ -74,12 +82,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """The winner's accuracy on the test set after the last epoch, over seeds that neither found nor chose it.
+    """Accuracy of the winner on the test set after the last epoch, over seeds that were not used to find or choose it.
 
-    Accuracy is what the search maximised, which may be balanced accuracy.
+    "Accuracy" is the metric that the search maximised, which may be the balanced accuracy.
 
-    network  the training whose accuracy is the (lower) median: the network to hand on
-    beside   mean of the other metric over the same trainings, where it was taken
+    network  training whose accuracy is the (lower) median; its network is the one to export
+    beside   mean of the other metric over the same trainings; None if it was not measured in all of them
     """
 
     trial: int
@@ -91,16 +99,16 @@ class Confirmation:
 
     @property
     def search_value(self) -> float:
-        """The accuracy that the trial had in the search."""
+        """Return the accuracy of the winner in the search."""
         return next(contender.value for contender in self.contenders if contender.trial == self.trial)
 
     @property
     def selection_gap(self) -> float:
-        """Difference between the value in the search and the mean over fresh seeds."""
+        """Return the accuracy of the winner in the search minus its mean accuracy over fresh seeds."""
         return self.search_value - self.accuracy.mean
 
     def facts(self) -> dict[str, Any]:
-        """Return the confirmation in JSON types, without the misread images."""
+        """Return the confirmation as JSON-serialisable data, without the misread images."""
         comparison = asdict(self.comparison) if self.comparison else None
         other = {} if self.beside is None else {"beside": self.beside}
         return {
@@ -115,9 +123,11 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """Differences between trainings of one configuration that come from their seeds alone.
+    """Spread of the accuracy between trainings of one configuration that differ only in their seeds.
 
-    luck  by which the best of `n_trials` equally good configurations, trained once each, would stand above their mean
+    trial     number of the trial that was trained again
+    accuracy  accuracy over these trainings
+    n_trials  number of finished trials of the search
     """
 
     trial: int
@@ -126,40 +136,47 @@ class NoiseFloor:
 
     @property
     def luck(self) -> float:
-        """In accuracy; 0 with fewer than two trials."""
+        """Return by how much the best of `n_trials` equally good configurations is expected to exceed their mean.
+
+        In accuracy, with each configuration trained once; 0 with fewer than two trials.
+        """
         return (self.accuracy.sd or 0.0) * (expected_maximum(self.n_trials) if self.n_trials > 1 else 0.0)
 
     def threshold(self, n: int = 1) -> float:
-        """The difference of two means over `n` seeds that equal configurations exceed once in twenty times."""
+        """Return the difference of two means over `n` seeds that equal configurations exceed once in twenty times."""
         return 1.96 * (self.accuracy.sd or 0.0) * math.sqrt(2 / n)
 
 
-def make_plan(finished: Sequence[TrialRecord], confirm: ConfirmConfig, sd: float) -> ConfirmPlan:
-    """Choose the trials to train again; sd: of one value, from seed to seed. `finished` is ranked and not empty."""
-    estimates = shrunken(finished, sd)
-    # Of equal estimates the better value goes first.
+def make_plan(records: Sequence[TrialRecord], settings: ConfirmConfig, sd: float) -> ConfirmPlan:
+    """Return the plan that trains the trials with the highest shrunken estimates again.
+
+    records  finished trials, ranked, at least one
+    sd       standard deviation of the accuracy across seeds
+    """
+    estimates = shrunken(records, sd)
+    # The sort is stable, so the trial with the better value comes first among equal estimates.
     numbers = sorted(estimates, key=lambda number: -estimates[number])
-    # By its own value, as networks designed by hand are unlike those that its estimate would be drawn towards.
-    best_baseline = next((record.number for record in finished if record.baseline), None)
-    top = tuple(numbers[: confirm.top])
-    return ConfirmPlan(top, tuple(estimates[number] for number in top), best_baseline, confirm.seeds, confirm.further)
+    # Chosen by value, as hand-designed networks are unlike the trials towards which the estimate would shrink them.
+    best_baseline = next((record.number for record in records if record.baseline), None)
+    top = tuple(numbers[: settings.top])
+    return ConfirmPlan(top, tuple(estimates[number] for number in top), best_baseline, settings.seeds, settings.further)
 
 
 def choosing(plan: ConfirmPlan, records: Sequence[TrialRecord], config: SearchConfig) -> list[Repeat]:
-    """The trainings of the first round; none where there is no choice."""
+    """Return the trainings of the first round, or an empty list if there is only one candidate."""
     if len(plan.candidates) == 1:
         return []
     return _repeats(CHOOSE, plan.candidates, records, config, plan.n_seeds, config.data.select_on)
 
 
-def reporting(plan: ConfirmPlan, chosen: int, records: Sequence[TrialRecord], config: SearchConfig) -> list[Repeat]:
-    """The trainings of the second round."""
-    compared = {chosen: None} | ({} if plan.baseline is None else {plan.baseline: None})
+def reporting(plan: ConfirmPlan, winner: int, records: Sequence[TrialRecord], config: SearchConfig) -> list[Repeat]:
+    """Return the trainings of the second round, those of the winner and of the hand-designed network."""
+    compared = {winner: None} | ({} if plan.baseline is None else {plan.baseline: None})
     return _repeats(REPORT, compared, records, config, plan.n_reported, "test")
 
 
 def measuring(trial: int, n: int, records: Sequence[TrialRecord], config: SearchConfig) -> list[Repeat]:
-    """The `n` trainings of one trial that show the noise."""
+    """Return `n` trainings of one trial, which measure the noise floor."""
     return _repeats(NOISE, [trial], records, config, n, config.data.select_on)
 
 
@@ -171,13 +188,16 @@ def _repeats(
     n_seeds: int,
     select_on: str,
 ) -> list[Repeat]:
-    """Return every trial with the first seed, then with the second: cut short, all are equally tried."""
+    """Return one training for each trial and seed: all trials with the first seed, then all with the second.
+
+    If the run is interrupted, every trial has thus been trained about equally often.
+    """
     by_number = {record.number: record for record in records}
-    wanted = [by_number[number] for number in trials]
+    repeated = [by_number[number] for number in trials]
     return [
         Repeat(purpose, record.number, derived_seed(config.seed, purpose, i), select_on, record.arch, record.recipe)
         for i in range(n_seeds)
-        for record in wanted
+        for record in repeated
         if record.arch is not None and record.recipe is not None
     ]
 
@@ -185,15 +205,18 @@ def _repeats(
 def choose(
     plan: ConfirmPlan, records: Sequence[TrialRecord], results: Sequence[RepeatResult], config: SearchConfig
 ) -> int | None:
-    """The candidate with the highest mean in the first round, of equals the smaller; None before one is through."""
+    """Return the candidate with the highest mean accuracy in the first round, or None while no candidate is complete.
+
+    Among equal means, the network with fewer parameters wins. A candidate that diverged on a seed is never complete.
+    """
     if len(plan.candidates) == 1:
         return plan.candidates[0]
     n_params = {record.number: record.n_params or 0 for record in records}
     means = {
-        number: fmean(result.value for result in found)
+        number: fmean(result.value for result in runs)
         for number in plan.candidates
-        # One that diverged on a seed is no winner.
-        if len(found := _first_round(plan, number, results, config)) == plan.n_seeds
+        # A candidate that diverged on a seed lacks a result and cannot win.
+        if len(runs := _first_round(plan, number, results, config)) == plan.n_seeds
     }
     return min(means, key=lambda number: (-means[number], n_params[number]), default=None)
 
@@ -201,56 +224,59 @@ def choose(
 def _first_round(
     plan: ConfirmPlan, number: int, results: Sequence[RepeatResult], config: SearchConfig
 ) -> list[RepeatResult]:
-    return _with_seeds(results, CHOOSE, number, config, plan.n_seeds, config.data.select_on)
+    return _ordered_by_seed(results, CHOOSE, number, config, plan.n_seeds, config.data.select_on)
 
 
-def _with_seeds(
+def _ordered_by_seed(
     results: Sequence[RepeatResult], purpose: str, trial: int, config: SearchConfig, n_seeds: int, select_on: str
 ) -> list[RepeatResult]:
-    """In order of the seeds; of an earlier plan with more seeds, the first ones."""
+    """Return the results of one trial for the first `n_seeds` seeds, in the order of the seeds.
+
+    An earlier plan may have trained the trial from more seeds.
+    """
     seeds = [derived_seed(config.seed, purpose, i) for i in range(n_seeds)]
-    found = {result.repeat.seed: result for result in of_trial(results, purpose, trial, select_on)}
-    return [found[seed] for seed in seeds if seed in found]
+    by_seed = {result.repeat.seed: result for result in of_trial(results, purpose, trial, select_on)}
+    return [by_seed[seed] for seed in seeds if seed in by_seed]
 
 
 def confirmation(
     plan: ConfirmPlan, records: Sequence[TrialRecord], results: Sequence[RepeatResult], config: SearchConfig
 ) -> Confirmation | None:
-    """Return the result of the two rounds; None as long as they are not complete."""
-    chosen = choose(plan, records, results, config)
-    found = [] if chosen is None else _with_seeds(results, REPORT, chosen, config, plan.n_reported, "test")
-    if chosen is None or len(found) < plan.n_reported:
+    """Return the result of the two rounds, or None while they are incomplete."""
+    winner = choose(plan, records, results, config)
+    winner_runs = [] if winner is None else _ordered_by_seed(results, REPORT, winner, config, plan.n_reported, "test")
+    if winner is None or len(winner_runs) < plan.n_reported:
         return None
     values = {record.number: record.value or 0.0 for record in records}
     contenders = []
-    for number, shrunk in zip(plan.candidates, plan.estimates, strict=True):
-        first = [result.value for result in _first_round(plan, number, results, config)]
-        contenders.append(Contender(number, values[number], shrunk, estimate(first) if first else None))
-    accuracy = estimate([result.value for result in found])
-    comparison = _comparison(plan, chosen, found, records, results, config)
-    others = [value_beside(result.curve, "last", config.metric) for result in found]
-    taken = [value for value in others if value is not None]
-    mean_beside = fmean(taken) if len(taken) == len(found) else None
-    return Confirmation(chosen, tuple(contenders), accuracy, _median(found), comparison, mean_beside)
+    for number, estimated in zip(plan.candidates, plan.estimates, strict=True):
+        first_round = [result.value for result in _first_round(plan, number, results, config)]
+        contenders.append(Contender(number, values[number], estimated, estimate(first_round) if first_round else None))
+    accuracy = estimate([result.value for result in winner_runs])
+    comparison = _comparison(plan, winner, winner_runs, records, results, config)
+    beside_values = [value_beside(result.curve, "last", config.metric) for result in winner_runs]
+    measured = [value for value in beside_values if value is not None]
+    mean_beside = fmean(measured) if len(measured) == len(winner_runs) else None
+    return Confirmation(winner, tuple(contenders), accuracy, _median(winner_runs), comparison, mean_beside)
 
 
 def _comparison(
     plan: ConfirmPlan,
-    chosen: int,
-    found: Sequence[RepeatResult],
+    winner: int,
+    winner_runs: Sequence[RepeatResult],
     records: Sequence[TrialRecord],
     results: Sequence[RepeatResult],
     config: SearchConfig,
 ) -> Comparison | None:
-    if plan.baseline is None or plan.baseline == chosen:
+    if plan.baseline is None or plan.baseline == winner:
         return None
-    others = _with_seeds(results, REPORT, plan.baseline, config, plan.n_reported, "test")
-    if len(others) < len(found):
+    baseline_runs = _ordered_by_seed(results, REPORT, plan.baseline, config, plan.n_reported, "test")
+    if len(baseline_runs) < len(winner_runs):
         return None
     record = next(record for record in records if record.number == plan.baseline)
-    differences = [winner.value - other.value for winner, other in zip(found, others, strict=True)]
-    images = mcnemar(_median(found).misread, _median(others).misread)
-    accuracy = estimate([other.value for other in others])
+    differences = [run.value - other.value for run, other in zip(winner_runs, baseline_runs, strict=True)]
+    images = mcnemar(_median(winner_runs).misread, _median(baseline_runs).misread)
+    accuracy = estimate([run.value for run in baseline_runs])
     return Comparison(str(record.baseline), record.n_params or 0, accuracy, estimate(differences), images)
 
 
@@ -259,7 +285,10 @@ def _median(results: Sequence[RepeatResult]) -> RepeatResult:
 
 
 def noise_floor(results: Sequence[RepeatResult], n_trials: int) -> NoiseFloor | None:
-    """The noise as measured; of several measured trials the one with the most runs. None without two runs."""
+    """Return the measured noise floor, or None if no trial was measured at least twice.
+
+    If several trials were measured, the one with the most trainings is used.
+    """
     runs: dict[int, list[float]] = {}
     for result in results:
         if result.repeat.purpose == NOISE and result.repeat.trial is not None:

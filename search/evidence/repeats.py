@@ -1,7 +1,7 @@
-"""Trainings beside the search: a network and recipe, fixed beforehand, trained from a seed of its own.
+"""Train fixed networks with fixed recipes from given seeds, as the trials of a second Optuna study.
 
-They are the trials of an Optuna study of their own, so that they are queued, resumed and run side by side as the search
-is. What a training is of lies in its trial's user attribute "repeat".
+The second study lets these trainings be queued, resumed and run in parallel like the trials of the search. Network,
+recipe, seed and purpose of a training are in the user attribute "repeat" of its trial.
 """
 
 from __future__ import annotations
@@ -34,21 +34,22 @@ from search.study.attributes import (
 from search.study.training import RecordedTraining, Training
 from search.study.trials import FINISHED, outcome_of
 
-# What a repeat is for: to choose the winner, to report on it, to measure how far equal trainings differ.
+# Purposes of a repeat: to choose the winner, to report its accuracy, to measure the noise between equal trainings.
 CHOOSE, REPORT, NOISE = "choose", "report", "noise"
-# The same of hand-designed networks: with the recipe of their authors, or with one for all.
+# Purposes for hand-designed networks: to train with the recipe of their authors, or with one recipe for all.
 OWN, COMMON = "own recipe", "common recipe"
 
 
 @dataclass(frozen=True)
 class Repeat(Record):
-    """One training to be done.
+    """Training to be done: a network, its recipe and a seed.
 
-    purpose    one of the constants above
-    trial      number of the search's trial that it repeats; None of a hand-designed network
-    network    id of the hand-designed network, and recipe_name which recipe it gets
-    select_on  as in DataConfig: "val" trains without the held-out images and scores on them, "test" trains on all
-               training images and scores on the test set
+    purpose      one of the constants above
+    trial        number of the trial of the search that it repeats; None for a hand-designed network
+    network      id of the hand-designed network; empty for a trial of the search
+    recipe_name  name of the recipe that the hand-designed network is trained with
+    select_on    as in DataConfig: "val" trains without the held-out images and scores on them, "test" trains on all
+                 training images and scores on the test set
     """
 
     purpose: str
@@ -62,18 +63,19 @@ class Repeat(Record):
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """Two repeats with equal ones are the same training for the same purpose."""
+        """Return a key that is equal for repeats that are the same training for the same purpose."""
         return self.purpose, self.trial, self.network, self.recipe_name, self.seed, self.select_on
 
 
 @dataclass(frozen=True)
 class RepeatResult:
-    """One finished repeat.
+    """Result of a finished repeat.
 
-    number     of its trial in the study of repeats
-    value      the search's metric in [0, 1] after the last epoch
-    misread    indices of the scored images that it misread
-    engine     that it was trained on
+    number   number of its trial in the study of repeats
+    value    metric of the search in [0, 1] after the last epoch
+    misread  indices of the scored images that the network misread
+    curve    one dict per scored epoch, with the fields of search.engine.metrics.EpochMetrics
+    engine   engine that it was trained on
     """
 
     number: int
@@ -87,10 +89,11 @@ class RepeatResult:
 
 
 class Retraining:
-    """Callable for `study.optimize`: trains the repeat that a trial was queued with. See RecordedTraining.
+    """Objective for `study.optimize` that trains the repeat in the user attributes of a queued trial.
 
-    every_epoch: score after every epoch and keep the curve, instead of after the last one only. metric: what a repeat's
-    value is, of search.config.METRICS.
+    weights_dir  folder for the trained weights; None to keep none
+    every_epoch  score after every epoch and keep the curve, instead of scoring after the last epoch only
+    metric       metric that becomes the value of the trial, one of search.config.METRICS
     """
 
     def __init__(
@@ -107,9 +110,12 @@ class Retraining:
         self.training = RecordedTraining(weights_dir)
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """The metric in [0, 1]. Raises TrialPruned where nothing was queued, TrialFailedError if it diverged."""
+        """Return the metric in [0, 1].
+
+        Raises TrialPruned if nothing was queued, and TrialFailedError if the training diverged.
+        """
         if REPEAT not in trial.user_attrs:
-            # Of two workers that saw one trial left in the queue, one gets nothing.
+            # Two workers can see the last trial of the queue; only one of them gets it.
             record_refused(trial, "nothing was queued any more")
             raise optuna.TrialPruned("nothing was queued any more")
         repeat = Repeat.from_dict(trial.user_attrs[REPEAT])
@@ -126,7 +132,7 @@ class Retraining:
 
 @dataclass(frozen=True)
 class QueueEmpty:
-    """Stops the study when nothing is queued any more."""
+    """Stop rule that ends the study when nothing is queued any more."""
 
     def is_reached(self, study: optuna.Study) -> bool:
         """See StopRule."""
@@ -134,10 +140,10 @@ class QueueEmpty:
 
 
 def queue(study: optuna.Study, repeats: Iterable[Repeat]) -> None:
-    """Queue the repeats that this study has not met before."""
-    known = {repeat.identity for repeat in map(_repeat_of, study.get_trials(deepcopy=False)) if repeat}
+    """Queue the repeats that are not yet trials of the study."""
+    identities = {repeat.identity for repeat in map(_repeat_of, study.get_trials(deepcopy=False)) if repeat}
     for repeat in repeats:
-        if repeat.identity not in known:
+        if repeat.identity not in identities:
             study.enqueue_trial({}, user_attrs={REPEAT: repeat.to_dict()})
 
 
@@ -147,8 +153,8 @@ def n_left(study: optuna.Study) -> int:
 
 
 def read_results(trials: Iterable[FrozenTrial]) -> list[RepeatResult]:
-    """The finished repeats, in order of their trials' numbers."""
-    found = []
+    """Return the finished repeats, in the order of their trials' numbers."""
+    results = []
     for trial in sorted(trials, key=lambda trial: trial.number):
         repeat, attrs = _repeat_of(trial), trial.user_attrs
         if repeat is not None and outcome_of(trial) == FINISHED and trial.value is not None:
@@ -159,8 +165,8 @@ def read_results(trials: Iterable[FrozenTrial]) -> list[RepeatResult]:
                 attrs[PRECISION],
                 attrs.get(ENGINE, "auto"),
             )
-            found.append(RepeatResult(trial.number, repeat, trial.value, *facts))
-    return found
+            results.append(RepeatResult(trial.number, repeat, trial.value, *facts))
+    return results
 
 
 def _repeat_of(trial: FrozenTrial) -> Repeat | None:
@@ -168,6 +174,8 @@ def _repeat_of(trial: FrozenTrial) -> Repeat | None:
 
 
 def of_trial(results: Sequence[RepeatResult], purpose: str, trial: int, select_on: str) -> list[RepeatResult]:
-    """The results for one purpose of one trial of the search."""
-    wanted = (purpose, trial, select_on)
-    return [one for one in results if (one.repeat.purpose, one.repeat.trial, one.repeat.select_on) == wanted]
+    """Return the results that belong to one purpose and one trial of the search."""
+    key = (purpose, trial, select_on)
+    return [
+        result for result in results if (result.repeat.purpose, result.repeat.trial, result.repeat.select_on) == key
+    ]

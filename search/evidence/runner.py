@@ -1,4 +1,4 @@
-"""Train what the evidence needs, in the study of repeats that goes with a search: confirmation and noise floor."""
+"""Run the trainings of a confirmation or of a noise floor, in the study of repeats that belongs to a search."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from search.evidence.confirm import (
 )
 from search.evidence.repeats import QueueEmpty, Repeat, RepeatResult, Retraining, n_left, queue, read_results
 from search.evidence.statistics import expected_sd
-from search.storage.open import GRACE_SECONDS, alone, open_storage
+from search.storage.open import GRACE_SECONDS, open_storage, study_lock
 from search.storage.optuna_internals import storage_of
 from search.study.attributes import PLAN, SETTINGS
 from search.study.location import StudyLocation, repeats_name
@@ -33,14 +33,19 @@ from search.study.study import load_study, open_study
 from search.study.trials import TrialRecord, finished_trial, ranked, read_trials
 from search.workers.pool import Task, carry_out
 from search.workers.progress import Progress
-from search.workers.recovery import requeue_lost
+from search.workers.recovery import requeue_abandoned
 
 
 @dataclass(frozen=True)
 class Retrainer:
-    """Who trains: where the study lies that it is for, with which engine, how many networks side by side.
+    """Retrainer that runs the repeats of one study.
 
-    every_epoch as in Retraining, grace as in open_storage, may_change as in search.cli.job.Job
+    location     location of the study whose trials are repeated
+    engine       as in search.engine.train.engine_for
+    n_workers    number of networks that are trained in parallel
+    every_epoch  as in Retraining
+    grace        as in search.storage.open.open_storage
+    may_change   as in search.cli.job.Job
     """
 
     location: StudyLocation
@@ -52,19 +57,22 @@ class Retrainer:
     may_change: bool = False
 
     def open(self, name: str, settings: Mapping[str, Any]) -> optuna.Study:
-        """The study that trains, made if there is none; what an interrupted run had begun is queued again."""
+        """Return the study of repeats, created if it is missing, with interrupted trials queued again."""
         storage = open_storage(self.location.url)
-        with alone(storage, name):
+        with study_lock(storage, name):
             study = open_study(storage, name, settings)
             join_results(study, may_differ=self.may_change)
-            requeue_lost(study, running_are_lost=not self.location.is_shared)
+            requeue_abandoned(study, running_are_abandoned=not self.location.is_shared)
         return study
 
     def train(self, study: optuna.Study, repeats: Sequence[Repeat]) -> list[RepeatResult]:
-        """Train those of `repeats` that are not there yet, and what else is queued; all finished repeats."""
-        with alone(storage_of(study), study.study_name):
+        """Train the repeats that are not yet in the study, and all queued ones; return all finished repeats.
+
+        Raises KeyboardInterrupt after a message about the finished repeats, which are kept.
+        """
+        with study_lock(storage_of(study), study.study_name):
             queue(study, repeats)
-        # What is lost at the very end is queued again, and on a server others may do so.
+        # A training that is interrupted last is queued again, on a server also by other processes.
         while left := n_left(study):
             weights_dir = self.location.folder / "repeats"
             options: dict[str, Any] = {"every_epoch": self.every_epoch, "metric": self.config.metric}
@@ -83,7 +91,7 @@ class Retrainer:
 
 @dataclass(frozen=True)
 class Trainer:
-    """Settings of the training: engine, networks side by side, and whether versions may have changed."""
+    """Settings of a retrainer that do not depend on the study; see Retrainer."""
 
     engine: str
     n_workers: int
@@ -95,14 +103,14 @@ class Trainer:
 
 
 def _open_repeats(trainer: Retrainer) -> optuna.Study:
-    """The study of repeats, with the settings of the search it goes with."""
+    """Return the study of repeats, with the settings of the search that it belongs to."""
     location = trainer.location
     settings = load_study(open_storage(location.url), str(location.name)).user_attrs[SETTINGS]
     return trainer.open(repeats_name(location), settings)
 
 
 def repeats_of(location: StudyLocation) -> tuple[list[RepeatResult], ConfirmPlan | None]:
-    """Return the finished repeats of a study, and the plan of the last confirmation."""
+    """Return the finished repeats of a study and the plan of its last confirmation, None without one."""
     storage = open_storage(location.url)
     if repeats_name(location) not in optuna.get_all_study_names(storage):
         return [], None
@@ -111,41 +119,50 @@ def repeats_of(location: StudyLocation) -> tuple[list[RepeatResult], ConfirmPlan
     return read_results(study.get_trials(deepcopy=False)), None if plan is None else ConfirmPlan.from_dict(plan)
 
 
-def confirm(trainer: Retrainer, searched: optuna.Study, confirming: ConfirmConfig, n_scored: int) -> None:
-    """Both rounds, as far as they are not done. n_scored: how many images the search is scored on."""
-    records = read_trials(searched.get_trials(deepcopy=False))
-    finished = ranked(records)
-    if not finished:
+def confirm(trainer: Retrainer, search_study: optuna.Study, settings: ConfirmConfig, n_scored: int) -> None:
+    """Run the trainings of both rounds of a confirmation that are not done yet.
+
+    n_scored is the number of images that the search is scored on. Raises InputError if every candidate, or the winner
+    in the second round, diverged.
+    """
+    records = read_trials(search_study.get_trials(deepcopy=False))
+    ranked_records = ranked(records)
+    if not ranked_records:
         return
     config = trainer.config
     study = _open_repeats(trainer)
-    plan = make_plan(finished, confirming, _sd(finished, read_results(study.get_trials(deepcopy=False)), n_scored))
+    plan = make_plan(
+        ranked_records, settings, _sd(ranked_records, read_results(study.get_trials(deepcopy=False)), n_scored)
+    )
     study.set_user_attr(PLAN, plan.to_dict())
-    first = choosing(plan, records, config)
+    first_round = choosing(plan, records, config)
     _announce(f"confirm  {len(plan.candidates)} trials, {plan.n_seeds} fresh seeds each")
-    chosen = choose(plan, records, trainer.train(study, first), config)
-    if chosen is None:
+    winner = choose(plan, records, trainer.train(study, first_round), config)
+    if winner is None:
         raise InputError("every candidate diverged on a fresh seed; search on with more --trials")
-    second = reporting(plan, chosen, records, config)
-    _announce(f"report   trial {chosen}, {len(second)} trainings on further seeds")
-    if confirmation(plan, records, trainer.train(study, second), config) is None:
-        raise InputError(f"trial {chosen} diverged on a further seed, so it is no winner; search on with more --trials")
+    second_round = reporting(plan, winner, records, config)
+    _announce(f"report   trial {winner}, {len(second_round)} trainings on further seeds")
+    if confirmation(plan, records, trainer.train(study, second_round), config) is None:
+        raise InputError(f"trial {winner} diverged on a further seed, so it is no winner; search on with more --trials")
 
 
-def measure_noise(trainer: Retrainer, searched: optuna.Study, number: int | None, n: int) -> int:
-    """Train one configuration `n` times: trial `number`, else the best hand-designed network, else the best trial."""
-    records = read_trials(searched.get_trials(deepcopy=False))
+def measure_noise(trainer: Retrainer, search_study: optuna.Study, number: int | None, n: int) -> int:
+    """Train one trial `n` times, each time from another seed, and return its number.
+
+    The trial is `number` if that is set, else the best hand-designed network, else the best trial.
+    """
+    records = read_trials(search_study.get_trials(deepcopy=False))
     if number is None:
         number = next((record.number for record in ranked(records) if record.baseline), None)
-    fixed = finished_trial(records, number).number
-    trainer.train(_open_repeats(trainer), measuring(fixed, n, records, trainer.config))
-    return fixed
+    chosen_number = finished_trial(records, number).number
+    trainer.train(_open_repeats(trainer), measuring(chosen_number, n, records, trainer.config))
+    return chosen_number
 
 
-def _sd(finished: Sequence[TrialRecord], results: Sequence[RepeatResult], n_scored: int) -> float:
-    """Return the standard deviation of the accuracy across seeds: as measured, else as expected."""
-    floor = noise_floor(results, len(finished))
-    return (floor and floor.accuracy.sd) or expected_sd(finished[0].value or 0.0, n_scored)
+def _sd(ranked_records: Sequence[TrialRecord], results: Sequence[RepeatResult], n_scored: int) -> float:
+    """Return the standard deviation of the accuracy across seeds, measured if possible, else the expected one."""
+    noise = noise_floor(results, len(ranked_records))
+    return (noise and noise.accuracy.sd) or expected_sd(ranked_records[0].value or 0.0, n_scored)
 
 
 def _announce(line: str) -> None:

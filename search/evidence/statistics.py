@@ -1,4 +1,4 @@
-"""Statistics of several results: a mean with its interval, a paired comparison, and the effect of luck.
+"""Compute statistics of several results: means with intervals, paired comparisons, and the effect of luck.
 
 Values are accuracies in [0, 1], or differences of them.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist, fmean, stdev
 
-import scipy  # loads scipy.stats, which takes most of a second, when that is first used
+import scipy  # loads scipy.stats on first use, which takes most of a second
 
 from models.record import Record
 
@@ -19,10 +19,10 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Estimate(Record):
-    """n values; of one alone, nothing is known of their spread: sd, low and high are None.
+    """Summary of `n` values with their mean and its confidence interval.
 
-    sd          sample standard deviation (n - 1)
-    low, high   95 % confidence interval of the mean by Student's t distribution
+    sd         sample standard deviation (n - 1); None for a single value
+    low, high  95 % confidence interval of the mean by Student's t distribution; None for a single value
     """
 
     n: int
@@ -35,12 +35,12 @@ class Estimate(Record):
 
     @property
     def is_above_zero(self) -> bool:
-        """Whether the interval of the mean lies above zero."""
+        """Return whether the whole confidence interval of the mean lies above zero."""
         return self.low is not None and self.low > 0
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """The estimate from at least one value."""
+    """Return the summary of at least one value."""
     n, mean = len(values), fmean(values)
     if n == 1:
         return Estimate(1, mean, None, None, None, mean, mean)
@@ -51,9 +51,10 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 @dataclass(frozen=True)
 class McNemar(Record):
-    """Two networks on the same images: how many only the first, or only the second, misreads; p is two-sided, exact.
+    """Result of McNemar's exact test on the images that two networks misread (McNemar, Psychometrika 12, 1947).
 
-    p is the probability of counts at least as unequal if the two were equally good (McNemar, Psychometrika 12, 1947).
+    only_first, only_second  number of images that only the first, or only the second, network misreads
+    p                        two-sided probability of counts at least as unequal if the networks were equally good
     """
 
     only_first: int
@@ -62,7 +63,7 @@ class McNemar(Record):
 
 
 def mcnemar(first: Sequence[int], second: Sequence[int]) -> McNemar:
-    """Compare two networks by the indices of the images they misread."""
+    """Compare two networks by the indices of the images that they misread."""
     only_first, only_second = len(set(first) - set(second)), len(set(second) - set(first))
     n = only_first + only_second
     p = float(scipy.stats.binomtest(only_first, n).pvalue) if n else 1.0
@@ -70,7 +71,7 @@ def mcnemar(first: Sequence[int], second: Sequence[int]) -> McNemar:
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Spearman's, from -1 to 1; None where one of the two has nothing but equal values."""
+    """Return Spearman's rank correlation, from -1 to 1, or None if all values of one sequence are equal."""
     if len(set(first)) < 2 or len(set(second)) < 2:
         return None
     return float(scipy.stats.spearmanr(first, second).statistic)
@@ -86,5 +87,5 @@ def expected_sd(accuracy: float, n_images: int) -> float:
 
     Jordan, arXiv 2304.01910, shows it for networks whose ensembles are calibrated. 0.0005 at 99.5 % of 10,000 images.
     """
-    # An accuracy of 1 leaves at least half an image to chance.
+    # At an accuracy of 1, half an image is taken as the error, so that the deviation is not 0.
     return math.sqrt(max(1 - accuracy, 0.5 / n_images) / (2 * n_images))

@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all, in place of an earlier one of its kind or of nothing."""
+"""Write the folder of an export atomically: it appears complete or not at all, and may replace an earlier export."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from search.study.card import CARD
 
 
 def check_folder(folder: Path, *, force: bool) -> None:
-    """Raise InputError unless `folder` is free: whatever is not an earlier export is somebody's work.
+    """Raise InputError unless `folder` is missing, empty, or an earlier export that may be replaced.
 
-    force: an earlier export may be replaced.
+    force: True if an earlier export may be replaced. A folder of any other kind is never replaced, because it may hold
+    work that is stored nowhere else.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
@@ -27,9 +28,9 @@ def check_folder(folder: Path, *, force: bool) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """Give a new folder to write in, which becomes `folder` at the end; on any error, `folder` is as it was.
+    """Yield a new folder, which becomes `folder` at the end; on any error `folder` stays unchanged.
 
-    Raises InputError where it cannot be written.
+    Raises InputError if the folder cannot be written.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -39,18 +40,18 @@ def whole_folder(folder: Path) -> Iterator[Path]:
             new = Path(scratch) / "new"
             new.mkdir()
             yield new
-            _put_in_place(new, folder, aside=Path(scratch) / "old")
+            _replace_folder(new, folder, backup=Path(scratch) / "old")
     except OSError as error:
         raise InputError(f"cannot write {folder}: {error.strerror or error}; name another folder with --out") from error
 
 
-def _put_in_place(new: Path, folder: Path, aside: Path) -> None:
-    """Rename `new` to `folder`, and what was there to `aside`; back again if that is interrupted."""
+def _replace_folder(new: Path, folder: Path, backup: Path) -> None:
+    """Rename `new` to `folder` and the earlier folder to `backup`; restore the earlier folder on an interruption."""
     try:
         if folder.exists():
-            os.rename(folder, aside)
+            os.rename(folder, backup)
         os.rename(new, folder)
     except BaseException:
-        if aside.exists() and not folder.exists():
-            os.rename(aside, folder)
+        if backup.exists() and not folder.exists():
+            os.rename(backup, folder)
         raise

@@ -1,4 +1,4 @@
-"""Find the network to export: a study's winner, one of its trials, or a hand-designed network that was trained."""
+"""Find and export a requested network: the winner of a study, one of its trials, or a hand-designed network."""
 
 from __future__ import annotations
 
@@ -26,11 +26,15 @@ LATENCIES = "latencies.json"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """Request for an export: a trial's number, a largest number of parameters, or a hand-designed network's id.
+class ExportRequest:
+    """Request for the export of one network, by default the winner of the study.
 
-    None of the three: the winner. formats and force: as `export_model` takes them. target: the folder, None
-    for one beside the report.
+    trial    number of the trial to export
+    budget   export the best network with at most this many parameters
+    network  id of the hand-designed network to export
+    formats  formats of `export_model`, beside the one that is always written
+    force    True if an earlier export may be replaced
+    target   folder to write; None for one in the folder of the study
     """
 
     trial: int | None = None
@@ -41,105 +45,112 @@ class Wanted:
     target: Path | None = None
 
 
-def export_wanted(
-    wanted: Wanted, summary: StudySummary, records: Sequence[TrialRecord], location: StudyLocation
+def export_from_search(
+    request: ExportRequest, summary: StudySummary, records: Sequence[TrialRecord], location: StudyLocation
 ) -> tuple[ModelSource, Path]:
-    """Export from the study of a search; what was exported, and where to. Raises InputError."""
-    record = _record(wanted, summary, records)
+    """Export the requested network of a search; return the model and the folder. Raises InputError."""
+    record = _requested_trial(request, summary, records)
     if record is None:
-        target = wanted.target or location.folder / "winner"
+        target = request.target or location.folder / "winner"
         source = winner_source(summary, location)
     else:
-        target = wanted.target or location.folder / f"trial-{record.number}"
+        target = request.target or location.folder / f"trial-{record.number}"
         source = _trial_source(record, summary.config, location)
-    write_export(source, summary.config.data, location, target, wanted.formats, force=wanted.force)
+    write_export(source, summary.config.data, location, target, request.formats, force=request.force)
     return source, target
 
 
-def _record(wanted: Wanted, summary: StudySummary, records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The wanted trial; None for the winner."""
-    if wanted.trial is not None:
-        return finished_trial(records, wanted.trial)
-    if wanted.network is not None:
-        found = [record for record in ranked(records) if record.baseline == wanted.network]
-        if not found:
-            raise InputError(f"study {summary.name} has no finished training of {wanted.network!r:.80}; name another")
-        return found[0]
-    if wanted.budget is not None:
+def _requested_trial(
+    request: ExportRequest, summary: StudySummary, records: Sequence[TrialRecord]
+) -> TrialRecord | None:
+    """Return the requested trial, or None for the winner. Raises InputError if no trial matches."""
+    if request.trial is not None:
+        return finished_trial(records, request.trial)
+    if request.network is not None:
+        matches = [record for record in ranked(records) if record.baseline == request.network]
+        if not matches:
+            raise InputError(f"study {summary.name} has no finished training of {request.network!r:.80}; name another")
+        return matches[0]
+    if request.budget is not None:
         winner = summary.winner
-        if winner and (winner.n_params or 0) <= wanted.budget:
+        if winner and (winner.n_params or 0) <= request.budget:
             return None
-        found = [record for record in ranked(records) if (record.n_params or 0) <= wanted.budget]
-        if not found:
+        matches = [record for record in ranked(records) if (record.n_params or 0) <= request.budget]
+        if not matches:
             raise InputError(
-                f"no finished trial of study {summary.name} has at most {wanted.budget:,} parameters; raise --budget"
+                f"no finished trial of study {summary.name} has at most {request.budget:,} parameters; raise --budget"
             )
-        return found[0]
+        return matches[0]
     return None
 
 
 def winner_source(summary: StudySummary, location: StudyLocation) -> ModelSource:
-    """The confirmed network, or, where nothing was confirmed, the best trial's. Raises InputError."""
-    found = summary.confirmation
-    if found:
-        number, seed = found.network.number, found.network.repeat.seed
-        weights = _weights(weights_path(location.folder / "repeats", number), found.trial, seed, location)
+    """Return the confirmed network, or the best trial if nothing was confirmed. Raises InputError without any trial."""
+    confirmation = summary.confirmation
+    if confirmation:
+        number, seed = confirmation.network.number, confirmation.network.repeat.seed
+        weights = _weights_file(weights_path(location.folder / "repeats", number), confirmation.trial, seed, location)
         latency = summary.winner.latency_ms if summary.winner else None
-        return source_from_confirmation(found, summary.config, summary.name, weights, latency)
+        return source_from_confirmation(confirmation, summary.config, summary.name, weights, latency)
     if summary.winner is None:
         raise InputError("this study has no finished trial yet; search on with more --trials")
     return _trial_source(summary.winner, summary.config, location)
 
 
 def _trial_source(record: TrialRecord, config: SearchConfig, location: StudyLocation) -> ModelSource:
-    weights = _weights(weights_path(location.folder / "weights", record.number), record.number, record.seed, location)
+    path = weights_path(location.folder / "weights", record.number)
+    weights = _weights_file(path, record.number, record.seed, location)
     return source_from_trial(record, config, str(location.name), weights)
 
 
-def _weights(kept: Path, trial: int, seed: int | None, location: StudyLocation) -> Path:
-    """The file that was kept in the training, or, where only that was handed on, the same training's in winner/."""
+def _weights_file(path: Path, trial: int, seed: int | None, location: StudyLocation) -> Path:
+    """Return `path`, where the training wrote its weights, or the file in winner/ if only that one exists.
+
+    The file in winner/ is returned only if it is from the same trial and seed.
+    """
     winner = location.folder / "winner"
-    card = None if kept.is_file() else read_card(winner)
-    return winner / "weights.pt" if card and (card["trial"], card["seed"]) == (trial, seed) else kept
+    card = None if path.is_file() else read_card(winner)
+    return winner / "weights.pt" if card and (card["trial"], card["seed"]) == (trial, seed) else path
 
 
 def export_baseline(
-    wanted: Wanted, results: Sequence[RepeatResult], data: DataConfig, location: StudyLocation
+    request: ExportRequest, results: Sequence[RepeatResult], data: DataConfig, location: StudyLocation
 ) -> tuple[ModelSource, Path]:
-    """Export a hand-designed network from the study of `baselines`; what was exported, and where to. Raises InputError.
+    """Export a hand-designed network from the study of `baselines`; return the model and the folder.
 
-    With the recipe that has the best mean; of its trainings the one with the median accuracy.
+    The recipe is the one with the best mean accuracy, the training the one with the median accuracy among those of
+    that recipe. Raises InputError if the network was not trained.
     """
-    found = [one for one in results if one.repeat.network == wanted.network]
-    if not found:
-        trained = ", ".join(dict.fromkeys(one.repeat.network for one in results)) or "none yet"
+    matches = [result for result in results if result.repeat.network == request.network]
+    if not matches:
+        trained = ", ".join(dict.fromkeys(result.repeat.network for result in results)) or "none yet"
         raise InputError(
             f"study {location.name} is of hand-designed networks: name one that was trained with --network "
-            f"({trained}), got {wanted.network!r:.80}"
+            f"({trained}), got {request.network!r:.80}"
         )
     recipes: dict[tuple[str, str], list[RepeatResult]] = {}
-    for one in found:
-        recipes.setdefault((one.repeat.purpose, one.repeat.recipe_name), []).append(one)
-    best = max(recipes.values(), key=lambda trainings: fmean(one.value for one in trainings))
-    median = sorted(best, key=lambda one: one.value)[(len(best) - 1) // 2]
+    for result in matches:
+        recipes.setdefault((result.repeat.purpose, result.repeat.recipe_name), []).append(result)
+    best = max(recipes.values(), key=lambda trainings: fmean(result.value for result in trainings))
+    median = sorted(best, key=lambda result: result.value)[(len(best) - 1) // 2]
     source = source_from_repeat(
         median, len(best), str(location.name), weights_path(location.folder / "repeats", median.number)
     )
-    target = wanted.target or location.folder / str(wanted.network)
-    write_export(source, data, location, target, wanted.formats, force=wanted.force)
+    target = request.target or location.folder / str(request.network)
+    write_export(source, data, location, target, request.formats, force=request.force)
     return source, target
 
 
 def write_export(
     source: ModelSource, data: DataConfig, location: StudyLocation, target: Path, formats: Sequence[str], *, force: bool
 ) -> dict[str, Any]:
-    """Load the images that the network was scored on, and export; the card."""
+    """Load the images that the network was scored on, export it to `target`, and return the card."""
     images = load_dataset(replace(data, select_on=source.scored_on))
-    kept = Latencies(location.folder / LATENCIES)
-    return export_model(source, images, target, formats, force=force, latencies=kept)
+    latencies = Latencies(location.folder / LATENCIES)
+    return export_model(source, images, target, formats, force=force, latencies=latencies)
 
 
 def exported_line(source: ModelSource, target: Path) -> str:
-    """Describe the export in a line."""
-    what = source.network or f"trial {source.trial}"
-    return f"{what}, {compute_cost(source.arch).n_params:,} parameters, {source.result}: {target}"
+    """Return a line that describes an export: the network, its size, its result and the folder."""
+    name = source.network or f"trial {source.trial}"
+    return f"{name}, {compute_cost(source.arch).n_params:,} parameters, {source.result}: {target}"

@@ -1,4 +1,4 @@
-"""A trained network and where it comes from: what an export is made of."""
+"""Trained networks to export, with their origin and their result."""
 
 from __future__ import annotations
 
@@ -29,22 +29,26 @@ SPLIT_NAMES = {"test": "the test set", "val": "the validation images"}
 
 @dataclass(frozen=True, eq=False)
 class ModelSource:
-    """A trained network, its origin and its result.
+    """Trained network with its origin and its result.
 
-    study, trial  name and number; trial is None for a training outside the search
-    state         the state_dict that belongs to `accuracy` (score last3: that of the last epoch)
-    score         the epoch rule of `accuracy`; scored_on: its split, of which "test" means trained on all other images
-    select_on     the split that the search was scored on
-    accuracy      in [0, 1], as recorded: by `metric`, of search.config.METRICS
-    curve         one mapping a scored epoch, the fields of EpochMetrics; at least the last epoch's
-    max_params    with `epochs` and `limits` the limits of the search
-    limits        of the search, as search.limits.limits_met has them; none of a training outside any search
-    precision     of the training: float32
-    confirmation  what training on fresh seeds showed, where there was any
-    network       id of a hand-designed network that was trained outside any search
-    n_trainings   then: of how many that differ by their seed, this being the one with the median accuracy
+    study         name of the study
+    trial         number of the trial; None for a training outside a search
+    state         the state_dict that `accuracy` was measured on (score last3: the one after the last epoch)
+    score         epoch rule of `accuracy`
+    scored_on     split of `accuracy`; "test" means that the network was trained on all other images
+    select_on     split that the search was scored on
+    accuracy      recorded result, in [0, 1], by `metric`
+    curve         the fields of EpochMetrics for each scored epoch; at least those of the last epoch
+    max_params    largest number of parameters that the search allowed
+    epochs        largest number of epochs that the search allowed
+    precision     number format of the training, such as "float32"
+    confirmation  result of the trainings from fresh seeds, if there were any
+    network       id of a hand-designed network that was trained outside a search; "" for a searched network
+    n_trainings   number of trainings of that network with different seeds; this is the one with the median accuracy
+    metric        one of search.config.METRICS
+    limits        the limits of the search, as search.limits.limits_met returns them; empty outside a search
 
-    Raises RecordError for an unknown score, scored_on or select_on.
+    Raises RecordError for an unknown score, scored_on, select_on or metric.
     """
 
     study: str
@@ -75,9 +79,9 @@ class ModelSource:
 
     @property
     def state_accuracy(self) -> float:
-        """The recorded share of right answers of `state` itself.
+        """Return the recorded accuracy of `state` itself.
 
-        Another figure than `accuracy` where that is balanced, or a mean over three states (score last3).
+        It differs from `accuracy` if that is balanced accuracy, or the mean over three epochs (score last3).
         """
         if self.score == "best":
             return float(self._best_epoch["accuracy"])
@@ -90,12 +94,12 @@ class ModelSource:
 
     @property
     def _best_epoch(self) -> Mapping[str, Any]:
-        """The earliest of equals."""
+        """Return the metrics of the best epoch, the earliest if several are equal."""
         return max(self.curve, key=lambda metrics: float(metrics[self.metric]))
 
     @property
     def epoch_rule(self) -> str:
-        """Which epoch's accuracy was recorded, in words."""
+        """Return a phrase that says which epoch's accuracy was recorded."""
         last = int(self.curve[-1]["epoch"])
         if self.score == "best":
             return f"after epoch {self._best_epoch['epoch']} of {last}, the best"
@@ -105,13 +109,13 @@ class ModelSource:
 
     @property
     def result(self) -> str:
-        """The recorded accuracy with everything it depends on, in words."""
-        what = f" {words_of(self.metric)}" if self.is_balanced else ""
-        return f"{self.accuracy:.2%}{what} on {SPLIT_NAMES[self.scored_on]} {self.epoch_rule}, seed {self.seed}"
+        """Return a phrase with the recorded accuracy and everything that it depends on."""
+        name = f" {words_of(self.metric)}" if self.is_balanced else ""
+        return f"{self.accuracy:.2%}{name} on {SPLIT_NAMES[self.scored_on]} {self.epoch_rule}, seed {self.seed}"
 
     @property
     def selection_note(self) -> str:
-        """How far the accuracy may be trusted."""
+        """Return a sentence that says how the network was selected, and thus how far to trust the accuracy."""
         if self.network:
             median = f"of {self.n_trainings} trainings that differ by their seed the one with the median accuracy"
             return f"Designed by hand, not searched; {median if self.n_trainings > 1 else 'the only training'}."
@@ -128,26 +132,27 @@ class ModelSource:
 
     @property
     def evidence(self) -> str:
-        """What fresh seeds showed, in a sentence; "" without them."""
+        """Return a sentence with the result of the trainings from fresh seeds, or "" if there were none."""
         if self.confirmation is None:
             return ""
-        found = self.confirmation.accuracy
+        estimate = self.confirmation.accuracy
         return (
-            f"Trained from {fresh_seeds(found)} the network reaches {found.mean:.2%} in the mean ({interval(found)}), "
-            f"from {found.minimum:.2%} to {found.maximum:.2%}; this is the training with the median "
-            f"{words_of(self.metric)}."
+            f"Trained from {fresh_seeds(estimate)} the network reaches {estimate.mean:.2%} in the mean "
+            f"({interval(estimate)}), from {estimate.minimum:.2%} to {estimate.maximum:.2%}; "
+            f"this is the training with the median {words_of(self.metric)}."
         )
 
 
 def source_from_trial(record: TrialRecord, config: SearchConfig, study: str, weights: Path) -> ModelSource:
-    """A finished trial and the file with its weights.
+    """Return a finished trial as a model to export.
 
-    Raises InputError for a trial without a result of its own, and for a file that is missing or not its weights.
+    weights: the file with its weights. Raises InputError for a trial without a result of its own, and for a file that
+    is missing, damaged or of another network.
     """
     arch, recipe, seed, accuracy = record.arch, record.recipe, record.seed, record.value
     if record.outcome != FINISHED or arch is None or recipe is None or seed is None or accuracy is None:
-        instead = "" if record.repeats is None else f"; export trial {record.repeats}, which it repeats"
-        raise InputError(f"trial {record.number} cannot be exported, its outcome is {record.outcome!r}{instead}")
+        advice = "" if record.repeats is None else f"; export trial {record.repeats}, which it repeats"
+        raise InputError(f"trial {record.number} cannot be exported, its outcome is {record.outcome!r}{advice}")
     if record.origin is not None:
         raise InputError(f"trial {record.number} was adopted from {record.origin}; export it there, or confirm {study}")
     return ModelSource(
@@ -171,15 +176,18 @@ def source_from_trial(record: TrialRecord, config: SearchConfig, study: str, wei
 
 
 def source_from_confirmation(
-    found: Confirmation, config: SearchConfig, study: str, weights: Path, latency_ms: float | None = None
+    confirmation: Confirmation, config: SearchConfig, study: str, weights: Path, latency_ms: float | None = None
 ) -> ModelSource:
-    """The confirmed winner: of its trainings from fresh seeds the one with the median accuracy. latency_ms: as found in
-    the search."""
-    network = found.network
+    """Return the confirmed winner as a model to export: its training from a fresh seed with the median accuracy.
+
+    weights: the file with the weights of that training. latency_ms: the latency that the search measured. Raises
+    InputError for a file that is missing, damaged or of another network.
+    """
+    network = confirmation.network
     arch = network.repeat.arch
     return ModelSource(
         study=study,
-        trial=found.trial,
+        trial=confirmation.trial,
         arch=arch,
         recipe=network.repeat.recipe,
         state=read_weights(weights, arch, f"`search.py rerun {study}` trains it again"),
@@ -192,14 +200,17 @@ def source_from_confirmation(
         max_params=config.max_params,
         epochs=config.epochs,
         precision=network.precision,
-        confirmation=found,
+        confirmation=confirmation,
         metric=config.metric,
         limits=limits_met(compute_cost(arch), config, latency_ms),
     )
 
 
 def source_from_repeat(result: RepeatResult, n_trainings: int, study: str, weights: Path) -> ModelSource:
-    """A training of a hand-designed network, one of `n_trainings` that differ by their seed. Raises InputError."""
+    """Return a training of a hand-designed network, one of `n_trainings` with different seeds, as a model to export.
+
+    weights: the file with its weights. Raises InputError for a file that is missing, damaged or of another network.
+    """
     repeat = result.repeat
     return ModelSource(
         study=study,
@@ -221,25 +232,28 @@ def source_from_repeat(result: RepeatResult, n_trainings: int, study: str, weigh
     )
 
 
-def read_weights(path: Path, arch: ArchSpec, again: str = "train it again") -> dict[str, Tensor]:
-    """The state_dict in the file. Raises InputError, that ends with `again`, if it is missing or not of `arch`."""
+def read_weights(path: Path, arch: ArchSpec, advice: str = "train it again") -> dict[str, Tensor]:
+    """Return the state_dict of network `arch` from a file.
+
+    Raises InputError, whose message ends with `advice`, for a file that is missing, damaged or of another network.
+    """
     try:
         content = io.BytesIO(path.read_bytes())
     except OSError as error:
-        raise InputError(f"cannot read the weights file {path}: {error.strerror or error}; {again}") from error
+        raise InputError(f"cannot read the weights file {path}: {error.strerror or error}; {advice}") from error
     try:
         state = torch.load(content, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises almost anything for a file that is damaged or not its own
-        raise InputError(f"{path} is damaged or not a weights file; {again}") from error
+    except Exception as error:  # torch raises exceptions of many types for a damaged or foreign file
+        raise InputError(f"{path} is damaged or not a weights file; {advice}") from error
     with torch.device("meta"):
         expected = build_model(arch).state_dict()
-    if not isinstance(state, dict) or _shapes(state) != _shapes(expected):
-        raise InputError(f"{path} holds something other than the weights of this trial's network; {again}")
+    if not isinstance(state, dict) or _tensor_formats(state) != _tensor_formats(expected):
+        raise InputError(f"{path} holds something other than the weights of this trial's network; {advice}")
     return state
 
 
-def _shapes(state: Mapping[str, object]) -> dict[str, object]:
-    """Return the shape, kind of number and size of each tensor, which another must share to take its place."""
+def _tensor_formats(state: Mapping[str, object]) -> dict[str, object]:
+    """Return the shape, data type and layout of each tensor, or None for a value that is no tensor."""
     return {
         name: (tensor.shape, tensor.dtype, tensor.layout) if isinstance(tensor, Tensor) else None
         for name, tensor in state.items()

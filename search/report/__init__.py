@@ -1,1 +1,1 @@
-"""Everything that a person reads of a study: terminal, Markdown, HTML, tables and figures."""
+"""Show a study to a reader, as text for the terminal, Markdown, HTML, tables and figures."""

@@ -1,4 +1,4 @@
-"""Describe a network in text: on one line, as a layer table, as JSON, and with what the authors of a baseline state."""
+"""Describe a network as one line of text, as a layer table or as JSON, and a baseline with its stated results."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from models.heads import HEADS
 from models.spec import ArchSpec, Block
 from search.text import percent, text_table, wrapped
 
-_KINDS = ", ".join(f"{kind.mark}: {kind.mark_meaning}" for kind in BLOCKS.values() if kind.mark)
+_BLOCK_MARKS = ", ".join(f"{kind.mark}: {kind.mark_meaning}" for kind in BLOCKS.values() if kind.mark)
 _LEGEND = (
     f"a number is a 3x3 convolution of that many channels, (KxK)8 one with another kernel; after it p: padded, "
-    f"{_KINDS}, b: bare (no batch norm, no activation); pool: 2x2 max pool; GAP: global average pooling"
+    f"{_BLOCK_MARKS}, b: bare (no batch norm, no activation); pool: 2x2 max pool; GAP: global average pooling"
 )
 _LEGEND_SHARED = "=: with the weights of the last one of that shape that has its own"
 _LAYER_COLUMNS = ("layer", "kind", "output", "RF", "jump", "parameters", "MACs")
@@ -38,7 +38,7 @@ def architecture_line(spec: ArchSpec) -> str:
 
 
 def legend(spec: ArchSpec | None) -> str:
-    """Explain the marks in an architecture line; rare marks only where the network has them."""
+    """Return the explanation of the marks in an architecture line; rare marks only if the network has them."""
     is_shared = spec is not None and any(block.shared for stage in spec.stages for block in stage.blocks)
     head = HEADS[spec.head.kind].meaning if spec is not None else ""
     return "; ".join([_LEGEND, *[_LEGEND_SHARED] * is_shared, *[head] * bool(head)])
@@ -54,7 +54,7 @@ def _block_notation(block: Block) -> str:
 
 
 def layer_table(cost: Cost) -> str:
-    """Return one line a layer, outputs as channels x height x width, and the totals below."""
+    """Return a table with one line per layer, outputs as channels x height x width, and the totals below."""
     return f"{text_table(_LAYER_COLUMNS, map(_layer_cells, cost.layers), '<<<>>>>')}\n\n{_totals(cost)}"
 
 
@@ -74,7 +74,7 @@ def _totals(cost: Cost) -> str:
 
 
 def describe_json(spec: ArchSpec, cost: Cost) -> dict[str, Any]:
-    """Return the description as JSON types, for programs; ArchSpec.from_dict reads "arch"."""
+    """Return the description as JSON-serialisable data; ArchSpec.from_dict reads its "arch"."""
     return {
         "key": spec.key(),
         "architecture": architecture_line(spec),
@@ -91,7 +91,7 @@ def describe_json(spec: ArchSpec, cost: Cost) -> dict[str, Any]:
 
 
 def describe_baseline(baseline: Baseline) -> str:
-    """Return what the authors of a baseline state of it, where that and the computed cost differ, and the source."""
+    """Return the stated results of a baseline, their differences from the computed cost, and the source."""
     cost = compute_cost(baseline.spec)
     results = text_table(_STATED_COLUMNS, [_stated_cells(*item) for item in baseline.stated.items()], "<>>>><")
     lines = []

@@ -1,4 +1,4 @@
-"""Reasons to expect less of a study's winner, or to look further, in whole sentences."""
+"""Write the caveats of a study, which are reasons to doubt its winner or to search further, as sentences."""
 
 from __future__ import annotations
 
@@ -12,34 +12,40 @@ from search.search_space.dimensions import Choice, FloatRange, IntRange
 from search.study.trials import TrialRecord
 from space import assemble, space_of
 
-# What `select_on` chooses, in words.
+# Images that each value of `select_on` selects on, in words.
 SELECTED_ON = {"test": "test", "val": "validation images"}
-# Accuracy of one network of 7,694 parameters and one recipe after 15 epochs on MNIST: 99.54, 99.46, 99.39, 99.49 and
-# 99.48 % from five seeds.
+# Standard deviation of the accuracy across seeds. One network of 7,694 parameters reached 99.54, 99.46, 99.39, 99.49
+# and 99.48 % on MNIST with one recipe after 15 epochs, from five seeds.
 RUN_TO_RUN_SD = 0.0005
-# A real number this near to an end of its range, as a share of the range, counts as lying on it.
+# A float this close to an end of its range, as a share of the range, counts as lying on the end.
 END_SHARE = 0.01
 
 
 def caveats(
     config: SearchConfig,
-    finished: Sequence[TrialRecord],
+    records: Sequence[TrialRecord],
     last_improved: int,
     winner: TrialRecord,
     noise: NoiseFloor | None = None,
 ) -> tuple[str, ...]:
-    """Return reasons to doubt the winner of `finished`, which are ranked. last_improved: trial with the best value.
+    """Return reasons to doubt the winner, as sentences.
 
-    noise: as measured; None: as expected of an accuracy like the best one.
+    records        finished trials of the study, ranked
+    last_improved  number of the trial that has the best value
+    noise          measured noise floor; None for the noise that was measured on MNIST, if that applies
     """
-    # A study of an older space has the dimensions of its day.
-    n_dimensions = max((len(record.params) for record in finished), default=0) or len(space_of(config).dimensions)
-    ends = ", ".join(_values_on_range_ends(winner, config))
+    # A study of an older space has fewer dimensions than the current space.
+    n_dimensions = max((len(record.params) for record in records), default=0) or len(space_of(config).dimensions)
+    range_end_values = ", ".join(_values_on_range_ends(winner, config))
     return (
-        _selection_caveat(config, len(finished), noise),
-        _noise_caveat(config, [record.value or 0.0 for record in finished], noise),
-        *([f"Winning values on the end of their range, so that better ones may lie outside: {ends}."] if ends else []),
-        f"Finished trials: {len(finished)}, in a space of {n_dimensions} dimensions; the best value was last "
+        _selection_caveat(config, len(records), noise),
+        _noise_caveat(config, [record.value or 0.0 for record in records], noise),
+        *(
+            [f"Winning values on the end of their range, so that better ones may lie outside: {range_end_values}."]
+            if range_end_values
+            else []
+        ),
+        f"Finished trials: {len(records)}, in a space of {n_dimensions} dimensions; the best value was last "
         f"improved by trial {last_improved}.",
     )
 
@@ -60,7 +66,7 @@ def _selection_caveat(config: SearchConfig, n_finished: int, noise: NoiseFloor |
 
 
 def _sd(config: SearchConfig, noise: NoiseFloor | None) -> float | None:
-    """Return the standard deviation of the accuracy across seeds, where it was measured."""
+    """Return the standard deviation of the accuracy across seeds, None if it was not measured for these images."""
     is_known = (config.data.dataset, config.metric, config.data.image_size) == ("mnist", "accuracy", ())
     return noise.accuracy.sd if noise else RUN_TO_RUN_SD if is_known else None
 
@@ -68,18 +74,18 @@ def _sd(config: SearchConfig, noise: NoiseFloor | None) -> float | None:
 def _noise_caveat(config: SearchConfig, values: Sequence[float], noise: NoiseFloor | None) -> str:
     sd = _sd(config, noise)
     if sd is None:
-        what = f"the {config.metric_name} differs from seed to seed on {config.data.label}"
-        return f"How far {what} has not been measured."
-    where = (
+        subject = f"the {config.metric_name} differs from seed to seed on {config.data.label}"
+        return f"How far {subject} has not been measured."
+    origin = (
         f"measured here: trial {noise.trial}, {noise.accuracy.n} seeds"
         if noise
         else "measured on MNIST: one network of 7,694 parameters, 15 epochs, five seeds"
     )
-    # A little more, for values that differ by exactly one standard deviation but for rounding.
+    # The margin includes values that differ by one standard deviation up to rounding.
     n_near = sum(values[0] - value <= sd + 1e-9 for value in values[1:])
     return (
         f"Other finished trials within {100 * sd:.2f} points of the best, one standard deviation from run to run "
-        f"({where}): {n_near} of {len(values) - 1}." + (" Which of them is best is undecided." if n_near else "")
+        f"({origin}): {n_near} of {len(values) - 1}." + (" Which of them is best is undecided." if n_near else "")
     )
 
 
@@ -87,30 +93,30 @@ def _values_on_range_ends(record: TrialRecord, config: SearchConfig) -> list[str
     """Return the searched values of a trial that lie on an end of their range and affect the network."""
     space = space_of(config)
     if record.arch is None or not record.params:
-        return []  # a network that is no point of the space
+        return []  # the network is not a point of the space
     shape = (record.arch.input_shape, record.arch.n_classes)
     params = space.completed(record.params)
     candidate = assemble(params, *shape)
-    found = []
+    end_values = []
     for dimension in space.dimensions:
         if isinstance(dimension, Choice) or dimension.low == dimension.high or dimension.name not in record.params:
             continue
         value = params[dimension.name]
-        inside = _step_inside(dimension, value)
-        if inside is not None and assemble({**params, dimension.name: inside}, *shape) != candidate:
-            found.append(f"{dimension.name} = {value:.4g} ({dimension.low:g} to {dimension.high:g})")
-    return found
+        inside_value = _step_inside(dimension, value)
+        if inside_value is not None and assemble({**params, dimension.name: inside_value}, *shape) != candidate:
+            end_values.append(f"{dimension.name} = {value:.4g} ({dimension.low:g} to {dimension.high:g})")
+    return end_values
 
 
 def _step_inside(dimension: IntRange | FloatRange, value: float) -> float | None:
-    """Return a value further inside the range, if `value` lies on an end with something beyond it."""
+    """Return a value further inside the range if `value` lies on an end that could be extended, else None."""
     low, high = dimension.low, dimension.high
     if isinstance(dimension, IntRange):
         if high - low < 2:
-            return None  # nothing but ends
-        at_low_end, at_high_end, inside = value == low, value == high, value + (1 if value == low else -1)
+            return None  # the range consists of its ends
+        at_low_end, at_high_end, inside_value = value == low, value == high, value + (1 if value == low else -1)
     else:
         share = math.log(value / low) / math.log(high / low) if dimension.log else (value - low) / (high - low)
-        at_low_end, at_high_end, inside = share < END_SHARE, share > 1 - END_SHARE, (low + high) / 2
-    # Nothing lies below zero.
-    return inside if at_high_end or (at_low_end and low > 0) else None
+        at_low_end, at_high_end, inside_value = share < END_SHARE, share > 1 - END_SHARE, (low + high) / 2
+    # A range that starts at zero cannot be extended downwards.
+    return inside_value if at_high_end or (at_low_end and low > 0) else None

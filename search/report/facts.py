@@ -1,4 +1,4 @@
-"""Facts that the terminal report, report.md and report.html share, as words and table cells."""
+"""Describe a study in the words and table cells that the terminal report, report.md and report.html share."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ BALANCED_RULE = (
 
 
 def headline(summary: StudySummary) -> list[str]:
-    """Say what was searched for, on which images, and what the figures mean: a line each."""
+    """Return lines that state the data and limits, the images selected on, and the meaning of a trial's value."""
     config = summary.config
     latency = "" if config.max_latency is None else f", {config.max_latency:g} ms of latency"
     return [
@@ -57,12 +57,12 @@ def headline(summary: StudySummary) -> list[str]:
 
 
 def epoch_rule(config: SearchConfig) -> str:
-    """Say which epoch's accuracy is the value of a trial."""
+    """Return the rule by which epochs give the value of a trial, in words."""
     return _EPOCH_RULES[config.score].format(config.metric_name, config.epochs)
 
 
 def winner_facts(summary: StudySummary) -> dict[str, str]:
-    """Return the facts about the winner, by name; empty without a winner."""
+    """Return the facts about the winner, by name; the result is empty if there is no winner."""
     winner, config = summary.winner, summary.config
     if winner is None:
         return {}
@@ -82,20 +82,20 @@ def winner_facts(summary: StudySummary) -> dict[str, str]:
 
 
 def _cost_facts(record: TrialRecord, config: SearchConfig) -> dict[str, str]:
-    """Return the cost of the network, with its distance from every limit."""
+    """Return the cost of a network by name, with its distance from every limit."""
     facts = {"parameters": count(record.n_params), "MACs": count(record.macs)}
     facts["receptive field"] = count(record.receptive_field)
     for standing in standings(compute_cost(record.arch), config) if record.arch else []:
         limit = standing.limit
-        of = f" bytes in {config.bytes_in}" if limit.unit is BYTES else ""
-        facts[limit.fact] = f"{standing.value:,}{of} ({standing.distance})"
+        unit = f" bytes in {config.bytes_in}" if limit.unit is BYTES else ""
+        facts[limit.fact] = f"{standing.value:,}{unit} ({standing.distance})"
     if record.latency_ms is not None:
         facts["latency"] = latency_words(record.latency_ms, config).replace(" of latency", "", 1)
     return facts
 
 
 def count(value: int | None) -> str:
-    """Format a number with thousands separators: 7496 as "7,496"."""
+    """Return a number with thousands separators, such as "7,496", or "-" for None."""
     return "-" if value is None else f"{value:,}"
 
 
@@ -105,12 +105,12 @@ def top_columns(summary: StudySummary) -> tuple[str, ...]:
 
 
 def top_align(summary: StudySummary) -> str:
-    """Return the alignment of the columns of that table."""
+    """Return the alignment of the columns of the table of the best trials."""
     return ">" * (len(top_columns(summary)) - 1) + "<"
 
 
 def top_rows(summary: StudySummary) -> list[tuple[str, ...]]:
-    """Return the cells of the best trials, under `top_columns`."""
+    """Return one row of cells for each of the best trials, under `top_columns`."""
     return [_top_row(rank, record, summary) for rank, record in enumerate(summary.top, start=1)]
 
 
@@ -121,36 +121,36 @@ def _top_row(rank: int, record: TrialRecord, summary: StudySummary) -> tuple[str
 
 
 def baseline_rows(summary: StudySummary) -> list[tuple[str, ...]]:
-    """Return the cells of all hand-designed networks, under BASELINE_COLUMNS."""
+    """Return one row of cells for each hand-designed network, under BASELINE_COLUMNS."""
     return [_baseline_row(result) for result in summary.baselines]
 
 
 def _baseline_row(result: BaselineResult) -> tuple[str, ...]:
     stated = f"{'about ' * result.approximate}{percent(result.stated_accuracy)}"
-    here = result.remark if result.value is None else percent(result.value)
+    in_study = result.remark if result.value is None else percent(result.value)
     fits = "yes" if result.fits else "no"
-    return result.id, f"{result.n_params:,}", fits, stated, str(result.stated_epochs or "-"), here
+    return result.id, f"{result.n_params:,}", fits, stated, str(result.stated_epochs or "-"), in_study
 
 
 def proposal_lines(summary: StudySummary) -> list[str]:
-    """Say how many candidates were proposed, what became of them, and how long their training took."""
+    """Return lines with the number of proposed candidates, their outcomes, and the time spent on training."""
     counts = summary.counts
     share = f" ({100 * counts.feasible / counts.proposed:.1f} %)" if counts.proposed else ""
-    trained = {"finished": counts.finished, "stopped early": counts.stopped, "diverged": counts.diverged}
-    not_trained = {"over a limit": counts.refused, "repeated an earlier one": counts.repeated}
-    unfinished = {"interrupted": counts.interrupted, "running": counts.running}
+    trained_counts = {"finished": counts.finished, "stopped early": counts.stopped, "diverged": counts.diverged}
+    untrained_counts = {"over a limit": counts.refused, "repeated an earlier one": counts.repeated}
+    unfinished_counts = {"interrupted": counts.interrupted, "running": counts.running}
     return [
         f"feasible / proposed: {counts.feasible:,} / {counts.proposed:,}{share}",
-        f"trained: {_listed(trained)}",
-        f"not trained: {_listed(not_trained)}",
+        f"trained: {_listed(trained_counts)}",
+        f"not trained: {_listed(untrained_counts)}",
         *([f"adopted from other studies: {counts.adopted:,}"] if counts.adopted else []),
-        *([f"unfinished: {_listed(unfinished)}"] if any(unfinished.values()) else []),
+        *([f"unfinished: {_listed(unfinished_counts)}"] if any(unfinished_counts.values()) else []),
         f"time spent training, summed over trials: {_duration(summary.seconds)}",
     ]
 
 
 def _listed(counts: dict[str, int]) -> str:
-    return "; ".join(f"{n:,} {what}" for what, n in counts.items() if n) or "none"
+    return "; ".join(f"{n:,} {outcome}" for outcome, n in counts.items() if n) or "none"
 
 
 def _duration(seconds: float) -> str:
@@ -160,7 +160,7 @@ def _duration(seconds: float) -> str:
 
 
 def method_lines(summary: StudySummary) -> list[str]:
-    """Say how the networks were trained, scored and chosen."""
+    """Return sentences that state how the networks were trained, scored and chosen."""
     config, winner = summary.config, summary.winner
     precision = f", in {winner.precision}" if winner and winner.precision else ""
     seed = f"; the winner's is {winner.seed}" if winner and winner.seed is not None else ""
@@ -177,7 +177,7 @@ def method_lines(summary: StudySummary) -> list[str]:
 
 
 def recipe_facts(recipe: RecipeConfig) -> dict[str, str]:
-    """Return every setting of a recipe by name; of the augmentation those that are on."""
+    """Return the settings of a recipe by name, with those of the augmentation that are switched on."""
     schedule = asdict(recipe.schedule) | {"epochs": recipe.schedule.epochs or recipe.epochs}
     values = asdict(recipe) | {"schedule": schedule, "augmentation": recipe.augmentation.to_dict()}
     return {name.replace("_", " "): _setting(value) for name, value in values.items()}
@@ -190,12 +190,12 @@ def _setting(value: object) -> str:
 
 
 def command_line(summary: StudySummary) -> str:
-    """Return the command that repeats the study, under a new name: its own would resume it."""
-    own = {"trials": summary.counts.feasible or None, "study": f"{summary.name}-again", "jobs": 1}
+    """Return the command that repeats the study under a new name, as the old name would resume it."""
+    new_study = {"trials": summary.counts.feasible or None, "study": f"{summary.name}-again", "jobs": 1}
     config = summary.config
-    # The file that the study keeps beside its report.
-    changed = {"dimensions": None, "space": "space.toml"} if config.dimensions else {}
+    # The file is in the folder of the study, next to its report.
+    space_options = {"dimensions": None, "space": "space.toml"} if config.dimensions else {}
     data = {"dataset": shlex.quote(config.data.option), "mirror": None} | mirror_options(config)
-    options = config.settings() | data | changed | own
+    options = config.settings() | data | space_options | new_study
     words = [f"--{name.replace('_', '-')} {value}" for name, value in options.items() if value is not None]
     return " ".join(["python search.py", *words])

@@ -1,4 +1,4 @@
-"""The frontier: the winners of several budgets as table, CSV and plot."""
+"""Show the frontier, that is the winners of several budgets, as a table, CSV and a plot."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ ALIGN = ">" + "<" + ">" * 7 + "<"
 
 def _row(summary: StudySummary) -> tuple[str, ...]:
     winner = summary.winner
-    assert winner is not None  # of those that are shown
-    confirmed = summary.confirmation
-    accuracy = confirmed.accuracy if confirmed else None
+    assert winner is not None  # only studies with a winner are shown
+    confirmation = summary.confirmation
+    accuracy = confirmation.accuracy if confirmation else None
     return (
         f"{summary.config.max_params:,}",
         summary.name,
@@ -48,21 +48,21 @@ def _row(summary: StudySummary) -> tuple[str, ...]:
     )
 
 
-def _markdown(prefix: str, found: Sequence[StudySummary], rows: Sequence[Sequence[str]]) -> str:
-    config = found[0].config
+def _markdown(prefix: str, studies: Sequence[StudySummary], rows: Sequence[Sequence[str]]) -> str:
+    config = studies[0].config
     return (
         f"# Frontier {prefix}\n\n"
         f"- {config.data.label}, at most {config.epochs} epochs, searched on {config.data.select_on}\n"
         f"- Mean {config.metric_name}: of the confirmed winner on the test set after the last epoch, over n fresh "
         "seeds that neither found nor chose it. In brackets: not confirmed, the best value of the search.\n"
         "- Each study was started with the trials of the others that fit its budget.\n\n"
-        f"{markdown_table(_columns(found), rows, ALIGN)}\n\n![Accuracy against parameters](frontier.svg)\n"
+        f"{markdown_table(_columns(studies), rows, ALIGN)}\n\n![Accuracy against parameters](frontier.svg)\n"
     )
 
 
-def _columns(found: Sequence[StudySummary]) -> list[str]:
+def _columns(studies: Sequence[StudySummary]) -> list[str]:
     """Return COLUMNS with the name of the accuracy that was maximised."""
-    return [name.replace("accuracy", found[0].config.metric_name) for name in COLUMNS]
+    return [name.replace("accuracy", studies[0].config.metric_name) for name in COLUMNS]
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -73,7 +73,7 @@ def _csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def frontier_plot(studies: Sequence[StudySummary]) -> str:
-    """Draw the frontier as SVG text. The error is on a log scale, as the accuracies crowd towards 100 %."""
+    """Return the plot of the frontier as SVG text, with a log scale for the error."""
 
     def draw(axes: Axes) -> None:
         _draw_trials(axes, studies)
@@ -95,30 +95,30 @@ def _draw_trials(axes: Axes, studies: Sequence[StudySummary]) -> None:
 
 
 def _draw_baselines(axes: Axes, studies: Sequence[StudySummary]) -> None:
-    found = list({one.id: one for study in studies for one in study.baselines if one.value}.values())
-    if found:
+    networks = list({network.id: network for study in studies for network in study.baselines if network.value}.values())
+    if networks:
         label = "hand-designed, the search's recipe, one seed"
-        sizes, errors = [one.n_params for one in found], [error(one.value) for one in found]
+        sizes, errors = [network.n_params for network in networks], [error(network.value) for network in networks]
         axes.scatter(sizes, errors, s=30, marker="^", color=BLUE, label=label)
 
 
 def _draw_winners(axes: Axes, studies: Sequence[StudySummary]) -> None:
-    confirmed = [
+    confirmed_winners = [
         (study.winner.n_params or 0, study.confirmation.accuracy)
         for study in studies
         if study.winner and study.confirmation
     ]
-    if not confirmed:
+    if not confirmed_winners:
         return
-    errors = [error(accuracy.mean) for _, accuracy in confirmed]
-    # Downwards in error is upwards in accuracy.
-    below = [100 * ((accuracy.high or accuracy.mean) - accuracy.mean) for _, accuracy in confirmed]
-    above = [100 * (accuracy.mean - (accuracy.low or accuracy.mean)) for _, accuracy in confirmed]
-    # An interval of few seeds may reach past both ends of what an accuracy can be.
-    below = [min(low, 0.9 * at) for low, at in zip(below, errors, strict=True)]
-    above = [min(high, 100 - at) for high, at in zip(above, errors, strict=True)]
+    errors = [error(accuracy.mean) for _, accuracy in confirmed_winners]
+    # A lower error is a higher accuracy, so `below` comes from the upper end of the interval.
+    below = [100 * ((accuracy.high or accuracy.mean) - accuracy.mean) for _, accuracy in confirmed_winners]
+    above = [100 * (accuracy.mean - (accuracy.low or accuracy.mean)) for _, accuracy in confirmed_winners]
+    # The interval of few seeds can exceed the possible accuracies at both ends.
+    below = [min(low, 0.9 * mean_error) for low, mean_error in zip(below, errors, strict=True)]
+    above = [min(high, 100 - mean_error) for high, mean_error in zip(above, errors, strict=True)]
     axes.errorbar(
-        [n_params for n_params, _ in confirmed],
+        [n_params for n_params, _ in confirmed_winners],
         errors,
         yerr=[below, above],
         fmt="o-",

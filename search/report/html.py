@@ -1,4 +1,4 @@
-"""report.html: the whole study on one page, with nothing outside it."""
+"""Write report.html, a page that contains the whole study and loads no other files."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _TEMPLATES = Environment(
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing with its caption. wide: it may be wider than a phone, and is then scrolled."""
+    """Figure of the page with its caption; if `wide`, it may be wider than a small screen and is then scrolled."""
 
     svg: str
     caption: str
@@ -59,7 +59,13 @@ class Figure:
 
 @dataclass(frozen=True)
 class Tile:
-    """A misread image as a data URI, what it shows and what it was taken for."""
+    """Misread image with its true and its predicted class.
+
+    uri     data URI of the image
+    label   name of the true class
+    answer  name of the predicted class
+    index   index of the image in its split
+    """
 
     uri: str
     label: str
@@ -68,7 +74,11 @@ class Tile:
 
 
 def html_report(summary: StudySummary, records: Sequence[TrialRecord], folder: Path, classes: Sequence[str]) -> str:
-    """Return the page. folder: the study's, with the exported winner if there is one. classes: their names."""
+    """Return the text of report.html.
+
+    folder   folder of the study, with the exported winner if there is one
+    classes  names of the classes
+    """
     config, winner = summary.config, summary.winner
     return _TEMPLATES.get_template("report.html").render(
         summary=summary,
@@ -97,36 +107,39 @@ def html_report(summary: StudySummary, records: Sequence[TrialRecord], folder: P
 
 
 def _result(summary: StudySummary) -> dict[str, str]:
-    """Return the few figures at the head of the page, with their meaning; empty without a winner."""
-    winner, found = summary.winner, summary.confirmation
+    """Return the numbers at the top of the page with their meanings; the result is empty if there is no winner."""
+    winner, confirmation = summary.winner, summary.confirmation
     if winner is None:
         return {}
     metric = summary.config.metric_name
-    selected = f"selected on {SELECTED_ON[summary.config.data.select_on]}"
-    if found is None:
-        accuracy = {percent(winner.value): f"{metric} of one seed, {selected}; not confirmed"}
+    selection = f"selected on {SELECTED_ON[summary.config.data.select_on]}"
+    if confirmation is None:
+        accuracy = {percent(winner.value): f"{metric} of one seed, {selection}; not confirmed"}
     else:
-        seeds = f"mean test {metric}, n = {found.accuracy.n} fresh seeds, {interval(found.accuracy)}, {selected}"
-        accuracy = {percent(found.accuracy.mean): seeds}
+        mean = confirmation.accuracy
+        meaning = f"mean test {metric}, n = {mean.n} fresh seeds, {interval(mean)}, {selection}"
+        accuracy = {percent(mean.mean): meaning}
     size = {f"{winner.n_params or 0:,}": f"parameters, of at most {summary.config.max_params:,}"}
-    if found is None or found.comparison is None:
+    if confirmation is None or confirmation.comparison is None:
         return accuracy | size
-    other = found.comparison
-    against = f"points against {other.baseline}, the best hand-designed network, {interval(other.difference)}"
-    return accuracy | size | {points(other.difference.mean): against}
+    comparison = confirmation.comparison
+    difference_meaning = (
+        f"points against {comparison.baseline}, the best hand-designed network, {interval(comparison.difference)}"
+    )
+    return accuracy | size | {points(comparison.difference.mean): difference_meaning}
 
 
 def _figures(summary: StudySummary, records: Sequence[TrialRecord], classes: Sequence[str]) -> Mapping[str, Figure]:
-    """Return the figures by name, those that have something to show."""
-    found: dict[str, Figure] = {}
+    """Return the figures that have data, by name."""
+    figures_by_name: dict[str, Figure] = {}
     winner, mistakes = summary.winner, summary.mistakes
     if winner is None:
-        return found
+        return figures_by_name
     limit, metric = summary.config.max_params, summary.config.metric
     accuracy = summary.config.metric_name.capitalize()
 
     def add(name: str, title: str, size: tuple[float, float], draw: Callable[[Axes], Any], wide: bool = False) -> None:
-        found[name] = Figure(inline_svg(title, size, draw), title, wide)
+        figures_by_name[name] = Figure(inline_svg(title, size, draw), title, wide)
 
     title = f"{accuracy} against parameters, within the budget of {limit:,}"
     add("accuracy", title, (5.4, 4.8), lambda axes: draw_accuracy(axes, summary, records))
@@ -137,11 +150,11 @@ def _figures(summary: StudySummary, records: Sequence[TrialRecord], classes: Seq
     add("curves", title, (5.4, 4), lambda axes: draw_curves(axes, curves, metric))
     if winner.arch:
         arch = winner.arch
-        shown = parts(arch)
+        network_parts = parts(arch)
         title = (
-            f"The winner from left to right, {len(shown)} layers and blocks: boxes as high as their maps; the orange "
-            f"funnel is the receptive field (RF), which grows from 1 to {shown[-1].rf} pixels; numbers below: "
-            "channels × side², parameters"
+            f"The winner from left to right, {len(network_parts)} layers and blocks: boxes as high as their maps; "
+            f"the orange funnel is the receptive field (RF), which grows from 1 to {network_parts[-1].rf} pixels; "
+            "numbers below: channels × side², parameters"
         )
         add("architecture", title, (10.5, 3.4), lambda axes: draw_architecture(axes, arch), wide=True)
         add("parameters", "Where the parameters sit", (5.4, 4.6), lambda axes: draw_parameters(axes, arch))
@@ -151,7 +164,7 @@ def _figures(summary: StudySummary, records: Sequence[TrialRecord], classes: Seq
     if summary.importances:
         title = "Which dimensions mattered"
         add("importances", title, (5.4, 4), lambda axes: draw_importances(axes, summary.importances))
-    return found
+    return figures_by_name
 
 
 def _tiles(summary: StudySummary, folder: Path, classes: Sequence[str]) -> list[Tile]:
@@ -161,11 +174,11 @@ def _tiles(summary: StudySummary, folder: Path, classes: Sequence[str]) -> list[
     _, height, width = winner.arch.input_shape
     try:
         pictures = tiles(path.read_bytes(), len(mistakes.misread), height, width)
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow has to say of a damaged file
+    except (OSError, SyntaxError, ValueError) as error:  # errors of Pillow for a damaged file
         raise InputError(f"{path} is damaged; move {path.parent} away and export again") from error
     return [
-        Tile(_data_uri(picture), classes[one.label], classes[one.answer], one.index)
-        for picture, one in zip(pictures, mistakes.misread, strict=True)
+        Tile(_data_uri(picture), classes[misread.label], classes[misread.answer], misread.index)
+        for picture, misread in zip(pictures, mistakes.misread, strict=True)
     ]
 
 

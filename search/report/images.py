@@ -1,4 +1,4 @@
-"""Misread images: kept as one sheet, drawn as a page, cut into tiles for the report."""
+"""Store misread images as one sheet, draw them as a page, and cut the sheet into tiles for the report."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ TILES_PER_ROW = 10
 
 
 def sprite(mistakes: Confusion, images: Tensor) -> bytes:
-    """Return the misread images as one PNG, TILES_PER_ROW in a row. images: (N, C, H, W) of the split, uint8.
+    """Return the misread images as one PNG, with TILES_PER_ROW images in a row.
 
-    Of another number of channels than three the first is shown, as grey.
+    images holds all images of the split as (N, C, H, W), uint8. If they do not have three channels, the first one is
+    shown in grey.
     """
     _, channels, height, width = images.shape
     n_rows = max(1, -(-len(mistakes.misread) // TILES_PER_ROW))
     sheet = np.zeros((n_rows * height, TILES_PER_ROW * width, 3 if channels == 3 else 1), dtype=np.uint8)
-    for place, one in enumerate(mistakes.misread):
-        row, column = divmod(place, TILES_PER_ROW)
-        of_tile = np.s_[row * height : (row + 1) * height, column * width : (column + 1) * width]
-        sheet[of_tile] = images[one.index, : sheet.shape[2]].permute(1, 2, 0).numpy()
+    for position, misread in enumerate(mistakes.misread):
+        row, column = divmod(position, TILES_PER_ROW)
+        tile_area = np.s_[row * height : (row + 1) * height, column * width : (column + 1) * width]
+        sheet[tile_area] = images[misread.index, : sheet.shape[2]].permute(1, 2, 0).numpy()
     return png_file(Image.fromarray(sheet.squeeze(2) if sheet.shape[2] == 1 else sheet))
 
 
 def tiles(sheet: bytes, n: int, height: int, width: int) -> list[bytes]:
     """Return the first `n` images of a sprite, each as a PNG."""
-    whole = Image.open(io.BytesIO(sheet))
-    found = []
-    for place in range(n):
-        row, column = divmod(place, TILES_PER_ROW)
+    sheet_image = Image.open(io.BytesIO(sheet))
+    pictures = []
+    for position in range(n):
+        row, column = divmod(position, TILES_PER_ROW)
         left, top = column * width, row * height
-        found.append(png_file(whole.crop((left, top, left + width, top + height))))
-    return found
+        pictures.append(png_file(sheet_image.crop((left, top, left + width, top + height))))
+    return pictures
 
 
 def png_file(image: Image.Image) -> bytes:
@@ -49,39 +50,40 @@ def png_file(image: Image.Image) -> bytes:
 
 
 N_SHOWN = 40
-# In pixels. Images are enlarged by whole numbers, to at most so large a side.
+# In pixels. Images are enlarged by a whole factor, to sides of at most TILE_SIDE.
 TILE_SIDE, LETTER_SIZE = 84, 13
-# As arrows and most alphabets are in it, and matplotlib brings it along.
+# This font has arrows and most alphabets, and comes with matplotlib.
 FONT = "DejaVu Sans"
 
 
 def misread_page(mistakes: Confusion, images: Tensor, classes: Sequence[str]) -> bytes:
-    """Draw the first N_SHOWN misread images as one PNG on white. images: (N, C, H, W) of the split, uint8.
+    """Return a PNG of the first N_SHOWN misread images with labels, on a white background.
 
-    Of another number of channels than three the first is shown, as grey and inverted.
+    images holds all images of the split as (N, C, H, W), uint8. If they do not have three channels, the first one is
+    shown in grey and inverted.
     """
-    shown = mistakes.misread[:N_SHOWN]
-    words = [f"{classes[one.label]} → {classes[one.answer]}" for one in shown]
+    shown_images = mistakes.misread[:N_SHOWN]
+    captions = [f"{classes[misread.label]} → {classes[misread.answer]}" for misread in shown_images]
     font = ImageFont.truetype(findfont(FONT), LETTER_SIZE)
     scale = max(1, TILE_SIDE // max(images.shape[2:]))
     height, width = (scale * side for side in images.shape[2:])
     cell_height = height + 2 * LETTER_SIZE
-    cell_width = max([width, *(round(font.getlength(text)) for text in words)]) + LETTER_SIZE
-    n_rows = max(1, -(-len(shown) // TILES_PER_ROW))
+    cell_width = max([width, *(round(font.getlength(caption)) for caption in captions)]) + LETTER_SIZE
+    n_rows = max(1, -(-len(shown_images) // TILES_PER_ROW))
     mode = "RGB" if images.shape[1] == 3 else "L"
     page = Image.new(mode, (TILES_PER_ROW * cell_width, n_rows * cell_height), "white")
     pen = ImageDraw.Draw(page)
-    for place, (one, text) in enumerate(zip(shown, words, strict=True)):
-        row, column = divmod(place, TILES_PER_ROW)
+    for position, (misread, caption) in enumerate(zip(shown_images, captions, strict=True)):
+        row, column = divmod(position, TILES_PER_ROW)
         middle, top = column * cell_width + cell_width // 2, row * cell_height
-        tile = _picture(images[one.index]).resize((width, height), Image.Resampling.NEAREST)
+        tile = _picture(images[misread.index]).resize((width, height), Image.Resampling.NEAREST)
         page.paste(tile, (middle - width // 2, top))
-        pen.text((middle, top + height + LETTER_SIZE), text, "black", font, anchor="mm")
+        pen.text((middle, top + height + LETTER_SIZE), caption, "black", font, anchor="mm")
     return png_file(page)
 
 
 def _picture(image: Tensor) -> Image.Image:
-    """Return a PIL image of `image`, (C, H, W)."""
+    """Return an image tensor of shape (C, H, W) as a PIL image."""
     if len(image) == 3:
         return Image.fromarray(image.permute(1, 2, 0).numpy())
     return ImageOps.invert(Image.fromarray(image[0].numpy()))

@@ -1,4 +1,4 @@
-"""report.md: everything the terminal shows, the winner's layers and recipe, the method, and caveats."""
+"""Write report.md, which adds the layers and recipe of the winner, the method and caveats to the terminal report."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CORRELATION_RULE = (
 
 
 def markdown_report(summary: StudySummary) -> str:
-    """Return the whole report; tables and lists only, so that it reads as plain text too."""
+    """Return the whole report in Markdown, with tables and lists only, so that it is readable as plain text."""
     first, *rest = summary.notice.splitlines() or [""]
     blocks = [
         *([f"**{first}**", *rest] if first else []),

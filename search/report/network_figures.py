@@ -1,4 +1,4 @@
-"""Draw one network, each figure on one pair of axes: its layers, its parameters by layer, its confusion matrix."""
+"""Draw the architecture, the parameters by layer and the confusion matrix of a network, each on one pair of axes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from models.spec import ArchSpec, Block
 from search.engine.confusion import Confusion
 from search.report.plot import BLUE, GREY, ORANGE
 
-# Longer names of classes would overlap side by side.
+# Longer class names would overlap if they were not rotated.
 LONG_NAME = 3
 
 
 @dataclass(frozen=True)
 class Part:
-    """A block, pool or part of the head, drawn as one box.
+    """Part of a network that is drawn as one box: a block, a pool or a layer of the head.
 
-    side, width  rows and columns of its output map; rf: receptive field, in pixels
+    side   rows of the output map
+    width  columns of the output map
+    rf     receptive field in pixels
     """
 
     name: str
@@ -36,26 +38,26 @@ class Part:
 
     @property
     def shape(self) -> str:
-        """Return channels and sides of the map: "16 x 26²", "16 x 26x30"."""
+        """Return channels and sides of the output map, such as "16 × 26²" or "16 × 26×30"."""
         if self.side == self.width:
             return f"{self.channels}" if self.side == 1 else f"{self.channels} × {self.side}²"
         return f"{self.channels} × {self.side}×{self.width}"
 
 
 def parts(arch: ArchSpec) -> list[Part]:
-    """Return the layers, those of one block taken together."""
+    """Return the parts of the network in order, with the layers of a block combined."""
     blocks = {
         f"stage{i}.block{j}": block for i, stage in enumerate(arch.stages, 1) for j, block in enumerate(stage.blocks, 1)
     }
     blocks |= {f"head.hidden{i}": block for i, block in enumerate(arch.head.hidden, 1)}
-    found = []
+    network_parts = []
     for name, group in groupby(compute_cost(arch).layers, key=lambda row: ".".join(row.name.split(".")[:2])):
         rows = list(group)
         last = rows[-1]
         n_params = sum(row.n_params for row in rows)
         kind = _block_label(blocks[name]) if name in blocks else _short(last.kind)
-        found.append(Part(name, kind, last.channels, last.height, last.width, last.receptive_field, n_params))
-    return found
+        network_parts.append(Part(name, kind, last.channels, last.height, last.width, last.receptive_field, n_params))
+    return network_parts
 
 
 def _block_label(block: Block) -> str:
@@ -67,20 +69,20 @@ def _short(kind: str) -> str:
 
 
 def draw_architecture(axes: Axes, arch: ArchSpec) -> None:
-    """Draw the network from left to right: boxes as high as their maps, around them the receptive field as it grows."""
+    """Draw the network from left to right, with boxes as high as their maps and the growing receptive field."""
     image = Part("image", "image", *arch.input_shape, 1, 0)
-    shown = [image, *parts(arch)]
-    half = max(max(part.rf, part.side) for part in shown) / 2
-    fields = [part.rf / 2 for part in shown]
-    columns = range(len(shown))
+    drawn_parts = [image, *parts(arch)]
+    half = max(max(part.rf, part.side) for part in drawn_parts) / 2
+    fields = [part.rf / 2 for part in drawn_parts]
+    columns = range(len(drawn_parts))
     axes.fill_between(columns, [-field for field in fields], fields, color=ORANGE, alpha=0.12, linewidth=0)
     for sign in (-1, 1):
         axes.plot(columns, [sign * field for field in fields], color=ORANGE, linewidth=1)
-    for column, part in enumerate(shown):
+    for column, part in enumerate(drawn_parts):
         width = 0.14 + 0.5 * min(1.0, part.channels / 48)
         color = GREY if part.n_params == 0 else BLUE
         axes.add_patch(Rectangle((column - width / 2, -part.side / 2), width, part.side, color=color))
-        # A word a line, as there is little room beside the next part.
+        # One word per line, as there is little space between the parts.
         lines = [
             part.kind.replace(",", "").replace(" ", "\n"),
             part.shape,
@@ -89,27 +91,29 @@ def draw_architecture(axes: Axes, arch: ArchSpec) -> None:
         axes.text(column, -half - 3, "\n".join(lines), ha="center", va="top", fontsize=8)
         axes.text(column, half + 2, f"{part.rf}", ha="center", va="bottom", fontsize=8, color=ORANGE)
     axes.text(-0.6, half + 2, "RF", ha="right", va="bottom", fontsize=8, color=ORANGE)
-    axes.set_xlim(-0.9, len(shown) - 0.4)
+    axes.set_xlim(-0.9, len(drawn_parts) - 0.4)
     axes.set_ylim(-half - 26, half + 8)
     axes.axis("off")
 
 
 def draw_parameters(axes: Axes, arch: ArchSpec) -> None:
-    """Draw a bar with the number of parameters of each part."""
-    shown = [part for part in parts(arch) if part.n_params]
-    bars = axes.barh([f"{part.name}: {part.kind}" for part in shown], [part.n_params for part in shown], color=BLUE)
-    axes.bar_label(bars, labels=[f"{part.n_params:,}" for part in shown], padding=3, fontsize=9)
+    """Draw one bar for each part that has parameters, with their number."""
+    drawn_parts = [part for part in parts(arch) if part.n_params]
+    bars = axes.barh(
+        [f"{part.name}: {part.kind}" for part in drawn_parts], [part.n_params for part in drawn_parts], color=BLUE
+    )
+    axes.bar_label(bars, labels=[f"{part.n_params:,}" for part in drawn_parts], padding=3, fontsize=9)
     axes.invert_yaxis()
     axes.set_xlabel("parameters")
 
 
 def has_long_names(classes: Sequence[str]) -> bool:
-    """Return whether names of classes do not fit side by side."""
+    """Return whether the class names are too long to be drawn side by side."""
     return max(map(len, classes)) > LONG_NAME
 
 
 def draw_confusion(axes: Axes, mistakes: Confusion, classes: Sequence[str]) -> None:
-    """Draw how often each class was taken for each other one; on the right the accuracy of each class."""
+    """Draw the confusion matrix, with the accuracy of each class on the right."""
     highest = max([count for i, row in enumerate(mistakes.confusion) for j, count in enumerate(row) if i != j] or [1])
     for label, row in enumerate(mistakes.confusion):
         for answer, count in enumerate(row):
@@ -123,7 +127,7 @@ def draw_confusion(axes: Axes, mistakes: Confusion, classes: Sequence[str]) -> N
         axes.annotate(
             f"{100 * mistakes.class_accuracies[label]:.1f} %",
             (len(classes) - 0.5, label),
-            xytext=(8, 0),  # however wide a class is
+            xytext=(8, 0),  # a fixed distance, whatever the width of a class
             textcoords="offset points",
             va="center",
             fontsize=9,

@@ -1,4 +1,7 @@
-"""Figures as SVG text or PNG: the same every time, readable without colours, with text that stays text."""
+"""Draw figures as SVG or PNG.
+
+A figure is reproducible byte by byte and readable without colours; text in an SVG remains text.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-# Okabe and Ito's, which colour-blind readers tell apart.
+# The palette of Okabe and Ito, whose colours colour-blind readers can distinguish.
 ORANGE, BLUE, GREEN, PURPLE, YELLOW, GREY = "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#B8860B", "#8C8C8C"
-# Stands for the colour of the page's text, and occurs nowhere else.
+# Placeholder for the text colour of the page; no other element has this colour.
 _INK = "#0a0b0c"
 _STYLE = {"svg.fonttype": "none", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
 _INK_STYLE = dict.fromkeys(
@@ -29,33 +32,40 @@ Frame = tuple[float, float, float, float]
 
 
 def svg(title: str, size: tuple[float, float], draw: Draw) -> str:
-    """Return what `draw` puts on one pair of axes, as an SVG file. title: for screen readers; size: in inches."""
-    # Without the date, which would make another file every time.
+    """Return the drawing of `draw` on one pair of axes as the text of an SVG file.
+
+    title  name of the figure for screen readers
+    size   width and height in inches
+    """
+    # The date is left out, as it would change the file every time.
     return _saved(size, draw, {"svg.hashsalt": title}, format="svg", metadata={"Date": None, "Title": title}).decode()
 
 
 def inline_svg(title: str, size: tuple[float, float], draw: Draw) -> str:
-    """Return the figure as a part of an HTML page: as wide as there is room, in the page's colours."""
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    """Return the figure as an element of an HTML page, with the width and the text colour of its surroundings."""
+    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     style = {**_INK_STYLE, "svg.hashsalt": title}
-    text = _saved(size, draw, style, format="svg", metadata=nothing, transparent=True).decode()
+    text = _saved(size, draw, style, format="svg", metadata=no_metadata, transparent=True).decode()
     text = text[text.index("<svg") :].replace(_INK, "currentColor")
-    # A page has many figures; of their names only those that are referred to, which differ, may stay.
-    text = re.sub(r' id="([^"]+)"', lambda name: name[0] if f"#{name[1]}" in text else "", text)
+    # A page has many figures and ids must be unique, so only ids that are referenced, which differ, are kept.
+    text = re.sub(r' id="([^"]+)"', lambda match: match[0] if f"#{match[1]}" in text else "", text)
     view_box = re.search(r'viewBox="[^"]*"', text)
-    assert view_box is not None  # of everything that matplotlib writes
+    assert view_box is not None  # matplotlib always writes one
     head = f'<svg role="img" aria-label="{escape(title)}" {view_box[0]} xmlns:xlink="http://www.w3.org/1999/xlink">'
     return head + text[text.index(">") + 1 :]
 
 
 def png(size: tuple[float, float], draw: Draw, frame: Frame | None = None) -> bytes:
-    """Return the figure as a PNG on white. size: in inches.
+    """Return the figure as a PNG with a white background.
 
-    frame: where the axes lie, if that is known; to find it takes as long as to draw.
+    size   width and height in inches
+    frame  position of the axes; if it is None, it is computed, which takes as long as drawing
     """
-    # Quickly compressed: a study has two such pictures for every trial.
-    quickly = {"compress_level": 1}
-    return _saved(size, draw, {}, frame, format="png", dpi=110, metadata={"Software": None}, pil_kwargs=quickly)
+    # Fast compression, as a study has two such pictures per trial.
+    fast_compression = {"compress_level": 1}
+    return _saved(
+        size, draw, {}, frame, format="png", dpi=110, metadata={"Software": None}, pil_kwargs=fast_compression
+    )
 
 
 def _saved(
@@ -71,23 +81,26 @@ def _saved(
 
 
 def error(accuracy: float | None) -> float:
-    """Return the error in percent; at least a hundredth, as its scale is logarithmic."""
+    """Return the error in percent, at least 0.01, as it is shown on a logarithmic scale."""
     return max(100 * (1 - (accuracy or 0.0)), 0.01)
 
 
 def accuracy_scale(axes: Axes) -> None:
-    """Label the y axis, which holds errors, with accuracies: on a log scale, as they crowd towards 100 %."""
+    """Give the y axis of errors a logarithmic scale that is labelled with accuracies.
+
+    The scale is logarithmic because accuracies are close together near 100 %.
+    """
     if not math.isfinite(axes.dataLim.y0):
-        axes.set_ylim(0.1, 10)  # there is nothing to show
+        axes.set_ylim(0.1, 10)  # the figure has no data
     axes.set_yscale("log")
     axes.invert_yaxis()
     low, high = sorted(axes.get_ylim())
     steps = [1, 1.5, 2, 3, 4, 5, 7] if high / low < 30 else [1, 3]
     ticks = [step * 10.0**power for power in range(-2, 2) for step in steps]
-    shown = [tick for tick in ticks if low <= tick <= high]
-    if len(shown) < 3:  # a narrow range
-        shown = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
-    axes.set_yticks(shown)
+    visible_ticks = [tick for tick in ticks if low <= tick <= high]
+    if len(visible_ticks) < 3:  # the range is narrow
+        visible_ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high]
+    axes.set_yticks(visible_ticks)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 - value:.4g} %"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.minorticks_off()
@@ -95,5 +108,5 @@ def accuracy_scale(axes: Axes) -> None:
 
 
 def thousands(axes: Axes) -> None:
-    """Label the x axis with whole numbers as 7,500."""
+    """Label the x axis with whole numbers with thousands separators, such as 7,500."""
     axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))

@@ -1,4 +1,4 @@
-"""The tables of the hand-designed networks trained again, for the terminal and for report.md."""
+"""Show the reproduction of the hand-designed networks as tables for the terminal and for report.md, and as a plot."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ _COMMON = ("network", "params", "last", "sd", "n", "own recipe", "difference")
 
 
 def terminal(reproductions: Sequence[Reproduction], commons: Sequence[CommonResult], notice: str) -> str:
-    """Return both tables as text, in 80 columns. notice: to be read first, or ""."""
-    rows = [_terminal_row(one) for one in reproductions]
+    """Return both tables as text of at most 80 columns, after `notice` unless that is empty."""
+    rows = [_terminal_row(reproduction) for reproduction in reproductions]
     return "\n".join(
         (
             *([notice, ""] if notice else []),
@@ -64,14 +64,14 @@ def _common_name(commons: Sequence[CommonResult]) -> str:
     return commons[0].recipe_name or "not run yet"
 
 
-def _terminal_row(one: Reproduction) -> tuple[str, ...]:
-    stated = percent(one.stated_accuracy)
+def _terminal_row(reproduction: Reproduction) -> tuple[str, ...]:
+    stated = percent(reproduction.stated_accuracy)
     return (
-        one.baseline.id,
-        one.recipe_name,
+        reproduction.baseline.id,
+        reproduction.recipe_name,
         stated,
-        *_figures(one.best, one.last),
-        one.verdict,
+        *_figures(reproduction.best, reproduction.last),
+        reproduction.verdict,
     )
 
 
@@ -83,37 +83,38 @@ def _figures(best: Estimate | None, last: Estimate | None) -> tuple[str, ...]:
 
 def _common_rows(commons: Sequence[CommonResult]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
-    for one in commons:
-        last, own = one.last, one.own
-        difference = "-" if one.gain is None else points(one.gain)
+    for result in commons:
+        last, own_recipe = result.last, result.own
+        difference = "-" if result.gain is None else points(result.gain)
         figures = (percent(last.mean), sd_points(last), str(last.n)) if last else ("-", "-", "0")
-        rows.append((one.baseline.id, f"{one.n_params:,}", *figures, percent(own.mean if own else None), difference))
+        own_mean = percent(own_recipe.mean if own_recipe else None)
+        rows.append((result.baseline.id, f"{result.n_params:,}", *figures, own_mean, difference))
     return rows
 
 
 def _spread_lines(commons: Sequence[CommonResult]) -> list[str]:
     return [
-        f"The {found.n_networks} networks {which}: best and worst lie {100 * found.own:.2f} points apart by their own "
-        f"recipes and {100 * found.common:.2f} under the common one; to a network it adds {points(found.gains[0])} to "
-        f"{points(found.gains[1])} points.{_left_out(found)}"
-        for which, found in spreads(commons).items()
+        f"The {spread.n_networks} networks {group}: best and worst lie {100 * spread.own:.2f} points apart by their "
+        f"own recipes and {100 * spread.common:.2f} under the common one; to a network it adds "
+        f"{points(spread.gains[0])} to {points(spread.gains[1])} points.{_left_out(spread)}"
+        for group, spread in spreads(commons).items()
     ]
 
 
-def _left_out(found: Spread) -> str:
-    return f" Left out, as it did not learn: {', '.join(found.left_out)}." if found.left_out else ""
+def _left_out(spread: Spread) -> str:
+    return f" Left out, as it did not learn: {', '.join(spread.left_out)}." if spread.left_out else ""
 
 
 def markdown(reproductions: Sequence[Reproduction], commons: Sequence[CommonResult], notice: str) -> str:
-    """Return report.md. notice: to be read first, or ""."""
-    discrepancies = {one.baseline.id: one.baseline for one in reproductions}.values()
+    """Return the text of report.md, which begins with `notice` unless that is empty."""
+    baselines = {reproduction.baseline.id: reproduction.baseline for reproduction in reproductions}.values()
     blocks = [
         "# The hand-designed networks, trained again",
         *([f"**{notice}**"] if notice else []),
         f"Fits: at most {BUDGET:,} parameters and {MAX_EPOCHS} epochs. RF: receptive field at the logits. Accuracies "
         "are on the test set. Every run with its curve is in results.json.",
         "## By their authors' recipes",
-        markdown_table(_FULL, [_full_row(one) for one in reproductions], _FULL_ALIGN),
+        markdown_table(_FULL, list(map(_full_row, reproductions)), _FULL_ALIGN),
         RULE,
         "![Stated against reproduced](stated.svg)",
         f"## Under one recipe: {_common_name(commons)}",
@@ -122,7 +123,7 @@ def markdown(reproductions: Sequence[Reproduction], commons: Sequence[CommonResu
         "## Where ours differ from the sources",
         "\n".join(f"- {line}" for line in DIFFERENCES),
         "## Networks, and what was found in the documents",
-        *(_findings(one.id, architecture_line(one.spec), one.discrepancies) for one in discrepancies),
+        *(_findings(baseline.id, architecture_line(baseline.spec), baseline.discrepancies) for baseline in baselines),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -131,23 +132,24 @@ def _findings(name: str, line: str, discrepancies: Iterable[str]) -> str:
     return "\n".join((f"**{name}**: {line}", "", *(f"- {text}" for text in discrepancies)))
 
 
-def _full_row(one: Reproduction) -> tuple[str, ...]:
-    baseline = one.baseline
+def _full_row(reproduction: Reproduction) -> tuple[str, ...]:
+    baseline = reproduction.baseline
     field = "-" if baseline.receptive_field_stated is None else str(baseline.receptive_field_stated)
-    stated = ("about " if one.stated and one.stated.approximate else "") + percent(one.stated_accuracy)
+    is_approximate = reproduction.stated is not None and reproduction.stated.approximate
+    stated = f"{'about ' * is_approximate}{percent(reproduction.stated_accuracy)}"
     return (
         baseline.id,
         baseline.source.partition("@")[0],
         baseline.n_params_stated,
-        f"{one.cost.n_params:,}",
+        f"{reproduction.cost.n_params:,}",
         field,
-        str(one.cost.receptive_field),
-        one.recipe_name,
-        str(one.recipe.epochs),
-        "yes" if one.within else "no",
+        str(reproduction.cost.receptive_field),
+        reproduction.recipe_name,
+        str(reproduction.recipe.epochs),
+        "yes" if reproduction.within else "no",
         stated,
-        *_full_figures(one.best, one.last),
-        one.verdict,
+        *_full_figures(reproduction.best, reproduction.last),
+        reproduction.verdict,
     )
 
 
@@ -157,25 +159,35 @@ def _full_figures(best: Estimate | None, last: Estimate | None) -> tuple[str, ..
     return percent(best.mean), sd_points(best), percent(last.mean), sd_points(last), str(last.n)
 
 
-# By whether network and recipe keep to budget and epochs; the marker says what the colour says.
-_LOOKS = {True: (ORANGE, "o", "at most 8,000 parameters and 15 epochs"), False: (BLUE, "s", "larger or longer")}
+# Colour, marker and label by whether network and recipe keep to budget and epochs. The marker repeats the colour.
+_STYLES = {True: (ORANGE, "o", "at most 8,000 parameters and 15 epochs"), False: (BLUE, "s", "larger or longer")}
 
 
 def reproduction_plot(reproductions: Sequence[Reproduction]) -> str:
-    """Draw a line for each recipe, from the stated accuracy to the measured one with its noise; as SVG text."""
-    shown = [(one, one.stated_accuracy, one.ours) for one in reproductions]
-    rows = [(one, 100 * stated, 100 * ours.mean) for one, stated, ours in shown if stated is not None and ours]
+    """Return a plot of the stated and the reproduced accuracy of each recipe, with its noise, as SVG text."""
+    results = [(reproduction, reproduction.stated_accuracy, reproduction.ours) for reproduction in reproductions]
+    rows = [
+        (reproduction, 100 * stated, 100 * estimate.mean)
+        for reproduction, stated, estimate in results
+        if stated is not None and estimate
+    ]
 
     def draw(axes: Axes) -> None:
-        for row, (_, stated, reached) in enumerate(rows):
-            axes.plot([stated, reached], [row, row], color=GREY, linewidth=1)
-        for within, (color, marker, label) in _LOOKS.items():
-            chosen = [(row, ours, 100 * one.noise) for row, (one, _, ours) in enumerate(rows) if one.within is within]
-            if chosen:
-                at, ours, noise = zip(*chosen, strict=True)
-                axes.errorbar(ours, at, xerr=noise, fmt=marker, color=color, capsize=3, label=f"ours, {label}")
+        for row, (_, stated, mean) in enumerate(rows):
+            axes.plot([stated, mean], [row, row], color=GREY, linewidth=1)
+        for within, (color, marker, label) in _STYLES.items():
+            group = [
+                (row, mean, 100 * reproduction.noise)
+                for row, (reproduction, _, mean) in enumerate(rows)
+                if reproduction.within is within
+            ]
+            if group:
+                positions, means, noise = zip(*group, strict=True)
+                axes.errorbar(means, positions, xerr=noise, fmt=marker, color=color, capsize=3, label=f"ours, {label}")
         axes.plot([stated for _, stated, _ in rows], range(len(rows)), "k|", markersize=11, label="stated")
-        axes.set_yticks(range(len(rows)), [f"{one.baseline.id}  {one.recipe_name}" for one, _, _ in rows])
+        axes.set_yticks(
+            range(len(rows)), [f"{reproduction.baseline.id}  {reproduction.recipe_name}" for reproduction, _, _ in rows]
+        )
         axes.invert_yaxis()
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.1f} %"))
         axes.set_xlabel("test accuracy; ours: mean over seeds, bar: noise")

@@ -1,4 +1,4 @@
-"""Summarise a study from its trial records: winner, counts, hand-designed networks, and caveats."""
+"""Summarise a study from the records of its trials, with winner, counts, hand-designed networks and caveats."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from space import baseline_params, space_of
 N_TOP = 10
 # Optuna's states of trials without an outcome.
 INTERRUPTED, RUNNING = "fail", "running"
-_WHY_NO_VALUE = {
+_REMARKS = {
     STOPPED: "stopped early",
     DIVERGED: "diverged",
     REFUSED: "over a limit",
@@ -43,9 +43,9 @@ _WHY_NO_VALUE = {
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers of trials by outcome; `feasible` and `proposed` leave out those without one.
+    """Numbers of trials by outcome.
 
-    adopted: trials of other studies, in none of the other counts.
+    adopted  number of trials that were adopted from other studies; they are in none of the other counts
     """
 
     finished: int
@@ -59,22 +59,25 @@ class Counts:
 
     @property
     def feasible(self) -> int:
-        """Number of candidates that were trained."""
+        """Return the number of candidates that were trained and have an outcome."""
         return self.finished + self.stopped + self.diverged
 
     @property
     def proposed(self) -> int:
-        """Number of candidates that were decided on; an interrupted one counts when it is proposed again."""
+        """Return the number of candidates that have an outcome; an interrupted one counts when it is proposed again."""
         return self.feasible + self.refused + self.repeated
 
 
 @dataclass(frozen=True)
 class BaselineResult:
-    """A hand-designed network beside the study.
+    """Result of a hand-designed network or of a user network in a study.
 
-    stated_accuracy  the best its authors report, `stated_epochs` the length of that training, `approximate` if rough;
-                     None of a network from a file
-    value            what it got in this study, or None and `remark` says why
+    fits             whether it keeps to all limits of the study
+    stated_accuracy  best accuracy that its authors report; None for a network from a file
+    stated_epochs    length of that training in epochs; None for a network from a file
+    approximate      whether the stated accuracy is approximate
+    value            value in this study; None if it has none
+    remark           reason why it has no value
     """
 
     id: str
@@ -89,18 +92,21 @@ class BaselineResult:
 
 @dataclass(frozen=True)
 class StudySummary:
-    """Everything the reports show.
+    """Summary of a study that contains all that the reports show.
 
-    notice         to be read before anything else, as that the data is not MNIST
-    winner         the confirmed one, else the first of `top`; None as long as no trial has finished
-    test_accuracy  of the winner's exported file on the test set, by the metric of the search; None: no such file
-    confirmation   what fresh seeds showed; None if nothing was confirmed. noise: the same for the noise floor
-    improvements   the trials that were better than all before them, in order
-    seconds        of training, summed over all trials
-    importances    by dimension
-    correlations   of the accuracy after an epoch with that after the last, by epoch
-    caveats        full sentences
-    mistakes       of the winner's exported file; None if there is none, or one of an older version
+    notice         sentence that is shown first, for example that the data is not MNIST; may be empty
+    winner         confirmed winner, else the first of `top`; None if no trial has finished
+    test_accuracy  accuracy of the exported winner on the test set, by the metric of the search; None without an export
+    confirmation   result of the confirmation; None if nothing was confirmed
+    noise          measured noise floor; None if it was not measured
+    top            best finished trials, at most N_TOP, ranked
+    improvements   trials that were better than all earlier ones, in order
+    seconds        training time summed over all trials
+    baselines      results of the hand-designed networks and of the user networks
+    importances    importance of each dimension
+    correlations   rank correlation of the accuracy after an epoch with that after the last one, by epoch
+    caveats        reasons to doubt the winner, as sentences
+    mistakes       mistakes of the exported winner; None without an export, or if an older version made it
     """
 
     name: str
@@ -122,12 +128,12 @@ class StudySummary:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """The search's metric and, where classes are imbalanced or it is not the accuracy, the other one."""
-        found = (self.config.metric, beside(self.config.metric))
-        return found if any(self.value_beside(record) is not None for record in self.top) else found[:1]
+        """Return the metric of the search, and the other one if classes are imbalanced or it is not the accuracy."""
+        both = (self.config.metric, beside(self.config.metric))
+        return both if any(self.value_beside(record) is not None for record in self.top) else both[:1]
 
     def value_beside(self, record: TrialRecord) -> float | None:
-        """Return a trial's value in the other metric, of the same epochs as its value."""
+        """Return the value of a trial in the other metric, over the same epochs as its value."""
         return value_beside(record.curve, self.config.score, self.config.metric)
 
 
@@ -142,39 +148,40 @@ def summarise(
     plan: ConfirmPlan | None = None,
     importances: Mapping[str, float] | None = None,
 ) -> StudySummary:
-    """Summarise the trials of study `name`.
+    """Return the summary of the trials of study `name`.
 
-    winner_card: card.json of the exported winner; that of another trial is ignored. repeats: what was trained again;
-    plan: of the last confirmation.
+    winner_card  content of card.json of the exported winner; the card of another trial is ignored
+    repeats      finished trainings of the confirmation and of the noise floor
+    plan         plan of the last confirmation
     """
-    best = ranked(records)
-    own = [record for record in records if record.origin is None]
-    improvements = _improvements(best)
-    confirmed = confirmation(plan, records, repeats, config) if plan else None
-    noise = noise_floor(repeats, len(best))
-    winner = confirmed_winner(best, confirmed)
+    ranked_records = ranked(records)
+    own_records = [record for record in records if record.origin is None]
+    improvements = _improvements(ranked_records)
+    confirmation_result = confirmation(plan, records, repeats, config) if plan else None
+    noise = noise_floor(repeats, len(ranked_records))
+    winner = confirmed_winner(ranked_records, confirmation_result)
     card = winner_card if winner and winner_card and winner_card["trial"] == winner.number else None
     return StudySummary(
         name=name,
         config=config,
         notice=notice,
         winner=winner,
-        confirmation=confirmed,
+        confirmation=confirmation_result,
         noise=noise,
-        top=tuple(best[:N_TOP]),
+        top=tuple(ranked_records[:N_TOP]),
         improvements=improvements,
-        counts=replace(_count(own), adopted=len(records) - len(own)),
-        seconds=sum(map(_training_seconds, own)),
+        counts=replace(_count(own_records), adopted=len(records) - len(own_records)),
+        seconds=sum(map(_training_seconds, own_records)),
         baselines=_baseline_results(config, records),
         importances=importances or {},
-        correlations=rank_correlations(own),
-        caveats=caveats(config, best, improvements[-1].number, winner, noise) if winner else (),
+        correlations=rank_correlations(own_records),
+        caveats=caveats(config, ranked_records, improvements[-1].number, winner, noise) if winner else (),
         **card_facts(card or {}),
     )
 
 
 def card_facts(card: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of StudySummary that come from the card.json of the exported winner; empty without a card."""
+    """Return the fields of StudySummary that come from card.json of the exported winner, all None for an empty card."""
     mistakes = card.get("mistakes")  # cards of older versions have none
     accuracy = card.get("accuracy", {})
     is_balanced = accuracy.get("metric") == "balanced_accuracy"
@@ -184,24 +191,25 @@ def card_facts(card: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def confirmed_winner(finished: Sequence[TrialRecord], confirmed: Confirmation | None) -> TrialRecord | None:
-    """Return the confirmed trial, else the best of `finished`, which are ranked."""
-    if confirmed:
-        return next(record for record in finished if record.number == confirmed.trial)
-    return finished[0] if finished else None
+def confirmed_winner(records: Sequence[TrialRecord], confirmation_result: Confirmation | None) -> TrialRecord | None:
+    """Return the confirmed trial, else the first of the finished and ranked `records`, else None."""
+    if confirmation_result:
+        return next(record for record in records if record.number == confirmation_result.trial)
+    return records[0] if records else None
 
 
 def _count(records: Iterable[TrialRecord]) -> Counts:
-    n = Counter(record.outcome for record in records)
-    return Counts(n[FINISHED], n[STOPPED], n[DIVERGED], n[REFUSED], n[REPEATED], n[INTERRUPTED], n[RUNNING])
+    counts = Counter(record.outcome for record in records)
+    outcomes = (FINISHED, STOPPED, DIVERGED, REFUSED, REPEATED, INTERRUPTED, RUNNING)
+    return Counts(*(counts[outcome] for outcome in outcomes))
 
 
-def _improvements(finished: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
-    best: list[TrialRecord] = []
-    for record in sorted(finished, key=lambda record: record.number):
-        if not best or _value(record) > _value(best[-1]):
-            best.append(record)
-    return tuple(best)
+def _improvements(records: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:
+    improvements: list[TrialRecord] = []
+    for record in sorted(records, key=lambda record: record.number):
+        if not improvements or _value(record) > _value(improvements[-1]):
+            improvements.append(record)
+    return tuple(improvements)
 
 
 def _value(record: TrialRecord) -> float:
@@ -215,27 +223,27 @@ def _training_seconds(record: TrialRecord) -> float:
 
 
 def _baseline_results(config: SearchConfig, records: Iterable[TrialRecord]) -> tuple[BaselineResult, ...]:
-    known = form_of(config.data)
-    shape = (known.input_shape, known.n_classes)
-    in_space = baseline_params(known.input_shape, known.n_classes, space_of(config))
-    # Of one that was interrupted and run again the later trial counts.
-    tried = {record.baseline: record for record in sorted(records, key=lambda record: record.number)}
+    form = form_of(config.data)
+    shape = (form.input_shape, form.n_classes)
+    space_networks = baseline_params(form.input_shape, form.n_classes, space_of(config))
+    # If a network was interrupted and run again, the later trial counts.
+    trials_by_network = {record.baseline: record for record in sorted(records, key=lambda record: record.number)}
     return tuple(
-        _baseline_result(baseline, config, tried.get(name), in_space=name in in_space)
+        _baseline_result(baseline, config, trials_by_network.get(name), in_space=name in space_networks)
         for name, baseline in BASELINES.items()
-        # Of other images they tell nothing.
+        # Networks for other images cannot be compared.
         if (baseline.spec.input_shape, baseline.spec.n_classes) == shape
     ) + tuple(
-        _given_result(record, name, record.n_params)
-        for name, record in tried.items()
+        _user_network_result(record, name, record.n_params)
+        for name, record in trials_by_network.items()
         if name is not None and name not in BASELINES and record.n_params is not None
     )
 
 
-def _given_result(record: TrialRecord, name: str, n_params: int) -> BaselineResult:
-    """Return the result of a user network; its trial tells whether it fits."""
+def _user_network_result(record: TrialRecord, name: str, n_params: int) -> BaselineResult:
+    """Return the result of a user network, which fits unless its trial was refused."""
     fits = record.outcome != REFUSED
-    remark = "" if record.value is not None else _WHY_NO_VALUE.get(record.outcome, "not run yet")
+    remark = "" if record.value is not None else _REMARKS.get(record.outcome, "not run yet")
     return BaselineResult(name, n_params, fits, None, None, False, record.value, remark)
 
 
@@ -245,7 +253,7 @@ def _baseline_result(
     cost = compute_cost(baseline.spec)
     excess = _excess(cost, config)
     not_run = "not run yet" if in_space else "not in the space"
-    remark = excess or (_WHY_NO_VALUE.get(record.outcome, not_run) if record else not_run)
+    remark = excess or (_REMARKS.get(record.outcome, not_run) if record else not_run)
     accuracy, epochs, approximate = _best_stated(baseline)
     value = record.value if record else None
     return BaselineResult(
@@ -261,12 +269,12 @@ def _baseline_result(
 
 
 def _excess(cost: Cost, config: SearchConfig) -> str:
-    """Name the limit that the network exceeds, or nothing."""
+    """Return the first limit that the network exceeds, in words, or an empty string."""
     return next((standing.limit.over for standing in standings(cost, config) if standing.slack < 0), "")
 
 
 def _best_stated(baseline: Baseline) -> tuple[float, int, bool]:
-    """Return (accuracy, epochs, approximate) of the best training that its authors report, of equals the shortest."""
+    """Return (accuracy, epochs, approximate) of the best stated training, the shortest of equally good ones."""
     results = [(result.best_accuracy or result.last_accuracy or 0.0, result) for result in baseline.stated.values()]
     accuracy, result = max(results, key=lambda item: (item[0], -item[1].epochs))
     return accuracy, result.epochs, result.approximate
@@ -275,7 +283,7 @@ def _best_stated(baseline: Baseline) -> tuple[float, int, bool]:
 def summary_of(
     study: optuna.Study, config: SearchConfig, location: StudyLocation, records: Sequence[TrialRecord]
 ) -> StudySummary:
-    """Summarise a study from its trials and from its files on disk."""
+    """Return the summary of a study from its trials and from its files on disk."""
     repeats, plan = repeats_of(location)
     return summarise(
         str(location.name),

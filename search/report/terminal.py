@@ -1,4 +1,4 @@
-"""A study's report: text for the terminal, report.html, report.md, and trials.csv with one row a trial."""
+"""Show the report of a study in the terminal, and write report.html, report.md and trials.csv."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _evidence_sections(summary: StudySummary) -> list[str]:
 
 
 def _top_lines(summary: StudySummary) -> list[str]:
-    # There is no room for more.
+    # Shortened, as the table has to fit in 80 columns.
     columns = [name.replace("balanced accuracy", "balanced") for name in top_columns(summary)]
     return _table_lines(columns, top_rows(summary), top_align(summary))
 
@@ -98,7 +98,10 @@ REPORT_FILES = ("report.html", "report.md", "trials.csv")
 
 
 def write_report(summary: StudySummary, records: Sequence[TrialRecord], folder: Path) -> None:
-    """Write the files of REPORT_FILES; each is the old one or the new one, never a part."""
+    """Write the files of REPORT_FILES to `folder`, which is created if it is missing.
+
+    Each file is replaced as a whole, so an interrupted run leaves either the old or the new file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     classes = form_of(summary.config.data).classes
     write_whole(folder / "report.html", html_report(summary, records, folder, classes))

@@ -1,4 +1,4 @@
-"""trials.csv: one row for each trial of a study."""
+"""Build the table of trials.csv, with one row per trial of a study."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _COLUMNS = {
 
 
 def trials_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
-    """Return a table with one row for each trial: its facts, then the value of every searched dimension.
+    """Return a table with one row per trial: its facts, then the value of every searched dimension.
 
-    What a trial does not have is missing. Both accuracies after the last trained epoch are there where classes are
-    imbalanced or the search maximised another than accuracy.
+    Values that a trial does not have are missing. The accuracy and the balanced accuracy after the last trained epoch
+    are included if classes are imbalanced or if the search maximised the balanced accuracy.
     """
     rows = [{**vars(record), "reason": record.reason or None} for record in records]
     columns = {name: _column([row[name] for row in rows], kind) for name, kind in _COLUMNS.items()}
@@ -46,10 +46,10 @@ def trials_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
     if any("balanced_accuracy" in epoch for epoch in last_epochs):
         for name in METRICS:
             columns[f"last_{name}"] = _column([epoch.get(name) for epoch in last_epochs], float)
-    # A study of an older space has no column for what was not searched then.
-    searched = {name for row in rows for name in row["params"]}
+    # A study of an older space has no columns for the dimensions that were added later.
+    searched_names = {name for row in rows for name in row["params"]}
     for dimension in DIMENSIONS:
-        if searched and dimension.name not in searched:
+        if searched_names and dimension.name not in searched_names:
             continue
         values = [row["params"].get(dimension.name) for row in rows]
         columns[dimension.name] = _column(values, type(dimension.default))
@@ -57,5 +57,5 @@ def trials_table(records: Iterable[TrialRecord]) -> pd.DataFrame:
 
 
 def _column(values: list[object], kind: type) -> pd.api.extensions.ExtensionArray:
-    # Types that know missing values: an n_params that one trial lacks does not turn all others into 7496.0.
+    # These types support missing values, so one trial without n_params does not turn all others into floats.
     return pd.array(values, dtype=_DTYPES[kind])

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from models.recipe import RecipeConfig
 from search.config import AUGMENTATIONS, FOLDER, SearchConfig
-from search.data.dataset import OF_CHARACTERS
+from search.data.dataset import CHARACTER_AUGMENTATIONS
 from search.data.load import definition
 from search.errors import InputError
 from search.search_space.space import Space
@@ -41,7 +41,7 @@ def choose_augmentations(config: SearchConfig, on: Sequence[str], off: Sequence[
 def _of(dataset: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the augmentations that are on by default, and those that may be switched on."""
     if dataset == FOLDER:  # only the user knows whether its images may be mirrored
-        return OF_CHARACTERS, AUGMENTATIONS
+        return CHARACTER_AUGMENTATIONS, AUGMENTATIONS
     known = definition("mnist" if dataset == "auto" else dataset)
     return known.augmentations, known.augmentations
 

@@ -79,7 +79,7 @@ def _with_shared_weights(stages: Sequence[Stage], shared: Sequence[str], channel
         known, of_stage = of_stage if sharing == "before" else set(), set()
         blocks = []
         for block in stage.blocks:
-            weights = block.weights_of(channels)
+            weights = block.weight_shapes(channels)
             is_shared = sharing != "none" and block.kernel_size > 1 and weights in known | of_stage
             blocks.append(replace(block, shared=True) if is_shared else block)
             of_stage.add(weights)
@@ -212,7 +212,7 @@ def _sharing(stage: Stage, channels: int) -> str:
     """Return the sharing of a stage of these blocks. "stage" is preferred where "before" would be the same."""
     owned, found = set[WeightShapes](), "none"
     for block in stage.blocks:
-        weights = block.weights_of(channels)
+        weights = block.weight_shapes(channels)
         if block.shared and weights not in owned:
             return "before"
         found = "stage" if block.shared else found

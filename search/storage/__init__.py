@@ -1,1 +1,1 @@
-"""Open the storages of studies: SQLite files and PostgreSQL servers, their addresses and their locks."""
+"""Open the storages of studies, which are SQLite files and PostgreSQL servers; check addresses; hold locks."""

@@ -1,4 +1,4 @@
-"""Addresses that a command of this program listens on, and who reaches them."""
+"""Check the addresses that servers of this program listen on."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from search.errors import InputError
 
 
 def check_address(host: str, port: int) -> None:
-    """Raise InputError where nothing can listen at that address, before anything is made ready for it."""
+    """Raise InputError if nothing can listen on an address; called before anything is prepared for the server."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()
-    except (OSError, UnicodeError) as error:  # the latter of a name that no host can have
-        raise InputError(refused(host, port, error)) from error
+    except (OSError, UnicodeError) as error:  # UnicodeError: no host can have this name
+        raise InputError(listen_error(host, port, error)) from error
 
 
-def refused(host: str, port: int, error: Exception) -> str:
-    """Say why an address cannot be listened on, and what to do."""
+def listen_error(host: str, port: int, error: Exception) -> str:
+    """Return a message that says why nothing can listen on an address, and what to do."""
     reason = getattr(error, "strerror", None) or error
     return f"cannot listen on {host:.80}, port {port}: {reason}; choose another --host or --port"
 
 
-def warn_of_others(host: str, what: str) -> None:
-    """Say so where not only the users of this machine reach `what`."""
+def warn_if_reachable(host: str, server: str) -> None:
+    """Print a warning if users of other machines can reach a server; `server` is its name in the warning."""
     if not _is_loopback(host):
         print(
-            f"search.py: warning: on {host} the {what} has no login: whoever reaches this port can read, change and "
+            f"search.py: warning: on {host} the {server} has no login: whoever reaches this port can read, change and "
             "delete all studies",
             file=sys.stderr,
         )
@@ -42,5 +42,5 @@ def _is_loopback(host: str) -> bool:
 
 
 def address(host: str, port: int) -> str:
-    """Format an address as it stands in a URL."""
+    """Return a host and a port in the form that URLs use, with an IPv6 address in brackets."""
     return f"{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,4 +1,4 @@
-"""Open storages: a SQLite file of one machine, or a PostgreSQL server of many, perhaps behind PgBouncer."""
+"""Open storages: SQLite files for one machine, and PostgreSQL servers for several, with or without PgBouncer."""
 
 from __future__ import annotations
 
@@ -26,52 +26,56 @@ from search.storage.optuna_internals import backend_of
 from search.storage.sqlite import FileStorage
 from search.storage.url import check_sqlite, parse_url, sqlite_path
 
+# How long a writer waits for another one.
 SQLITE_BUSY_SECONDS = 60
-# A worker that was silent for so long is given up, and its trial queued again.
+# The trial of a worker that was silent for this long is abandoned, and requeued.
 GRACE_SECONDS = 180
-BEATS_A_GRACE = 3
+HEARTBEATS_PER_GRACE = 3
 _FILES, _SERVERS = ("sqlite", "sqlite+pysqlite"), ("postgresql", "postgresql+psycopg")
 _CONNECT_SECONDS = 10
-# A machine that was switched off must not hold what it had locked for the two hours that are TCP's default.
+# A machine that was switched off must not hold its locks for two hours, which is the default of TCP.
 _KEEPALIVE = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 3}
 _SERVER_KEEPALIVE = "SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
-# Nor must a process that was stopped in the middle of a transaction, which otherwise takes a moment. Of each
-# transaction: behind PgBouncer the next one may run on another connection of the server.
+# Nor must a process that was stopped in the middle of a transaction; transactions usually take milliseconds. Every
+# transaction sets this, because behind PgBouncer the next one may run on another connection of the server.
 _TRANSACTION_SETTINGS = "SET LOCAL idle_in_transaction_session_timeout = '120s'"
-# The mean time between two attempts at a lock that somebody else holds.
+# Mean time between two attempts to take a lock that another process holds.
 _LOCK_POLL_SECONDS = 0.1
 
 OnStale = Callable[[optuna.Study, FrozenTrial], None]
 
 
 class ServerStorage(RDBStorage):
-    """PostgreSQL."""
+    """Storage on a PostgreSQL server."""
 
     def record_heartbeat(self, trial_id: int) -> None:
-        """See RDBStorage. A beat that fails is not missed: where the server is gone, the trial's next word tells it."""
+        """Record a heartbeat, and ignore errors: if the server is gone, the next write of the trial reports it."""
         try:
             super().record_heartbeat(trial_id)
         except (StorageInternalError, SQLAlchemyError):
             return
 
     @contextmanager
-    def hold(self, what: str) -> Iterator[None]:
-        """Hold a lock of the server's, which ends with its transaction: a holder that is killed holds nothing."""
-        with _locked(self.engine, what):  # not returned: the storage, which closes its connections, is to outlive it
+    def hold(self, lock: str) -> Iterator[None]:
+        """Hold a lock of the server, by its name; it ends with its transaction, also if its holder is killed."""
+        # The context is entered here and not returned, so that the storage lives until it ends: the storage closes
+        # its connections when it is collected.
+        with _advisory_lock(self.engine, lock):
             yield
 
 
 def open_storage(url: str, grace: int | None = None, on_stale: OnStale | None = None) -> BaseStorage:
-    """Open the storage at a SQLAlchemy URL; a new SQLite file is created. Raises InputError.
+    """Open the storage at a SQLAlchemy URL; a missing SQLite file is created. Raises InputError.
 
-    grace: on a server, trials that run tell that they do, and one that was silent for so many seconds is marked failed
-    by whoever next begins a trial, who then calls `on_stale`. None: trials run in silence.
+    grace: on a server, running trials send heartbeats. A process that begins a trial marks those as failed that were
+    silent for this many seconds, and calls `on_stale` with each of them. None: no heartbeats.
     """
     parsed = parse_url(url)
     kind = parsed.drivername
     if kind not in (*_FILES, *_SERVERS):
         raise InputError(
-            f"--storage is sqlite:///FILE or postgresql://USER@HOST/DATABASE, got one that is {kind!r:.40}"
+            "--storage must be sqlite:///FILE or postgresql://USER@HOST/DATABASE, "
+            f"got one that begins with {kind!r:.40}"
         )
     path = sqlite_path(parsed)
     if path is not None:
@@ -79,39 +83,37 @@ def open_storage(url: str, grace: int | None = None, on_stale: OnStale | None = 
     try:
         if kind in _FILES:
             return _open_file(url, path)
-        interval = max(1, grace // BEATS_A_GRACE) if grace else None
+        interval = max(1, grace // HEARTBEATS_PER_GRACE) if grace else None
         return _open_server(url, parsed, interval, grace, on_stale)
     except InputError:
         raise
     except ModuleNotFoundError as error:
         way_out = "python -m pip install -r requirements-postgresql.txt"
-        raise InputError(
-            f"a storage of several machines needs {error.name}, which is not installed: {way_out}"
-        ) from error
+        raise InputError(f"a PostgreSQL storage needs {error.name}, which is not installed: {way_out}") from error
     except Exception as error:  # drivers raise almost anything for a URL that they cannot use
         raise InputError(cannot_open(parsed, error)) from error
 
 
 def _template(url: str) -> str:
-    """Escape a URL for Optuna, which takes braces for fields to fill in."""
+    """Escape the braces of a URL, which Optuna would replace as the fields of a template."""
     return url.replace("{", "{{").replace("}", "}}")
 
 
 def _open_file(url: str, path: Path | None) -> RDBStorage:
-    with _opened_by_one(path):
+    with _folder_lock(path):
         storage = FileStorage(_template(url), SQLITE_BUSY_SECONDS)
-        # A file's first connection makes the journal what it stays, for which SQLite does not wait while others write.
+        # The first connection to a file sets its journal mode; SQLite does not wait for other writers to do that.
         with storage.engine.begin() as connection:
-            connection.exec_driver_sql("DELETE FROM studies WHERE false")  # refused where the file can only be read
+            connection.exec_driver_sql("DELETE FROM studies WHERE false")  # fails if the file is read-only
     return storage
 
 
 @contextmanager
-def _opened_by_one(path: Path | None) -> Iterator[None]:
-    """Let one process at a time open a new file, so that only one makes the tables."""
+def _folder_lock(path: Path | None) -> Iterator[None]:
+    """Lock the folder of a SQLite file while the file is opened, so that only one process creates the tables."""
     with ExitStack() as stack:
-        # The folder is what is locked: a file for that would be left beside a database that is refused. Where folders
-        # cannot be locked, or there is none, nothing is, and SQLite tells what is wrong.
+        # The folder itself is locked, because a lock file would remain beside a database that is refused. If the folder
+        # is missing or cannot be locked, nothing is locked, and SQLite reports the error.
         with suppress(OSError):
             if path is not None:
                 folder = os.open(path.parent, os.O_RDONLY)
@@ -121,26 +123,26 @@ def _opened_by_one(path: Path | None) -> Iterator[None]:
 
 
 def _open_server(
-    url: str, asked: URL, interval: int | None, grace: int | None, on_stale: OnStale | None
+    url: str, parsed: URL, interval: int | None, grace: int | None, on_stale: OnStale | None
 ) -> ServerStorage:
-    # A statement that is prepared on one connection of the server is unknown on the next that PgBouncer gives.
+    # A statement that is prepared on one connection of the server is unknown on the next one that PgBouncer uses.
     defaults = {"connect_timeout": _CONNECT_SECONDS, "prepare_threshold": None, **_KEEPALIVE}
-    options = {"connect_args": {name: value for name, value in defaults.items() if name not in asked.query}}
-    # A worker holds one connection, and for moments a second, so that a server with room for 100 serves nearly as many.
+    options = {"connect_args": {name: value for name, value in defaults.items() if name not in parsed.query}}
+    # A worker holds one connection, and briefly a second one: a server with 100 connections serves nearly 100 workers.
     pool = {"pool_size": 1, "max_overflow": 4, "pool_pre_ping": True}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # of the heartbeat
-        with _tables_made_once(create_engine(asked, poolclass=NullPool, **options)):
+        warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats are experimental
+        with _tables_lock(create_engine(parsed, poolclass=NullPool, **options)):
             storage = ServerStorage(
                 _template(url),
                 engine_kwargs={**options, **pool},
-                # It holds a connection and asks for another: more workers than connections would wait for each other.
+                # The check needs a second connection: more workers than connections would wait for each other.
                 skip_compatibility_check=True,
                 heartbeat_interval=interval,
                 grace_period=grace,
                 heartbeat_stale_trial_callback=on_stale,
             )
-    weakref.finalize(storage, storage.engine.dispose)  # a server has few connections to give
+    weakref.finalize(storage, storage.engine.dispose)  # a server has few connections
     _check_version(storage)
     event.listen(storage.engine, "connect", _set_up_server)
     event.listen(storage.engine, "begin", _set_up_transaction)
@@ -149,16 +151,17 @@ def _open_server(
 
 
 def _check_version(storage: RDBStorage) -> None:
-    found, known = storage.get_current_version(), storage.get_head_version()
-    if found != known:
+    current, supported = storage.get_current_version(), storage.get_head_version()
+    if current != supported:
         raise InputError(
-            f"the database was made by another version of Optuna: its tables are {found}, here {known}; see "
+            f"the database was made by another version of Optuna: its tables are {current}, here {supported}; see "
             "`optuna storage upgrade`, or install the version that made it"
         )
 
 
 def _set_up_server(connection: Any, _record: object) -> None:
-    # Behind PgBouncer this is of its connection to the server, where it does no harm: PgBouncer looks after ours.
+    # Behind PgBouncer these settings reach its connection to the server, where they do no harm; the connection to
+    # PgBouncer is kept alive by PgBouncer itself.
     with connection.cursor() as cursor:
         cursor.execute(_SERVER_KEEPALIVE)
     connection.commit()
@@ -168,35 +171,37 @@ def _set_up_transaction(connection: Connection) -> None:
     connection.exec_driver_sql(_TRANSACTION_SETTINGS)
 
 
-def _tables_made_once(engine: Engine) -> AbstractContextManager[None]:
-    """Let one machine at a time open an empty database, so that only one makes the tables."""
+def _tables_lock(engine: Engine) -> AbstractContextManager[None]:
+    """Lock an empty database, so that only one machine creates the tables; do nothing if the tables exist."""
     try:
         with engine.connect() as connection:
-            is_made = connection.execute(text("SELECT count(*) FROM alembic_version")).scalar_one()
+            n_versions = connection.execute(text("SELECT count(*) FROM alembic_version")).scalar_one()
     except ProgrammingError:  # there is no such table
-        is_made = 0
-    return nullcontext() if is_made else _locked(engine, "tables")
+        n_versions = 0
+    return nullcontext() if n_versions else _advisory_lock(engine, "tables")
 
 
 @contextmanager
-def _locked(engine: Engine, what: str) -> Iterator[None]:
-    # Whoever waits lets go of the connection meanwhile: of those that PgBouncer has, the holder needs a second one.
+def _advisory_lock(engine: Engine, name: str) -> Iterator[None]:
+    # A process that waits returns its connection meanwhile: the holder of the lock needs a second one, and PgBouncer
+    # has only so many.
     while True:
         with engine.connect() as connection:
-            if connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), _key(what)).scalar_one():
+            if connection.execute(text("SELECT pg_try_advisory_xact_lock(:key)"), _lock_key(name)).scalar_one():
                 yield
                 return
         time.sleep(random.uniform(0.5, 1.5) * _LOCK_POLL_SECONDS)
 
 
-def _key(what: str) -> dict[str, int]:
-    return {"key": int.from_bytes(hashlib.sha256(f"search.py {what}".encode()).digest()[:8], "big", signed=True)}
+def _lock_key(name: str) -> dict[str, int]:
+    return {"key": int.from_bytes(hashlib.sha256(f"search.py {name}".encode()).digest()[:8], "big", signed=True)}
 
 
-def alone(storage: Any, name: str) -> AbstractContextManager[None]:
-    """Let no other machine decide about the trials of study `name` meanwhile: what is read there stays true.
+def study_lock(storage: Any, name: str) -> AbstractContextManager[None]:
+    """Hold the lock of study `name`, so that no other machine changes its trials between a read and a write.
 
-    Not to be entered twice. A SQLite file has but one deciding process anyway (search.study.location.only_one).
+    The lock is not reentrant. A SQLite file needs none, because a single process decides about its trials
+    (search.study.location.only_one).
     """
-    storage = backend_of(storage)  # a study sees its storage through a cache
+    storage = backend_of(storage)  # a study reads its storage through a cache
     return storage.hold(f"study {name}") if isinstance(storage, ServerStorage) else nullcontext()

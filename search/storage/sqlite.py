@@ -1,4 +1,4 @@
-"""A SQLite file as Optuna's storage: who writes takes the write lock first, and who only reads waits for nobody."""
+"""Optuna storage in a SQLite file, whose writers take the write lock first and whose readers never wait."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from search.storage.optuna_internals import READING_METHODS
 
 
 class FileStorage(RDBStorage):
-    """A SQLite file. url: as Optuna wants it; busy_seconds: how long a writer waits for another.
+    """Storage in a SQLite file, whose writing transactions take the write lock at their beginning.
 
-    Every writing method of Optuna reads before it writes: that a trial waits, and then that it runs; that it runs, and
-    then its value. Such a transaction takes the write lock at its beginning. Begun as a reader it could not wait for a
-    writer that comes between (SQLITE_BUSY_SNAPSHOT), and without a transaction around both, two workers could take the
-    same trial. In the write-ahead log a reader sees what is committed and needs no lock.
+    Every writing method of Optuna reads before it writes: it reads that a trial is waiting, and writes that it is
+    running; it reads that the trial is running, and writes its value. A transaction that begins as a reader cannot wait
+    for a writer that comes between (SQLITE_BUSY_SNAPSHOT). Without a transaction around both steps, two workers could
+    take the same trial. With the write-ahead log, a reader sees what is committed and needs no lock.
+
+    url           in the form that Optuna expects
+    busy_seconds  how long a writer waits for another one
     """
 
     def __init__(self, url: str, busy_seconds: float) -> None:
         self._thread = thread = threading.local()
         with warnings.catch_warnings():
-            warnings.simplefilter("error", SAWarning)  # of an option that the driver does not know
+            warnings.simplefilter("error", SAWarning)  # SQLAlchemy warns of an option that the driver does not know
             super().__init__(url, engine_kwargs={"connect_args": {"timeout": busy_seconds}})
         event.listen(self.engine, "connect", _set_up)
 
@@ -40,7 +43,7 @@ class FileStorage(RDBStorage):
 
 
 def _reading(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `method` with its transactions begun as a reader's."""
+    """Return a method whose transactions begin as readers."""
 
     @functools.wraps(method)
     def call(self: FileStorage, *args: Any, **kwargs: Any) -> Any:
@@ -60,8 +63,8 @@ for _name in READING_METHODS:
 
 
 def _set_up(connection: Any, _record: object) -> None:
-    # Readers do not block the writer, and a commit no longer waits for the disk. A killed process
-    # loses nothing; a power cut may lose the last commits but leaves the file whole.
+    # Readers do not make the writer wait, and a commit does not wait for the disk. A killed process
+    # loses nothing; a power cut may lose the last commits but does not damage the file.
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
-    connection.isolation_level = None  # the driver begins no transactions of its own: `begin` does
+    connection.isolation_level = None  # the driver begins no transactions itself; the `begin` event does

@@ -1,4 +1,4 @@
-"""The URL of a storage: read, or refused without repeating it, for it may hold a password; what may be shown of it."""
+"""Parse the URLs of storages, and show them without their passwords."""
 
 from __future__ import annotations
 
@@ -15,69 +15,73 @@ from search.errors import InputError
 
 _EXAMPLE = "an example: sqlite:///studies/studies.db"
 _OPTION = "--storage"
-_PROXY = "grpc"
+_GRPC = "grpc"
 
 
 def parse_url(url: str) -> URL:
-    """Parse the URL of a storage. Raises InputError for one that is none, or that names no place to keep anything."""
+    """Parse the URL of a storage.
+
+    Raises InputError for text that is no URL and for a storage that would keep nothing. Messages do not repeat the URL,
+    because it may hold a password.
+    """
     authority = url.partition("://")[2].partition("/")[0].partition("?")[0]
     if authority.count("@") > 1:
         raise InputError("--storage has more than one '@' before its host; write those of a password as %40")
     try:
-        found = make_url(url)
+        parsed = make_url(url)
     except (ArgumentError, ValueError):
         scheme, colon, _ = url.partition(":")
         shown = f"{scheme:.40}{colon}{'...' * bool(colon)}"
         raise InputError(f"--storage is not a database URL, got {shown!r}; {_EXAMPLE}") from None
-    if found.drivername == _PROXY:
+    if parsed.drivername == _GRPC:
         raise InputError(
-            "--storage grpc://... was of a proxy that PgBouncer has replaced: give PgBouncer's address, "
+            "--storage grpc://... is no longer supported: give the address of PgBouncer instead, "
             "postgresql://USER@HOST:6432/DATABASE (docs/distributed.md)"
         )
-    if found.get_backend_name() != "sqlite":
-        return found
-    if found.host:
+    if parsed.get_backend_name() != "sqlite":
+        return parsed
+    if parsed.host:
         raise InputError(
-            f"--storage names a server, which SQLite has none of: a file comes after three slashes; {_EXAMPLE}"
+            f"--storage names a server, but SQLite has none: write three slashes before the file; {_EXAMPLE}"
         )
-    if found.database in (None, "", ":memory:") or found.query.get("mode") == "memory":
-        raise InputError(f"--storage names no file, so that nothing would be kept; {_EXAMPLE}")
-    return found
+    if parsed.database in (None, "", ":memory:") or parsed.query.get("mode") == "memory":
+        raise InputError(f"--storage names no file, so nothing would be kept; {_EXAMPLE}")
+    return parsed
 
 
 def is_server(url: str) -> bool:
-    """Return whether a storage is a server, where several machines may work on one study."""
+    """Return whether a storage is on a server, where several machines may work on one study."""
     return parse_url(url).get_backend_name() != "sqlite"
 
 
 def sqlite_url(path: Path) -> str:
-    """Return the URL of a SQLite file, whatever characters its name has."""
+    """Return the URL of a SQLite file, with the special characters of its path escaped."""
     return URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def sqlite_path(url: URL) -> Path | None:
-    """Return the file of a plain SQLite storage; None of any other storage."""
+    """Return the path of a SQLite storage, or None for a server or a file: URI."""
     is_file = url.get_backend_name() == "sqlite" and not str(url.database).startswith("file:")
     return Path(str(url.database)) if is_file else None
 
 
 def shown_url(url: URL) -> str:
-    """Return the URL without its password, and without its options, which may hold another."""
+    """Return a URL without its password and without its options, which may hold another password."""
     return url.set(query={}).render_as_string(hide_password=True)
 
 
 def without_secrets(arguments: Iterable[str]) -> Iterator[str]:
-    """Return arguments of the command line without the password in the storage's URL."""
-    follows = False
+    """Yield the arguments of a command line, with the URL of --storage shown without its password."""
+    is_url = False
     for argument in arguments:
         name, equals, value = argument.partition("=")
-        if follows:
+        if is_url:
             yield _shown(argument)
         elif name == _OPTION and equals:
             yield f"{name}={_shown(value)}"
         else:
             yield argument
-        follows = argument == _OPTION and not follows
+        is_url = argument == _OPTION and not is_url
 
 
 def _shown(url: str) -> str:
@@ -87,39 +91,40 @@ def _shown(url: str) -> str:
         return "..."
 
 
-# Of Optuna's first tables.
-_OPTUNAS = {"studies", "version_info"}
+# Tables that every version of Optuna has created.
+_OPTUNA_TABLES = {"studies", "version_info"}
 
 
 def check_sqlite(path: Path) -> None:
-    """Raise InputError for a file that is no database, or one of something else. Nothing is written, nothing locked."""
+    """Raise InputError if a file is not a database, or not a database of Optuna. Nothing is written or locked."""
     if not path.exists():
         return
     if not path.is_file():
         raise InputError(f"the storage {path} is not a file; name another with --storage")
     tables = set() if is_new(path) else _tables(path)
-    if tables and not tables & _OPTUNAS:
+    if tables and not tables & _OPTUNA_TABLES:
         raise InputError(
-            f"the storage {path} is a database of something else: it has the table {min(tables)!r:.80} and none of "
+            f"the storage {path} is a database of another program: it has the table {min(tables)!r:.80} and none of "
             "Optuna's; name another with --storage"
         )
 
 
 def is_new(path: Path) -> bool:
-    """Return whether the file is missing or empty."""
+    """Return whether a file is missing or empty."""
     return not path.exists() or (path.is_file() and path.stat().st_size == 0)
 
 
 def _tables(path: Path) -> set[str]:
-    """Return the names of the tables; none where they cannot be read, which is told where the file is opened.
+    """Return the names of the tables of a SQLite file; an empty set if they cannot be read.
 
-    Through SQLite alone: a process that opens and closes a file itself loses every lock that it has on it, also those
-    of its other connections to the database, which another process may then take apart under them.
+    The error is then reported when the storage is opened. The file is read through SQLite only: a process that opens
+    and closes the file itself loses all its locks on it, also those of its other connections to the database. Another
+    process could then change the database while those connections use it.
     """
-    # Immutable: neither a lock nor a file beside it. What is still in a write-ahead log is not seen.
-    address = f"file:{quote(str(path))}?mode=ro&immutable=1"
+    # An immutable database is neither locked nor given a file beside it. Changes in a write-ahead log are not seen.
+    uri = f"file:{quote(str(path))}?mode=ro&immutable=1"
     try:
-        with closing(sqlite3.connect(address, uri=True)) as database:
+        with closing(sqlite3.connect(uri, uri=True)) as database:
             return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.Error as error:
         if "not a database" in str(error):

@@ -1,1 +1,1 @@
-"""Run trials in several processes, and give the trials of dead processes to others."""
+"""Run trials in several processes, and requeue the trials of processes that died."""

@@ -1,4 +1,4 @@
-"""Run a study in this process or in several side by side; a worker that dies is replaced and its trial queued again."""
+"""Run a study in this process or in several side by side; replace workers that die, and requeue their trials."""
 
 from __future__ import annotations
 
@@ -17,27 +17,32 @@ import optuna
 
 from search.config import SearchConfig
 from search.engine.process import end_with_parent
-from search.errors import FailureError, InputError, explained
+from search.errors import FailureError, InputError, explanation
 from search.sampling.samplers import Start, make_sampler
 from search.storage.open import GRACE_SECONDS, open_storage
 from search.storage.url import is_server
 from search.study.loop import Objective, Stop, n_trained, run_trials
 from search.study.pruner import make_pruner
 from search.study.study import load_study
-from search.workers.processes import UNREPORTED, make_sure, spawn, stop
-from search.workers.recovery import WATCH_SECONDS, Recovery, queue_again
+from search.workers.processes import UNREPORTED, kill_unreported, spawn, stop
+from search.workers.recovery import WATCH_SECONDS, Recovery, requeue_with_lock
 
-# With no trial finished in between.
+# Deaths in a row, with no trial finished in between.
 MAX_DEATHS = 10
-# How a worker ends that has said why it cannot go on.
-UNUSABLE_INPUT, FAULT = 2, 3
+# Exit codes of a worker that has printed why it cannot continue.
+INPUT_ERROR, SYSTEM_ERROR = 2, 3
 
 Watch = Callable[[optuna.Study], None]
 
 
 @dataclass(frozen=True)
 class Task:
-    """Settings with which a worker process joins a study. start as in make_sampler, grace as in open_storage."""
+    """Settings with which a worker process joins a study.
+
+    stop   when enough trials are trained; no worker begins another trial then
+    start  as in search.sampling.samplers.make_sampler
+    grace  as in search.storage.open.open_storage
+    """
 
     storage_url: str
     study_name: str
@@ -55,30 +60,32 @@ class Task:
 
     def join_study(self) -> optuna.Study:
         """Open the study with its sampler and pruner."""
-        study = load_study(open_storage(self.storage_url, self.grace, queue_again), self.study_name)
+        study = load_study(open_storage(self.storage_url, self.grace, requeue_with_lock), self.study_name)
         study.sampler = make_sampler(self.config.sampler, self.config.seed, self.start)
         study.pruner = make_pruner(self.config.pruner, self.config.epochs)
         return study
 
     def work(self, study: optuna.Study, worker: str, watch: Watch | None = None) -> None:
-        """Run trials in this process; `watch` is called after every one."""
+        """Run trials in this process, and call `watch` after each of them."""
         run_trials(study, self.objective, self.config.seed, self.stop, self.timeout, watch, worker)
 
 
 @dataclass(frozen=True)
 class _Worker:
+    """Worker process with its name, which its trials record."""
+
     name: str
     process: Any
 
 
 class WorkersDiedError(FailureError):
-    """Workers died again and again."""
+    """Raised after MAX_DEATHS deaths of workers in a row."""
 
 
 def carry_out(task: Task, n_workers: int, watch: Watch) -> None:
-    """Run the study in `n_workers` processes side by side, or in this one if that is all.
+    """Run a study in `n_workers` processes side by side; a single worker runs in this process.
 
-    Where other machines work on it too, wait at its end for those. What was interrupted is queued again.
+    On a server, wait at the end for the trials of other machines. Interrupted trials are requeued.
     """
     study = task.join_study()
     recovery = Recovery(study, is_shared=task.is_shared, grace=task.grace)
@@ -96,26 +103,27 @@ def carry_out(task: Task, n_workers: int, watch: Watch) -> None:
 
 
 def run_here(task: Task, study: optuna.Study, recovery: Recovery, watch: Watch) -> None:
-    """Run the study in this process; `watch` is called after every trial."""
+    """Run a study in this process, and call `watch` after every trial."""
 
-    def after(study: optuna.Study) -> None:
+    def recover_and_watch(study: optuna.Study) -> None:
         recovery()
         watch(study)
 
-    task.work(study, worker_name(task, os.getpid(), secrets.token_hex(4)), after)
+    task.work(study, worker_name(task, os.getpid(), secrets.token_hex(4)), recover_and_watch)
 
 
 def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, recovery: Recovery, watch: Watch) -> None:
-    """Run the study in `n_workers` processes; `watch` is called about every second.
+    """Run a study in `n_workers` processes, and call `watch` about every second.
 
-    Raises InputError if a worker found its input unusable, or if the database or the disk failed it (on a server after
-    MAX_DEATHS in a row, as one connection may fail alone), WorkersDiedError after as many deaths.
+    Raises InputError if the input of a worker is unusable, or if its database or disk failed. On a server the latter
+    is raised after MAX_DEATHS failures in a row, because one connection may fail alone. Raises WorkersDiedError after
+    MAX_DEATHS deaths in a row.
     """
     workers: list[_Worker] = []
     n_deaths = n_done = 0
     try:
         for _ in range(n_workers):
-            workers.append(_hire(task))
+            workers.append(_start_worker(task))
         while workers:
             wait([worker.process.sentinel for worker in workers], timeout=WATCH_SECONDS)
             watch(study)
@@ -123,47 +131,48 @@ def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, recovery: 
             workers = [worker for worker in workers if worker not in ended]
             dead = [worker for worker in ended if worker.process.exitcode]
             for worker in dead:
-                _check(worker.process.exitcode, may_pass=task.is_shared and n_deaths < MAX_DEATHS - 1)
-                make_sure(worker.process)
+                _check_exit_code(worker.process.exitcode, may_retry=task.is_shared and n_deaths < MAX_DEATHS - 1)
+                kill_unreported(worker.process)
                 recovery.worker_died(worker.name)
             if dead:
-                # Those that end together, as with the server that they were forked from, are one death.
+                # Workers that end together, for example because their fork server was killed, count as one death.
                 trained = n_trained(study.get_trials(deepcopy=False))
                 n_deaths = n_deaths + 1 if trained == n_done else 1
                 n_done = trained
                 if n_deaths >= MAX_DEATHS:
-                    raise WorkersDiedError(_dead(n_deaths, dead[-1].process.exitcode))
-            workers += [_hire(task) for _ in dead]
+                    raise WorkersDiedError(_deaths_message(n_deaths, dead[-1].process.exitcode))
+            workers += [_start_worker(task) for _ in dead]
             recovery()
     finally:
         stop([worker.process for worker in workers])
     watch(study)
 
 
-def _check(exitcode: int, *, may_pass: bool) -> None:
-    if exitcode == UNUSABLE_INPUT or (exitcode == FAULT and not may_pass):
-        raise InputError("a worker could not go on (its reason stands above); what is done is kept")
+def _check_exit_code(exit_code: int, *, may_retry: bool) -> None:
+    """Raise InputError for an exit code that a new worker would have as well."""
+    if exit_code == INPUT_ERROR or (exit_code == SYSTEM_ERROR and not may_retry):
+        raise InputError("a worker could not continue, for the reason printed above; finished trials are kept")
 
 
-def _dead(n_deaths: int, exitcode: int) -> str:
-    is_killed = exitcode in (-signal.SIGKILL, UNREPORTED)
-    memory = "; killed, perhaps for want of memory: try fewer --jobs" if is_killed else ""
-    return f"workers died {n_deaths} times in a row; the last with exit code {exitcode}{memory}"
+def _deaths_message(n_deaths: int, exit_code: int) -> str:
+    is_killed = exit_code in (-signal.SIGKILL, UNREPORTED)
+    memory = " (killed, perhaps for lack of memory: try fewer --jobs)" if is_killed else ""
+    return f"workers died {n_deaths} times in a row, the last one with exit code {exit_code}{memory}"
 
 
 def worker_name(task: Task, pid: int, token: str) -> str:
-    """Return a name that no other worker has; on a server it begins with the name of the machine."""
+    """Return a unique name for a worker; on a server it begins with the name of the machine."""
     return f"{platform.node()}/{pid}-{token}" if task.is_shared else f"{pid}-{token}"
 
 
-def _hire(task: Task) -> _Worker:
-    # The token is made here, so that the name is known of one that dies before it has said anything.
+def _start_worker(task: Task) -> _Worker:
+    # The token is made here, so that the name is known even if the worker dies before it has recorded it.
     token = secrets.token_hex(4)
-    process = spawn(_work, task, token)
+    process = spawn(_run_worker, task, token)
     return _Worker(worker_name(task, process.pid, token), process)
 
 
-def _work(task: Task, token: str) -> None:
+def _run_worker(task: Task, token: str) -> None:
     """Run trials in a worker process until the study is done."""
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=end_with_parent, daemon=True).start()
@@ -172,17 +181,17 @@ def _work(task: Task, token: str) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except InputError as error:
-        _give_up(str(error), UNUSABLE_INPUT)
+        _exit(str(error), INPUT_ERROR)
     except Exception as error:
-        message = explained(error)
+        message = explanation(error)
         if message is None:
             raise
-        _give_up(message, FAULT)
+        _exit(message, SYSTEM_ERROR)
 
 
-def _give_up(message: str, exitcode: int) -> NoReturn:
+def _exit(message: str, exit_code: int) -> NoReturn:
     print(f"search.py: {message}", file=sys.stderr)
-    sys.exit(exitcode)
+    sys.exit(exit_code)
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:

@@ -1,8 +1,9 @@
-"""Worker processes: how they start, and that they end with the process that started them.
+"""Start worker processes, and stop them.
 
-On Linux they are forked from a server that has imported what they need, once. So they start at once, share the memory
-that it takes (figures in benchmarks/README.md), and run the code that was there when the first of them started,
-whatever is edited while a study runs. Elsewhere, and where there can be no server, each is an interpreter of its own.
+On Linux workers are forked from a server process that has imported their modules once. So they start at once, share the
+memory of those modules (figures in benchmarks/README.md), and run the code of the moment when the server started,
+even if files are edited while a study runs. On other systems, and where no server can start, every worker is a new
+interpreter.
 """
 
 from __future__ import annotations
@@ -19,36 +20,39 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 30.0
-# What multiprocessing says of a process whose end its server, having been killed, could not report.
+# The exit code that multiprocessing reports for a process whose fork server was killed before the process ended.
 UNREPORTED = 255
-_NEEDED = ("objective", "search.workers.pool")
+_PRELOADED = ("objective", "search.workers.pool")
 
 
 def spawn(work: Callable[..., None], *arguments: object) -> Any:
-    """Start a process that Ctrl-C does not reach: it goes to the whole group, and the main process ends the others."""
+    """Start a process that ignores Ctrl-C, and return it.
+
+    A terminal sends Ctrl-C to the whole process group. The main process handles it, and stops its workers itself.
+    """
     if sys.platform == "linux":
-        # No server, as where the folder of temporary files has too long a name for a socket.
+        # There is no server where, for example, the path of the temporary folder is too long for a socket.
         with suppress(OSError, EOFError):
-            return _forked(work, arguments)
+            return _start_forked(work, arguments)
     process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
-    with _deaf():
+    with _ignoring_ctrl_c():
         process.start()
     return process
 
 
-def _forked(work: Callable[..., None], arguments: tuple[object, ...]) -> Any:
+def _start_forked(work: Callable[..., None], arguments: tuple[object, ...]) -> Any:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(_NEEDED))
-    with _deaf(), _where_this_project_is():
+    context.set_forkserver_preload(list(_PRELOADED))
+    with _ignoring_ctrl_c(), _importing_this_project():
         forkserver.ensure_running()
     process = context.Process(target=work, args=arguments)
-    process.start()  # waits until the server has imported all that
+    process.start()  # waits until the server has imported the modules
     return process
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Let processes that start here ignore Ctrl-C from birth, and all that they start."""
+def _ignoring_ctrl_c() -> Iterator[None]:
+    """Make processes that start in this context, and their own children, ignore Ctrl-C from the beginning."""
     previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -57,29 +61,29 @@ def _deaf() -> Iterator[None]:
 
 
 @contextmanager
-def _where_this_project_is() -> Iterator[None]:
-    """Let processes that start here find the project's modules, and take no file of the working folder for one."""
+def _importing_this_project() -> Iterator[None]:
+    """Make processes that start in this context import the project's modules, and none from the working folder."""
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    ours = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
-    before = {name: os.environ[name] for name in ours if name in os.environ}
-    os.environ.update(ours)
+    variables = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+    previous = {name: os.environ[name] for name in variables if name in os.environ}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        for name in ours:
+        for name in variables:
             del os.environ[name]
-        os.environ.update(before)
+        os.environ.update(previous)
 
 
-def make_sure(process: Any) -> None:
-    """See that a process that is taken for dead is: where the server was killed nobody knows."""
+def kill_unreported(process: Any) -> None:
+    """Kill a process that is reported as ended only because its fork server was killed; it may still run."""
     if process.exitcode == UNREPORTED:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)
 
 
 def stop(processes: list[Any]) -> None:
-    """Ask them to end, and see that they do."""
+    """Terminate processes, and kill those that are still alive after STOP_SECONDS."""
     for process in processes:
         process.terminate()
     for process in processes:

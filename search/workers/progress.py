@@ -1,4 +1,4 @@
-"""The progress line of a running study."""
+"""Show the progress of a running study on one line."""
 
 from __future__ import annotations
 
@@ -15,26 +15,29 @@ from search.study.trials import REFUSED, STOPPED, outcome_of
 
 
 class Progress:
-    """One line on a terminal: trained, refused, stopped, best so far, time left. Silent where there is no terminal."""
+    """Line on a terminal that shows the counts of trained, refused and stopped trials, the best value and time left.
+
+    Nothing is printed where standard error is no terminal.
+    """
 
     def __init__(self, study: optuna.Study, n_trials: int) -> None:
-        done = n_trained(study.get_trials(deepcopy=False))
+        n_done = n_trained(study.get_trials(deepcopy=False))
         layout = "{n_fmt}/{total_fmt} trained{postfix} |{bar}| {elapsed}, {remaining} left"
-        self._bar = tqdm(total=n_trials, initial=min(done, n_trials), bar_format=layout, disable=None, ncols=80)
+        self._bar = tqdm(total=n_trials, initial=min(n_done, n_trials), bar_format=layout, disable=None, ncols=80)
 
     def __call__(self, study: optuna.Study) -> None:
-        """Show where the study stands."""
+        """Update the line from the trials of the study."""
         if self._bar.disable:
             return
         trials = study.get_trials(deepcopy=False)
         counts = Counter(map(outcome_of, trials))
         values = [trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
         metric = words_of((study.metric_names or ["accuracy"])[0])
-        what = "" if metric == "accuracy" else f" {metric}"
-        best = f", best {max(values):.2%}{what}" if values else ""
+        metric_suffix = "" if metric == "accuracy" else f" {metric}"
+        best = f", best {max(values):.2%}{metric_suffix}" if values else ""
         postfix = f"{counts[REFUSED]} refused, {counts[STOPPED]} stopped{best}"
         self._bar.set_postfix_str(postfix, refresh=False)
-        # Overshoot by side-by-side workers would make tqdm drop the total.
+        # Side-by-side workers may train more trials than asked for, and tqdm drops a total that is exceeded.
         self._bar.update(min(n_trained(trials), self._bar.total) - self._bar.n)
         self._bar.refresh()
 

@@ -1,8 +1,8 @@
-"""Trials that no one works on any more: found, marked as failed, and queued again, once and with the same place.
+"""Mark trials that no process works on any more as failed, and requeue each of them once, with the same index.
 
-On one machine the main process sees its workers die. On a server every worker's trial tells that it is alive, and one
-that was silent for the grace period is given up by whoever notices first. Queued again it is by the one who holds the
-study's lock, so that of several machines which see the same loss, one does it.
+On one machine the main process sees its workers die. On a server the trials of all workers send heartbeats. A trial
+that was silent for the grace period is abandoned, and the first process that notices it marks it as failed. Only the
+process that holds the lock of the study requeues trials, so that a trial that several machines notice is requeued once.
 """
 
 from __future__ import annotations
@@ -18,57 +18,61 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from search.storage.open import alone
+from search.storage.open import study_lock
 from search.storage.optuna_internals import fixed_params, storage_of, trial_id_of
 from search.study.attributes import INDEX, INTERRUPTED, KEPT_ON_RETRY, RESTARTS, RETRIES, RETRY_OF, WORKER
 from search.study.seeds import ProposalIndices
 from search.study.trials import outcome_of
 
-# A trial that so many workers died of may be why. That a whole command was killed says less of what it trained.
+# A trial during which that many workers died may itself be the cause. A restart of the whole command says less about
+# the trial that was in training.
 MAX_RETRIES = 3
 MAX_RESTARTS = 10
-# From the moment that a worker takes a trial to that when it says that it has it, which is no time at all.
+# Longest time between the moments when a worker takes a trial and when it records its name there; it is usually
+# a few milliseconds.
 UNCLAIMED_SECONDS = 30
 WATCH_SECONDS = 1.0
 _LIMITS = {RETRIES: MAX_RETRIES, RESTARTS: MAX_RESTARTS}
 
 
-def requeue_lost(study: optuna.Study, *, running_are_lost: bool) -> int:
-    """Queue again every trial that was interrupted or whose process died; how many. Nobody else may do so meanwhile.
+def requeue_abandoned(study: optuna.Study, *, running_are_abandoned: bool) -> int:
+    """Requeue every trial that was interrupted or whose process died, and return their number.
 
-    running_are_lost: nobody works on this study, so a trial marked running has no one left to finish it.
+    No other process may call this for the same study at the same time: see `requeue_with_lock`.
+
+    running_are_abandoned: nobody works on this study, so the trials that are marked as running are abandoned too.
     """
-    left_behind = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if running_are_lost else []
-    for trial in left_behind:
-        _fail(study, trial)
-    restarted = {trial.number for trial in left_behind}
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if running_are_abandoned else []
+    for trial in running:
+        _mark_failed(study, trial)
+    restarted = {trial.number for trial in running}
     trials = study.get_trials(deepcopy=False)
     indices = ProposalIndices()
-    lost = _lost(trials)
-    for trial in lost:
-        facts = {RETRY_OF: trial.number, INDEX: indices.index(trial, trials), **_deaths(trial, restarted)}
-        facts |= {name: trial.user_attrs[name] for name in KEPT_ON_RETRY if name in trial.user_attrs}
-        study.enqueue_trial(_params_to_repeat(trial, trials), user_attrs=facts)
-    return len(lost)
+    abandoned = _abandoned_trials(trials)
+    for trial in abandoned:
+        attributes = {RETRY_OF: trial.number, INDEX: indices.index(trial, trials), **_count_deaths(trial, restarted)}
+        attributes |= {name: trial.user_attrs[name] for name in KEPT_ON_RETRY if name in trial.user_attrs}
+        study.enqueue_trial(_params_to_repeat(trial, trials), user_attrs=attributes)
+    return len(abandoned)
 
 
-def _deaths(trial: FrozenTrial, restarted: Container[int]) -> dict[str, int]:
-    """Count how often a trial was begun and not ended, this time included, for each reason that has a limit."""
-    found = {name: trial.user_attrs.get(name, 0) for name in _LIMITS}
+def _count_deaths(trial: FrozenTrial, restarted: Container[int]) -> dict[str, int]:
+    """Return how often a trial was begun and not ended, this time included, for each cause that has a limit."""
+    counts = {name: trial.user_attrs.get(name, 0) for name in _LIMITS}
     if INTERRUPTED not in trial.user_attrs:
-        found[RESTARTS if trial.number in restarted else RETRIES] += 1
-    return found
+        counts[RESTARTS if trial.number in restarted else RETRIES] += 1
+    return counts
 
 
-def _lost(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the trials that are to be run again and are not queued yet."""
-    retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+def _abandoned_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the trials that have to be run again and are not requeued yet."""
+    requeued = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     return [
         trial
         for trial in trials
         if trial.state == TrialState.FAIL
         and outcome_of(trial) is None
-        and trial.number not in retried
+        and trial.number not in requeued
         and (
             INTERRUPTED in trial.user_attrs
             or all(trial.user_attrs.get(name, 0) < limit for name, limit in _LIMITS.items())
@@ -77,7 +81,7 @@ def _lost(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def _params_to_repeat(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
-    """Return the point to try again; an incomplete one is left to the sampler, which is seeded as before."""
+    """Return the parameters to try again; an incomplete set is left to the sampler, which has the same seed again."""
     queued = fixed_params(trial)
     if queued is not None:
         return queued
@@ -86,79 +90,82 @@ def _params_to_repeat(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> dict
     return dict(trial.params) if len(trial.params) == n_dimensions else {}
 
 
-def _fail(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Mark a running trial as failed, unless it has come to its end meanwhile."""
+def _mark_failed(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Mark a running trial as failed, unless it has ended meanwhile."""
     try:
         storage_of(study).set_trial_state_values(trial_id_of(trial), TrialState.FAIL)
     except UpdateFinishedTrialError:
         return
 
 
-def queue_again(study: optuna.Study, _trial: FrozenTrial | None = None) -> None:
-    """Queue again what was lost, on whichever machine, if no other machine has."""
-    if _lost(study.get_trials(deepcopy=False)):
-        with alone(storage_of(study), study.study_name):
-            requeue_lost(study, running_are_lost=False)
+def requeue_with_lock(study: optuna.Study, _trial: FrozenTrial | None = None) -> None:
+    """Requeue the abandoned trials of all machines while holding the lock of the study."""
+    if _abandoned_trials(study.get_trials(deepcopy=False)):
+        with study_lock(storage_of(study), study.study_name):
+            requeue_abandoned(study, running_are_abandoned=False)
 
 
 class Recovery:
-    """Asked about every second by the main process: gives up what no one works on, and queues it again.
+    """Callable that marks abandoned trials as failed and requeues them; the main process calls it every second.
 
-    is_shared: others work on the study as well. grace: how long, in seconds, they may be silent.
+    is_shared: other machines may work on the study as well. grace: how long, in seconds, they may be silent.
     """
 
     def __init__(self, study: optuna.Study, *, is_shared: bool, grace: float) -> None:
         self._study = study
         self._is_shared = is_shared
         self._grace = grace
-        self._dead: set[str] = set()
-        self._unclaimed: dict[int, float] = {}
-        self._looked = -float("inf")
+        self._dead_workers: set[str] = set()
+        self._unclaimed_since: dict[int, float] = {}
+        self._last_check = -float("inf")
 
     def worker_died(self, worker: str) -> None:
-        """Note that a worker of this process has died."""
-        self._dead.add(worker)
-        self._looked = -float("inf")
+        """Record that a worker of this process has died."""
+        self._dead_workers.add(worker)
+        self._last_check = -float("inf")
 
     def __call__(self) -> None:
-        """Look for losses; those of other machines, which are seen by the clock, not at every call."""
+        """Requeue abandoned trials; on a server, where silence shows only with time, not at every call."""
         now = time.monotonic()
-        if self._is_shared and now - self._looked < self._grace / 10:
+        if self._is_shared and now - self._last_check < self._grace / 10:
             return
-        self._looked = now
+        self._last_check = now
         if self._is_shared:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 fail_stale_trials(self._study)
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial.user_attrs.get(WORKER) in self._dead or self._is_unclaimed(trial, now):
-                _fail(self._study, trial)
-        queue_again(self._study)
+            if trial.user_attrs.get(WORKER) in self._dead_workers or self._is_unclaimed(trial, now):
+                _mark_failed(self._study, trial)
+        requeue_with_lock(self._study)
 
     def _is_unclaimed(self, trial: FrozenTrial, now: float) -> bool:
-        """Return whether the worker ended between taking the trial and saying so, by this process's clock."""
+        """Return whether a trial has run without the name of its worker for too long, by the clock of this process."""
         if WORKER in trial.user_attrs:
             return False
         patience = max(UNCLAIMED_SECONDS, self._grace) if self._is_shared else UNCLAIMED_SECONDS
-        return now - self._unclaimed.setdefault(trial.number, now) > patience
+        return now - self._unclaimed_since.setdefault(trial.number, now) > patience
 
     def finish(self) -> None:
-        """Give up what is left at the end, interrupted trials too, where nobody else works on the study."""
+        """Requeue the trials that are left at the end.
+
+        Unless other machines work on the study, trials that are marked as running are abandoned as well.
+        """
         if not self._is_shared:
-            requeue_lost(self._study, running_are_lost=True)
+            requeue_abandoned(self._study, running_are_abandoned=True)
         else:
-            self._looked = -float("inf")
+            self._last_check = -float("inf")
             self()
 
     def wait_for_others(self, watch: Callable[[optuna.Study], None]) -> None:
-        """Wait until the trials that others have in training have ended, or were given up."""
-        waited = {trial.number for trial in self._running()}
-        if waited:
-            print(f"\nwaiting for {len(waited)} trials that others have in training", file=sys.stderr)
-        while waited & {trial.number for trial in self._running()}:
+        """Wait until the running trials of other workers have ended or were abandoned; call `watch` meanwhile."""
+        awaited = {trial.number for trial in self._running_trials()}
+        if awaited:
+            print(f"\nwaiting for {len(awaited)} trials that other workers are training", file=sys.stderr)
+        while awaited & {trial.number for trial in self._running_trials()}:
             time.sleep(WATCH_SECONDS)
             self()
             watch(self._study)
 
-    def _running(self) -> list[FrozenTrial]:
+    def _running_trials(self) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if self._is_shared else []

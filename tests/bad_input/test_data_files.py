@@ -42,7 +42,7 @@ DELETE = (
 def small_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     """ "mnist" means the files above."""
     files = IdxFiles("MNIST", {name: (len(text), hashlib.sha256(text).hexdigest()) for name, text in PUBLISHED.items()})
-    known = replace(definition("mnist"), load=partial(load_idx, files), is_at=files.is_at)
+    known = replace(definition("mnist"), load=partial(load_idx, files), is_present=files.is_present)
     monkeypatch.setitem(DATASETS, "mnist", known)
 
 

@@ -167,7 +167,7 @@ VALUES: dict[str, tuple[Callable[[str], Any], list[str]]] = {
     "size": (values.size, ["32", "32x40"]),
     "switched_off": (values.switched_off, ["all", "rotation,mirror"]),
     "positive": (values.positive, ["10", "+10", "1_000"]),
-    "whole": (values.whole, ["-10", "4294967295"]),
+    "whole": (values.whole_number, ["-10", "4294967295"]),
     "milliseconds": (values.milliseconds, ["1.5ms", "1e-3", " 2 MS"]),
     "budgets": (values.budgets, ["1k,2k", "8000"]),
     "formats": (values.formats, ["onnx,c", "all"]),

@@ -53,7 +53,7 @@ NETWORKS: list[tuple[str, str | bytes | None, str]] = [
     ("a.json", "[" * 700 + "]" * 700, "ArchSpec must be a mapping of field names to values, got"),
     ("a.json", '{"arch": ' * 700 + "1" + "}" * 700, "unknown key 'arch' in ArchSpec"),
     ("a.json", '{"n_classes": 1' + "0" * 5000 + "}", "is not a JSON file: Exceeds the limit"),
-    ("a.json", '{"n_classes": 10, "n_classes": 12}', "is not a JSON file: the key 'n_classes' stands twice"),
+    ("a.json", '{"n_classes": 10, "n_classes": 12}', "is not a JSON file: the key 'n_classes' occurs twice"),
     ("a.json", "null", "ArchSpec must be a mapping of field names to values, got None"),
     ("a.json", "3", "got 3"),
     ("a.json", "NaN", "got nan"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from search.cli.main import COMMANDS, make_parser
-from tests.bad_input.option_values import CASES, LONG
+from tests.bad_input.option_values import CASES
 from tests.bad_input.refusals import RUN, Refuses, short
 
+LONG = "x" * 300
 # Commands that lack something or have too much.
 COMMAND_LINES: list[tuple[list[str], str]] = [
     ([], "the following arguments are required: --budget (see search.py run --help)"),

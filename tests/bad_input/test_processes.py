@@ -31,7 +31,7 @@ def check_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this machine has no /dev/full")
 def test_output_to_a_full_device(tmp_path: Path) -> None:
     done = run(tmp_path, "describe", "s004_net3", redirected="> /dev/full")
-    check_refused(done, "cannot write: No space left on device; make room, and the same command goes on")
+    check_refused(done, "cannot write: No space left on device; free some space, then repeat the command to continue")
 
 
 def test_output_that_is_closed(tmp_path: Path) -> None:

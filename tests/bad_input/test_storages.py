@@ -17,8 +17,8 @@ from tests.bad_input.refusals import PASSWORD, RUN, Refuses, short
 
 EXAMPLE = "; an example: sqlite:///studies/studies.db"
 NO_URL = "--storage is not a database URL, got "
-OTHER = "--storage is sqlite:///FILE or postgresql://USER@HOST/DATABASE, got one that is "
-PROXY = "PgBouncer has replaced: give PgBouncer's address, postgresql://USER@HOST:6432/DATABASE"
+OTHER = "--storage must be sqlite:///FILE or postgresql://USER@HOST/DATABASE, got one that begins with "
+PROXY = "no longer supported: give the address of PgBouncer instead, postgresql://USER@HOST:6432/DATABASE"
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +45,11 @@ URLS: list[tuple[str, str]] = [
     ("postgresql://me:SECRET@host:port/db", f"{NO_URL}'postgresql:...'"),
     ("postgresql://me:x@SECRET@host/db", "more than one '@' before its host; write those of a password as %40"),
     ("postgresql://me:x@host:SECRET@y/db", "more than one '@' before its host"),
-    ("sqlite://", f"--storage names no file, so that nothing would be kept{EXAMPLE}"),
+    ("sqlite://", f"--storage names no file, so nothing would be kept{EXAMPLE}"),
     ("sqlite:///", "names no file"),
     ("sqlite:///:memory:", "names no file"),
     ("sqlite:///file::memory:?uri=true&mode=memory", "names no file"),
-    ("sqlite://x.db", "--storage names a server, which SQLite has none of: a file comes after three slashes"),
+    ("sqlite://x.db", "--storage names a server, but SQLite has none: write three slashes before the file"),
     ("sqlite://me:SECRET@x.db/y", "names a server"),
     ("sqlite:////no/such/folder/x.db", "cannot open the sqlite storage: there is no folder /no/such/folder; check"),
     ("sqlite:///new/x.db", "there is no folder new; check --storage"),
@@ -135,7 +135,7 @@ KINDS = {
     "text": "is not a SQLite database; name another with --storage",
     "zeros": "is not a SQLite database",
     "gzip": "is not a SQLite database",
-    "a database of something else": "is a database of something else: it has the table 'notes' and none of Optuna's",
+    "a database of something else": "is a database of another program: it has the table 'notes' and none of Optuna's",
     "its header alone": "; it is damaged; restore it from a copy",
     "cut off": "it is damaged; restore it from a copy",
     "garbage behind the first page": "it is damaged; restore it from a copy",
@@ -177,14 +177,14 @@ def locked(refuses: Refuses, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("locked")
 @pytest.mark.parametrize("command", COMMANDS, ids=short)
 def test_a_database_that_another_program_holds(refuses: Refuses, command: list[str]) -> None:
-    refuses([*command, "--storage", "sqlite:///x.db"], "database is locked (x.db); another program holds it")
+    refuses([*command, "--storage", "sqlite:///x.db"], "database is locked (x.db); another program has locked it")
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=short)
 def test_a_database_that_can_only_be_read(refuses: Refuses, command: list[str]) -> None:
     make(refuses.folder / "x.db", "good")
     url = "sqlite:///file:x.db?mode=ro&uri=true"
-    refuses([*command, "--storage", url], "readonly database (file:x.db); it can only be read, or not at all;")
+    refuses([*command, "--storage", url], "readonly database (file:x.db); check its permissions, or")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this machine has no /dev/full")

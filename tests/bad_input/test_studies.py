@@ -88,7 +88,7 @@ OTHERS: list[tuple[list[str], str]] = [
     ([*RUN, "--study", "listed"], "study 'listed' was not made by this program; choose another --study name"),
     ([*RUN, "--study", "foreign"], "study 'foreign' was not made by this program; choose another --study name"),
     ([*RUN, "--study", "smaller-is-better"], "was not made by this program"),
-    ([*RUN, "--study", "mine-repeats"], "would be the repeats of another; choose a --study without '-repeats'"),
+    ([*RUN, "--study", "mine-repeats"], "is reserved for the repeats of a study; choose a --study without '-repeats'"),
     (["baselines", "--dataset", "digits", "--study", "mine"], "study 'mine' was made with other settings: "),
     (["baselines", "--dataset", "digits", "--study", "foreign"], "was not made by this program"),
     (
@@ -107,7 +107,7 @@ OTHERS: list[tuple[list[str], str]] = [
     (["report", "later-space"], "unknown dimension 'stem.width'; it was written by another version"),
     (["report", "no-dimension"], "no value of a dimension: 'stages = two'"),
     (["report", "no-budget"], "SearchConfig needs the key 'max_params'; use the version that its config.json names"),
-    (["report", "hand-made"], "study 'hand-made' has no training yet; go on with python search.py baselines"),
+    (["report", "hand-made"], "study 'hand-made' has no training yet; continue with python search.py baselines"),
     (["report", "studies"], "there is no study 'studies' here; there are: "),
     (["export", "foreign"], "study 'foreign' was not made by this program"),
     (["export", "empty"], "this study has no finished trial yet; search on with more --trials"),

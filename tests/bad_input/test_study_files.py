@@ -167,7 +167,7 @@ STUDY_FILES: list[tuple[str, str | bytes | None, list[str], str]] = [
         "studies/mine/report.html",
         None,
         REPORT,
-        "cannot write studies/mine/report.html: Is a directory; make room there or",
+        "cannot write studies/mine/report.html: Is a directory; free some space, or",
     ),
 ]
 
@@ -195,7 +195,7 @@ def test_a_search_in_folders_without_the_right_to_write(folder: Path, refuses: R
     for path in (folder, folder / "studies", folder / "studies" / "mine"):
         path.chmod(0o555)
     try:
-        refuses(SEARCH, "attempt to write a readonly database (studies/studies.db); ", "see to its rights")
+        refuses(SEARCH, "attempt to write a readonly database (studies/studies.db); ", "check its permissions")
     finally:
         for path in (folder, folder / "studies", folder / "studies" / "mine"):
             path.chmod(0o755)
@@ -206,4 +206,4 @@ def test_settings_that_are_no_json(refuses: Refuses, settings: dict[str, Any]) -
     close(study)
     with closing(sqlite3.connect(refuses.folder / "studies" / "studies.db")) as database, database:
         database.execute("UPDATE study_user_attributes SET value_json = '{' WHERE key = ?", (SETTINGS,))
-    refuses(REPORT, "the storage holds something that is no JSON")
+    refuses(REPORT, "the storage holds invalid JSON")

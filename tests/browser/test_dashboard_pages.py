@@ -1,4 +1,4 @@
-"""The dashboard of the study that comes with the repository, as its reader sees it."""
+"""Test the dashboard of the reference study in a real browser."""
 
 import contextlib
 import json
@@ -18,8 +18,8 @@ WINNER = json.loads((ROOT / "studies" / "reference" / "winner" / "card.json").re
 
 
 @pytest.fixture(scope="module")
-def address(browser, tmp_path_factory):  # noqa: ARG001 - without a browser nothing is served
-    """Where a copy of the study is served through the command line."""
+def address(browser, tmp_path_factory):  # noqa: ARG001 - skips the module if there is no browser, before the server starts
+    """Yield the address at which the command line serves a copy of the study."""
     folder = tmp_path_factory.mktemp("dashboard")
     shutil.copytree(ROOT / "studies" / "reference", folder / "studies" / "reference")
     with socket.socket() as probe:
@@ -39,24 +39,24 @@ def address(browser, tmp_path_factory):  # noqa: ARG001 - without a browser noth
 
 
 def _wait_for(url):
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     for _ in range(900):
         with contextlib.suppress(OSError):  # not listening yet
-            direct.open(url, timeout=10).close()
+            opener.open(url, timeout=10).close()
             return
         time.sleep(0.2)
     raise TimeoutError(url)
 
 
 @pytest.fixture(autouse=True)
-def nothing_wrong(watched):
+def no_errors_and_no_other_hosts(recorded):
     yield
-    assert watched.complaints == []
-    assert watched.hosts == {"127.0.0.1"}
+    assert recorded.errors == []
+    assert recorded.hosts == {"127.0.0.1"}
 
 
-def test_the_study_page_shows_our_figures(address, watched):
-    page = watched.page
+def test_the_study_page_shows_the_figures_of_this_project(address, recorded):
+    page = recorded.page
     page.goto(address)
     for title in ("Accuracy against parameters", "Best so far", "What mattered"):
         page.locator(".gtitle", has_text=title).wait_for()
@@ -69,18 +69,18 @@ def test_the_study_page_shows_our_figures(address, watched):
     assert "refused, never trained" in best.locator(".legendtext").all_text_contents()
 
 
-def test_the_study_has_its_report_as_a_note(address, watched):
-    watched.page.goto(f"{address}/note")
-    watched.page.get_by_role("heading", name="Study reference").wait_for()
-    tables = watched.page.locator("table")
+def test_the_study_has_its_report_as_a_note(address, recorded):
+    recorded.page.goto(f"{address}/note")
+    recorded.page.get_by_role("heading", name="Study reference").wait_for()
+    tables = recorded.page.locator("table")
     assert tables.count() >= 4
     assert "s004_net3" in tables.filter(has_text="stated best").inner_text()
-    # Nothing is wider than the window.
-    assert watched.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    # No element is wider than the window.
+    assert recorded.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-def test_the_winner_has_a_note_pictures_and_files(address, watched):
-    page = watched.page
+def test_the_winner_has_a_note_pictures_and_files(address, recorded):
+    page = recorded.page
     page.goto(f"{address}/trials?numbers={WINNER}")
     page.get_by_text("The winner of the study.").wait_for()
     assert page.get_by_text(re.compile(r"^Finished: 99\.\d\d %$")).is_visible()
@@ -96,8 +96,8 @@ def test_the_winner_has_a_note_pictures_and_files(address, watched):
     ("number", "first"),
     [(12, "Refused: over budget."), (9, "Stopped early after epoch 5 of 15."), (24, "Repeats trial 7.")],
 )
-def test_what_was_pruned_says_at_once_why(address, watched, number, first):
-    page = watched.page
+def test_a_pruned_trial_starts_with_the_reason(address, recorded, number, first):
+    page = recorded.page
     page.goto(f"{address}/trials?numbers={number}")
     page.get_by_role("heading", name=f"Trial {number} ").wait_for()
     words = page.locator("strong").first
@@ -105,7 +105,7 @@ def test_what_was_pruned_says_at_once_why(address, watched, number, first):
     assert words.inner_text() == first
 
 
-def test_a_repeated_trial_leads_to_the_one_that_it_repeats(address, watched):
-    watched.page.goto(f"{address}/trials?numbers=24")
-    watched.page.get_by_role("link", name="trial 7").click()
-    watched.page.get_by_role("heading", name="Trial 7 ").wait_for()
+def test_a_repeated_trial_links_to_the_original(address, recorded):
+    recorded.page.goto(f"{address}/trials?numbers=24")
+    recorded.page.get_by_role("link", name="trial 7").click()
+    recorded.page.get_by_role("heading", name="Trial 7 ").wait_for()

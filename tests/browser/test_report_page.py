@@ -1,4 +1,4 @@
-"""report.html of the reference study in a real browser: whole, readable and quiet at every width."""
+"""Test report.html of the reference study in a real browser: complete, readable and without errors at each width."""
 
 import shutil
 from pathlib import Path
@@ -7,17 +7,17 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from search.cli.main import main
-from tests.browser.conftest import Watched
+from tests.browser.conftest import RecordedPage
 
 REFERENCE = Path(__file__).resolve().parents[2] / "studies" / "reference"
 DESKTOP, PHONE = 1200, 390
-# What a figure's smallest words may shrink to on a phone, in CSS pixels.
+# Smallest text of a figure on a phone, in CSS pixels.
 SMALLEST = 6.5
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The address of a report written now."""
+    """Write the report and return its address."""
     folder = tmp_path_factory.mktemp("studies") / "reference"
     shutil.copytree(REFERENCE, folder)
     (folder / "report.html").unlink()
@@ -27,61 +27,66 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("width", [DESKTOP, PHONE])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_missing_cut_off_or_asked_for(report: str, watched: Watched, width: int, scheme: str) -> None:
-    page = watched.page
+def test_the_page_is_complete_fits_and_requests_nothing(
+    report: str, recorded: RecordedPage, width: int, scheme: str
+) -> None:
+    page = recorded.page
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(report)
-    assert watched.complaints == []
-    assert watched.hosts == {""}  # the file itself
+    assert recorded.errors == []
+    assert recorded.hosts == {""}  # the file itself
     # Wide figures and tables are scrolled inside the page, which is as wide as the window.
     assert page.evaluate("document.documentElement.scrollWidth") == width
     assert page.locator("figure svg").count() == 7
     pictures = page.locator("img")
     assert pictures.count() > 20
-    assert pictures.evaluate_all("all => all.every(one => one.complete && one.naturalWidth == 28)")
+    assert pictures.evaluate_all("all => all.every(image => image.complete && image.naturalWidth == 28)")
 
 
-def test_words_in_figures_stay_readable_on_a_phone(report: str, watched: Watched) -> None:
-    watched.page.set_viewport_size({"width": PHONE, "height": 900})
-    watched.page.goto(report)
-    heights = watched.page.locator("figure svg text").evaluate_all(
-        """all => all.map(one => {
-            const to = one.getScreenCTM();
-            return parseFloat(getComputedStyle(one).fontSize) * Math.hypot(to.a, to.b);
+def test_words_in_figures_stay_readable_on_a_phone(report: str, recorded: RecordedPage) -> None:
+    recorded.page.set_viewport_size({"width": PHONE, "height": 900})
+    recorded.page.goto(report)
+    heights = recorded.page.locator("figure svg text").evaluate_all(
+        """all => all.map(text => {
+            const matrix = text.getScreenCTM();
+            return parseFloat(getComputedStyle(text).fontSize) * Math.hypot(matrix.a, matrix.b);
         })"""
     )
     assert min(heights) >= SMALLEST
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_words_stand_out_from_the_page(report: str, watched: Watched, scheme: str) -> None:
-    watched.page.emulate_media(color_scheme=scheme)
-    watched.page.goto(report)
-    # In the dark the page is dark.
-    assert (luminance(background(watched.page)) < 0.05) == (scheme == "dark")
+def test_words_stand_out_from_the_page(report: str, recorded: RecordedPage, scheme: str) -> None:
+    recorded.page.emulate_media(color_scheme=scheme)
+    recorded.page.goto(report)
+    # The background is dark only in the dark scheme.
+    assert (luminance(background(recorded.page)) < 0.05) == (scheme == "dark")
     for element in ("body", "figcaption", "th", "figure svg text"):
-        assert contrast(watched.page, element) >= 4.5  # WCAG 2, level AA
+        assert contrast(recorded.page, element) >= 4.5  # WCAG 2, level AA
 
 
 def contrast(page: Page, element: str) -> float:
-    """Of the first such element's words against the page (https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio)."""
-    words = page.locator(element).first.evaluate("""one => {
-        const style = getComputedStyle(one);
-        return one instanceof SVGElement ? style.fill : style.color;
+    """Return the contrast ratio between the text of the first such element and the page.
+
+    https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio defines it.
+    """
+    text_colour = page.locator(element).first.evaluate("""node => {
+        const style = getComputedStyle(node);
+        return node instanceof SVGElement ? style.fill : style.color;
     }""")
-    low, high = sorted(luminance(colour) for colour in (words, background(page)))
+    low, high = sorted(luminance(colour) for colour in (text_colour, background(page)))
     return (high + 0.05) / (low + 0.05)
 
 
 def background(page: Page) -> str:
-    colour = page.locator("body").evaluate("one => getComputedStyle(one).backgroundColor")
+    colour = page.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
     assert isinstance(colour, str)
     return colour
 
 
 def luminance(colour: str) -> float:
-    """Relative luminance of "rgb(r, g, b)"."""
+    """Return the relative luminance of a colour "rgb(r, g, b)"."""
     parts = [int(part) / 255 for part in colour.removeprefix("rgb(").removesuffix(")").split(",")]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
@@ -92,6 +97,6 @@ def test_it_can_be_printed(report: str, browser: Browser) -> None:
     page.emulate_media(color_scheme="dark", media="print")
     page.goto(report)
     assert background(page) == "rgb(255, 255, 255)"
-    assert page.locator(".scroll svg").first.evaluate("one => one.clientWidth <= document.body.clientWidth")
+    assert page.locator(".scroll svg").first.evaluate("figure => figure.clientWidth <= document.body.clientWidth")
     assert page.pdf(format="A4").startswith(b"%PDF")
     page.close()

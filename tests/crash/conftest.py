@@ -1,4 +1,4 @@
-"""Every test of killed processes is slow."""
+"""Mark all tests of killed processes as slow."""
 
 from pathlib import Path
 

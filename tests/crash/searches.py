@@ -1,4 +1,4 @@
-"""Searches as processes of their own, and what the tests do to them."""
+"""Run searches in processes of their own, and wait for, suspend and check them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from search.study.study import load_study
 from search.study.trials import outcome_of
 
 ROOT = Path(__file__).resolve().parents[2]
-# On a machine that is many times busier.
+# Longest wait in seconds, which also suffices on a very busy machine.
 PATIENCE = 1200
 
 T = TypeVar("T")
@@ -35,7 +35,10 @@ def command(*arguments: object) -> list[str]:
 
 @contextmanager
 def started(folder: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """A search that runs while the test goes on; its interrupt signal is on, whatever the test runner inherited."""
+    """Run a search in the background, and kill it at the end.
+
+    The process handles SIGINT by default, even if the test runner ignores it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
         command(*arguments),
@@ -52,100 +55,109 @@ def started(folder: Path, *arguments: object) -> Iterator[subprocess.Popen[str]]
         process.communicate()
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    """Wait until it ends well; what it said on standard error."""
-    _, said = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, said
-    assert "Traceback" not in said, said
-    return said
+def wait_for_success(process: subprocess.Popen[str]) -> str:
+    """Wait until the process ends with exit status 0, and return its standard error."""
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors, errors
+    return errors
 
 
-def open_now(url: str, name: str) -> optuna.Study:
-    """The study, once it is there."""
-    return until(lambda: _study(url, name), "no study")
+def wait_for_study(url: str, name: str) -> optuna.Study:
+    """Wait until the study exists, and return it."""
+    return wait_until(lambda: _load_if_present(url, name), "no study")
 
 
-def _study(url: str, name: str) -> optuna.Study | None:
+def _load_if_present(url: str, name: str) -> optuna.Study | None:
     storage = open_storage(url)
     return load_study(storage, name) if name in optuna.get_all_study_names(storage) else None
 
 
-def running(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials in training."""
+def running_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials that are being trained."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     return [trial for trial in trials if "candidate" in trial.user_attrs]
 
 
 def pid_of(trial: FrozenTrial) -> int:
-    """The process that trains it."""
+    """Return the id of the process that trains the trial."""
     return int(trial.user_attrs["worker"].rpartition("/")[2].partition("-")[0])
 
 
-def until(look: Callable[[], T | None], otherwise: str, patience: float = PATIENCE) -> T:
-    """What `look` finds, as soon as it finds something. patience: in seconds."""
+def wait_until(poll: Callable[[], T | None], message: str, patience: float = PATIENCE) -> T:
+    """Call `poll` until it returns a true value, and return that value.
+
+    patience: in seconds. Raises AssertionError with `message` after that time.
+    """
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(0.1)  # a look through Optuna costs the trainings some of their processor
-    raise AssertionError(otherwise)
+        if value := poll():
+            return value
+        time.sleep(0.1)  # reading a study through Optuna takes processor time from the trainings
+    raise AssertionError(message)
 
 
 def is_alive(pid: int) -> bool:
     return os.path.exists(f"/proc/{pid}")
 
 
-def by_machine(study: optuna.Study, mains: dict[str, int]) -> dict[str, list[FrozenTrial]]:
-    """The trials in training, by the main process whose workers train them."""
-    training = running(study)
+def trials_by_machine(study: optuna.Study, mains: dict[str, int]) -> dict[str, list[FrozenTrial]]:
+    """Return the trials that are being trained, grouped by the main process whose workers train them."""
+    training = running_trials(study)
     workers = {name: {pid, *children(pid)} for name, pid in mains.items()}
     return {name: [trial for trial in training if pid_of(trial) in pids] for name, pids in workers.items()}
 
 
-def stop_in_training(look: Callable[[], list[int]]) -> list[int]:
-    """The processes that `look` finds in training, stopped: what is done to them then, is done amid a training."""
+def suspend_in_training(find_pids: Callable[[], list[int]]) -> list[int]:
+    """Suspend the processes that `find_pids` returns, once they are training, and return their ids.
 
-    def stopped() -> list[int]:
-        if not (pids := look()):
+    The test can then act on them in the middle of a training.
+    """
+
+    def suspend() -> list[int]:
+        if not (pids := find_pids()):
             return []
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(0.5)  # what they had told the server before is written meanwhile
-        if pids == look():
+        time.sleep(0.5)  # their earlier writes reach the server in this time
+        if pids == find_pids():
             return pids
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
         return []
 
-    return until(stopped, "no training was seen", patience=300)
+    return wait_until(suspend, "no training was seen", patience=300)
 
 
-def stop_one_of_each(study: optuna.Study, mains: dict[str, int]) -> list[FrozenTrial]:
-    """A trial in training on each machine, all at the same time, whose workers are stopped amid it."""
+def suspend_one_per_machine(study: optuna.Study, mains: dict[str, int]) -> list[FrozenTrial]:
+    """Suspend the worker of one trial on each machine, all during training, and return these trials."""
 
     def first_of_each() -> list[FrozenTrial]:
-        found = by_machine(study, mains)
-        return [trials[0] for trials in found.values()] if all(found.values()) else []
+        trials_by_main = trials_by_machine(study, mains)
+        return [trials[0] for trials in trials_by_main.values()] if all(trials_by_main.values()) else []
 
-    stop_in_training(lambda: list(map(pid_of, first_of_each())))
+    suspend_in_training(lambda: list(map(pid_of, first_of_each())))
     return first_of_each()
 
 
-def check_whole(study: optuna.Study, asked: int, n_workers: int) -> None:
-    """What holds of a study whatever was done to it."""
+def check_study(study: optuna.Study, asked: int, n_workers: int) -> None:
+    """Check what must be true of a study after any interruption.
+
+    asked: the requested number of trained trials
+    """
     trials = study.get_trials(deepcopy=False)
     assert [trial.number for trial in trials] == list(range(len(trials)))
     assert asked <= n_trained(trials) <= asked + n_workers - 1
-    places = Counter(trial.user_attrs["index"] for trial in trials if outcome_of(trial))
-    assert set(places.values()) == {1}
+    indices = Counter(trial.user_attrs["index"] for trial in trials if outcome_of(trial))
+    assert set(indices.values()) == {1}
     retried = Counter(trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs)
-    lost = [trial.number for trial in trials if trial.state == TrialState.FAIL and not outcome_of(trial)]
-    assert sorted(retried.elements()) == lost
+    interrupted = [trial.number for trial in trials if trial.state == TrialState.FAIL and not outcome_of(trial)]
+    assert sorted(retried.elements()) == interrupted
     for trial in trials:
         if "retry_of" in trial.user_attrs and outcome_of(trial):
             first = trials[trial.user_attrs["retry_of"]]
             for name in ("index", "seed"):
                 assert trial.user_attrs[name] == first.user_attrs[name]
-            # One whose proposal was not complete is proposed anew, perhaps from what has become known meanwhile.
+            # A trial with an incomplete proposal is proposed again, perhaps with different results to learn from.
             assert trial.params == first.params or len(first.params) < len(trial.params)
     assert not study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))

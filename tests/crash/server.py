@@ -1,4 +1,4 @@
-"""A PostgreSQL server for the tests, and PgBouncer before it: own data, ports and password, gone afterwards."""
+"""Start a PostgreSQL server and PgBouncer for the tests, with temporary data, ports and a password of their own."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ import pytest
 from sqlalchemy.engine import make_url
 
 USER, PASSWORD = "search", "s3cret{word}"
-# The server refuses to run as root.
-OTHERS = ("postgres", "nobody")
+# Users that the server may run as: it refuses to run as root.
+SERVER_USERS = ("postgres", "nobody")
 
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """Start a server; the URL of its database, password included. Skips the test where there is none to start."""
+    """Start a server and yield the URL of its database, with the password; skip the test if none is installed."""
     programs = _programs()
     user = _user()
-    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))  # pytest's own folders are closed to other users
+    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))  # other users cannot read the folders of pytest
     try:
         secret = folder / "password"
         secret.write_text(PASSWORD)
@@ -54,14 +54,14 @@ def postgresql() -> Iterator[str]:
 
 @contextmanager
 def pgbouncer(server: str, pool_size: int) -> Iterator[str]:
-    """Start PgBouncer in transaction mode before a server; the URL to give. Skips the test where it is not installed.
+    """Start PgBouncer in transaction mode for a server and yield its URL; skip the test if it is not installed.
 
-    pool_size: the most connections that it makes to the server
+    pool_size: the largest number of connections to the server
     """
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         pytest.skip("PgBouncer is not installed")
-    user, at = _user(), make_url(server)
+    user, address = _user(), make_url(server)
     folder = Path(tempfile.mkdtemp(prefix="pgbouncer-"))
     try:
         port = _free_port()
@@ -70,7 +70,7 @@ def pgbouncer(server: str, pool_size: int) -> Iterator[str]:
         settings.write_text(
             f"""
 [databases]
-{at.database} = host={at.host} port={at.port}
+{address.database} = host={address.host} port={address.port}
 
 [pgbouncer]
 listen_addr = 127.0.0.1
@@ -89,7 +89,7 @@ query_wait_timeout = 60
                 shutil.chown(path, user)
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen([program, str(settings)], cwd=folder, stdout=log, stderr=log, user=user)
-        url = at.set(port=port).render_as_string(hide_password=False)
+        url = address.set(port=port).render_as_string(hide_password=False)
         try:
             while not _answers(url):
                 assert process.poll() is None, (folder / "log").read_text()
@@ -111,22 +111,22 @@ def _answers(url: str) -> bool:
 
 
 def _programs() -> Path:
-    found = shutil.which("initdb")
-    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    program = shutil.which("initdb")
+    folders = [Path(program).parent] if program else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not folders or not (folders[-1] / "initdb").is_file():
         pytest.skip("no PostgreSQL server is installed")
     return folders[-1]
 
 
 def _user() -> str | None:
-    """Whom the server runs as, where not as the present user."""
+    """Return the user that the server runs as, or None for the current user."""
     if os.getuid() != 0:
         return None
-    known = {entry.pw_name for entry in pwd.getpwall()}
-    return next(name for name in OTHERS if name in known)
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return next(name for name in SERVER_USERS if name in names)
 
 
 def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

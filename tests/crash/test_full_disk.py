@@ -1,4 +1,4 @@
-"""A disk that fills up while a study runs: a clear end, a whole database, and the same command goes on."""
+"""Test a disk that fills up while a study runs: a clear message, an intact database, and a restart that goes on."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import pytest
 
 from benchmarks.kills import children
 from search.study.loop import n_trained
-from tests.crash.searches import PATIENCE, finish, is_alive, open_now, started, until
+from tests.crash.searches import PATIENCE, is_alive, started, wait_for_study, wait_for_success, wait_until
 
 ASKED = 4
 
 
 @dataclass(frozen=True)
 class Disk:
-    """A folder, and how to leave no room in it for a process and its workers, and to make room again."""
+    """Folder that can be filled, so that a process and its workers cannot write, and emptied again."""
 
     folder: Path
     fill: Callable[[subprocess.Popen[str]], None]
@@ -30,7 +30,7 @@ class Disk:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    """A small file system of its own where one may be mounted, else files that may not grow any more."""
+    """Yield a small file system if one can be mounted, otherwise a folder with a limit on the size of files."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(folder)]
@@ -64,24 +64,26 @@ def test_a_disk_that_fills_up_costs_nothing_but_time(disk: Disk, digits: tuple[s
     url = f"sqlite:///{disk.folder}/studies/studies.db"
     arguments = (*digits, "--study", "full", "--jobs", 2, "--epochs", 1)
     with started(disk.folder, *arguments, "--trials", 100_000) as process:
-        until(lambda: (disk.folder / "studies" / "studies.db").is_file() or None, "no database")
-        study = open_now(url, "full")
-        until(lambda: n_trained(study.get_trials(deepcopy=False)) or None, "no trial was trained")
+        wait_until(lambda: (disk.folder / "studies" / "studies.db").is_file() or None, "no database")
+        study = wait_for_study(url, "full")
+        wait_until(lambda: n_trained(study.get_trials(deepcopy=False)) or None, "no trial was trained")
         workers = children(process.pid)
         disk.fill(process)
-        _, said = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 2, said
-    assert "Traceback" not in said, said
-    assert "the same command goes on" in said
-    assert "what is done is kept" in said or said.count("the same command goes on") > 1
-    until(lambda: not any(map(is_alive, workers)) or None, "workers are left")
+        _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2, errors
+    assert "Traceback" not in errors, errors
+    assert "repeat the command to continue" in errors
+    assert "finished trials are kept" in errors or errors.count("repeat the command to continue") > 1
+    wait_until(lambda: not any(map(is_alive, workers)) or None, "workers are left")
     disk.make_room()
-    kept = {t.number: t.value for t in open_now(url, "full").get_trials() if "outcome" in t.user_attrs and t.value}
-    asked = max(ASKED, n_trained(open_now(url, "full").get_trials()) + 1)
+    values = {
+        t.number: t.value for t in wait_for_study(url, "full").get_trials() if "outcome" in t.user_attrs and t.value
+    }
+    asked = max(ASKED, n_trained(wait_for_study(url, "full").get_trials()) + 1)
     with started(disk.folder, *arguments, "--trials", asked) as process:
-        finish(process)
-    trials = open_now(url, "full").get_trials()
-    assert {number: trials[number].value for number in kept} == kept
+        wait_for_success(process)
+    trials = wait_for_study(url, "full").get_trials()
+    assert {number: trials[number].value for number in values} == values
     assert asked <= n_trained(trials) <= asked + 1
     with closing(sqlite3.connect(disk.folder / "studies" / "studies.db")) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)

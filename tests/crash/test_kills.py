@@ -1,4 +1,4 @@
-"""kill -9 at random moments, over main process and workers, of a search as its user starts it."""
+"""Test kill -9 of the main process and the workers of a search at random moments."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.kills import STUDY, Attack
 N_KILLS = 4
 
 
-def test_nothing_that_was_reported_is_lost_and_the_total_is_reached(tmp_path: Path, digits: tuple[str, ...]) -> None:
+def test_reported_trials_are_kept_and_the_total_is_reached(tmp_path: Path, digits: tuple[str, ...]) -> None:
     options = (*digits, "--epochs", "1", "--study", STUDY)
     attack = Attack(tmp_path, 2, random.Random(2), options, mean_pause=1.0)
     attack.run(N_KILLS)

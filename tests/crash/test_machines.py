@@ -1,4 +1,4 @@
-"""One study on several machines: folders of their own, workers of their own, and a PostgreSQL server between them."""
+"""Test one study on several machines, each with its own folder and workers, through a PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from search.data.load import load_dataset
 from search.errors import InputError
 from search.storage.open import open_storage
 from search.study.trials import outcome_of
-from tests.crash.searches import check_whole, finish, open_now, started
+from tests.crash.searches import check_study, started, wait_for_study, wait_for_success
 from tests.crash.server import PASSWORD, postgresql
 
 pytestmark = pytest.mark.server
@@ -26,10 +26,10 @@ def server() -> Iterator[str]:
         yield url
 
 
-def joined(arguments: tuple[object, ...], monkeypatch: pytest.MonkeyPatch) -> int:
-    """The exit status of a machine that joins a study, and trains nothing."""
-    for what, instead in (("_search", None), ("conclude", 0)):
-        monkeypatch.setattr(f"search.cli.job.{what}", lambda *_args, instead=instead, **_options: instead)
+def join_study(arguments: tuple[object, ...], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return the exit status of a machine that joins a study without training."""
+    for name, result in (("_search", None), ("conclude", 0)):
+        monkeypatch.setattr(f"search.cli.job.{name}", lambda *_args, result=result, **_options: result)
     return main(list(map(str, arguments)))
 
 
@@ -41,34 +41,34 @@ def test_a_machine_that_differs_is_refused_with_the_difference(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    one = (*digits, "--study", "other", "--storage", server, "--trials", 1, "--jobs", 1, "--epochs", 1)
-    assert joined(one, monkeypatch) == 0
-    assert joined(one, monkeypatch) == 0
+    arguments = (*digits, "--study", "other", "--storage", server, "--trials", 1, "--jobs", 1, "--epochs", 1)
+    assert join_study(arguments, monkeypatch) == 0
+    assert join_study(arguments, monkeypatch) == 0
     capsys.readouterr()
 
-    def refused(*change: object) -> str:
-        assert joined((*one, *change), monkeypatch) == 2
-        said = capsys.readouterr().err
-        assert said.count("\n") == 1
-        return said
+    def refusal(*change: object) -> str:
+        assert join_study((*arguments, *change), monkeypatch) == 2
+        message = capsys.readouterr().err
+        assert message.count("\n") == 1
+        return message
 
-    assert "budget 1000 there, 2000 now" in refused("--budget", 2000)
-    assert "epochs 1 there, 2 now" in refused("--epochs", 2)
-    other = lambda config: replace(load_dataset(config), checksum="of other images")  # noqa: E731
-    monkeypatch.setattr("search.cli.job.load_dataset", other)
-    assert "data_checksum" in refused()
+    assert "budget 1000 there, 2000 now" in refusal("--budget", 2000)
+    assert "epochs 1 there, 2 now" in refusal("--epochs", 2)
+    load_other = lambda config: replace(load_dataset(config), checksum="of other images")  # noqa: E731
+    monkeypatch.setattr("search.cli.job.load_dataset", load_other)
+    assert "data_checksum" in refusal()
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("space.SPACE_KEY", "another")
-    assert "now; choose another" in refused()
+    assert "now; choose another" in refusal()
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("search.study.results_version.version_of", lambda _name: "1.2.3")
-    assert "made with other versions (torch " in refused()
-    assert joined((*one, "--changed-code"), monkeypatch) == 0
+    assert "made with other versions (torch " in refusal()
+    assert join_study((*arguments, "--changed-code"), monkeypatch) == 0
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    assert "numpy 1.2.3 there" in refused()
+    assert "numpy 1.2.3 there" in refusal()
 
 
 @pytest.mark.parametrize(
@@ -83,15 +83,15 @@ def test_a_machine_that_differs_is_refused_with_the_difference(
 )
 def test_a_server_that_cannot_be_used_is_one_line_without_the_password(server: str, change, words) -> None:
     url = server.replace(*change) if change[0] != "/postgres" else server.removesuffix("/postgres") + "/nowhere"
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError) as raised:
         open_storage(url)
-    said = str(caught.value)
-    assert words in said
-    assert "\n" not in said
-    assert not any(secret in said for secret in (PASSWORD, "wrong-one", "wr@ng"))
+    message = str(raised.value)
+    assert words in message
+    assert "\n" not in message
+    assert not any(secret in message for secret in (PASSWORD, "wrong-one", "wr@ng"))
 
 
-def test_the_password_may_come_from_where_postgresql_looks_for_it(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_password_may_come_from_the_environment(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     open_storage(server.replace(f":{PASSWORD}", ""))
 
@@ -102,10 +102,10 @@ def test_two_machines_that_share_a_folder_confirm_together(
     arguments = (*digits, "--study", "both", "--storage", server, "--trials", 2, "--jobs", 1, "--epochs", 1)
     arguments = (*arguments, "--confirm", "2:2")
     with started(tmp_path, *arguments) as a, started(tmp_path, *arguments) as b:
-        said = finish(a) + finish(b)
-    assert "no winner/ here" not in said
-    check_whole(open_now(server, "both"), 2, 2)
-    repeats = open_now(server, "both-repeats").get_trials()
+        errors = wait_for_success(a) + wait_for_success(b)
+    assert "the winner is not exported" not in errors
+    check_study(wait_for_study(server, "both"), 2, 2)
+    repeats = wait_for_study(server, "both-repeats").get_trials()
     identities = [
         (repeat["purpose"], repeat["trial"], repeat["seed"])
         for trial in repeats

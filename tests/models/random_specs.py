@@ -50,7 +50,7 @@ def _sharing(rng: random.Random, stages: tuple[Stage, ...], channels: int) -> tu
         blocks = []
         for block in stage.blocks:
             alike = replace(block, out_channels=width)
-            weights = alike.weights_of(channels)
+            weights = alike.weight_shapes(channels)
             blocks.append(replace(alike, shared=weights in owned and rng.random() < 0.8))
             owned.add(weights)
             channels = width

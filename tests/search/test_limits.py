@@ -46,13 +46,13 @@ def test_a_network_at_its_limit_fits_and_beyond_it_is_refused(
     assert max(constraints.values()) == 0.0
     constraints, found = refusal(COST, config(name, value + closer, bytes_in))
     assert found == reason
-    assert [what for what, excess in constraints.items() if excess > 0] == [row(name).what]
+    assert [what for what, excess in constraints.items() if excess > 0] == [row(name).noun]
 
 
 def test_every_limit_is_in_the_reason_and_a_constraint_of_its_own() -> None:
     tight = replace(ROOMY, max_params=1, max_macs=1, max_memory=1, max_weights_bytes=1, min_rf=1000)
     constraints, reason = refusal(COST, tight)
-    assert list(constraints) == [limit.what for limit in LIMITS]
+    assert list(constraints) == [limit.noun for limit in LIMITS]
     assert min(constraints.values()) > 0
     assert len(reason.split("; ")) == len(LIMITS)
 

@@ -66,8 +66,8 @@ def tiny_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
     """ "mnist" means the tiny files, for this project and for torchvision, whose mirrors refuse every connection."""
     published = {name: (len(content), hashlib.sha256(content).hexdigest()) for name, content in FILES.items()}
     files = partial(load_idx, IdxFiles("MNIST", published))
-    is_at = IdxFiles("MNIST", published).is_at
-    monkeypatch.setitem(DATASETS, "mnist", replace(definition("mnist"), load=files, is_at=is_at))
+    is_present = IdxFiles("MNIST", published).is_present
+    monkeypatch.setitem(DATASETS, "mnist", replace(definition("mnist"), load=files, is_present=is_present))
     archives = [(name, hashlib.md5(content).hexdigest()) for name, content in ARCHIVES.items()]
     monkeypatch.setattr(datasets.MNIST, "resources", archives)
     monkeypatch.setattr(datasets.MNIST, "mirrors", [unused_url()])

@@ -1,1 +1,1 @@
-"""One module for each command: its options, and what it calls. Heavy imports wait until the command runs."""
+"""Commands of the command line, each a module with its options; heavy imports happen when a command runs."""

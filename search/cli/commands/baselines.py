@@ -1,4 +1,4 @@
-"""`search.py baselines`: the hand-designed networks, trained again."""
+"""Implement `search.py baselines`, which trains the hand-designed networks again."""
 
 from __future__ import annotations
 
@@ -10,27 +10,32 @@ from search.cli.arguments import DEFAULT_OUT, add_training_options, location_of,
 from search.config import DataConfig, data_directory
 from search.errors import InputError
 
-HELP = "train the hand-designed networks by their own recipes, and by one for all"
+HELP = "train the hand-designed networks with the recipes of their authors and with one common recipe"
 EXAMPLE = "baselines s004_net3 s002_model3 --seeds 5"
-# Whose winner's recipe all hand-designed networks get, where there is one.
+# Study whose winner gives the common recipe, if it exists.
 RECIPE_OF = "reference"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options of this command."""
     add = parser.add_argument
-    add("ids", nargs="*", metavar="ID", help="default: all fourteen")
-    add("--seeds", type=values.repeats, metavar="N", help="default: 3 within 8,000 parameters, else 1")
-    add("--dataset", default="mnist", metavar="NAME", help="default: mnist")
-    add("--study", default="baselines", metavar="NAME", help="default: baselines")
-    add("--recipe-of", metavar="STUDY", help="study whose winner's recipe all get as well (default: reference)")
-    add("--storage", metavar="URL", help="default: as of a search")
+    add("ids", nargs="*", metavar="ID", help="ids of hand-designed networks (default: all fourteen)")
+    add(
+        "--seeds",
+        type=values.repeats,
+        metavar="N",
+        help="trainings of each network and recipe (default: 3 within 8,000 parameters, else 1)",
+    )
+    add("--dataset", default="mnist", metavar="NAME", help="data set (default: mnist)")
+    add("--study", default="baselines", metavar="NAME", help="name of the study (default: baselines)")
+    add("--recipe-of", metavar="STUDY", help="study whose winner gives the common recipe (default: reference)")
+    add("--storage", metavar="URL", help="as for run (default: studies.db in --out)")
     add("--out", default=DEFAULT_OUT, metavar="DIR", help="folder of the studies (default: studies)")
     add_training_options(parser)
 
 
 def run(args: Namespace) -> int:
-    """Train the networks that are not trained yet, and report them beside what their authors state."""
+    """Run the missing trainings, and report the accuracies beside those that the authors state."""
     from search.cli.baselines import train_baselines
     from search.evidence.runner import Trainer
     from search.study.location import StudyLocation

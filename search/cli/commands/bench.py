@@ -1,4 +1,4 @@
-"""`search.py bench`: the training engine against the usual loop."""
+"""Implement `search.py bench`, which compares the training engine with the usual training loop."""
 
 from __future__ import annotations
 
@@ -15,15 +15,33 @@ EXAMPLE = "bench --network separable --repeats 3"
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options of this command."""
     add = parser.add_argument
-    add("--json", action="store_true", help="for programs")
-    add("--repeats", type=values.repeats, default=3, metavar="N", help="medians of so many (default: 3)")
-    add("--network", action="append", metavar="NAME", help="s004_net3, s000_net or separable; repeatable")
-    add("--images", type=values.positive, default=60_000, metavar="N", help="training images in an epoch")
-    add("--data-dir", metavar="DIR", help="where MNIST lies; without it the images are made up")
+    add("--json", action="store_true", help="print JSON instead of a table")
+    add(
+        "--repeats",
+        type=values.repeats,
+        default=3,
+        metavar="N",
+        help="measurements; their medians are printed (default: 3)",
+    )
+    add(
+        "--network", action="append", metavar="NAME", help="s004_net3, s000_net or separable; repeatable (default: all)"
+    )
+    add(
+        "--images",
+        type=values.positive,
+        default=60_000,
+        metavar="N",
+        help="training images in an epoch (default: 60000)",
+    )
+    add(
+        "--data-dir",
+        metavar="DIR",
+        help="folder of MNIST; without it random images are used (default: $DATA_DIR, else data)",
+    )
 
 
 def run(args: Namespace) -> int:
-    """Measure, and print the table."""
+    """Measure both, and print the results."""
     from search.engine.benchmark import Images, bench
 
     images = Images(data_directory(args.data_dir), args.images)

@@ -1,4 +1,4 @@
-"""`search.py confirm`: the best trials of a study again, on fresh seeds."""
+"""Implement `search.py confirm`, which trains the best trials of a study again from fresh seeds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from search.cli.arguments import add_confirm_option, add_study, add_training_options, location_of, n_jobs
 from search.errors import InputError
 
-HELP = "train the best trials of a study again on fresh seeds"
+HELP = "train the best trials of a study again from fresh seeds"
 EXAMPLE = "confirm mnist-8000 --confirm 3:3:10"
 
 
@@ -19,8 +19,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Confirm the winner of a study; report and export it."""
-    from search.cli.conclude import conclude, loaded
+    """Confirm the winner of a study, report and export it; return the exit status."""
+    from search.cli.conclude import conclude, load_for_training
     from search.evidence.runner import Trainer, confirm
     from search.files import make_folder
     from search.study.location import only_one
@@ -28,7 +28,7 @@ def run(args: Namespace) -> int:
     if args.confirm is None:
         raise InputError("nothing to confirm with --confirm none; give K:SEEDS")
     location = location_of(args.study, args.storage)
-    study, config, data = loaded(location, args.data_dir)
+    study, config, data = load_for_training(location, args.data_dir)
     trainer = Trainer(args.engine, n_jobs(args), args.changed_code)
     make_folder(location.folder)
     with only_one(location):

@@ -1,4 +1,4 @@
-"""`search.py dashboard`: studies in optuna-dashboard."""
+"""Implement `search.py dashboard`, which shows studies in optuna-dashboard."""
 
 from __future__ import annotations
 
@@ -12,10 +12,19 @@ EXAMPLE = "dashboard reference --port 8081"
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("study", nargs="?", metavar="STUDY", help="default: all of the storage")
-    parser.add_argument("--storage", metavar="URL", help="default: the SQLite file under studies/")
+    parser.add_argument(
+        "study",
+        nargs="?",
+        metavar="STUDY",
+        help="name of a study, or path of its folder (default: all studies of the storage)",
+    )
+    parser.add_argument(
+        "--storage", metavar="URL", help="storage of the studies (default: the SQLite file under studies/)"
+    )
     add_address(parser, 8080)
-    parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie, or a folder of images now does")
+    parser.add_argument(
+        "--data-dir", metavar="DIR", help="folder of the data sets, or new location of a folder of images"
+    )
 
 
 def run(args: Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`search.py describe`: the layers of a network, and what they cost."""
+"""Implement `search.py describe`, which prints the layers of a network and their costs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "network", metavar="ID|FILE", help="id of a hand-designed network, or a spec in a JSON or TOML file"
     )
-    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def run(args: Namespace) -> int:
-    """Print the layer table, or with --json the network and its cost."""
+    """Print the layer table of a network, or with --json the network and its cost."""
     from models.baselines import BASELINES
     from models.cost import compute_cost
     from search.report.architecture import describe_baseline, describe_json, layer_table

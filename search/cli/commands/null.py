@@ -1,4 +1,4 @@
-"""`search.py null`: the noise floor of a study."""
+"""Implement `search.py null`, which measures the noise floor of a study."""
 
 from __future__ import annotations
 
@@ -7,31 +7,38 @@ from argparse import ArgumentParser, Namespace
 from search.cli import values
 from search.cli.arguments import add_study, add_training_options, location_of, n_jobs
 
-HELP = "measure a study's noise floor: one configuration trained again and again"
+HELP = "measure the noise floor of a study by training one configuration many times"
 EXAMPLE = "null mnist-8000 --runs 10"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("--runs", type=values.repeats, default=10, metavar="N", help="trainings (default: 10)")
     parser.add_argument(
-        "--trial", type=values.whole, metavar="N", help="of this trial (default: the best hand-designed network)"
+        "--runs", type=values.repeats, default=10, metavar="N", help="number of trainings (default: 10)"
+    )
+    parser.add_argument(
+        "--trial",
+        type=values.whole_number,
+        metavar="N",
+        help="number of the trial to train (default: the best hand-designed network)",
     )
     add_training_options(parser)
     add_study(parser)
 
 
 def run(args: Namespace) -> int:
-    """Train one configuration from many seeds, and report how far the accuracies differ."""
-    from search.cli.conclude import conclude, loaded
+    """Train one configuration from many seeds, and report the spread of the accuracies; return the exit status."""
+    from search.cli.conclude import conclude, load_for_training
     from search.evidence.runner import Trainer, measure_noise
     from search.files import make_folder
     from search.study.location import only_one
     from search.study.trials import finished_trial, read_trials
 
     location = location_of(args.study, args.storage)
-    study, config, data = loaded(location, args.data_dir)
-    finished_trial(read_trials(study.get_trials(deepcopy=False)), args.trial)  # a wrong number is refused here
+    study, config, data = load_for_training(location, args.data_dir)
+    finished_trial(
+        read_trials(study.get_trials(deepcopy=False)), args.trial
+    )  # refuses a wrong number before anything is trained
     trainer = Trainer(args.engine, n_jobs(args), args.changed_code)
     make_folder(location.folder)
     with only_one(location):

@@ -1,4 +1,4 @@
-"""`search.py report`: the report of a study, written again from disk."""
+"""Implement `search.py report`, which writes the reports of a study again from its database."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import nullcontext
 
 from search.cli.arguments import add_study, location_of
 
-HELP = "write and print a study's report again, from disk"
+HELP = "write and print the report of a study again from its database"
 EXAMPLE = "report reference"
 
 
@@ -17,7 +17,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Write the report of a search, or of the hand-designed networks; the database stays as it is."""
+    """Write the report of a search or of the hand-designed networks, without changing the database."""
     from search.cli.baselines import report_baselines
     from search.cli.conclude import write_reports
     from search.study.load import config_of, existing, kind_of

@@ -1,4 +1,4 @@
-"""`search.py rerun`: one training of a study again, compared with what was recorded."""
+"""Implement `search.py rerun`, which repeats one training and compares its value with the recorded one."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from argparse import ArgumentParser, Namespace
 from search.cli import values
 from search.cli.arguments import add_study, location_of
 
-HELP = "repeat one training and compare its value with the recorded one; lost weights come back"
+HELP = "repeat one training and compare its value with the recorded one; missing weights are saved again"
 EXAMPLE = "rerun mnist-8000 --trial 12"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("--trial", type=values.whole, metavar="N", help="number of the trial (default: the winner)")
-    parser.add_argument("--data-dir", metavar="DIR", help="where data sets lie (default: $DATA_DIR, else data)")
+    parser.add_argument(
+        "--trial", type=values.whole_number, metavar="N", help="number of the trial (default: the winner)"
+    )
+    parser.add_argument("--data-dir", metavar="DIR", help="folder of the data sets (default: $DATA_DIR, else data)")
     add_study(parser)
 
 
 def run(args: Namespace) -> int:
-    """Return 0 if the training has the recorded value again, else 1."""
+    """Repeat the training; return 0 if it has the recorded value, else 1."""
     from search.cli.verify import verify
 
     return verify(location_of(args.study, args.storage), args.data_dir, args.trial)

@@ -1,4 +1,4 @@
-"""`search.py run`: search, or resume a search."""
+"""Implement `search.py run`, which runs or resumes a search."""
 
 from __future__ import annotations
 
@@ -17,20 +17,28 @@ if TYPE_CHECKING:
     from models.spec import ArchSpec
     from search.cli.job import Job
 
-HELP = "search, or resume a search (the default command)"
+HELP = "run or resume a search (the default command)"
 EXAMPLE = "run --budget 8000 --trials 100"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("--budget", type=values.count, required=True, metavar="N", help=LIMITS[0].help)
-    parser.add_argument("--study", metavar="NAME", help="default: data set and budget; the same name goes on with it")
-    parser.add_argument("--warm", action="append", default=[], metavar="STUDY", help="start with its trials that fit")
+    parser.add_argument(
+        "--study", metavar="NAME", help="name of the study; an existing one is resumed (default: data set and budget)"
+    )
+    parser.add_argument(
+        "--warm",
+        action="append",
+        default=[],
+        metavar="STUDY",
+        help="existing study whose trials are adopted if they fit; repeatable",
+    )
     add_search_options(parser)
 
 
 def run(args: Namespace) -> int:
-    """Search, or resume a search; then confirm, report and export the winner."""
+    """Run or resume a search, then confirm, report and export the winner; return the exit status."""
     from search.cli.job import run_job
     from search.study.location import StudyLocation
 
@@ -38,7 +46,7 @@ def run(args: Namespace) -> int:
 
 
 def search_config(args: Namespace, budget: int) -> SearchConfig:
-    """Return the settings of a search with that budget."""
+    """Return the settings of a search with the given budget."""
     from search.search_space.augmentations import choose_augmentations
     from space import WHOLE
 
@@ -59,7 +67,7 @@ def search_config(args: Namespace, budget: int) -> SearchConfig:
 
 
 def job(args: Namespace) -> Job:
-    """Return how far a study is taken, and with what."""
+    """Return the settings of a run that do not change the values of trials."""
     from search.cli.job import Job
 
     return Job(

@@ -1,4 +1,4 @@
-"""`search.py space`: the searched dimensions, and how much of the space fits the limits."""
+"""Implement `search.py space`, which lists the searched dimensions and the share of the space that fits the limits."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from search.cli import values
 from search.cli.arguments import add_data_options, add_limit_options, dimensions_of, limits_of
 from search.config import DataConfig, SearchConfig, data_directory
 
-HELP = "list the searched dimensions, and how much of the space fits the limits"
+HELP = "list the searched dimensions and the share of the space that fits the limits"
 EXAMPLE = "space --budget 8k --max-macs 400k"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("--budget", type=values.count, default=8000, metavar="N", help="parameters (default: 8000)")
-    parser.add_argument("--space", metavar="FILE", help="TOML file that narrows, widens or fixes dimensions")
+    parser.add_argument(
+        "--budget", type=values.count, default=8000, metavar="N", help="largest number of parameters (default: 8000)"
+    )
+    parser.add_argument("--space", metavar="FILE", help="TOML file that narrows, widens or fixes searched dimensions")
     add_data_options(parser, "mnist", "")
     add_limit_options(parser)
 
 
 def run(args: Namespace) -> int:
-    """Print every dimension with its range, the size of the space, and the share that fits."""
+    """Print every dimension with its range, the size of the space, and the share that fits the limits."""
     import space
     from search.data.load import form_of
     from search.limits import describe_limits
@@ -34,8 +36,8 @@ def run(args: Namespace) -> int:
     config = SearchConfig(data, args.budget, **limits_of(args), dimensions=dimensions_of(args))
     searched, form = space_of(config), form_of(config.data)
     config = replace(config, data=replace(config.data, form=form))
-    for dimension, usual in zip(searched.dimensions, space.DIMENSIONS, strict=True):
-        print(f"{dimension.name:22}{dimension}" + (f"   instead of {usual}" if dimension != usual else ""))
+    for dimension, default in zip(searched.dimensions, space.DIMENSIONS, strict=True):
+        print(f"{dimension.name:22}{dimension}" + (f"   instead of {default}" if dimension != default else ""))
     counts = [dimension.n_values for dimension in searched.dimensions if dimension.n_values]
     n_real = len(searched.dimensions) - len(counts)
     print(

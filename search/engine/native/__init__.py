@@ -1,1 +1,1 @@
-"""The C++ kernels of the engine: how they are compiled, called and put together to a network."""
+"""Compile and call the C++ kernels of the engine, and run networks on them."""

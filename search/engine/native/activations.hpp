@@ -1,4 +1,4 @@
-// Activations and their derivatives, of whole vectors. NaN stays NaN, so that a training that diverges is seen.
+// Activations and their derivatives for whole vectors. NaN stays NaN, so that a diverging training is noticed.
 
 #pragma once
 
@@ -12,7 +12,7 @@
 
 enum Activation : int32_t { IDENTITY, RELU, LEAKY_RELU, SILU, HARDSWISH };
 
-// Of two values. Where x is NaN, it is NaN.
+// Smaller and larger of two values, lane by lane; NaN where x is NaN.
 #if defined(__AVX512F__)
 inline Vec smallest(Vec limit, Vec x) { return (Vec)_mm512_min_ps((__m512)limit, (__m512)x); }
 inline Vec largest(Vec limit, Vec x) { return (Vec)_mm512_max_ps((__m512)limit, (__m512)x); }
@@ -21,7 +21,7 @@ inline Vec smallest(Vec limit, Vec x) { return select(x > limit, limit, x); }
 inline Vec largest(Vec limit, Vec x) { return select(x < limit, limit, x); }
 #endif
 
-// The nearest whole number, of values within 2^22.
+// Rounds values within +-2^22 to the nearest whole number.
 inline Vec nearest(Vec x) {
 #if defined(__AVX512F__)
     return (Vec)_mm512_roundscale_ps((__m512)x, 0);
@@ -31,7 +31,7 @@ inline Vec nearest(Vec x) {
 #endif
 }
 
-// x * 2^n for whole numbers n.
+// Returns x * 2^n for whole numbers n.
 inline Vec times_power_of_two(Vec x, Vec n) {
 #if defined(__AVX512F__)
     return (Vec)_mm512_scalef_ps((__m512)x, (__m512)n);
@@ -40,7 +40,7 @@ inline Vec times_power_of_two(Vec x, Vec n) {
 #endif
 }
 
-// exp to about 2 units in the last place: 2^n times a Taylor polynomial of degree 6 on |r| <= ln(2) / 2.
+// Returns exp(x) to about 2 units in the last place: 2^n times a Taylor polynomial of degree 6 on |r| <= ln(2) / 2.
 inline Vec exponential(Vec x) {
     x = largest(all(-87.0f), smallest(all(88.0f), x));
     const Vec n = nearest(x * 1.44269504f);
@@ -58,7 +58,7 @@ inline Vec sigmoid(Vec x) { return 1.0f / (1.0f + exponential(-x)); }
 
 template <int ACTIVATION>
 Vec activate(Vec x, float slope) {
-    if constexpr (ACTIVATION == RELU) return select(x < 0.0f, Vec{}, x);  // NaN stays NaN, so that divergence is seen
+    if constexpr (ACTIVATION == RELU) return select(x < 0.0f, Vec{}, x);  // keeps NaN
     if constexpr (ACTIVATION == LEAKY_RELU) return select(x > 0.0f, x, x * slope);
     if constexpr (ACTIVATION == SILU) return x * sigmoid(x);
     if constexpr (ACTIVATION == HARDSWISH)
@@ -66,7 +66,7 @@ Vec activate(Vec x, float slope) {
     return x;
 }
 
-// Derivative at x.
+// Returns the derivative of the activation at x.
 template <int ACTIVATION>
 Vec slope_at(Vec x, float slope) {
     if constexpr (ACTIVATION == RELU) return select(x > 0.0f, all(1.0f), Vec{});
@@ -84,7 +84,7 @@ struct Activated {
     Vec value, slope;
 };
 
-// Both at once, for little more than one of them.
+// Computes the activation and its derivative together, which costs little more than one of them.
 template <int ACTIVATION>
 Activated activate_with_slope(Vec x, float slope) {
     if constexpr (ACTIVATION == SILU) {

@@ -1,4 +1,4 @@
-// A layer's backward pass. Called from search/engine/native/ops.py.
+// Backward pass of a layer, called from search/engine/native/ops.py.
 
 #include "layer.hpp"
 #include "out_of_memory.hpp"
@@ -17,8 +17,8 @@ int thread_number() {
 #endif
 }
 
-// The gradient of the convolution's results from that of the layer's, by way of the batch norm's statistics, which
-// depend on all results, and of the activation before it.
+// Computes the gradient of the convolution's results from the gradient of the layer's results. In between are the
+// statistics of the batch norm, which depend on all results, and the activation before it.
 class Results {
    public:
     Results(const Layer& layer, const float* y, const float* z, const float* statistics, const float* dz,
@@ -26,9 +26,10 @@ class Results {
         : layer(layer), y((const Vec*)y), z((const Vec*)z), dz((const Vec*)dz), statistics(statistics),
           dstatistics(dstatistics) {}
 
-    // Of `height` rows of `width` results from `first` on of one map, to rows `pitch` apart. Returns their sum.
+    // Writes the gradients of `height` rows of `width` results of one map, starting at `first`, to rows `pitch` apart.
+    // Returns their sum.
     Vec gradient(int block, int channel, int first, int height, int width, Vec* to, int pitch) const {
-        // Copies, which the compiler can keep in registers: what is written through `to` might be anything else.
+        // Copies, which the compiler can keep in registers: for all it knows, `to` could point to the members.
         const size_t from = ((size_t)block * layer.out_channels + channel) * layer.out_pixels() + first;
         const Vec *y = this->y + from, *z = this->z + from, *dz = this->dz + from;
         const float slope = layer.slope;
@@ -63,14 +64,15 @@ class Results {
     const float *statistics, *dstatistics;
 };
 
-// As many zeros around gradients as the convolution with the turned kernel reaches.
+// Gradient maps with the edge of zeros that the convolution with the rotated kernel reads.
 EdgedMaps gradient_maps(const Layer& layer) {
     const Kernel& kernel = layer.first();
     return {layer.out_height(), layer.out_width(), kernel.height - 1 - kernel.padding,
             kernel.width - 1 - kernel.padding};
 }
 
-// The dense convolutions that take gradients back, one for each group: channels exchanged, kernels turned by half.
+// Dense convolutions that propagate gradients back, one for each group: channels exchanged, kernels rotated by 180
+// degrees.
 std::vector<Convolution> turned_convolutions(const Layer& layer, const float* weight, ptrdiff_t channel, int pitch) {
     const Kernel& kernel = layer.kernel;
     std::vector<Convolution> groups;
@@ -83,7 +85,7 @@ std::vector<Convolution> turned_convolutions(const Layer& layer, const float* we
     return groups;
 }
 
-// Sums of gradients, lane by lane, of all blocks that one thread works on.
+// Sums of the parameters' gradients, lane by lane, over all blocks of one thread.
 struct ParameterSums {
     Vec *depthwise, *weight, *bias;
 
@@ -96,7 +98,7 @@ struct ParameterSums {
           bias(weight + (size_t)layer.out_channels * layer.taps()) {}
 };
 
-// Takes the gradients of one block of images after the other back to the input.
+// Propagates the gradients of one block of images at a time back to the input.
 class Backward {
    public:
     Backward(const Layer& layer, const float* depthwise_weight, const float* weight)
@@ -114,7 +116,7 @@ class Backward {
         }
     }
 
-    // maps, gradients: scratch memory for edged maps. dx and of_maps, the sums over each of its maps, may be null.
+    // maps, gradients: scratch memory for edged maps. of_maps: sums over each map of dx. dx and of_maps may be null.
     void run(const Source& source, const Results& results, int block, Vec* maps, Vec* gradients, ParameterSums sums,
              Vec* dx, GradientSums* of_maps) const {
         const Vec* in = maps;
@@ -137,7 +139,7 @@ class Backward {
    private:
     void run_dense(const Source& source, const Results& results, int block, const Vec* in, Vec* gradients,
                    ParameterSums sums, Vec* dx, GradientSums* of_maps) const {
-        // A group at a time, because those of a depthwise convolution then stay in the first cache.
+        // One group at a time, because the maps of a depthwise group then stay in the first cache.
         for (int g = 0; g < layer.groups; ++g) {
             for (int o = 0; o < layer.out_group(); ++o) {
                 const int c = g * layer.out_group() + o;
@@ -160,7 +162,7 @@ class Backward {
         for (int c = 0; c < channels; ++c)
             depthwise[c].run(in + c * padded.plane(), nullptr, between + (size_t)c * pixels, height, width, width,
                              pixels);
-        // Through the 1x1 convolution, strip by strip; gradients take the place of the values between the two.
+        // Propagates through the 1x1 convolution, strip by strip; gradients overwrite the values before it.
         Vec* strip = scratch(STRIPS, (size_t)layer.out_channels * STRIP_PITCH);
         for (int at = 0; at < pixels; at += STRIP) {
             const int count = std::min(STRIP, pixels - at);
@@ -180,7 +182,7 @@ class Backward {
         }
     }
 
-    // Through the first convolution to `count` maps of the input, and from what was read of them to their values.
+    // Propagates through the first convolution to `count` maps of the input as they were read, then to their values.
     void to_input(const Source& source, const Convolution& turned, const Vec* gradients, int block, int first,
                   int count, Vec* dx, GradientSums* of_maps) const {
         const int height = layer.in_height(), width = layer.in_width(), pixels = height * width;
@@ -192,7 +194,7 @@ class Backward {
                                           dx + (size_t)c * layer.input.pixels());
     }
 
-    // Where the slopes of one map of the input go until its gradients take their place.
+    // Returns the memory for the slopes of one map of the input, which its gradients overwrite later.
     Vec* slopes(Vec* dx, int channel) const {
         return dx && layer.input.has_slopes() ? dx + (size_t)channel * layer.input.pixels() : nullptr;
     }
@@ -205,9 +207,9 @@ class Backward {
 
 extern "C" {
 
-// From dz and dstatistics, the gradients of the layer's result and of its statistics, those of its input and of its
-// parameters. x to statistics as in layer_forward. dx and dbias may be null; where there is no dx, the input has no norm.
-// Returns 1 if memory ran out, else 0.
+// Computes the gradients of the layer's input and parameters from dz and dstatistics, the gradients of its result and
+// of its statistics. x to statistics are as in layer_forward. dx and dbias may be null; without dx the input has no
+// norm. Returns 1 if memory ran out, else 0.
 int32_t layer_backward(const Layer* l, const float* x, const float* in_statistics, const float* in_gamma,
                        const float* in_beta, const float* depthwise_weight, const float* weight, const float* y,
                        const float* z, const float* statistics, const float* dz, const float* dstatistics, float* dx,
@@ -220,7 +222,7 @@ int32_t layer_backward(const Layer* l, const float* x, const float* in_statistic
         const Backward backward(layer, depthwise_weight, weight);
         const int in_channels = layer.input.channels;
         std::vector<GradientSums> of_maps((size_t)layer.blocks() * in_channels);
-        // Every thread sums its blocks; at the end the threads are added in order.
+        // Every thread sums over its blocks; at the end the sums of the threads are added in order.
         const size_t n_sums = ParameterSums::size(layer);
         std::vector<Vec> sums(n_sums * threads);
 #pragma omp parallel num_threads(threads)

@@ -1,4 +1,4 @@
-"""The system's compiler: found by its usual names or the usual variable, and run with a time limit."""
+"""Find the system's compiler, by the usual variable or its usual names, and run it with a time limit."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Sequence
 
 
 class NoCompilerError(RuntimeError):
-    """No compiler was found, or it could not do what it was asked to; the message says which, with its complaint."""
+    """Error raised if no compiler is found or a compiler fails; the message contains its output."""
 
 
 def find_compiler(language: str, variable: str, names: Sequence[str]) -> list[str]:
-    """Return the command in the environment variable, or else the first of `names` that is installed.
+    """Return the command in the environment variable `variable`, or else the first of `names` that is installed.
 
-    The variable is split into words as a shell does it: "g++ -m64", "ccache g++". Raises NoCompilerError.
+    The variable is split into words as in a shell: "g++ -m64", "ccache g++". Raises NoCompilerError.
     """
     value = os.environ.get(variable, "")
     try:
@@ -32,11 +32,11 @@ def find_compiler(language: str, variable: str, names: Sequence[str]) -> list[st
 def run_compiler(command: Sequence[str], seconds: float) -> str:
     """Run a compiler and return its standard output.
 
-    Raises NoCompilerError where it fails, OSError where it cannot be run, SubprocessError where it takes longer.
+    Raises NoCompilerError if it fails, OSError if it cannot be started, SubprocessError if it takes longer.
     """
-    done = subprocess.run(
+    result = subprocess.run(
         command, capture_output=True, text=True, timeout=seconds, check=False, stdin=subprocess.DEVNULL
     )
-    if done.returncode:
-        raise NoCompilerError(f"{command[0]} failed: {done.stderr.strip() or done.returncode}")
-    return done.stdout
+    if result.returncode:
+        raise NoCompilerError(f"{command[0]} failed: {result.stderr.strip() or result.returncode}")
+    return result.stdout

@@ -1,4 +1,4 @@
-// The tiles of a convolution and of the gradients of its weights, for every size of tile.
+// Tiles of a convolution and of the gradients of its weights, for every size of tile.
 
 #include "convolution.hpp"
 
@@ -7,7 +7,7 @@
 
 namespace {
 
-// sums[c][p] over taps of weight[tap][c] * x[offset[tap] + p], kept in registers.
+// Sums weight[tap][c] * x[offset[tap] + p] over all taps for every c and p, in registers.
 template <int C, int P>
 void convolve_tile(const Vec* x, const int32_t* offset, int taps, const float* weight, const float* bias, Vec* y,
                    ptrdiff_t channel_stride) {
@@ -33,8 +33,8 @@ void convolve_tile(const Vec* x, const int32_t* offset, int taps, const float* w
     for (int p = 0; p < P; ++p) y[c * channel_stride + p] = sum[c][p];
 }
 
-// Of one channel alone: sums[p] over rows and columns of a kernel of width W. A pixel takes part in W neighbouring sums
-// and is loaded once for all of them: with so few sums loads would take longer than sums.
+// The same for a single channel and a kernel of width W. A pixel is part of W neighbouring sums and is loaded only once
+// for all of them, because with so few sums the loads would take longer than the sums.
 template <int W, int P>
 void convolve_single(const Vec* x, int pitch, int kernel_height, const float* weight, float bias, Vec* y) {
     Vec sum[P];
@@ -57,7 +57,8 @@ void convolve_single(const Vec* x, int pitch, int kernel_height, const float* we
     for (int p = 0; p < P; ++p) y[p] = sum[p];
 }
 
-// sums[c][t] += over pixels of dy[c] * x[offset[t]]: gradients of the weights of C channels and T taps, lane by lane.
+// Adds dy[c] * x[offset[t]] over all pixels to sums[c][t]: gradients of the weights of C channels and T taps, lane by
+// lane.
 template <int C, int T>
 void weight_gradient_tile(const Vec* x, const int32_t* offset, int x_pitch, const Vec* dy, int dy_pitch,
                           ptrdiff_t dy_channel, int height, int width, Vec* sums, ptrdiff_t taps) {
@@ -97,7 +98,7 @@ typedef decltype(&convolve_single<3, 1>) ConvolveSingle;
 typedef decltype(&weight_gradient_tile<1, 1>) WeightGradientTile;
 typedef std::make_index_sequence<TILE_CHANNELS * MOST_PIXELS> TileSizes;
 
-// Of the I-th tile size; sizes that are too large are never asked for.
+// Channels and pixels of the I-th tile size; sizes that are too large are never used.
 template <size_t I>
 constexpr int CHANNELS = 1 + I / MOST_PIXELS;
 template <size_t I>

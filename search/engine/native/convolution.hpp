@@ -7,11 +7,11 @@
 
 #include "vectors.hpp"
 
-// A tile of C channels needs C registers for weights or gradients and one for a pixel; the rest hold sums. Few channels
-// are made up for by more pixels, because the processor must have many independent sums under way.
+// A tile of C channels needs C registers for weights or gradients and one for a pixel; the others hold sums. A tile of
+// few channels has more pixels, because the processor needs many independent sums at a time.
 constexpr int TILE_CHANNELS = REGISTERS / 8, MOST_PIXELS = REGISTERS / 2;
 
-// `total` cut into pieces of at most `most` that differ by at most one: 10 by 4 gives 4 3 3, not 4 4 2.
+// Cuts `total` into pieces of at most `most` that differ by at most one: 10 by 4 gives 4 3 3, not 4 4 2.
 struct Pieces {
     int total, count;
     Pieces(int total, int most) : total(total), count((total + most - 1) / most) {}
@@ -19,7 +19,7 @@ struct Pieces {
     int size(int i) const { return begin(i + 1) - begin(i); }
 };
 
-// Where the taps of a kernel lie from its corner, in vectors: channel by channel, row by row.
+// Returns the offsets of a kernel's taps from its corner, in vectors: channel by channel, row by row.
 inline std::vector<int32_t> tap_offsets(int channels, int height, int width, size_t channel_stride, int pitch) {
     std::vector<int32_t> offsets;
     for (int c = 0; c < channels; ++c)
@@ -29,15 +29,15 @@ inline std::vector<int32_t> tap_offsets(int channels, int height, int width, siz
     return offsets;
 }
 
-// A dense convolution of a block that needs no padding any more: maps with their row pitch and weights in tile order.
+// A dense convolution of a block whose maps are already padded, with their row pitch and the weights in tile order.
 struct Convolution {
     int out_channels, in_pitch, kernel_height;
-    int single_width;  // of the kernel, where there is one channel only; else 0
+    int single_width;  // width of the kernel if there is only one channel, else 0
     std::vector<int32_t> offset;
     std::vector<float> packed;
 
-    // in_channel, in_pitch: vectors from one input channel and row to the next.
-    // weight_at(out channel, in channel, row, column)
+    // in_channel, in_pitch: distance of input channels and rows, in vectors.
+    // weight_at(out channel, in channel, row, column) returns a weight.
     template <class WeightAt>
     Convolution(int in_channels, int out_channels, int kernel_height, int kernel_width, size_t in_channel, int in_pitch,
                 WeightAt weight_at)
@@ -55,7 +55,7 @@ struct Convolution {
                             packed.push_back(weight_at(o, i, r, c));
     }
 
-    // y: `height` rows of `width` results, `pitch` apart, and `out_channel` from one channel to the next.
+    // Writes `height` rows of `width` results to y, with rows `pitch` apart and channels `out_channel` apart.
     void run(const Vec* x, const float* bias, Vec* y, int height, int width, int pitch, ptrdiff_t out_channel) const {
         for (int row = 0; row < height; ++row)
             run_row(x + (ptrdiff_t)row * in_pitch, bias, y + (ptrdiff_t)row * pitch, width, out_channel);
@@ -64,7 +64,7 @@ struct Convolution {
     void run_row(const Vec* x, const float* bias, Vec* y, int width, ptrdiff_t out_channel) const;
 };
 
-// Gradients of the weights from the inputs at `offsets` to every output channel, added to `sums` lane by lane:
+// Adds the gradients of the weights from the inputs at `offsets` to every output channel to `sums`, lane by lane:
 // [output channel][tap].
 void add_weight_gradients(const Vec* x, const std::vector<int32_t>& offsets, int x_pitch, const Vec* dy, int dy_pitch,
                           ptrdiff_t dy_channel, int out_channels, int height, int width, Vec* sums);

@@ -1,4 +1,4 @@
-// A layer's forward pass. Called from search/engine/native/ops.py.
+// Forward pass of a layer, called from search/engine/native/ops.py.
 
 #include <cmath>
 
@@ -10,7 +10,7 @@ namespace {
 struct Moments {
     double mean = 0, squares = 0, count = 0;  // squares: sum of squared distances from the mean
 
-    // Chan, Golub, LeVeque 1983, "Algorithms for computing the sample variance".
+    // Merges two sets of values as in Chan, Golub, LeVeque 1983, "Algorithms for computing the sample variance".
     void add(const Moments& other) {
         const double distance = other.mean - mean, total = count + other.count;
         squares += other.squares + distance * distance * count * other.count / total;
@@ -19,7 +19,7 @@ struct Moments {
     }
 };
 
-// Of one map in the used lanes, in two passes: the map is still in the cache.
+// Returns the moments of one map in the used lanes. Two passes are fast, as the map is still in the cache.
 Moments moments_of(const Vec* map, int pixels, Vec used, int lanes) {
     const double count = (double)pixels * lanes;
     const double mean = sum_lanes(sum_of(pixels, [&](int i) { return map[i]; }) * used) / count;
@@ -30,7 +30,7 @@ Moments moments_of(const Vec* map, int pixels, Vec used, int lanes) {
     return {mean, sum_lanes(squares * used), count};
 }
 
-// The dense convolutions, one for each group, over maps with the pitch of `maps`.
+// Returns the dense convolutions, one for each group, over maps with the pitch of `maps`.
 std::vector<Convolution> convolutions(const Layer& layer, const float* weight, const EdgedMaps& maps) {
     std::vector<Convolution> groups;
     for (int g = 0; g < layer.groups; ++g)
@@ -41,7 +41,7 @@ std::vector<Convolution> convolutions(const Layer& layer, const float* weight, c
     return groups;
 }
 
-// Convolves one block of images after the other.
+// Convolves one block of images at a time.
 class Forward {
    public:
     Forward(const Layer& layer, const float* depthwise_weight, const float* weight, const float* bias)
@@ -68,7 +68,7 @@ class Forward {
                           layer.out_width(), layer.out_width(), layer.out_pixels());
     }
 
-    // How many edged maps are needed at once.
+    // Returns the number of edged maps that are needed at once.
     int maps_at_once() const { return layer.separable() ? 1 : layer.input.channels; }
 
     const EdgedMaps& input() const { return padded; }
@@ -92,7 +92,7 @@ class Forward {
     const std::vector<Convolution> depthwise, groups;
 };
 
-// The batch's mean and 1 / standard deviation per channel, from the moments of its blocks; moves the running ones.
+// Computes the mean and 1 / standard deviation per channel from the moments of all blocks; updates the running ones.
 void find_statistics(const Layer& layer, const std::vector<Moments>& moments, float* running_mean, float* running_var,
                      float* statistics) {
     const int channels = layer.out_channels;
@@ -117,8 +117,8 @@ extern "C" {
 
 int32_t lanes() { return LANES; }
 
-// From x, as layer.input reads it, y: the convolution's result, z: after the activation, if there is one, and
-// statistics: mean and 1 / standard deviation of every channel of z, if there is batch norm.
+// Convolves x as layer.input reads it. Writes y, the convolution's result; z, the result after the activation, if there
+// is one; and statistics, the mean and 1 / standard deviation of every channel of z, if there is batch norm.
 // Returns 1 if memory ran out, else 0.
 int32_t layer_forward(const Layer* l, const float* x, const float* in_statistics, const float* in_gamma,
                       const float* in_beta, const float* depthwise_weight, const float* weight, const float* bias,

@@ -1,6 +1,7 @@
-"""The C++ kernels of this folder: compiled when first needed, kept beside Python's compiled files, never required.
+"""Compile the C++ kernels of this folder when they are first needed, and load them.
 
-Where there is no C++ compiler, or it fails, `load()` is None and training runs on PyTorch's own operators.
+They are stored beside Python's compiled files. The kernels are optional: if there is no C++ compiler, or it fails,
+`load()` returns None and training runs on PyTorch's operators.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int32, ctypes.c_float
 
 
 class Reading(ctypes.Structure):
-    """The way values are read; `struct Reading` of native/reading.hpp."""
+    """Operations that are applied to values as they are read; `struct Reading` of native/reading.hpp."""
 
     _fields_ = (
         *((name, _INT) for name in ("images", "channels", "height", "width", "norm", "activation", "pool", "average")),
@@ -42,13 +43,13 @@ class Reading(ctypes.Structure):
 
 
 class Kernel(ctypes.Structure):
-    """The kernel of a convolution; `struct Kernel` of native/layer.hpp."""
+    """Kernel of a convolution with its padding; `struct Kernel` of native/layer.hpp."""
 
     _fields_ = tuple((name, _INT) for name in ("height", "width", "padding"))
 
 
 class Layer(ctypes.Structure):
-    """One convolution, how it reads its input and the statistics it finds; `struct Layer` of native/layer.hpp."""
+    """Convolution with its reading of the input and its batch norm; `struct Layer` of native/layer.hpp."""
 
     _fields_ = (
         ("input", Reading),
@@ -68,13 +69,13 @@ _SIGNATURES = {
 
 
 def load() -> ctypes.CDLL | None:
-    """Return the compiled kernels, or None where they cannot be had."""
-    return _attempt()[0]
+    """Return the compiled kernels, or None if they are not available."""
+    return _load_or_problem()[0]
 
 
 def problem() -> str:
-    """Return on one line why there are no kernels; "" where there are."""
-    return _attempt()[1]
+    """Return the reason why there are no kernels on one line, or "" if there are kernels."""
+    return _load_or_problem()[1]
 
 
 def _check_memory(status: int, _function: Any, _arguments: Any) -> None:
@@ -83,9 +84,9 @@ def _check_memory(status: int, _function: Any, _arguments: Any) -> None:
 
 
 @cache
-def _attempt() -> tuple[ctypes.CDLL | None, str]:
+def _load_or_problem() -> tuple[ctypes.CDLL | None, str]:
     try:
-        library = ctypes.CDLL(str(_compiled()))
+        library = ctypes.CDLL(str(_compile()))
     except (OSError, subprocess.SubprocessError, NoCompilerError) as error:
         return None, " ".join(str(error).split())[:300]
     for name, arguments in _SIGNATURES.items():
@@ -95,13 +96,13 @@ def _attempt() -> tuple[ctypes.CDLL | None, str]:
     return library, ""
 
 
-def _compiled() -> Path:
-    """Return the shared library for these sources, this compiler command and this processor, compiled if need be."""
+def _compile() -> Path:
+    """Return the shared library for these sources, compiler command and processor; compile it if it is missing."""
     compiler = find_compiler("C++", "CXX", COMPILERS)
     sources = sorted(SOURCES.glob("*.cpp"))
-    # What the compiler defines for -march=native names it and the processor: a home folder may be shared by machines.
-    defined = run_compiler([*compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull], COMPILE_SECONDS)
-    digest = hashlib.sha256(f"{compiler}{FLAGS}{OPTIONAL_FLAGS}{defined}".encode())
+    # Machines may share a home folder. The macros of -march=native identify the compiler and the processor.
+    macros = run_compiler([*compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull], COMPILE_SECONDS)
+    digest = hashlib.sha256(f"{compiler}{FLAGS}{OPTIONAL_FLAGS}{macros}".encode())
     for path in sorted(SOURCES.glob("*.?pp")):
         digest.update(path.read_bytes())
     name = f"kernels-{digest.hexdigest()[:16]}.so"
@@ -110,19 +111,19 @@ def _compiled() -> Path:
         return folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        made = tempfile.mkdtemp(prefix="kernels-", dir=folder)
+        build_folder = tempfile.mkdtemp(prefix="kernels-", dir=folder)
     except OSError:  # a read-only installation compiles once per process
         folder = Path(tempfile.mkdtemp(prefix="kernels-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        made = tempfile.mkdtemp(dir=folder)
+        build_folder = tempfile.mkdtemp(dir=folder)
     try:
-        partial = Path(made) / name
+        partial = Path(build_folder) / name
         command = [*compiler, *FLAGS, *map(str, sources), "-o", str(partial)]
         try:
             run_compiler([*command, *OPTIONAL_FLAGS], COMPILE_SECONDS)
         except NoCompilerError:
             run_compiler(command, COMPILE_SECONDS)
-        # Renamed when whole: another worker may be looking for it.
+        # Renamed when complete, because another worker may look for it.
         return partial.replace(folder / name)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(build_folder, ignore_errors=True)

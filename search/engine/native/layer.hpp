@@ -1,5 +1,5 @@
-// One convolution of stride 1: how it reads its input, a depthwise convolution before it if there is one, and the batch
-// norm after it, whose statistics it finds and which the next layer applies.
+// Layers: a convolution of stride 1 with the reading of its input, an optional depthwise convolution before it, and the
+// batch norm after it. A layer computes the statistics of the batch norm; the next layer applies them.
 
 #pragma once
 
@@ -9,7 +9,7 @@
 
 enum BatchNorm : int32_t { NONE, BATCH, RUNNING };  // normalise by the batch's own statistics or by the running ones
 
-// A kernel and the zeros around what it is moved over. Mirrored in search/engine/native/kernels.py, as the next.
+// A kernel and the padding with zeros. Kernel and Layer are mirrored in search/engine/native/kernels.py.
 struct Kernel {
     int32_t height, width, padding;
 
@@ -21,13 +21,13 @@ struct Kernel {
 struct Layer {
     Reading input;
     int32_t out_channels, groups;
-    Kernel depthwise;  // of height 0 if there is none; else `kernel` is 1x1, in one group
+    Kernel depthwise;  // height 0 if there is none; else `kernel` is 1x1, in one group
     Kernel kernel;
     int32_t activation, batch_norm;  // the activation between convolution and batch norm, if there is one
     float slope, epsilon, momentum;
 
     bool separable() const { return depthwise.height > 0; }
-    // The kernel that is moved over the input.
+    // Returns the kernel that reads the input.
     const Kernel& first() const { return separable() ? depthwise : kernel; }
     int blocks() const { return input.blocks(); }
     int in_height() const { return input.out_height(); }
@@ -39,20 +39,21 @@ struct Layer {
     int out_group() const { return out_channels / groups; }
     int taps() const { return in_group() * kernel.taps(); }
     size_t out_block() const { return (size_t)out_channels * out_pixels(); }
-    // Where the weight from input channel i of a group to output channel o (of all) at a place of the kernel is.
+    // Returns the index of the weight from input channel i of a group to output channel o (of all) at a position of the
+    // kernel.
     size_t weight_index(int o, int i, int row, int column) const {
         return (((size_t)o * in_group() + i) * kernel.height + row) * kernel.width + column;
     }
 };
 
-// Maps of a known size in scratch memory with an edge of zeros around each.
+// Maps in scratch memory with an edge of zeros around each.
 struct EdgedMaps {
     int height, width, rows, columns;
 
     int pitch() const { return width + 2 * columns; }
     size_t plane() const { return (size_t)(height + 2 * rows) * pitch(); }
     size_t inner(int map) const { return map * plane() + (size_t)rows * pitch() + columns; }
-    // `count` of them, with zeros all over: who fills them leaves the edges alone.
+    // Returns `count` maps filled with zeros; callers must not write to the edges.
     Vec* make(Scratch slot, int count) const {
         Vec* maps = scratch(slot, count * plane());
         if (rows || columns) std::memset((void*)maps, 0, sizeof(Vec) * count * plane());
@@ -60,18 +61,18 @@ struct EdgedMaps {
     }
 };
 
-// The layer's input, map by map.
+// Returns the shape of the layer's input maps with their padding.
 inline EdgedMaps input_maps(const Layer& layer) {
     return {layer.in_height(), layer.in_width(), layer.first().padding, layer.first().padding};
 }
 
-// 1x1 convolutions of separable layers take this many pixels at a time: those of all channels stay in the caches near
-// the core.
-// Strips lie a little further apart in memory: at a distance of a page they would fight for the same places of a cache.
+// Number of pixels that 1x1 convolutions of separable layers process at a time, so that those of all channels stay in
+// the caches near the core. Strips are a little further apart in memory, because strips at a distance of a page would
+// compete for the same cache lines.
 constexpr int STRIP = 64, STRIP_PITCH = STRIP + 3;
 
-// The depthwise convolutions of a separable layer over maps with the pitch of `maps`; turned: those that take gradients
-// back, kernels turned by half.
+// Returns the depthwise convolutions of a separable layer over maps with the pitch of `maps`. turned: return those that
+// propagate gradients back, with kernels rotated by 180 degrees.
 inline std::vector<Convolution> depthwise_convolutions(const Layer& layer, const float* weight, const EdgedMaps& maps,
                                                        bool turned) {
     const Kernel& kernel = layer.depthwise;

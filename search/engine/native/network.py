@@ -1,8 +1,8 @@
-"""A network run on the C++ kernels: the same modules and weights, another layout of the activations.
+"""Run a network on the C++ kernels, with its own modules and weights and another layout of the activations.
 
-`NativeNetwork(model)` reads a model as a list of layers and runs them on blocks of images (native/vectors.hpp). What
-has no kernel runs on PyTorch's operators in between. Weights, gradients and batch-norm statistics stay in the
-model's own tensors, so optimisers, averages and files need to know nothing of it.
+`NativeNetwork(model)` reads a model as a list of layers and runs them on blocks of images (native/vectors.hpp).
+Modules without a kernel run on PyTorch's operators in between. Weights, gradients and batch-norm statistics stay in
+the tensors of the model, so optimizers, averages and files work as without kernels.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from search.engine.native.ops import (
     RUNNING_NORM,
     Blocks,
     Norm,
-    averaged,
+    apply_pending,
+    average_maps,
     convolve,
     from_blocks,
-    settled,
     to_blocks,
 )
 
@@ -36,9 +36,9 @@ ACTIVATIONS: dict[type[nn.Module], int] = {nn.ReLU: 1, nn.LeakyReLU: 2, nn.SiLU:
 
 
 class NativeNetwork:
-    """A model on the kernels; callable like `model`: (N, C, H, W) float32 on the CPU to the model's output.
+    """Model that runs on the kernels and is called like `model`, with (N, C, H, W) float32 on the CPU.
 
-    Follows the model's training mode. Raises RuntimeError where the kernels are missing.
+    It follows the training mode of `model`. Raises RuntimeError if the kernels are missing.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -47,7 +47,7 @@ class NativeNetwork:
             raise RuntimeError(f"no kernels: {kernels.problem()}")
         self._lanes: int = library.lanes()
         modules = _flatten(model)
-        # From the layer that flattens the maps on, the rest is small and left to PyTorch.
+        # PyTorch runs the layers from the one that flattens the maps on, as they are small.
         end = next((i for i, module in enumerate(modules) if isinstance(module, nn.Flatten)), len(modules))
         self._library = library
         self._steps = list(_steps(modules[:end], library))
@@ -78,7 +78,7 @@ def _steps(modules: list[nn.Module], library: ctypes.CDLL) -> Iterator[Step]:
         elif isinstance(module, nn.MaxPool2d) and _has_windows_side_by_side(module):
             yield _max_pool(module, library)
         elif isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1)):
-            yield lambda x: averaged(x, library)
+            yield lambda x: average_maps(x, library)
         elif isinstance(module, nn.Dropout):
             yield _dropout(module, library)
         elif isinstance(module, Residual):
@@ -102,7 +102,7 @@ def _has_kernel(conv: nn.Conv2d) -> bool:
 
 
 def _take_pointwise(conv: nn.Conv2d, rest: list[nn.Module]) -> tuple[nn.Conv2d | None, nn.Conv2d]:
-    """Return (depthwise, 1x1), the latter taken from `rest`, where the two run as one; else (None, conv)."""
+    """Return (depthwise, 1x1) and remove the latter from `rest` if the two can run as one, else (None, conv)."""
     pointwise = rest[0] if rest else None
     if (
         conv.bias is None
@@ -117,7 +117,7 @@ def _take_pointwise(conv: nn.Conv2d, rest: list[nn.Module]) -> tuple[nn.Conv2d |
 
 
 def _take_norm(rest: list[nn.Module]) -> tuple[nn.Module | None, nn.BatchNorm2d | None]:
-    """Take the batch norm that comes next, and the activation before it if there is one, from `rest`."""
+    """Remove the next batch norm, and an activation before it, from `rest`; return (activation or None, norm)."""
     position = 1 if rest and type(rest[0]) in ACTIVATIONS else 0
     norm = rest[position] if position < len(rest) else None
     if not isinstance(norm, nn.BatchNorm2d) or not _is_plain(norm):
@@ -136,7 +136,7 @@ def _slope(activation: nn.Module | None) -> float:
 
 
 class _ConvolutionStep:
-    """A convolution, perhaps a depthwise one before it, and the statistics of the batch norm that follows it."""
+    """Step that runs a convolution, a depthwise one before it if given, and the statistics of its batch norm."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class _ConvolutionStep:
 
     def __call__(self, x: Blocks) -> Blocks:
         norm = self._norm
-        # A copy, because the backward pass may come after another forward pass.
+        # A copy, because another forward pass may come before the backward pass.
         layer = Layer.from_buffer_copy(self._layer)
         layer.batch_norm = NO_NORM if norm is None else BATCH_NORM if norm.training else RUNNING_NORM
         if norm is not None and norm.training and norm.num_batches_tracked is not None:
@@ -188,7 +188,7 @@ def _activation(module: nn.Module, library: ctypes.CDLL) -> Step:
 
     def step(x: Blocks) -> Blocks:
         is_next = not (x.pending.activation or x.pending.drops() or x.pending.pools())
-        return (x if is_next else settled(x, library)).then(**changes)
+        return (x if is_next else apply_pending(x, library)).then(**changes)
 
     return step
 
@@ -197,16 +197,16 @@ def _dropout(module: nn.Dropout, library: ctypes.CDLL) -> Step:
     def step(x: Blocks) -> Blocks:
         if not (module.training and module.p):
             return x
-        # From the generator that PyTorch's own dropout draws from.
+        # Drawn from the generator that PyTorch's dropout uses.
         seed = int(torch.randint(1 << 62, ()))
         is_next = not (x.pending.drops() or x.pending.pools())
-        return (x if is_next else settled(x, library)).then(drop=module.p, seed=seed)
+        return (x if is_next else apply_pending(x, library)).then(drop=module.p, seed=seed)
 
     return step
 
 
 def _max_pool(pool: nn.MaxPool2d, library: ctypes.CDLL) -> Step:
-    return lambda x: (settled(x, library) if x.pending.pools() else x).then(pool=pool.kernel_size)
+    return lambda x: (apply_pending(x, library) if x.pending.pools() else x).then(pool=pool.kernel_size)
 
 
 def _residual(module: Residual, library: ctypes.CDLL) -> Step:
@@ -214,20 +214,20 @@ def _residual(module: Residual, library: ctypes.CDLL) -> Step:
     shortcut_steps = list(_steps(_flatten(module.shortcut), library))
 
     def step(x: Blocks) -> Blocks:
-        main = shortcut = x if shortcut_steps else settled(x, library)
+        main = shortcut = x if shortcut_steps else apply_pending(x, library)
         for inner in main_steps:
             main = inner(main)
         for inner in shortcut_steps:
             shortcut = inner(shortcut)
-        return x.with_values(settled(main, library).values + settled(shortcut, library).values)
+        return x.with_values(apply_pending(main, library).values + apply_pending(shortcut, library).values)
 
     return step
 
 
 def _gelu(module: nn.GELU, library: ctypes.CDLL) -> Step:
-    return lambda x: x.with_values(module(settled(x, library).values))
+    return lambda x: x.with_values(module(apply_pending(x, library).values))
 
 
 def _torch_step(module: nn.Module, library: ctypes.CDLL) -> Step:
-    """Run a module that has no kernel on PyTorch's operators, on maps in the usual layout."""
+    """Return a step that runs a module without a kernel on PyTorch's operators, on maps in the usual layout."""
     return lambda x: to_blocks(module(from_blocks(x, library)), x.values.shape[4])

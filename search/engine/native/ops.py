@@ -1,9 +1,10 @@
-"""The kernels as differentiable operators on blocked activations: (blocks, channels, height, width, images of a block).
+"""Differentiable operators that run the kernels on activations in blocks of images.
 
-How activations are laid out and why: native/vectors.hpp. All tensors are contiguous float32 on the CPU.
+The layout is (blocks, channels, height, width, images of a block); native/vectors.hpp explains it. All tensors are
+contiguous float32 on the CPU.
 
-Batch norm, activation, dropout and pooling are not run where they stand in a network. A layer leaves its plain result
-and the statistics of it, and `Blocks` says what is still to be done; the layer that comes next does it as it reads.
+Batch norm, activation, dropout and pooling do not run at their positions in a network. A layer returns its plain result
+and the statistics of it, and `Blocks` records the pending operations, which the next layer applies as it reads.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ NO_NORM, BATCH_NORM, RUNNING_NORM = 0, 1, 2
 
 
 class Norm(NamedTuple):
-    """A batch norm still to be applied: mean and 1 / standard deviation (2, C), and its weights (C,)."""
+    """Batch norm that is pending, with mean and 1 / standard deviation, (2, C), and its weights, (C,)."""
 
     statistics: Tensor
     gamma: Tensor
@@ -29,7 +30,7 @@ class Norm(NamedTuple):
 
 
 class Pending(NamedTuple):
-    """Operations that values still wait for, in this order; by default none."""
+    """Operations that are still to be applied to values, in this order; by default none."""
 
     norm: Norm | None = None
     activation: int = 0  # enum Activation of native/activations.hpp
@@ -39,36 +40,36 @@ class Pending(NamedTuple):
     pool: int = 1
 
     def drops(self) -> bool:
-        """Whether there is dropout."""
+        """Return whether dropout is pending."""
         return self.drop > 0
 
     def pools(self) -> bool:
-        """Whether there is pooling."""
+        """Return whether pooling is pending."""
         return self.pool > 1
 
     def changes(self) -> bool:
-        """Whether there is anything to be done."""
+        """Return whether any operation is pending."""
         return self.norm is not None or self.activation > 0 or self.drops() or self.pools()
 
 
 class Blocks(NamedTuple):
-    """Activations of `images` images: (blocks, C, H, W, lanes). The last block may have idle lanes."""
+    """Activations of `images` images, stored as (blocks, C, H, W, lanes); the last block may have idle lanes."""
 
     values: Tensor
     images: int
     pending: Pending = Pending()
 
     def with_values(self, values: Tensor) -> Blocks:
-        """Other activations of the same images, to which nothing is still to be done."""
+        """Return other activations of the same images, without pending operations."""
         return Blocks(values, self.images)
 
     def then(self, **changes: Any) -> Blocks:
-        """With more to be done: fields of Pending."""
+        """Return the same activations with more pending operations, given as fields of Pending."""
         return self._replace(pending=self.pending._replace(**changes))
 
 
 def to_blocks(x: Tensor, lanes: int) -> Blocks:
-    """Convert (N, C, H, W) to blocks; idle lanes are 0."""
+    """Convert (N, C, H, W) to blocks, with zeros in idle lanes."""
     n, channels, height, width = x.shape
     idle = -n % lanes
     if idle:
@@ -77,19 +78,19 @@ def to_blocks(x: Tensor, lanes: int) -> Blocks:
 
 
 def from_blocks(x: Blocks, library: ctypes.CDLL) -> Tensor:
-    """To (N, C, H, W)."""
-    return settled(x, library).values.permute(0, 4, 1, 2, 3).flatten(0, 1)[: x.images]
+    """Convert blocks to (N, C, H, W), with all pending operations applied."""
+    return apply_pending(x, library).values.permute(0, 4, 1, 2, 3).flatten(0, 1)[: x.images]
 
 
-def settled(x: Blocks, library: ctypes.CDLL) -> Blocks:
-    """With nothing left to be done."""
+def apply_pending(x: Blocks, library: ctypes.CDLL) -> Blocks:
+    """Return the activations with all pending operations applied."""
     if not x.pending.changes():
         return x
     return x.with_values(_Read.apply(x.values, *_norm(x.pending), _reading(x), library))
 
 
-def averaged(x: Blocks, library: ctypes.CDLL) -> Blocks:
-    """The mean of every map, after what is to be done."""
+def average_maps(x: Blocks, library: ctypes.CDLL) -> Blocks:
+    """Return the mean of every map, with all pending operations applied."""
     reading = _reading(x)
     reading.average = True
     return x.with_values(_Read.apply(x.values, *_norm(x.pending), reading, library))
@@ -98,9 +99,9 @@ def averaged(x: Blocks, library: ctypes.CDLL) -> Blocks:
 def convolve(
     x: Blocks, layer: Layer, depthwise: nn.Conv2d | None, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, library: Any
 ) -> tuple[Tensor, Tensor | None]:
-    """Convolve `x` as `layer` says; return the output and its statistics, if there is a norm.
+    """Convolve `x` as `layer` describes; return the output and its statistics, which are None without a norm.
 
-    Moves the running statistics of `norm` in training.
+    In training this updates the running statistics of `norm`.
     """
     layer.input = _reading(x)
     running = (None, None) if norm is None else (norm.running_mean, norm.running_var)
@@ -116,10 +117,18 @@ def _norm(pending: Pending) -> Norm | tuple[None, None, None]:
 
 
 def _reading(x: Blocks) -> Reading:
-    todo = x.pending
+    pending = x.pending
     shape = x.values.shape[1:4]
     return Reading(
-        x.images, *shape, todo.norm is not None, todo.activation, todo.pool, False, todo.slope, todo.drop, todo.seed
+        x.images,
+        *shape,
+        pending.norm is not None,
+        pending.activation,
+        pending.pool,
+        False,
+        pending.slope,
+        pending.drop,
+        pending.seed,
     )
 
 
@@ -127,7 +136,7 @@ def _addresses(*tensors: Tensor | None) -> list[int | None]:
     return [None if tensor is None else tensor.data_ptr() for tensor in tensors]
 
 
-def _like(*tensors: Tensor | None) -> list[Tensor | None]:
+def _empty_like(*tensors: Tensor | None) -> list[Tensor | None]:
     return [None if tensor is None else torch.empty_like(tensor) for tensor in tensors]
 
 
@@ -147,10 +156,10 @@ class _Read(torch.autograd.Function):
     def backward(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
         saved = ctx.saved_tensors
         dz = dz.contiguous()
-        gradients = _like(*saved)
-        dx, *of_norm = gradients
+        gradients = _empty_like(*saved)
+        dx, *norm_gradients = gradients
         ctx.kernels.read_backward(
-            ctypes.byref(ctx.reading), *_addresses(*saved, dz, dx, *of_norm), torch.get_num_threads()
+            ctypes.byref(ctx.reading), *_addresses(*saved, dz, dx, *norm_gradients), torch.get_num_threads()
         )
         return *gradients, None, None
 
@@ -184,7 +193,7 @@ class _Convolution(torch.autograd.Function):
             raise RuntimeError("the kernels have no gradient in evaluation mode")
         dz = dz.contiguous()
         dx = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        gradients = _like(*in_norm, depthwise_weight, weight, bias)
+        gradients = _empty_like(*in_norm, depthwise_weight, weight, bias)
         ctx.kernels.layer_backward(
             ctypes.byref(layer),
             *_addresses(x, *in_norm, depthwise_weight, weight, y, z, statistics, dz, dstatistics, dx, *gradients),

@@ -1,4 +1,4 @@
-// Running out of memory, which a kernel tells its caller: no exception may leave a parallel region or the library.
+// Reports to the caller that a kernel ran out of memory. No exception may leave a parallel region or the library.
 
 #pragma once
 
@@ -8,7 +8,7 @@
 
 class OutOfMemory {
   public:
-    // Runs `body`, unless memory ran out before, on this thread or on another.
+    // Runs `body` unless memory has run out before, on this thread or on another.
     template <typename Body>
     void guard(Body body) {
         if (happened) return;

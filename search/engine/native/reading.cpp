@@ -1,4 +1,4 @@
-// Reading values and the gradient of it; also on its own, where what comes next is none of our layers.
+// Reads values and computes the gradient of reading; also alone, if the next module is not a layer with a kernel.
 
 #include "reading.hpp"
 
@@ -10,7 +10,7 @@
 
 namespace {
 
-// Normalised and activated, and the derivatives of the activation.
+// Normalises and activates values, and computes the derivatives of the activation unless `slopes` is null.
 template <int A>
 void activate_all(const Vec* x, int count, float scale, float shift, float slope, Vec* z, Vec* slopes) {
     if (slopes)
@@ -23,17 +23,17 @@ void activate_all(const Vec* x, int count, float scale, float shift, float slope
         for (int i = 0; i < count; ++i) z[i] = activate<A>(x[i] * scale + shift, slope);
 }
 
-// Every value is set to 0 with probability p, the others are divided by 1 - p, and so are their slopes. What is dropped
-// follows from the seed and the place, so that nothing needs to be stored. Probabilities are rounded to 1 / 65536.
-void drop(Vec* z, Vec* slopes, int count, float p, uint64_t seed, uint32_t place) {
+// Sets every value to 0 with probability p and divides the others by 1 - p, and their slopes alike. The seed and the
+// position determine the dropped values, so that nothing needs to be stored. Probabilities are rounded to 1 / 65536.
+void drop(Vec* z, Vec* slopes, int count, float p, uint64_t seed, uint32_t position) {
     const uint32_t limit = (uint32_t)(p * 65536.0f + 0.5f);
     const float scale = p < 1 ? 1 / (1 - p) : 0;
     UIntVec lane;
     for (int i = 0; i < LANES; ++i) lane[i] = (uint32_t)i;
-    for (int i = 0; i < count; i += 2, ++place) {
-        // The 32-bit finalizer of MurmurHash3 (Appleby 2011) of a counter; each half of the bits decides over one
+    for (int i = 0; i < count; i += 2, ++position) {
+        // The 32-bit finalizer of MurmurHash3 (Appleby 2011) of a counter; each half of the bits decides on one
         // value.
-        UIntVec bits = (lane + place * LANES) * 0x9e3779b1u + (uint32_t)seed;
+        UIntVec bits = (lane + position * LANES) * 0x9e3779b1u + (uint32_t)seed;
         bits ^= bits >> 16;
         bits *= 0x85ebca6bu;
         bits ^= bits >> 13;
@@ -48,8 +48,8 @@ void drop(Vec* z, Vec* slopes, int count, float p, uint64_t seed, uint32_t place
     }
 }
 
-// Maximum over each window of `size` rows of `width` values; the slope of all but the first of equal largest values
-// becomes 0. SIZE is `size`, or 0 for any.
+// Computes the maximum over each window of `size` rows of `width` values. In each window, only the first of the largest
+// values keeps its slope; the other slopes become 0. SIZE is `size` as a compile-time constant, or 0 for any size.
 template <int SIZE>
 void pool_rows(const Vec* z, int width, int size, Vec* to, Vec* slopes) {
     const int side = SIZE ? SIZE : size, windows = width / side;
@@ -72,7 +72,7 @@ void pool_rows(const Vec* z, int width, int size, Vec* to, Vec* slopes) {
                 left &= ~is_best;
             }
     }
-    // What fills no window.
+    // The remaining columns belong to no window.
     if (slopes)
         for (int i = 0; i < side; ++i)
             for (int column = windows * side; column < width; ++column) slopes[i * width + column] = Vec{};
@@ -84,16 +84,17 @@ void Source::read(int block, int channel, Vec* to, int pitch, Vec* slopes) const
     const int size = reading.pool, width = reading.width, count = size * width, rows = reading.out_height();
     const Vec* x = map(block, channel);
     const float scale = this->scale(channel), shift = this->shift(channel);
-    const uint32_t row_places = (width + 1) / 2, first_place = (block * reading.channels + channel) * reading.height;
+    const uint32_t row_positions = (width + 1) / 2;
+    const uint32_t first_row = (block * reading.channels + channel) * reading.height;
     Vec* unpooled = size > 1 ? scratch(UNPOOLED, count) : nullptr;
     with_activation(reading.activation, [&](auto activation) {
-        // As many rows at a time as the windows have: they stay in the first cache until they are pooled.
+        // As many rows at a time as a window has, so that they stay in the first cache until they are pooled.
         for (int row = 0; row < rows; ++row) {
             Vec *z = unpooled ? unpooled : to + (ptrdiff_t)row * pitch, *own = slopes ? slopes + row * count : nullptr;
             activate_all<decltype(activation)::value>(x + row * count, count, scale, shift, reading.slope, z, own);
             for (int i = 0; reading.drop > 0 && i < size; ++i)
                 drop(z + i * width, own ? own + i * width : nullptr, width, reading.drop, reading.seed,
-                     (first_place + row * size + i) * row_places);
+                     (first_row + row * size + i) * row_positions);
             if (size == 2)
                 pool_rows<2>(z, width, size, to + (ptrdiff_t)row * pitch, own);
             else if (size > 1)
@@ -118,7 +119,7 @@ GradientSums Source::to_values(int block, int channel, const Vec* dz, Vec* gradi
     if (size == 1) {
         for (int i = 0; i < reading.pixels(); ++i) add(slopes ? dz[i] * gradient[i] : dz[i], i);
     } else {
-        // Elsewhere the slopes are 0, and so are the gradients.
+        // Outside the windows the slopes are 0, and so are the gradients.
         for (int row = 0; row < reading.out_height() * size; ++row) {
             const Vec* of_row = dz + row / size * reading.out_width();
             for (int column = 0, window = 0; column < used; column += size, ++window)
@@ -145,7 +146,8 @@ void Source::to_norm(const GradientSums* maps, float* dstatistics, float* dgamma
 
 extern "C" {
 
-// z: what is read of x, or its mean over every map. Returns 1 if memory ran out, else 0; so does read_backward.
+// Writes the values read from x, or their mean over every map, to z. Returns 1 if memory ran out, else 0, as does
+// read_backward.
 int32_t read_forward(const Reading* r, const float* x, const float* statistics, const float* gamma, const float* beta,
                      float* z, int32_t threads) {
     (void)threads;  // unused without OpenMP

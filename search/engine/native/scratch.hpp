@@ -1,4 +1,4 @@
-// Memory that a thread keeps between calls.
+// Scratch memory that a thread keeps between calls.
 
 #pragma once
 
@@ -6,6 +6,6 @@
 
 enum Scratch { UNPOOLED, READ, BETWEEN, STRIPS, GRADIENTS, TURNED, SCRATCHES };
 
-// At least `vectors` of it, aligned, with whatever was left there; a slot keeps what it has until it must grow.
-// Throws std::bad_alloc.
+// Returns aligned memory for at least `vectors` vectors, which is not cleared. A slot keeps its memory until it has to
+// grow. Throws std::bad_alloc.
 Vec* scratch(Scratch slot, size_t vectors);

@@ -1,9 +1,9 @@
 // Vectors of LANES floats, one for every image of a block.
 //
-// Tiny networks have channel counts that fill no vector register, so here the lanes of a register are images: a batch
-// is stored in blocks of LANES images as [block][channel][row][column][image]. Every loop is then full at any width,
-// map size or kernel, and a convolution is a broadcast weight times a vector of images. A batch that does not fill its
-// last block has idle lanes there; they are left out of all sums.
+// The channel counts of tiny networks do not fill a vector register, so the lanes of a register are images: a batch is
+// stored in blocks of LANES images as [block][channel][row][column][image]. Every loop then uses all lanes, whatever
+// the width, map size or kernel, and a convolution multiplies a broadcast weight by a vector of images. A batch that
+// does not fill its last block has idle lanes there, which are excluded from all sums.
 
 #pragma once
 
@@ -25,7 +25,7 @@ typedef float Vec __attribute__((vector_size(LANES * sizeof(float))));
 typedef int32_t IntVec __attribute__((vector_size(LANES * sizeof(int32_t))));
 typedef uint32_t UIntVec __attribute__((vector_size(LANES * sizeof(uint32_t))));
 
-// GCC would otherwise load a vector again for every product it takes part in.
+// Otherwise GCC would load a vector again for every product that uses it.
 #if defined(__x86_64__) && !defined(__clang__)
 #define IN_REGISTER(vector) asm("" : "+v"(vector))
 #else
@@ -48,7 +48,7 @@ inline float sum_lanes(Vec values) {
 
 inline int lanes_in(int images, int block) { return std::min(LANES, images - block * LANES); }
 
-// 1 in the lanes that hold an image, 0 in the idle ones.
+// Returns 1 in the lanes that hold an image and 0 in the idle ones.
 inline Vec used_lanes(int images, int block) {
     Vec mask{};
     for (int lane = 0; lane < lanes_in(images, block); ++lane) mask[lane] = 1;
@@ -57,7 +57,7 @@ inline Vec used_lanes(int images, int block) {
 
 inline Vec select(IntVec condition, Vec yes, Vec no) { return condition ? yes : no; }
 
-// f(0) + f(1) + ... in four sums, because one would wait for itself at every step.
+// Returns f(0) + f(1) + ..., with four partial sums, because each step of a single sum would wait for the one before.
 template <class F>
 Vec sum_of(int count, F f) {
     Vec sums[4]{};

@@ -1,1 +1,1 @@
-"""A network in 8-bit integers: quantisation, the reference in numpy, the C source."""
+"""Quantise a network to 8-bit integers, run it in numpy as the reference, and write it as C source."""

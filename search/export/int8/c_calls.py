@@ -1,4 +1,4 @@
-"""Write the steps of an integer network as calls of the C functions in c_layers, with the tables that they read."""
+"""Convert the steps of an integer network to calls of the C functions in c_layers, with their constants and memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,12 @@ WEIGHTS, BIASES, FACTORS, TABLES = "weights", "biases", "multipliers and offsets
 
 
 class Constant(NamedTuple):
-    """A table of constants: its name in C, its kind, its integers; each row of the first axis on lines of its own."""
+    """Table of constants in C.
+
+    name    name of the array
+    kind    WEIGHTS, BIASES, FACTORS or TABLES
+    values  integers of the array; each row of the first axis starts a new line
+    """
 
     name: str
     kind: str
@@ -36,15 +41,15 @@ class Constant(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Its definition."""
+        """Return the definition of the array."""
         rows = self.values.reshape(len(self.values), -1) if self.values.ndim > 1 else self.values[None]
-        lines = [line for row in rows for line in wrapped(row.tolist(), indent=4)]
+        lines = [line for row in rows for line in wrapped_lines(row.tolist(), indent=4)]
         ctype = "int8_t" if self.values.dtype == np.int8 else "int32_t"
         return "\n".join([f"static const {ctype} {self.name}[{self.values.size}] = {{", *lines, "};"])
 
 
 class Call(NamedTuple):
-    """A step in C: function, arguments, a remark, and the constants it needs."""
+    """Call of a C function that computes one step, with the comment above it and the constants that it needs."""
 
     function: str
     arguments: tuple[object, ...]
@@ -53,25 +58,25 @@ class Call(NamedTuple):
 
 
 def calls_of(network: Int8Network, arena: Arena) -> Iterator[Call]:
-    """One call a step, in order."""
+    """Yield the call of each step, in the order of the steps."""
     for number, step in enumerate([*network.steps, network.last], start=1):
-        yield _Writer(network, arena, f"step{number}").call(step)
+        yield _CallWriter(network, arena, f"step{number}").call(step)
 
 
-def by_x(shape: Sequence[int]) -> str:
-    """8x26x26."""
+def shape_text(shape: Sequence[int]) -> str:
+    """Return a shape as text, such as "8x26x26"."""
     return "x".join(map(str, shape))
 
 
-def wrapped(items: Iterable[object], indent: int) -> list[str]:
-    """Items separated by commas, on as many lines as they need."""
+def wrapped_lines(items: Iterable[object], indent: int) -> list[str]:
+    """Return items separated by commas, in lines of at most LINE_LENGTH characters."""
     margin = " " * indent
     text = ", ".join(map(str, items)) + ","
     return textwrap.wrap(text, LINE_LENGTH, initial_indent=margin, subsequent_indent=margin)
 
 
-class _Writer:
-    """Turns a step into a call; its tables are named after `prefix`."""
+class _CallWriter:
+    """Writer of the call for one step; the names of the constants start with `prefix`."""
 
     def __init__(self, network: Int8Network, arena: Arena, prefix: str) -> None:
         self.shapes = network.maps
@@ -81,9 +86,9 @@ class _Writer:
     def call(self, step: Step | Classify) -> Call:
         match step:
             case ReadImage():
-                return self._per_channel("read_image", ("image", self._at(step.target)), step)
+                return self._per_channel("read_image", ("image", self._address(step.target)), step)
             case Affine():
-                return self._per_channel("affine", (self._at(step.target),), step)
+                return self._per_channel("affine", (self._address(step.target),), step)
             case Convolution():
                 return self._convolution(step)
             case Classify():
@@ -91,9 +96,9 @@ class _Writer:
             case Table():
                 constant = Constant(f"{self.prefix}_table", TABLES, step.values)
                 n_values = map_bytes(self.shapes[step.target])
-                return Call("look_up", (self._at(step.target), n_values, constant.name), "activation", (constant,))
+                return Call("look_up", (self._address(step.target), n_values, constant.name), "activation", (constant,))
             case MaxPool():
-                return self._call("max_pool", step, (*self._sides(step.source), step.size))
+                return self._call("max_pool", step, (*self._dimensions(step.source), step.size))
             case Mean():
                 channels, height, width = self.shapes[step.source]
                 offset = f"INT64_C({step.offset})"
@@ -110,8 +115,8 @@ class _Writer:
         constants: tuple[Constant, ...] = (),
     ) -> Call:
         """Return the call of a function that reads one map and writes another."""
-        remark = f"{by_x(self.shapes[step.source])} to {by_x(self.shapes[step.target])}"
-        return Call(function, (self._at(step.source), self._at(step.target), *arguments), remark, constants)
+        remark = f"{shape_text(self.shapes[step.source])} to {shape_text(self.shapes[step.target])}"
+        return Call(function, (self._address(step.source), self._address(step.target), *arguments), remark, constants)
 
     def _per_channel(self, function: str, maps: tuple[str, ...], step: ReadImage | Affine) -> Call:
         channels, height, width = self.shapes[step.target]
@@ -125,11 +130,11 @@ class _Writer:
 
     def _convolution(self, step: Convolution) -> Call:
         n_filters, _, side, _ = step.weight.shape
-        # Stored as they are read: a filter's taps by row, column and channel; depthwise, all channels of a tap.
+        # In the order in which C reads them: filter, row, column, channel; depthwise: row, column, channel.
         order = (2, 3, 0, 1) if step.depthwise else (0, 2, 3, 1)
-        constants = self._weighted(step, order)
+        constants = self._weight_constants(step, order)
         arguments = (
-            *self._sides(step.source),
+            *self._dimensions(step.source),
             *(() if step.depthwise else (n_filters,)),
             side,
             step.padding,
@@ -142,10 +147,10 @@ class _Writer:
 
     def _classify(self, step: Classify) -> Call:
         channels, height, width = self.shapes[step.source]
-        constants = self._weighted(step, (0, 2, 3, 1))
+        constants = self._weight_constants(step, (0, 2, 3, 1))
         sizes = (height * width, channels) if step.pooled else (map_bytes(self.shapes[step.source]),)
         arguments = (
-            self._at(step.source),
+            self._address(step.source),
             "logits",
             *sizes,
             len(step.bias),
@@ -153,47 +158,47 @@ class _Writer:
             step.shift,
             step.zero_in,
         )
-        remark = f"{by_x(self.shapes[step.source])} to logits"
+        remark = f"{shape_text(self.shapes[step.source])} to logits"
         return Call("classify_means" if step.pooled else "classify", arguments, remark, constants)
 
-    def _weighted(self, step: Convolution | Classify, order: tuple[int, ...]) -> tuple[Constant, ...]:
+    def _weight_constants(self, step: Convolution | Classify, order: tuple[int, ...]) -> tuple[Constant, ...]:
         return (
             Constant(f"{self.prefix}_weight", WEIGHTS, step.weight.transpose(order)),
             Constant(f"{self.prefix}_bias", BIASES, step.bias),
             Constant(f"{self.prefix}_multiplier", FACTORS, step.multiplier),
         )
 
-    def _at(self, number: int) -> str:
+    def _address(self, number: int) -> str:
         return f"arena + {self.arena.offsets[number]}"
 
-    def _sides(self, number: int) -> tuple[int, int, int]:
+    def _dimensions(self, number: int) -> tuple[int, int, int]:
         channels, height, width = self.shapes[number]
         return height, width, channels
 
 
 class Arena(NamedTuple):
-    """Bytes in all, and of each map the place of its first byte."""
+    """Memory of all maps: its size in bytes and the offset of each map in it."""
 
     n_bytes: int
     offsets: tuple[int, ...]
 
 
 def lifetimes(network: Int8Network) -> list[range]:
-    """The steps during which each map must exist: from the one that makes it to the last that reads it."""
+    """Return the steps during which each map must exist: from the one that writes it to the last that reads it."""
     spans: dict[int, range] = {}
     for i, step in enumerate([*network.steps, network.last]):
-        for number in _maps_of(step):
+        for number in _accessed_maps(step):
             spans[number] = range(spans[number].start if number in spans else i, i + 1)
     return [spans[number] for number in range(len(network.maps))]
 
 
 def plan_arena(network: Int8Network) -> Arena:
-    """The smallest arena: as many bytes as the maps that exist at once.
+    """Return the smallest arena, which has the size of the maps that exist at the same time.
 
-    Each map goes to the low end, the high end or next to a map that is there, whichever is free first. In a plain chain
-    the maps then take the two ends in turn. In a residual block the input keeps its end, the two convolutions take the
-    other end and the middle, and the sum, in the place of the shortcut, lies at an end again; so nothing is ever cut
-    into pieces.
+    Each map takes the first free offset of these: the low end, the high end, directly after an existing map, directly
+    before one. In a plain chain the maps thus alternate between the two ends. In a residual block the input keeps its
+    end, the two convolutions take the other end and the middle, and the sum, which overwrites the shortcut, is at an
+    end again. The free memory is therefore never fragmented.
     """
     sizes = [map_bytes(shape) for shape in network.maps]
     spans = lifetimes(network)
@@ -201,18 +206,18 @@ def plan_arena(network: Int8Network) -> Arena:
     n_bytes = max(sum(size for size, span in zip(sizes, spans, strict=True) if i in span) for i in range(n_steps))
     offsets: list[int] = []
     for size, span in zip(sizes, spans, strict=True):
-        taken = [
-            range(offset, offset + other)
-            for offset, other, its in zip(offsets, sizes, spans, strict=False)
-            if its.stop > span.start
+        occupied = [
+            range(offset, offset + placed_size)
+            for offset, placed_size, placed_span in zip(offsets, sizes, spans, strict=False)
+            if placed_span.stop > span.start
         ]
-        places = [0, n_bytes - size, *(place.stop for place in taken), *(place.start - size for place in taken)]
-        free = [place for place in places if 0 <= place <= n_bytes - size and _is_free(place, size, taken)]
+        candidates = [0, n_bytes - size, *(used.stop for used in occupied), *(used.start - size for used in occupied)]
+        free = [offset for offset in candidates if 0 <= offset <= n_bytes - size and _is_free(offset, size, occupied)]
         offsets.append(free[0])
     return Arena(n_bytes, tuple(offsets))
 
 
-def _maps_of(step: Step | Classify) -> tuple[int, ...]:
+def _accessed_maps(step: Step | Classify) -> tuple[int, ...]:
     match step:
         case ReadImage() | Table() | Affine():
             return (step.target,)
@@ -222,5 +227,5 @@ def _maps_of(step: Step | Classify) -> tuple[int, ...]:
             return (step.source, step.target)
 
 
-def _is_free(place: int, size: int, taken: list[range]) -> bool:
-    return all(place + size <= other.start or place >= other.stop for other in taken)
+def _is_free(offset: int, size: int, occupied: list[range]) -> bool:
+    return all(offset + size <= used.start or offset >= used.stop for used in occupied)

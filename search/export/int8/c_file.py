@@ -1,4 +1,4 @@
-"""A generated model.c compiled on this machine and held against the reference, logit by logit."""
+"""Compile a generated model.c and compare its logits with those of the reference."""
 
 from __future__ import annotations
 
@@ -15,45 +15,49 @@ from search.errors import FailureError
 from search.export.int8.network import Int8Network, Int32Array, UInt8Array
 from search.export.int8.reference import run
 
+SOURCE, HEADER = "model.c", "model.h"
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=c99", "-O2")
 COMPILE_SECONDS = 120
 
 
 class CMismatchError(FailureError):
-    """The compiled file does not repeat the reference."""
+    """Error of a compiled file that computes other logits than the reference."""
 
 
 def check_c(network: Int8Network, source: str, header: str, images: UInt8Array) -> Int32Array:
-    """The logits (N, classes) of images (N, C, H, W), the same by the reference and by the compiled file.
+    """Return the logits (N, classes) of images (N, C, H, W), which the compiled file and the reference agree on.
 
-    Raises NoCompilerError as `run_c` does, and CMismatchError where any logit differs.
+    Raises CMismatchError if any logit differs, and NoCompilerError as `open_c` does.
     """
     expected = run(network, images)
-    found = run_c(source, header, images, network.n_classes)
-    differing = (expected != found).any(1)
+    logits = run_c(source, header, images, network.n_classes)
+    differing = (expected != logits).any(1)
     if differing.any():
         raise CMismatchError(
             f"the compiled model.c gives other logits than the reference for {differing.sum():,} of {len(images):,} "
             f"images, first for number {differing.argmax()}"
         )
-    return found
+    return logits
 
 
 def run_c(source: str, header: str, images: UInt8Array, n_classes: int, flags: Sequence[str] = FLAGS) -> Int32Array:
-    """The logits (N, classes) of the compiled file for images (N, C, H, W). Raises NoCompilerError as `open_c` does."""
+    """Compile the file and return its logits (N, classes) for images (N, C, H, W).
+
+    Raises NoCompilerError as `open_c` does.
+    """
     return open_c(source, header, n_classes, flags)(images)
 
 
 def open_c(
     source: str, header: str, n_classes: int, flags: Sequence[str] = FLAGS
 ) -> Callable[[UInt8Array], Int32Array]:
-    """The compiled file as a function: images (N, C, H, W) to logits (N, classes).
+    """Compile the file and return a function from images (N, C, H, W) to logits (N, classes).
 
-    Raises NoCompilerError, with one line to show, where nothing could be compiled.
+    Raises NoCompilerError, with a message of one line, if the file cannot be compiled.
     """
     with tempfile.TemporaryDirectory(prefix="model-", ignore_cleanup_errors=True) as folder:
-        function = _compiled(Path(folder), source, header, flags).model_logits
+        function = _compile(Path(folder), source, header, flags).model_logits
     function.restype = None
 
     def logits_of(images: UInt8Array) -> Int32Array:
@@ -65,18 +69,15 @@ def open_c(
     return logits_of
 
 
-def _compiled(folder: Path, source: str, header: str, flags: Sequence[str]) -> ctypes.CDLL:
+def _compile(folder: Path, source: str, header: str, flags: Sequence[str]) -> ctypes.CDLL:
     (folder / "model.h").write_text(header, encoding="utf-8")
     (folder / "model.c").write_text(source, encoding="utf-8")
     library = folder / "model.so"
     try:
-        # "-x c": a name in $CC may be that of a compiler that takes a file for C++.
+        # With "-x c" a C++ compiler named in $CC also compiles the file as C.
         compiler = find_compiler("C", "CC", COMPILERS)
         command = [*compiler, "-x", "c", *flags, "-shared", "-fPIC", str(folder / "model.c"), "-o", str(library)]
         run_compiler(command, COMPILE_SECONDS)
         return ctypes.CDLL(str(library))
     except (OSError, subprocess.SubprocessError, NoCompilerError) as error:
         raise NoCompilerError(" ".join(str(error).split())[:300]) from error
-
-
-SOURCE, HEADER = "model.c", "model.h"

@@ -1,13 +1,14 @@
-"""The C functions that a generated model.c is made of, by name; only those that a network calls are written out.
+"""Source of the C functions that a generated model.c consists of, by name; a file gets only those that it calls.
 
-C99 with int32_t for every count and index: int has 16 bits on some of the processors this is for. A map is stored row
-by row, pixel by pixel, all channels of a pixel together, so that the innermost loops run over neighbouring bytes.
+The language is C99. Every count and index is an int32_t, because int has 16 bits on some of the target processors. A
+map is stored row by row and pixel by pixel, with all channels of a pixel together, so that the innermost loops run over
+neighbouring bytes.
 """
 
 from __future__ import annotations
 
 ARITHMETIC = """\
-/* The roundings below need >> of a negative number to round down, as every usual compiler has it. */
+/* The rounding below needs >> to round negative numbers down. With any other compiler this line is an error. */
 typedef char shift_rounds_down[(-1 >> 1) == -1 ? 1 : -1];
 
 static int8_t saturate(int64_t value)
@@ -15,7 +16,7 @@ static int8_t saturate(int64_t value)
     return (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
 }
 
-/* sum * multiplier / 2^shift, rounded to nearest and halves up. */
+/* Returns sum * multiplier / 2^shift, rounded to the nearest integer, halves up. */
 static int64_t rescale(int32_t sum, int32_t multiplier, int32_t shift)
 {
     return ((int64_t)sum * multiplier + ((int64_t)1 << (shift - 1))) >> shift;
@@ -23,7 +24,7 @@ static int64_t rescale(int32_t sum, int32_t multiplier, int32_t shift)
 
 LAYERS = {
     "read_image": """\
-/* Grey levels, one channel after the other, to a map. */
+/* Converts grey levels, stored channel by channel, to a map. */
 static void read_image(const uint8_t *image, int8_t *out, int32_t n_pixels, int32_t channels,
                        const int32_t *multiplier, const int32_t *offset, int32_t shift)
 {
@@ -32,7 +33,7 @@ static void read_image(const uint8_t *image, int8_t *out, int32_t n_pixels, int3
             out[i * channels + c] = saturate((image[c * n_pixels + i] * multiplier[c] + offset[c]) >> shift);
 }""",
     "convolve": """\
-/* A convolution of stride 1 with square kernels: each filter sees all channels. */
+/* Convolution of stride 1 with square kernels, whose filters read all channels. */
 static void convolve(const int8_t *in, int8_t *out, int32_t height, int32_t width, int32_t channels, int32_t filters,
                      int32_t side, int32_t padding, const int8_t *weight, const int32_t *bias,
                      const int32_t *multiplier, int32_t shift, int32_t zero_in, int32_t zero_out)
@@ -47,7 +48,7 @@ static void convolve(const int8_t *in, int8_t *out, int32_t height, int32_t widt
                 for (int32_t row = y - padding; row < y - padding + side; row++)
                     for (int32_t column = x - padding; column < x - padding + side; column++, tap += channels) {
                         if (row < 0 || row >= height || column < 0 || column >= width)
-                            continue; /* the padding, which is zero */
+                            continue; /* the padding adds nothing */
                         const int8_t *pixel = in + (row * width + column) * channels;
                         for (int32_t c = 0; c < channels; c++)
                             sum += (pixel[c] - zero_in) * tap[c];
@@ -57,7 +58,7 @@ static void convolve(const int8_t *in, int8_t *out, int32_t height, int32_t widt
         }
 }""",
     "convolve_depthwise": """\
-/* A convolution of stride 1 with square kernels: each filter sees one channel. */
+/* Convolution of stride 1 with square kernels, whose filters read one channel each. */
 static void convolve_depthwise(const int8_t *in, int8_t *out, int32_t height, int32_t width, int32_t channels,
                                int32_t side, int32_t padding, const int8_t *weight, const int32_t *bias,
                                const int32_t *multiplier, int32_t shift, int32_t zero_in, int32_t zero_out)
@@ -77,7 +78,7 @@ static void convolve_depthwise(const int8_t *in, int8_t *out, int32_t height, in
             }
 }""",
     "look_up": """\
-/* An activation function, in place. */
+/* Activation function as a table, in place. */
 static void look_up(int8_t *map, int32_t n_values, const int8_t *table)
 {
     for (int32_t i = 0; i < n_values; i++)
@@ -93,7 +94,7 @@ static void affine(int8_t *map, int32_t n_pixels, int32_t channels, const int32_
             *map = saturate((*map * multiplier[c] + offset[c]) >> shift);
 }""",
     "max_pool": """\
-/* The maximum over windows of side and stride `size`. */
+/* Max pooling over square windows; size is the side and the stride. */
 static void max_pool(const int8_t *in, int8_t *out, int32_t height, int32_t width, int32_t channels, int32_t size)
 {
     for (int32_t y = 0; y < height / size; y++)
@@ -122,7 +123,7 @@ static void mean(const int8_t *in, int8_t *out, int32_t n_pixels, int32_t channe
     }
 }""",
     "add": """\
-/* The sum of a residual block, in the place of its shortcut. */
+/* Sum of the two paths of a residual block, which overwrites the shortcut. */
 static void add(const int8_t *main_path, int8_t *shortcut, int32_t n_values, int32_t main_multiplier,
                 int32_t shortcut_multiplier, int32_t offset, int32_t shift)
 {
@@ -130,7 +131,7 @@ static void add(const int8_t *main_path, int8_t *shortcut, int32_t n_values, int
         shortcut[i] = saturate((main_path[i] * main_multiplier + shortcut[i] * shortcut_multiplier + offset) >> shift);
 }""",
     "classify": """\
-/* A linear layer over the whole map. */
+/* Linear layer over all values of a map. */
 static void classify(const int8_t *in, int32_t *logits, int32_t n_values, int32_t classes, const int8_t *weight,
                      const int32_t *bias, const int32_t *multiplier, int32_t shift, int32_t zero_in)
 {
@@ -142,7 +143,7 @@ static void classify(const int8_t *in, int32_t *logits, int32_t n_values, int32_
     }
 }""",
     "classify_means": """\
-/* Global average pooling and a linear layer: the sums of the channels are never rounded. */
+/* Global average pooling and a linear layer in one, so that the sums of the channels are not rounded. */
 static void classify_means(const int8_t *in, int32_t *logits, int32_t n_pixels, int32_t channels, int32_t classes,
                            const int8_t *weight, const int32_t *bias, const int32_t *multiplier, int32_t shift,
                            int32_t zero_in)
@@ -165,7 +166,7 @@ MAIN = """\
 #ifdef MODEL_MAIN
 #include <stdio.h>
 
-/* A number of four bytes, the highest first; -1 at the end of the file. */
+/* Returns a big-endian number of four bytes, or -1 at the end of the file. */
 static int64_t read_number(FILE *file)
 {
     int64_t number = 0;
@@ -178,7 +179,8 @@ static int64_t read_number(FILE *file)
     return number;
 }
 
-/* Opens an IDX file of unsigned bytes whose items have the given axes; how many there are, or -1 and a message. */
+/* Opens an IDX file of unsigned bytes whose items have the sizes in axes. Returns the number of items. If the file
+ * cannot be opened or has another format, prints a message and returns -1. */
 static int64_t open_idx(FILE **file, const char *path, const int32_t *axes, int n_axes)
 {
     *file = fopen(path, "rb");
@@ -186,11 +188,11 @@ static int64_t open_idx(FILE **file, const char *path, const int32_t *axes, int 
         fprintf(stderr, "%s: cannot be opened\\n", path);
         return -1;
     }
-    int fits = read_number(*file) == 0x0801 + n_axes;
+    int is_valid = read_number(*file) == 0x0801 + n_axes;
     const int64_t n_items = read_number(*file);
     for (int i = 0; i < n_axes; i++)
-        fits = read_number(*file) == axes[i] && fits;
-    if (!fits || n_items < 1) {
+        is_valid = read_number(*file) == axes[i] && is_valid;
+    if (!is_valid || n_items < 1) {
         fprintf(stderr, "%s: not an IDX file of %s\\n", path, n_axes ? "IMAGES_NAME images" : "labels");
         return -1;
     }
@@ -214,16 +216,16 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s: not as many labels as there are images\\n", argv[2]);
         return 2;
     }
-    long n_right = 0;
+    long n_correct = 0;
     for (int64_t i = 0; i < n_images; i++) {
         const int label = getc(labels);
         if (label == EOF || fread(image, sizeof image, 1, images) != 1) {
             fprintf(stderr, "%s: ends too early\\n", argv[label == EOF ? 2 : 1]);
             return 2;
         }
-        n_right += model_predict(image) == label;
+        n_correct += model_predict(image) == label;
     }
-    printf("%ld of %ld right, %.2f %%\\n", n_right, (long)n_images, 100.0 * (double)n_right / (double)n_images);
+    printf("%ld of %ld right, %.2f %%\\n", n_correct, (long)n_images, 100.0 * (double)n_correct / (double)n_images);
     return 0;
 }
 #endif"""

@@ -1,6 +1,6 @@
-"""The text of model.c and model.h: an integer network as C99 that needs nothing but stdint.h.
+"""Write model.c and model.h: an integer network as C99 that needs only stdint.h.
 
-The same network gives the same bytes. What its constants take is counted on the tables that are written.
+Equal networks give equal bytes. The stated size of the constants is counted on the tables that are written.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from search.export.int8.c_calls import (
     WEIGHTS,
     Arena,
     Call,
-    by_x,
     calls_of,
     plan_arena,
+    shape_text,
 )
 from search.export.int8.c_layers import ARITHMETIC, LAYERS, MAIN
 from search.export.int8.network import Int8Network
@@ -29,7 +29,7 @@ NAMES = "class names"
 
 
 def c_header(network: Int8Network, classes: Sequence[str]) -> str:
-    """model.h: shapes, names and the two functions."""
+    """Return the text of model.h, which declares the input shape, the class names and the two functions."""
     channels, height, width = network.input_shape
     return _HEADER.format(
         channels=channels,
@@ -42,32 +42,35 @@ def c_header(network: Int8Network, classes: Sequence[str]) -> str:
 
 
 def c_source(network: Int8Network, classes: Sequence[str]) -> str:
-    """model.c: constants, layers and the network, and a program that scores it on IDX files behind MODEL_MAIN.
+    """Return the text of model.c: constants, layers, the network, and a program that scores it on IDX files.
 
-    classes: the name of every class, in the order of the logits. Raises ValueError where they are not as many.
+    The program is compiled only if MODEL_MAIN is defined.
+
+    classes: the name of each class, in the order of the logits. Raises ValueError if their number differs.
     """
     if len(classes) != network.n_classes:
         raise ValueError(f"{network.n_classes} classes have {len(classes)} names")
     arena = plan_arena(network)
     calls = list(calls_of(network, arena))
     used = {call.function for call in calls}
+    axes = _axes(network)
     parts = [
         _opening(network, classes, arena),
         '#include "model.h"',
         _names(classes),
         *(constant.text for call in calls for constant in call.constants),
-        f"/* All maps between the layers. */\nstatic int8_t arena[{arena.n_bytes}];",
+        f"/* Memory of all maps between the layers. */\nstatic int8_t arena[{arena.n_bytes}];",
         ARITHMETIC,
         *(text for name, text in LAYERS.items() if name in used),
         _network(calls),
         _PREDICT,
-        MAIN.replace("IMAGE_AXES", ", ".join(map(str, _axes(network)))).replace("IMAGES_NAME", by_x(_axes(network))),
+        MAIN.replace("IMAGE_AXES", ", ".join(map(str, axes))).replace("IMAGES_NAME", shape_text(axes)),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def flash_bytes(network: Int8Network, classes: Sequence[str]) -> dict[str, int]:
-    """Bytes of constants in model.c by kind, the machine code not among them."""
+    """Return the bytes of the constants in model.c by kind, without the machine code."""
     counts = Counter({NAMES: len(classes) * _name_bytes(classes)})
     for call in calls_of(network, plan_arena(network)):
         for constant in call.constants:
@@ -76,12 +79,12 @@ def flash_bytes(network: Int8Network, classes: Sequence[str]) -> dict[str, int]:
 
 
 def _axes(network: Int8Network) -> tuple[int, ...]:
-    """Return the axes of an image in an IDX file: grey ones have no axis for their channel."""
+    """Return the sizes of the axes of an image in an IDX file, where grey images have no channel axis."""
     return network.input_shape[1:] if network.input_shape[0] == 1 else network.input_shape
 
 
 _HEADER = """\
-/* The network of model.c: images to logits in integers. See there for what it needs. */
+/* Integer network that maps images to logits. The comment in model.c states what it needs. */
 #ifndef MODEL_H
 #define MODEL_H
 
@@ -91,20 +94,21 @@ _HEADER = """\
 #define MODEL_HEIGHT {height}
 #define MODEL_WIDTH {width}
 #define MODEL_N_CLASSES {n_classes}
-/* A logit of the network in floating point is about its integer times this. */
+/* An integer logit times this is approximately the logit of the network in floating point. */
 #define MODEL_LOGIT_SCALE {scale}
 
 #ifdef __cplusplus
 extern "C" {{
 #endif
 
-/* The names of the classes, in the order of the logits. */
+/* Names of the classes, in the order of the logits. */
 extern const char MODEL_CLASSES[MODEL_N_CLASSES][{name_bytes}];
 
-/* Grey levels 0 to 255, channel by channel, row by row, to logits. Not to be called twice at the same time. */
+/* Computes the logits of an image: grey levels 0 to 255, stored channel by channel and row by row. Not reentrant,
+ * because the maps are in static memory. */
 void model_logits(const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH], int32_t logits[MODEL_N_CLASSES]);
 
-/* The class with the largest logit, the first of equals; from 0. */
+/* Returns the index of the class with the largest logit, from 0; of equal logits the first. */
 int model_predict(const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH]);
 
 #ifdef __cplusplus
@@ -128,16 +132,16 @@ int model_predict(const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDT
 
 
 def _opening(network: Int8Network, classes: Sequence[str], arena: Arena) -> str:
-    """The comment at the top: what the file is and needs."""
+    """Return the comment at the top of model.c, which says what the file contains and needs."""
     flash = flash_bytes(network, classes)
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in flash.items())
-    copies = " Layers that share weights have a copy each, with their batch norm in it." if network.shares else ""
+    copies = " Layers that share weights have a copy each, with their batch norm folded in." if network.shares else ""
     paragraphs = [
-        f"{network.n_params:,} parameters as int8, for {by_x(network.input_shape)} images of uint8 and "
-        f"{network.n_classes} classes: C99 with no floating point, no allocation and no library.{copies}",
-        f"Flash: {sum(flash.values()):,} bytes of constants ({kinds}), and the machine code.",
-        f"RAM: {arena.n_bytes:,} bytes of static memory for all maps between the layers, and little stack. The image "
-        "and the logits are the caller's and not among them.",
+        f"{network.n_params:,} parameters as int8, for {shape_text(network.input_shape)} images of uint8 and "
+        f"{network.n_classes} classes. C99 without floating point, allocation and libraries.{copies}",
+        f"Flash: {sum(flash.values()):,} bytes of constants ({kinds}), plus the machine code.",
+        f"RAM: {arena.n_bytes:,} bytes of static memory for all maps between the layers, plus a little stack. The "
+        "image and the logits belong to the caller and are not counted.",
         f"Quantised {network.method}: int8 weights with a scale for each filter, int8 maps, int32 sums (Jacob et al., "
         "arXiv 1712.05877).",
         "To score it on IDX files, the format of MNIST:",
@@ -148,7 +152,7 @@ def _opening(network: Int8Network, classes: Sequence[str], arena: Arena) -> str:
 
 
 def _network(calls: Sequence[Call]) -> str:
-    """The function that makes the calls in order."""
+    """Return the source of model_logits, which makes the calls in order."""
     lines = []
     for number, call in enumerate(calls, start=1):
         text = f"{call.function}({', '.join(map(str, call.arguments))});"
@@ -159,7 +163,7 @@ def _network(calls: Sequence[Call]) -> str:
 
 
 def _name_bytes(classes: Sequence[str]) -> int:
-    """Return the bytes of one row in the table of names: the longest name and its end."""
+    """Return the bytes of one row in the table of names: those of the longest name and its terminating zero."""
     return max(len(name.encode()) for name in classes) + 1
 
 
@@ -169,6 +173,6 @@ def _names(classes: Sequence[str]) -> str:
 
 
 def _escaped(name: str) -> str:
-    """A name inside a C string; octal escapes end after three digits, whatever follows."""
+    """Return a name as the content of a C string, with octal escapes, which always end after three digits."""
     plain = set(map(ord, string.ascii_letters + string.digits + " _-+.,:;/()"))
     return "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in name.encode())

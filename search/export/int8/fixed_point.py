@@ -1,4 +1,4 @@
-"""Real numbers as integers: which levels a map has, and factors as an integer multiplier and a right shift."""
+"""Represent real numbers as integers: values of a map as levels, factors as a multiplier and a right shift."""
 
 from __future__ import annotations
 
@@ -20,45 +20,50 @@ from search.export.int8.network import (
 Function = Callable[[FloatArray], FloatArray]
 
 STEPS = INT8_MAX - INT8_MIN
-# Either end of a range is tried at these shares of the smallest and the largest value seen. Relative error of the
-# logits of a training of the reference's trial 87 on 1,500 held training images: 2.7 to 2.9 % for the full range; 2.5,
-# 2.4, 2.8 and 4.4 % where shares go down to 0.9, 0.85, 0.75 and 0.3; 3.1 % for the fourth power of the error and shares
-# down to 0.1. With other values drawn to fit to, 0.85 has 2.3 to 2.7 %: the choice matters little, but for cutting far,
-# which does more harm than the squared error of one map says, since what is cut off is always wrong in the same
-# direction.
+# Each end of a range is tried at these shares of the smallest and the largest value of the calibration images.
+# Relative error of the logits, measured on a training of trial 87 of the reference study and 1,500 held-out training
+# images: 2.7 to 2.9 % with the full range; 2.5, 2.4, 2.8 and 4.4 % with shares down to 0.9, 0.85, 0.75 and 0.3; 3.1 %
+# with the fourth power of the error and shares down to 0.1. With other random samples of the values, shares down to
+# 0.85 give 2.3 to 2.7 %. The choice matters little unless ranges are cut far. This does more harm than the squared
+# error of one map suggests, because clipped values are all wrong in the same direction.
 SHARES = np.linspace(1.0, 0.85, 10)
-# Values of a channel that a range is fitted to.
+# Most values of a channel that a range is fitted to.
 MAX_VALUES = 8192
-# A channel's scale is at least this share of the largest: one that was constant on all images would have none.
-LEAST_SCALE = 2.0**-10
+# Smallest scale of a channel, as a share of the largest: a channel that is constant on all images would have scale 0.
+MIN_SCALE_SHARE = 2.0**-10
 
 
 class Grid(NamedTuple):
-    """The real values of a map (C, H, W): scale[c] * (q - zero) + centre[c]. scale, centre: (C,)."""
+    """Conversion of the levels q of a map (C, H, W) to real values: scale[c] * (q - zero) + centre[c].
+
+    scale, centre: (C,)
+    """
 
     scale: FloatArray
     zero: int
     centre: FloatArray
 
     def quantised(self, values: FloatArray) -> Int8Array:
-        """The nearest levels of values (C, n)."""
+        """Return the nearest levels of values (C, n)."""
         levels = (values - self.centre[:, None]) / self.scale[:, None] + self.zero
         return np.floor(levels + 0.5).clip(INT8_MIN, INT8_MAX).astype(np.int8)
 
     def first(self) -> Grid:
-        """The grid of the first channel alone."""
+        """Return the grid of the first channel alone."""
         return Grid(self.scale[:1], self.zero, self.centre[:1])
 
     def real(self, levels: Int8Array) -> FloatArray:
-        """The values of levels (C, n)."""
+        """Return the real values of levels (C, n)."""
         return (levels.astype(np.float64) - self.zero) * self.scale[:, None] + self.centre[:, None]
 
 
 class Freedom(NamedTuple):
-    """Factors that may differ between the channels of a map at no cost, as the next layer has weights for each.
+    """Properties of the grid of a map that may differ between channels at no cost in the next layer.
 
-    scales   each channel its own scale
-    centres  each channel its own centre; not before a padding, whose zeros are one level for all channels
+    They cost nothing if the next layer has separate weights for each channel, which can take them in.
+
+    scales   each channel may have its own scale
+    centres  each channel may have its own centre; not before padding, whose zeros have the same level in all channels
     signs    scales may be negative; not before a maximum
     """
 
@@ -71,20 +76,23 @@ NO_FREEDOM = Freedom(scales=False, centres=False, signs=False)
 FULL_FREEDOM = Freedom(scales=True, centres=True, signs=True)
 
 
-def _same(values: FloatArray) -> FloatArray:
+def _identity(values: FloatArray) -> FloatArray:
     return values
 
 
-def fitted_grid(values: FloatArray, freedom: Freedom, function: Function = _same) -> Grid:
-    """The grid for values (C, n) that changes `function` of them least, by squared error; each end searched in turn."""
+def fitted_grid(values: FloatArray, freedom: Freedom, function: Function = _identity) -> Grid:
+    """Return the grid for values (C, n) with the least squared error of `function` of them.
+
+    The high end of the range is searched first, then the low end.
+    """
     rows = values if freedom.scales else values.reshape(1, -1)
     low, high = rows.min(1), rows.max(1)
     if not freedom.centres:
         low, high = low.clip(max=0), high.clip(min=0)
     n_values = rows.shape[1]
-    # Drawn, because even steps may meet the same columns of every map; the same ones every time.
-    chosen = np.random.default_rng(0).choice(n_values, min(n_values, MAX_VALUES), replace=False)
-    sample = rows[:, chosen]
+    # Random, because even steps may select the same columns of every map; seeded, so that results repeat.
+    indices = np.random.default_rng(0).choice(n_values, min(n_values, MAX_VALUES), replace=False)
+    sample = rows[:, indices]
     expected = function(sample)
 
     def error(low: FloatArray, high: FloatArray) -> FloatArray:
@@ -92,57 +100,61 @@ def fitted_grid(values: FloatArray, freedom: Freedom, function: Function = _same
         means: FloatArray = ((function(grid.real(grid.quantised(sample))) - expected) ** 2).mean(1)
         return means
 
-    # A range shrinks towards 0, which must stay in it, or towards its other end.
+    # A range shrinks towards its other end, or towards 0 if it must contain 0.
     highs = [high * share + low * (1 - share) * freedom.centres for share in SHARES]
-    high = _least(highs, [error(low, one) for one in highs])
+    high = _select_best(highs, [error(low, candidate) for candidate in highs])
     lows = [low * share + high * (1 - share) * freedom.centres for share in SHARES]
-    low = _least(lows, [error(one, high) for one in lows])
+    low = _select_best(lows, [error(candidate, high) for candidate in lows])
     grid = _grid(low, high, freedom)
-    n = len(values)
-    return Grid(np.broadcast_to(grid.scale, n), grid.zero, np.broadcast_to(grid.centre, n))
+    n_channels = len(values)
+    return Grid(np.broadcast_to(grid.scale, n_channels), grid.zero, np.broadcast_to(grid.centre, n_channels))
 
 
-def _least(candidates: list[FloatArray], errors: list[FloatArray]) -> FloatArray:
+def _select_best(candidates: list[FloatArray], errors: list[FloatArray]) -> FloatArray:
     """Return the candidate with the least error for each channel, (C,)."""
     best = np.argmin(errors, 0)[None]
-    chosen: FloatArray = np.take_along_axis(np.array(candidates), best, 0)[0]
-    return chosen
+    selected: FloatArray = np.take_along_axis(np.array(candidates), best, 0)[0]
+    return selected
 
 
 def _grid(low: FloatArray, high: FloatArray, freedom: Freedom) -> Grid:
-    """The grid from `low` to `high`, (C,). Without free centres 0 is a level, the same one in all channels."""
+    """Return the grid from `low` to `high`, (C,) each; without free centres all channels have the same level for 0."""
     if freedom.centres:
-        return Grid(_positive((high - low) / STEPS), INT8_MIN, low)
+        return Grid(_positive_scale((high - low) / STEPS), INT8_MIN, low)
     if len(low) == 1:
         span = float(high[0] - low[0])
         zero = INT8_MIN + (int(np.floor(-low[0] / span * STEPS + 0.5)) if span else 0)
-        return Grid(_positive((high - low) / STEPS), zero, np.zeros_like(low))
-    # The zero that lets the scales be smallest: channels may lie on either side of it.
+        return Grid(_positive_scale((high - low) / STEPS), zero, np.zeros_like(low))
+    # The level for 0 with the smallest scales: some channels may be mostly positive and others mostly negative.
     zeros = np.arange(INT8_MIN, INT8_MAX + 1)
     above, below = (INT8_MAX - zeros).clip(min=1e-3), (zeros - INT8_MIN).clip(min=1e-3)
     scales = np.maximum(high / above[:, None], -low / below[:, None])
     best = int((scales**2).sum(1).argmin())
-    return Grid(_positive(scales[best]), int(zeros[best]), np.zeros_like(low))
+    return Grid(_positive_scale(scales[best]), int(zeros[best]), np.zeros_like(low))
 
 
-def _positive(scale: FloatArray) -> FloatArray:
+def _positive_scale(scale: FloatArray) -> FloatArray:
     largest = float(scale.max())
-    return scale.clip(min=largest * LEAST_SCALE) if largest > 0 else np.ones_like(scale)
+    return scale.clip(min=largest * MIN_SCALE_SHARE) if largest > 0 else np.ones_like(scale)
 
 
 def wide_factors(real: FloatArray) -> tuple[Int32Array, int]:
-    """Multipliers (n,) and their shift for products of 64 bits. real: (n,); beyond 2^20 any sum saturates a map."""
+    """Return multipliers (n,) and their shift for factors `real` (n,) in products of 64 bits.
+
+    Factors beyond 2^20 are clipped, because with them any sum saturates a map.
+    """
     largest = float(np.abs(real).max())
-    # Up to 48 the zero of a map, shifted left, stays far below 64 bits.
+    # With at most 48 the zero of a map, shifted left, stays far below 64 bits.
     shift = 48 if largest == 0 else int(np.clip(np.floor(30.999 - np.log2(largest)), 10, 48))
     return np.rint(real * 2.0**shift).clip(-INT32_MAX, INT32_MAX).astype(np.int32), shift
 
 
 def narrow_factors(real: FloatArray, zero: FloatArray, offset: FloatArray) -> tuple[Int32Array, Int32Array, int]:
-    """Multipliers, offsets (n,) and their shift such that (q * multiplier + offset) >> shift needs 32 bits.
+    """Return multipliers and offsets, (n,) each, and their shift, for arithmetic in 32 bits.
 
-    The result is real * (q - zero) + offset, rounded to nearest, for two such terms at once and q in -128..255.
-    real, zero, offset: (n,). What is cut off here saturates any map.
+    (q * multiplier + offset) >> shift is then real * (q - zero) + offset, rounded to nearest. Two such
+    terms can be summed in 32 bits, for q in -128..255. real, zero, offset: (n,). Values that are clipped here would
+    saturate any map.
     """
     real, offset = real.clip(-(2.0**10), 2.0**10), offset.clip(-(2.0**18), 2.0**18)
     largest = float((512 * np.abs(real) + np.abs(offset)).max()) + 1
@@ -156,12 +168,17 @@ def narrow_factors(real: FloatArray, zero: FloatArray, offset: FloatArray) -> tu
 
 
 WEIGHT_MAX = 127
-# No filter's unit is below this share of the largest one's: their factors share one shift.
-LEAST_UNIT = 2.0**-16
+# Smallest unit of a filter, as a share of the largest: the factors of all filters have the same shift.
+MIN_UNIT_SHARE = 2.0**-16
 
 
 class Filters(NamedTuple):
-    """Integers of one layer: weight (O, C, k, k), bias (O,); unit: what one unit of each sum is worth, (O,)."""
+    """Integers of one layer.
+
+    weight  (O, C, k, k)
+    bias    (O,)
+    unit    real value of one unit of each sum, (O,)
+    """
 
     weight: Int8Array
     bias: Int32Array
@@ -169,21 +186,21 @@ class Filters(NamedTuple):
 
 
 def quantised_filters(weight: FloatArray, windows: FloatArray, means: FloatArray, n_summed: int = 1) -> Filters:
-    """The integers for inputs q - zero.
+    """Return the weights and biases of a layer as integers, for inputs q - zero.
 
-    weight    (O, C, k, k), the real value of one level of the input included
-    windows   what a filter sees on average, q - zero: (C, k, k), or (O, 1, k, k) where each filter sees another channel
-    means     the real value that each sum must have on average, (O,): its bias follows from it
-    n_summed  values of the map in each input of the sum
+    weight    (O, C, k, k), multiplied by the real value of one level of the input
+    windows   mean input q - zero of a filter: (C, k, k), or (O, 1, k, k) if each filter reads another channel
+    means     mean real value of each sum, (O,), which determines its bias
+    n_summed  number of values of the map in each input of the sum
 
-    Raises QuantisationError where a sum may pass 32 bits.
+    Raises QuantisationError if a sum may exceed 32 bits.
     """
-    rest = means - (weight * windows).sum((1, 2, 3))
-    unit = np.maximum(np.abs(weight).max((1, 2, 3)) / WEIGHT_MAX, np.abs(rest) / 2**29)
-    unit = unit.clip(min=unit.max() * LEAST_UNIT) if unit.any() else np.ones_like(unit)
+    real_bias = means - (weight * windows).sum((1, 2, 3))
+    unit = np.maximum(np.abs(weight).max((1, 2, 3)) / WEIGHT_MAX, np.abs(real_bias) / 2**29)
+    unit = unit.clip(min=unit.max() * MIN_UNIT_SHARE) if unit.any() else np.ones_like(unit)
     levels = np.rint(weight / unit[:, None, None, None])
     bias = np.rint(means / unit - (levels * windows).sum((1, 2, 3)))
-    # A value less its zero is at most 255.
+    # |q - zero| is at most 255.
     largest = (np.abs(levels).sum((1, 2, 3)) * 255 * n_summed + np.abs(bias)).max()
     if largest > INT32_MAX:
         raise QuantisationError(f"a sum of {levels[0].size * n_summed:,} products may pass 32 bits")
@@ -191,9 +208,9 @@ def quantised_filters(weight: FloatArray, windows: FloatArray, means: FloatArray
 
 
 def mean_windows(inputs: FloatArray, side: int, padding: int) -> FloatArray:
-    """Return the mean input of a kernel, (C, k, k), over inputs (N, C, H, W) in a frame of `padding` zeros."""
+    """Return the mean input of a kernel, (C, k, k), over all positions in inputs (N, C, H, W), padded with zeros."""
     height, width = (size + 2 * padding - side + 1 for size in inputs.shape[2:])
-    total = np.pad(inputs.mean(0), ((0, 0), (padding, padding), (padding, padding)))
-    windows = np.lib.stride_tricks.sliding_window_view(total, (height, width), (1, 2))
+    mean_image = np.pad(inputs.mean(0), ((0, 0), (padding, padding), (padding, padding)))
+    windows = np.lib.stride_tricks.sliding_window_view(mean_image, (height, width), (1, 2))
     means: FloatArray = windows.mean((3, 4))
     return means

@@ -1,4 +1,4 @@
-"""The module of a network read as layers that integers can compute: batch norm folded, dropout gone."""
+"""Read the modules of a network as layers for an integer network, with batch norm folded and dropout removed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ from search.export.int8.network import FloatArray
 
 _ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.Hardswish, nn.GELU)
 _LAYERS = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AdaptiveAvgPool2d, Residual, FirstChannels)
-# Nothing in evaluation; a flattened map has the same values in the same order.
-_NOTHING = (nn.Dropout, nn.Flatten, nn.Identity)
+# Modules without effect in evaluation mode; flattening keeps the values and their order.
+_WITHOUT_EFFECT = (nn.Dropout, nn.Flatten, nn.Identity)
 
 
 @dataclass
 class Layer:
-    """A layer and what follows it: batch norm that folds into it, an activation, batch norm after the activation."""
+    """Layer with the modules that follow it.
+
+    norm        batch norm that can be folded into the layer
+    activation  activation after the layer and `norm`
+    norm_after  batch norm after the activation
+    """
 
     module: nn.Module
     norm: nn.BatchNorm2d | None = None
@@ -30,7 +35,7 @@ class Layer:
 
 
 def layers_of(modules: Iterable[nn.Module]) -> list[Layer]:
-    """Modules in forward order as layers. Raises TypeError for a module that is not known here."""
+    """Group modules, in forward order, into layers. Raises TypeError for a module of an unknown type."""
     layers: list[Layer] = []
     for module in modules:
         if isinstance(module, _LAYERS):
@@ -41,15 +46,15 @@ def layers_of(modules: Iterable[nn.Module]) -> list[Layer]:
             layers[-1].norm = module
         elif isinstance(module, nn.BatchNorm2d):
             layers[-1].norm_after = module
-        elif not isinstance(module, _NOTHING):
+        elif not isinstance(module, _WITHOUT_EFFECT):
             raise TypeError(f"no integer form is known for a layer of type {type(module).__name__}")
     return layers
 
 
 def split_head(layers: list[Layer]) -> tuple[list[Layer], Layer, bool]:
-    """Return all layers but the classifying one, that one, and whether it works on the means of the channels.
+    """Return the layers before the classifier, the classifier, and whether it reads the means of the channels.
 
-    A 1x1 convolution and the mean can change places, so that the mean never has to be rounded.
+    A 1x1 convolution before global average pooling can be computed after it. The means then need no rounding.
     """
     body = list(layers)
     last = body.pop()
@@ -60,10 +65,13 @@ def split_head(layers: list[Layer]) -> tuple[list[Layer], Layer, bool]:
     return body, last, False
 
 
-def freedom_before(rest: Sequence[Layer]) -> Freedom:
-    """Return the freedom between the channels of a map that goes into `rest`; into nothing: into a sum."""
+def freedom_before(following: Sequence[Layer]) -> Freedom:
+    """Return the freedom between the channels of a map that is the input of the layers `following`.
+
+    No layers mean that the map is an input of a sum.
+    """
     signs = True
-    for layer in rest:
+    for layer in following:
         match layer.module:
             case nn.Conv2d() as conv:
                 return Freedom(scales=True, centres=conv.padding[0] == 0, signs=signs)
@@ -77,21 +85,21 @@ def freedom_before(rest: Sequence[Layer]) -> Freedom:
 
 
 def folded_weight(module: nn.Module, norm: nn.BatchNorm2d | None = None) -> FloatArray:
-    """Weight (O, C, k, k) or (O, n) with the factor of the batch norm in it."""
+    """Return the weight (O, C, k, k) or (O, n), multiplied by the factor of the batch norm."""
     assert isinstance(module, nn.Conv2d | nn.Linear)
     weight: FloatArray = module.weight.double().numpy()
     return weight if norm is None else weight * scale_and_shift(norm)[0][:, None, None, None]
 
 
 def classifier_weight(module: nn.Module, channels: int) -> FloatArray:
-    """Weight (O, C, k, k) or (O, n) of the last layer, which sees that many channels."""
+    """Return the weight (O, C, k, k) or (O, n) of the last layer, whose input has that many channels."""
     if isinstance(module, FirstChannels):
         return np.eye(module.n_channels, channels) * module.weight.item()
     return folded_weight(module)
 
 
 def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[FloatArray, FloatArray]:
-    """Return the factor and the offset of batch norm in evaluation, (C,) each."""
+    """Return the factor and the offset of batch norm in evaluation mode, (C,) each."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()

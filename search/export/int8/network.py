@@ -1,12 +1,12 @@
-"""An integer network as plain data: what a processor without floating point computes, step by step.
+"""Integer networks as plain data: the steps that a processor without floating point computes.
 
-A map is (channels, height, width) of int8; maps are numbered in the order in which they are made. A level q stands for
-the real value scale * (q - zero), as in Jacob et al., arXiv 1712.05877, section 2.1. The steps hold integers only: what
-the scales are, whoever runs them need not know.
+A map is an int8 array (channels, height, width). Maps are numbered in the order in which they are first written. A
+level q stands for the real value scale * (q - zero), as in Jacob et al., arXiv 1712.05877, section 2.1. The steps hold
+only integers, because running them does not need the scales.
 
-Numbers change their scale by a multiplication and a right shift: (q * multiplier + offset) >> shift, where >> rounds
-down and the offset holds the new zero and the half that turns this into rounding to nearest. The result is clamped to
--128..127, which is also what a ReLU does where the zero is -128.
+A step changes the scale of a number by a multiplication and a right shift: (q * multiplier + offset) >> shift. Here >>
+rounds down, and the offset contains the new zero and the half that makes this rounding to nearest. The result is
+clamped to -128..127. With a zero of -128 this clamp is also a ReLU.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ INT32_MAX = 2**31 - 1
 
 
 class QuantisationError(ValueError):
-    """A network that has no int8 form: weights that are not finite, or sums that may pass 32 bits."""
+    """Error of a network without an int8 form: its weights are not finite, or its sums may exceed 32 bits."""
 
 
 @dataclass(frozen=True, eq=False)
 class ReadImage:
-    """Grey levels 0..255 to int8: clamp((x * multiplier[c] + offset[c]) >> shift). multiplier, offset: (C,)."""
+    """Step that reads the image: target = clamp((x * multiplier[c] + offset[c]) >> shift), x in 0..255.
+
+    multiplier, offset: (C,)
+    """
 
     target: int
     multiplier: Int32Array
@@ -42,12 +45,12 @@ class ReadImage:
 
 @dataclass(frozen=True, eq=False)
 class Convolution:
-    """A convolution of stride 1: sum over (x - zero_in) * weight, plus bias; then to the scale of the target.
+    """Convolution of stride 1, with 32-bit sums of (x - zero_in) * weight, plus bias, rescaled to the target.
 
-    weight      (O, C, k, k), symmetric, a scale a filter; (C, 1, k, k) where `depthwise`
+    weight      (O, C, k, k), symmetric, with one scale for each filter; (C, 1, k, k) if `depthwise`
     bias        (O,), in units of the sum
     multiplier  (O,); target = clamp(((sum * multiplier[o] + half) >> shift) + zero_out), with a product of 64 bits
-    padding     rows and columns of zeros on every side
+    padding     rows and columns of zeros on each side
     """
 
     source: int
@@ -64,7 +67,7 @@ class Convolution:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """An activation function, in place: q becomes values[q + 128]. values: (256,)."""
+    """Activation function, in place: target = values[target + 128]. values: (256,)."""
 
     target: int
     values: Int8Array
@@ -72,7 +75,10 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """Batch norm after an activation, in place: clamp((q * multiplier[c] + offset[c]) >> shift), both (C,)."""
+    """Batch norm after an activation, in place: target = clamp((target * multiplier[c] + offset[c]) >> shift).
+
+    multiplier, offset: (C,)
+    """
 
     target: int
     multiplier: Int32Array
@@ -82,7 +88,7 @@ class Affine:
 
 @dataclass(frozen=True, eq=False)
 class MaxPool:
-    """Maximum over windows of side and stride `size`; rows and columns that fill no window are left out."""
+    """Max pooling over windows of side and stride `size`, without rows and columns that fill no window."""
 
     source: int
     target: int
@@ -91,7 +97,7 @@ class MaxPool:
 
 @dataclass(frozen=True, eq=False)
 class Mean:
-    """Global average pooling: clamp((sum of a channel * multiplier + offset) >> shift), with a product of 64 bits."""
+    """Global average pooling: target = clamp((sum of channel * multiplier + offset) >> shift), in 64 bits."""
 
     source: int
     target: int
@@ -102,7 +108,7 @@ class Mean:
 
 @dataclass(frozen=True, eq=False)
 class Add:
-    """The sum of a residual block, in place of its shortcut.
+    """Sum of a residual block, which overwrites its shortcut.
 
     target = clamp((target * shortcut_multiplier + source * main_multiplier + offset) >> shift)
     """
@@ -117,7 +123,7 @@ class Add:
 
 @dataclass(frozen=True, eq=False)
 class Classify:
-    """The last layer: logits of int32 on one scale, which are no map.
+    """Last layer, which computes int32 logits on one scale instead of a map.
 
     weight      (classes, C, H, W) over the whole map, or (classes, C, 1, 1) over the sums of its channels if `pooled`
     bias        (classes,), in units of the sum
@@ -139,16 +145,16 @@ Step = ReadImage | Convolution | Table | Affine | MaxPool | Mean | Add
 
 @dataclass(frozen=True, eq=False)
 class Int8Network:
-    """A network that takes images of uint8.
+    """Integer network whose input is uint8 images.
 
-    input_shape  of an image, (C, H, W)
-    maps         the shape of each map, (C, H, W)
+    input_shape  shape of an image, (C, H, W)
+    maps         shape of each map, (C, H, W)
     steps        in the order in which they run; the first is ReadImage
-    last         what makes the logits of the last map
-    logit_scale  a real logit is its integer times this
-    n_params     of the network in floating point
-    shares       whether layers share weights there; here each has its own, with its batch norm in them
-    method       how it was quantised, in a sentence
+    last         layer that computes the logits from the last map
+    logit_scale  factor from an integer logit to the real logit
+    n_params     number of parameters of the network in floating point
+    shares       True if layers of that network share weights; here each has a copy with its batch norm folded in
+    method       phrase that says how the network was quantised
     """
 
     input_shape: Shape
@@ -162,11 +168,11 @@ class Int8Network:
 
     @property
     def n_classes(self) -> int:
-        """Number of logits."""
+        """Return the number of logits."""
         return len(self.last.bias)
 
 
 def map_bytes(shape: Shape) -> int:
-    """Bytes of one map: one a value."""
+    """Return the bytes of a map: one for each value."""
     channels, height, width = shape
     return channels * height * width

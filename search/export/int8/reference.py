@@ -1,6 +1,6 @@
-"""An integer network run in numpy: the reference that the generated C must repeat bit for bit.
+"""Run an integer network in numpy, as the reference that the generated C must match bit for bit.
 
-Sums of products are made in float64, which holds every integer below 2^53 exactly and has fast matrix products.
+Sums of products are computed in float64, which holds every integer below 2^53 exactly and has fast matrix products.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from search.export.int8.network import (
 
 Int64Array = NDArray[np.int64]
 
-# Images at once: few enough for the maps of a batch to stay in a processor's cache.
+# Images per batch: few enough that the maps of a batch stay in the cache of a processor.
 BATCH = 50
 
 
 def run(network: Int8Network, images: UInt8Array) -> Int32Array:
-    """Logits (N, classes) of images (N, C, H, W).
+    """Return the logits (N, classes) of images (N, C, H, W).
 
-    Raises ValueError where the images are not of uint8 or of another shape.
+    Raises ValueError for images that are not uint8 or have another shape.
     """
     if images.dtype != np.uint8 or images.shape[1:] != network.input_shape:
         raise ValueError(f"images must be uint8 (N, *{network.input_shape}), got {images.dtype} {images.shape}")
@@ -49,7 +49,7 @@ def run(network: Int8Network, images: UInt8Array) -> Int32Array:
 
 
 def run_step(step: Step, maps: dict[int, Int8Array], images: UInt8Array) -> None:
-    """Add what the step makes to `maps`, which holds (N, C, H, W) by number, or change it there."""
+    """Run one step: write its target in `maps`, which holds each map (N, C, H, W) by its number."""
     match step:
         case ReadImage():
             maps[step.target] = _per_channel(step, images)
@@ -72,12 +72,12 @@ def run_step(step: Step, maps: dict[int, Int8Array], images: UInt8Array) -> None
 
 
 def classify(step: Classify, source: Int8Array) -> Int32Array:
-    """Logits (N, classes) of the last map (N, C, H, W)."""
+    """Return the logits (N, classes) of the last map (N, C, H, W)."""
     return rescaled(classify_sum(step, source), step.multiplier, step.shift).astype(np.int32)
 
 
 def convolution_sum(step: Convolution, source: Int8Array) -> Int64Array:
-    """Return the sums of a convolution, bias included: (N, O, H', W') of (N, C, H, W)."""
+    """Return the sums of a convolution, with the bias: (N, O, H', W') for a source (N, C, H, W)."""
     sides = (step.padding, step.padding)
     inputs = np.pad(source.astype(np.float64) - step.zero_in, ((0, 0), (0, 0), sides, sides))
     n_filters, _, side, _ = step.weight.shape
@@ -97,7 +97,7 @@ def convolution_sum(step: Convolution, source: Int8Array) -> Int64Array:
 
 
 def classify_sum(step: Classify, source: Int8Array) -> Int64Array:
-    """Return the sums of the last layer, bias included: (N, classes) of (N, C, H, W)."""
+    """Return the sums of the last layer, with the bias: (N, classes) for a source (N, C, H, W)."""
     inputs = source.astype(np.float64) - step.zero_in
     if step.pooled:
         inputs = inputs.sum((2, 3))
@@ -106,13 +106,13 @@ def classify_sum(step: Classify, source: Int8Array) -> Int64Array:
 
 
 def rescaled(sums: Int64Array, multiplier: Int32Array, shift: int) -> Int64Array:
-    """Sums (N, O, ...) in the units of the next map, rounded to nearest and halves up. multiplier: (O,)."""
+    """Return sums (N, O, ...) in the units of the next map, rounded to nearest, halves up. multiplier: (O,)."""
     factor = multiplier.astype(np.int64).reshape(-1, *(1 for _ in sums.shape[2:]))
     return (sums * factor + (1 << (shift - 1))) >> shift
 
 
 def saturated(values: Int64Array) -> Int8Array:
-    """Values clamped to what an int8 holds."""
+    """Return values clamped to the range of int8."""
     return values.clip(INT8_MIN, INT8_MAX).astype(np.int8)
 
 
@@ -124,6 +124,6 @@ def _per_channel(step: ReadImage | Affine, values: Int8Array | UInt8Array) -> In
 def _max_pool(source: Int8Array, size: int) -> Int8Array:
     height, width = source.shape[2] // size, source.shape[3] // size
     covered = source[:, :, : height * size, : width * size]
-    places = [covered[:, :, row::size, column::size] for row in range(size) for column in range(size)]
-    largest: Int8Array = np.maximum.reduce(places)
+    pixels = [covered[:, :, row::size, column::size] for row in range(size) for column in range(size)]
+    largest: Int8Array = np.maximum.reduce(pixels)
     return largest

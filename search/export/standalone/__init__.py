@@ -1,1 +1,1 @@
-"""Write model.py: the source of a network with what it takes to load it and to classify pictures."""
+"""Write model.py: the source code of a network, with functions that load it and classify pictures."""

@@ -11,12 +11,12 @@ from search.config import words_of
 from search.data.dataset import Dataset
 from search.export.trained_model import SPLIT_NAMES, ModelSource
 
-# Text is read more easily in shorter lines than code.
+# Prose is easier to read in shorter lines than code.
 TEXT_WIDTH = 100
 
 
 def model_docstring(source: ModelSource, data: Dataset) -> str:
-    """The literal, quotes included, that heads the file."""
+    """Return the docstring of the exported file as a literal, quotes included."""
     cost = compute_cost(source.arch)
     sections = {
         "Target": _target(source, data),
@@ -25,10 +25,10 @@ def model_docstring(source: ModelSource, data: Dataset) -> str:
         ),
         "Analysis": _analysis(source, cost),
     }
-    paragraphs = [f"{title}\n{_wrapped(text)}" for title, text in sections.items()]
+    paragraphs = [f"{title}\n{_paragraph(text)}" for title, text in sections.items()]
     title = f"An image classifier of {cost.n_params:,} parameters for {data.name}."
     text = "\n\n".join([title, *paragraphs, _layer_table(cost)])
-    # A data set may be named by a path: what stands in it must not end the literal or read as an escape.
+    # The name of a data set may be a path: its quotes and backslashes must neither end the literal nor escape anything.
     return '"""' + text.replace("\\", "\\\\").replace('"', '\\"') + '\n"""'
 
 
@@ -43,7 +43,7 @@ def _target(source: ModelSource, data: Dataset) -> str:
     )
 
 
-def _wrapped(text: str) -> str:
+def _paragraph(text: str) -> str:
     indent = "    "
     return textwrap.fill(
         text,
@@ -66,7 +66,7 @@ def _analysis(source: ModelSource, cost: Cost) -> str:
         f"{memory:.1f} KiB in float32, {memory / 4:.1f} KiB in int8. "
         f"The receptive field (RF) is {cost.feature_receptive_field} pixels square before the head and "
         f"{cost.receptive_field} at the logits, of images of {height}x{width}. "
-        f"Parameters by part{_count_once(cost)}: {_shares(cost)}; "
+        f"Parameters by part{_sharing_note(cost)}: {_parameter_shares(cost)}; "
         f"the largest layer is {heaviest.name} with {heaviest.n_params:,}. "
         f"In the last epoch {last['train_accuracy']:.2%} of the training images were right, augmented and while "
         f"the weights moved, and {last['accuracy']:.2%} of {SPLIT_NAMES[source.scored_on]} after it: "
@@ -74,12 +74,12 @@ def _analysis(source: ModelSource, cost: Cost) -> str:
     )
 
 
-def _count_once(cost: Cost) -> str:
+def _sharing_note(cost: Cost) -> str:
     return " (weights that layers share count once, in the first of them)" if cost.n_stored > cost.n_params else ""
 
 
-def _shares(cost: Cost) -> str:
-    """Say where the parameters sit: "stage1 20%, stage2 73%, head 7%"."""
+def _parameter_shares(cost: Cost) -> str:
+    """Return the share of the parameters in each part: "stage1 20%, stage2 73%, head 7%"."""
     parts: dict[str, int] = {}
     for row in cost.layers:
         part = row.name.split(".")[0]

@@ -1,4 +1,4 @@
-"""Find how the images of a data set lie in their frame, so that other pictures can be brought into that form."""
+"""Measure how a data set frames its objects, so that other pictures can be framed in the same way."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from torch import Tensor
 if TYPE_CHECKING:
     from search.data.dataset import Dataset
 
-# A border counts as plain if nearly all of its pixels are within so many grey levels of their median.
+# A border is plain if at least this share of its pixels is within this many grey levels of the median.
 _PLAIN_SHARE, _PLAIN_LEVELS = 0.98, 16
-# What differs from the background by more than an eighth of the range belongs to the object.
+# Pixels that differ from the background by more than an eighth of the range belong to the object.
 _OBJECT_LEVELS = 32
-_MOST_IMAGES = 2000
+# Images that the medians are taken over.
+_MAX_IMAGES = 2000
 
 
 @dataclass(frozen=True)
 class Framing:
-    """background: grey level around the object, None where images have no plain border or are not grey.
+    """Size and position of the object in the images of a data set.
 
-    extent     longer side of the object, in pixels
-    by_mass    whether objects are put in place by their centre of mass, rather than by the middle of their box
-    centre     where that point lies: row and column, in pixels from the top left corner of the frame
+    background  grey level around the object; None if the images have no plain border or are not grey
+    extent      longer side of the object, in pixels
+    by_mass     True if objects are positioned by their centre of mass, False if by the middle of their bounding box
+    centre      row and column of that point, in pixels from the top left corner of the image
     """
 
     background: int | None = None
@@ -34,15 +36,18 @@ class Framing:
 
 
 def framing_for(data: Dataset) -> Framing:
-    """Return the framing of the training images; none for a folder, whose pictures are read as they are."""
+    """Return the framing of the training images, or an empty Framing for a folder of pictures.
+
+    Pictures of a folder are used as they are.
+    """
     return Framing() if data.is_folder else framing_of(data.train.images)
 
 
 def framing_of(images: Tensor) -> Framing:
-    """Read the framing off images, uint8 (N, C, H, W); medians over the first of them."""
+    """Return the framing of images, uint8 (N, C, H, W), as medians over the first _MAX_IMAGES of them."""
     if images.shape[1] != 1:
         return Framing()
-    grey = images[:_MOST_IMAGES, 0]
+    grey = images[:_MAX_IMAGES, 0]
     border = torch.cat([grey[:, 0], grey[:, -1], grey[:, 1:-1, 0], grey[:, 1:-1, -1]], dim=1).int()
     background = int(border.median())
     if ((border - background).abs() <= _PLAIN_LEVELS).float().mean() < _PLAIN_SHARE:
@@ -55,23 +60,26 @@ def framing_of(images: Tensor) -> Framing:
     weight, objects = weight[present].double(), objects[present]
     rows, columns = _ends(objects.any(2)), _ends(objects.any(1))
     extent = torch.maximum(rows[:, 1] - rows[:, 0], columns[:, 1] - columns[:, 0])
-    of_mass = torch.stack([_mean_place(weight.sum(2)), _mean_place(weight.sum(1))], dim=1)
-    of_box = torch.stack([rows.double().mean(1), columns.double().mean(1)], dim=1)
-    # Whichever point lies in the same place in all images is the one that they were put there by.
-    by_mass = bool(of_mass.std(0).norm() < of_box.std(0).norm())
-    # To half a pixel: that is how exactly anybody centres.
-    row, column = ((of_mass if by_mass else of_box).median(0).values * 2).round().div(2).tolist()
+    mass_centres = torch.stack([_mean_position(weight.sum(2)), _mean_position(weight.sum(1))], dim=1)
+    box_centres = torch.stack([rows.double().mean(1), columns.double().mean(1)], dim=1)
+    # The images were centred by the point whose position varies less among them.
+    by_mass = bool(mass_centres.std(0).norm() < box_centres.std(0).norm())
+    # Images are centred to half a pixel at best.
+    row, column = ((mass_centres if by_mass else box_centres).median(0).values * 2).round().div(2).tolist()
     return Framing(background, int(extent.median()), by_mass, (row, column))
 
 
-def _ends(marked: Tensor) -> Tensor:
-    """Return where the marked places of each row begin and end, (N, 2); marked: bool (N, L), at least one a row."""
-    places = torch.arange(marked.shape[1])
-    first = torch.where(marked, places, marked.shape[1]).amin(1)
-    return torch.stack([first, torch.where(marked, places + 1, 0).amax(1)], dim=1)
+def _ends(mask: Tensor) -> Tensor:
+    """Return the start and the end of the True values in each row of mask, (N, 2).
+
+    mask: bool (N, L), with at least one True in each row. The end is exclusive.
+    """
+    positions = torch.arange(mask.shape[1])
+    first = torch.where(mask, positions, mask.shape[1]).amin(1)
+    return torch.stack([first, torch.where(mask, positions + 1, 0).amax(1)], dim=1)
 
 
-def _mean_place(weight: Tensor) -> Tensor:
-    """(N,): the mean place in each row of weight (N, L), the middle of the first place being 0.5."""
-    places = torch.arange(weight.shape[1], dtype=torch.float64) + 0.5
-    return (weight * places).sum(1) / weight.sum(1)
+def _mean_position(weight: Tensor) -> Tensor:
+    """Return the weighted mean position in each row of weight (N, L), as (N,); the first position is 0.5."""
+    positions = torch.arange(weight.shape[1], dtype=torch.float64) + 0.5
+    return (weight * positions).sum(1) / weight.sum(1)

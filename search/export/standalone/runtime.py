@@ -1,7 +1,7 @@
-"""What an exported model.py does beside its network: preprocessing, loading, classifying pictures, scoring a test set.
+"""Functions of an exported model.py that preprocess images, load the network, classify pictures and score a test set.
 
-`EXPORTED` is copied into the file as it stands here, so it uses nothing but torch, the standard library, Pillow where a
-picture is read, and the constants below, of which the exported file has its own.
+The source of the functions in `EXPORTED` is copied into the file unchanged. They therefore use only torch, the standard
+library, Pillow (to read pictures) and the constants below, which the exported file defines with values of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from search.data.pictures import pixels, upright
 
-# --- stand-ins for what source.py writes -----------------------------------------------------------------------------
+# --- stand-ins for the constants and the class that source.py writes -------------------------------------------------
 
 CLASSES: tuple[str, ...] = ()
 DATASET = ""
@@ -35,24 +35,31 @@ WEIGHTS = Path("weights.pt")
 
 
 class Net(nn.Module):
-    """The network."""
+    """Stand-in for the network of the exported file."""
 
 
 # --- copied ---------------------------------------------------------------------------------------------------------
 
 
 def preprocess(images: Tensor) -> Tensor:
-    """Turn uint8 images (N, C, H, W) into what the network was trained on: normalised float32."""
+    """Return uint8 images (N, C, H, W) as normalised float32, the input that the network was trained on.
+
+    Raises ValueError for images of another type or shape.
+    """
     if images.dtype != torch.uint8 or images.shape[1:] != INPUT_SHAPE:
-        found = f"{images.dtype} of shape {tuple(images.shape)}"
-        raise ValueError(f"images must be torch.uint8 of shape (N, *{INPUT_SHAPE}), got {found}")
+        actual = f"{images.dtype} of shape {tuple(images.shape)}"
+        raise ValueError(f"images must be torch.uint8 of shape (N, *{INPUT_SHAPE}), got {actual}")
     mean = torch.tensor(MEAN, device=images.device).view(-1, 1, 1)
     std = torch.tensor(STD, device=images.device).view(-1, 1, 1)
     return (images.float().div(255) - mean) / std
 
 
 def load(path: str | Path = WEIGHTS) -> Net:
-    """Return the trained network on the CPU, in evaluation mode; from a .pt or .safetensors file."""
+    """Return the trained network on the CPU, in evaluation mode.
+
+    path: the file with the weights, .pt or .safetensors. Raises OSError for a file that cannot be read, ValueError for
+    a damaged file or the weights of another network, and ModuleNotFoundError if safetensors is not installed.
+    """
     net = Net()
     try:
         if Path(path).suffix == ".safetensors":
@@ -64,7 +71,7 @@ def load(path: str | Path = WEIGHTS) -> Net:
         net.load_state_dict(state)
     except (OSError, ModuleNotFoundError):
         raise
-    except Exception as error:  # both packages raise almost anything for a file that is not theirs
+    except Exception as error:  # both packages raise exceptions of many types for a damaged file
         raise ValueError(
             f"{path} is damaged or does not hold this network's weights; take those it came with"
         ) from error
@@ -73,7 +80,7 @@ def load(path: str | Path = WEIGHTS) -> Net:
 
 @torch.inference_mode()
 def accuracy(net: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 1000) -> float:
-    """Share of right answers on uint8 images (N, C, H, W) with labels (N,), in [0, 1]."""
+    """Return the accuracy, in [0, 1], on uint8 images (N, C, H, W) with labels (N,)."""
     n_correct = 0
     for start in range(0, len(labels), batch_size):
         answers = net(preprocess(images[start : start + batch_size])).argmax(1)
@@ -83,30 +90,35 @@ def accuracy(net: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 1
 
 @torch.inference_mode()
 def probabilities(net: nn.Module, images: Tensor) -> Tensor:
-    """Of each class for each of the uint8 images (N, C, H, W): (N, classes)."""
+    """Return the probability of each class, (N, classes), for uint8 images (N, C, H, W)."""
     return torch.softmax(net(preprocess(images)), dim=1)
 
 
 def read_picture(path: str | Path) -> Tensor:
-    """Read an image file of any size as the network wants it: uint8 (1, C, H, W).
+    """Read an image file of any size in the shape that the network takes: uint8 (1, C, H, W).
 
-    A picture of the right size is only inverted, if its background is the wrong one. Any other is brought into the form
-    of the training images: where those show one object on a plain background, so big and there; else cut to their shape
-    and scaled. Raises OSError for a file that cannot be read, ValueError for one that is no picture of anything.
+    If the training images show one object on a plain background, the picture is inverted if its own background is
+    closer to the opposite grey level, and a picture of another size is scaled and shifted so that its object has the
+    size and position of theirs. Otherwise a picture of another size is cropped and scaled.
+
+    Raises OSError for a file that cannot be read, and ValueError for a file that is not a picture or is blank.
     """
     from PIL import ImageOps
 
     channels, height, width = INPUT_SHAPE
     picture = upright(path).convert("L" if channels == 1 else "RGB")
     if BACKGROUND is not None:
-        picture = on_background(picture, BACKGROUND)
+        picture = frame_object(picture, BACKGROUND)
     elif picture.size != (width, height):
         picture = ImageOps.fit(picture, (width, height))
     return pixels(picture).contiguous()
 
 
-def on_background(picture: Any, background: int) -> Any:
-    """The object in a grey PIL image, as big and in the same place as in the training images."""
+def frame_object(picture: Any, background: int) -> Any:
+    """Return a grey PIL image with its object at the size and position of the training images.
+
+    Raises ValueError for a blank picture.
+    """
     from PIL import Image, ImageChops, ImageOps
 
     _, height, width = INPUT_SHAPE
@@ -115,51 +127,59 @@ def on_background(picture: Any, background: int) -> Any:
         picture, border = ImageOps.invert(picture), 255 - border
     if picture.size == (width, height):
         return picture
-    # Uneven paper is no object; the strongest ink is as strong as in the training images.
+    # Faint contrast is uneven paper, not the object. The strongest contrast becomes that of the training images.
     contrast = ImageChops.difference(picture, Image.new("L", picture.size, border))
-    strongest = contrast.getextrema()[1]
-    if not strongest:
+    largest = contrast.getextrema()[1]
+    if not largest:
         raise ValueError("the picture is blank: all of it has one grey level; give one that shows something")
-    contrast = contrast.point(lambda level: 0 if 4 * level < strongest else 255 * level // strongest)
-    ink = contrast.crop(contrast.getbbox())
-    scale = EXTENT / max(ink.size)
-    ink = ink.resize([max(1, round(side * scale)) for side in ink.size], Image.Resampling.LANCZOS)
-    row, column = middle(ink)
+    contrast = contrast.point(lambda level: 0 if 4 * level < largest else 255 * level // largest)
+    crop = contrast.crop(contrast.getbbox())
+    scale = EXTENT / max(crop.size)
+    crop = crop.resize([max(1, round(side * scale)) for side in crop.size], Image.Resampling.LANCZOS)
+    row, column = object_centre(crop)
     frame = Image.new("L", (width, height))
-    frame.paste(ink, (round(CENTRE[1] - column), round(CENTRE[0] - row)))
+    frame.paste(crop, (round(CENTRE[1] - column), round(CENTRE[0] - row)))
     shade = 255 - background if background < 128 else -background
     return frame.point(lambda level: background + level * shade // 255)
 
 
 def border_level(picture: Any) -> int:
-    """Median grey level along the four sides."""
+    """Return the median grey level along the four sides of a grey PIL image."""
     levels = pixels(picture)[0, 0]
     return int(torch.cat([levels[0], levels[-1], levels[:, 0], levels[:, -1]]).median())
 
 
-def middle(ink: Any) -> tuple[float, float]:
-    """Row and column of the point by which the training images were centred: centre of mass, or middle of the box."""
-    columns, rows = ink.size
+def object_centre(picture: Any) -> tuple[float, float]:
+    """Return the row and column of the point by which the training images were centred.
+
+    picture: grey PIL image of the object alone, 0 where there is none. The point is its centre of mass if BY_MASS,
+    otherwise its middle.
+    """
+    columns, rows = picture.size
     if not BY_MASS:
         return rows / 2, columns / 2
-    levels = pixels(ink)[0, 0].double()
-    down, right = torch.arange(rows) + 0.5, torch.arange(columns) + 0.5
-    return float((levels.sum(1) * down).sum() / levels.sum()), float((levels.sum(0) * right).sum() / levels.sum())
+    levels = pixels(picture)[0, 0].double()
+    total = levels.sum()
+    row = (levels.sum(1) * (torch.arange(rows) + 0.5)).sum() / total
+    column = (levels.sum(0) * (torch.arange(columns) + 0.5)).sum() / total
+    return float(row), float(column)
 
 
 def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor]:
-    """The test images, uint8 (N, C, H, W), and labels (N,).
+    """Return the test images, uint8 (N, C, H, W), and their labels (N,).
 
-    From a folder laid out as torchvision does; for data without such files from one with a folder of pictures for each
-    class, named after it.
+    folder: the data set in the layout of torchvision. For data without TEST_FILES: one folder of pictures for each
+    class, named after the class.
+
+    Raises OSError for a file that cannot be read, and ValueError for damaged files or other data.
     """
     if not TEST_FILES:
-        places = [
+        examples = [
             (path, label) for label, name in enumerate(CLASSES) for path in sorted((Path(folder) / name).glob("*"))
         ]
-        if not places:
+        if not examples:
             raise ValueError(f"{folder} has no folder of pictures that is named after a class: {', '.join(CLASSES)}")
-        return torch.cat([read_picture(path) for path, _ in places]), torch.tensor([label for _, label in places])
+        return torch.cat([read_picture(path) for path, _ in examples]), torch.tensor([label for _, label in examples])
     images, labels = (read_idx(Path(folder) / name) for name in TEST_FILES)
     if labels.shape != images.shape[:1] or images[0].numel() != torch.Size(INPUT_SHAPE).numel():
         raise ValueError(f"{folder} holds images {tuple(images.shape)} and labels {tuple(labels.shape)}, not {DATASET}")
@@ -167,7 +187,10 @@ def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor]:
 
 
 def read_idx(path: Path) -> Tensor:
-    """The bytes in a file of the format of http://yann.lecun.com/exdb/mnist, plain or gzipped (.gz)."""
+    """Return the values, uint8, of an IDX file of bytes, plain or gzipped (.gz).
+
+    http://yann.lecun.com/exdb/mnist describes the format. Raises ValueError for a damaged file.
+    """
     packed = path.with_name(f"{path.name}.gz")
     try:
         content = gzip.decompress(packed.read_bytes()) if packed.exists() and not path.exists() else path.read_bytes()
@@ -182,10 +205,10 @@ def read_idx(path: Path) -> Tensor:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Classify pictures or score a test set; the exit status."""
+    """Classify pictures or score a test set from the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=f"Tells {', '.join(CLASSES)} apart.", exit_on_error=False)
-    either_way = "" if BACKGROUND is None else ", dark on light or the reverse"
-    parser.add_argument("pictures", nargs="*", metavar="IMAGE", help=f"picture of any size{either_way}")
+    contrast_note = "" if BACKGROUND is None else ", dark on light or the reverse"
+    parser.add_argument("pictures", nargs="*", metavar="IMAGE", help=f"picture of any size{contrast_note}")
     layout = (
         "with the data set as torchvision lays it out" if TEST_FILES else "with a folder of pictures for each class"
     )
@@ -193,9 +216,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options, unknown = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
-        return failed(f"{error}; --help lists the options")
+        return print_error(f"{error}; --help lists the options")
     if unknown:
-        return failed(f"there is no option {unknown[0]}; --help lists those there are")
+        return print_error(f"there is no option {unknown[0]}; --help lists those there are")
     if not options.pictures and options.test is None:
         parser.print_help()
         return 0
@@ -215,14 +238,15 @@ def main(arguments: list[str] | None = None) -> int:
             ]
             print(f"{path}: {', else '.join(guesses)}")
     except ModuleNotFoundError as error:
-        return failed(f"{error.name} is needed for that: pip install {'pillow' if error.name == 'PIL' else error.name}")
+        package = "pillow" if error.name == "PIL" else error.name
+        return print_error(f"{error.name} is needed for that: pip install {package}")
     except (OSError, ValueError) as error:
-        return failed(str(error))
+        return print_error(str(error))
     return 0
 
 
-def failed(message: str) -> int:
-    """Say why in one line."""
+def print_error(message: str) -> int:
+    """Print an error message on one line and return the exit status 2."""
     print(f"model.py: {' '.join(message.split())}", file=sys.stderr)
     return 2
 
@@ -235,11 +259,11 @@ EXPORTED = (
     read_picture,
     upright,
     pixels,
-    on_background,
+    frame_object,
     border_level,
-    middle,
+    object_centre,
     read_test_set,
     read_idx,
     main,
-    failed,
+    print_error,
 )

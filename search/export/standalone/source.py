@@ -1,7 +1,7 @@
-"""The text of a stand-alone model.py: a network written out layer by layer, which needs torch and nothing else.
+"""Write the source of a stand-alone model.py: the network layer by layer, with torch as its only requirement.
 
-The layers are read off the module that `build_model` makes, so that the text follows every kind of block. The same
-arguments give the same bytes.
+The layers are read from the module that `build_model` makes, so that every kind of block is covered. Equal arguments
+give equal bytes.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from search.export.standalone.framing import framing_for
 from search.export.standalone.runtime import EXPORTED
 from search.export.trained_model import ModelSource
 
-# Of the exported file.
+# Longest line of the exported file.
 LINE_LENGTH = 120
 
-# Of this project, not torch: their source is copied.
+# Layers of this project, not of torch: the exported file holds a copy of their source.
 _COPIED = (Residual, UnscaledBatchNorm2d, FirstChannels)
-# Layers whose arguments can be read off attributes of the same names.
+# Layers whose constructor arguments can be read from attributes of the same names.
 _LAYERS = (
     FirstChannels,
     UnscaledBatchNorm2d,
@@ -48,15 +48,16 @@ _LAYERS = (
     nn.SiLU,
 )
 _SHAPE_CHANGING = (FirstChannels, nn.AdaptiveAvgPool2d, nn.Conv2d, nn.Linear, nn.MaxPool2d)
-# Modules whose arguments are their children.
+# Modules whose constructor arguments are their children.
 _CONTAINERS = (nn.Sequential, Residual)
 
 
 def model_source(source: ModelSource, data: Dataset) -> str:
-    """Write model.py. Its Net has the state_dict keys of build_model(source.arch) and, by its weights, the same logits.
+    """Return the text of model.py for a trained network.
 
-    Layers that share weights share them there too, so that it has as many parameters.
-    Raises TypeError for a layer that is not known here.
+    Its Net has the state_dict keys of build_model(source.arch) and, with the same weights, the same logits. Layers that
+    share weights also share them in Net, so that the number of parameters is the same.
+    Raises TypeError for a layer of an unknown type.
     """
     model = blank_model(source.arch)
     kinds = {type(module) for module in model.modules()}
@@ -91,18 +92,18 @@ def _constants(data: Dataset) -> str:
         f"DATASET = {_literal(data.name)}",
         _tuple_constant("CLASSES", data.classes),
         f"INPUT_SHAPE = {data.input_shape}  # channels, height, width",
-        "# Per channel, of the training images scaled to [0, 1].",
+        "# Mean and standard deviation of each channel of the training images, scaled to [0, 1].",
         _tuple_constant("MEAN", data.mean),
         _tuple_constant("STD", data.std),
-        "# How they are framed: grey level around the object (None: no plain background), its longer side in pixels,",
-        "# and where it is centred (row, column), by its mass or by the middle of its box.",
+        "# Framing of the training images: grey level around the object (None: no plain background), longer side in",
+        "# pixels, and row and column of its centre, which is its centre of mass or the middle of its bounding box.",
         f"BACKGROUND = {framing.background}",
         f"EXTENT = {framing.extent}",
         f"CENTRE = {framing.centre}",
         f"BY_MASS = {framing.by_mass}",
-        "# Larger pictures are scaled down before they are looked at.",
+        "# Most pixels on a side of a picture; larger pictures are scaled down first.",
         f"MOST_PIXELS = {MOST_PIXELS}",
-        "# Test images and labels below a folder that is laid out as torchvision does.",
+        "# Paths of the test images and labels in a folder with the layout of torchvision.",
         _tuple_constant("TEST_FILES", data.test_files),
         'WEIGHTS = Path(__file__).with_name("weights.pt")',
     ]
@@ -110,7 +111,7 @@ def _constants(data: Dataset) -> str:
 
 
 def _tuple_constant(name: str, values: tuple[Any, ...]) -> str:
-    """An assignment, on one line where it fits."""
+    """Return the assignment of a tuple to a name, on one line if it fits."""
     items = [_literal(value) for value in values]
     line = f"{name} = ({', '.join(items)}{',' if len(items) == 1 else ''})"
     if len(line) <= LINE_LENGTH:
@@ -119,20 +120,20 @@ def _tuple_constant(name: str, values: tuple[Any, ...]) -> str:
 
 
 def _literal(value: object) -> str:
-    """`repr`, but with a formatter's double quotes around a text that has none inside."""
+    """Return `repr(value)`, but with double quotes around a string that contains none, as formatters write it."""
     text = repr(value)
     return f'"{text[1:-1]}"' if isinstance(value, str) and text[0] == "'" and '"' not in text else text
 
 
 def _net(model: nn.Sequential, spec: ArchSpec) -> str:
-    """The class Net: one attribute for each child of `model`, chained in order."""
+    """Return the source of class Net, which has one attribute for each child of `model` and calls them in order."""
     shapes = _output_shapes(model, spec)
     shape = ", ".join(map(str, spec.input_shape))
     names = [name for name, _ in model.named_children()]
     parts = ["\n".join(_construction(child, shapes, indent=8)).strip(" ,") for child in model.children()]
     lines = [
         "class Net(nn.Module):",
-        f'    """Images (N, {shape}), as `preprocess` returns them, to logits (N, {spec.n_classes})."""',
+        f'    """Network from images (N, {shape}), as `preprocess` returns them, to logits (N, {spec.n_classes})."""',
         "",
         "    def __init__(self) -> None:",
         "        super().__init__()",
@@ -140,7 +141,7 @@ def _net(model: nn.Sequential, spec: ArchSpec) -> str:
         *(f"        {line}" for line in _ties(model)),
         "",
         "    def forward(self, x: Tensor) -> Tensor:",
-        f'        """Shapes: (N, {shape}) to (N, {spec.n_classes})."""',
+        f'        """Return the logits (N, {spec.n_classes}) of images (N, {shape})."""',
         *(f"        x = self.{name}(x)" for name in names[:-1]),
         f"        return self.{names[-1]}(x)",
     ]
@@ -148,15 +149,22 @@ def _net(model: nn.Sequential, spec: ArchSpec) -> str:
 
 
 def _ties(model: nn.Module) -> list[str]:
-    """Lines such as "self.stage2[3].weight = self.stage2[0].weight", for parameters that an earlier layer has too."""
+    """Return the assignments that make layers share the parameters of an earlier layer.
+
+    One line is, for example, "self.stage2[3].weight = self.stage2[0].weight".
+    """
     owners: dict[nn.Parameter, str] = {}
-    places = [(_place(name), parameter) for name, parameter in model.named_parameters(remove_duplicate=False)]
-    lines = [f"{place} = {owner}" for place, one in places if (owner := owners.setdefault(one, place)) != place]
-    return ["# Layers with the weights of an earlier one.", *lines] if lines else []
+    lines = []
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        expression = _attribute_expression(name)
+        owner = owners.setdefault(parameter, expression)
+        if owner != expression:
+            lines.append(f"{expression} = {owner}")
+    return ["# Layers that share the weights of an earlier layer.", *lines] if lines else []
 
 
-def _place(name: str) -> str:
-    """A name in the state_dict as an expression in Net: "self.stage1[3].main[0].weight"."""
+def _attribute_expression(name: str) -> str:
+    """Return the expression in Net for a name in the state_dict: "self.stage1[3].main[0].weight"."""
     return "self" + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in name.split("."))
 
 
@@ -164,18 +172,18 @@ def _output_shapes(model: nn.Module, spec: ArchSpec) -> dict[nn.Module, tuple[in
     """Return the output shape of each module for one image, without the batch axis."""
     shapes: dict[nn.Module, tuple[int, ...]] = {}
 
-    def note(module: nn.Module, _: object, output: Tensor) -> None:
+    def record_shape(module: nn.Module, _: object, output: Tensor) -> None:
         shapes[module] = tuple(output.shape[1:])
 
     for module in model.modules():
-        module.register_forward_hook(note)
+        module.register_forward_hook(record_shape)
     with torch.inference_mode():
         model.eval()(torch.zeros(1, *spec.input_shape))
     return shapes
 
 
 def _construction(module: nn.Module, shapes: Mapping[nn.Module, tuple[int, ...]], indent: int) -> list[str]:
-    """The lines that construct `module`, ending in a comma."""
+    """Return the lines that construct `module`; the last ends in a comma."""
     margin = " " * indent
     if type(module) in _CONTAINERS:
         children = [line for child in module.children() for line in _construction(child, shapes, indent + 4)]
@@ -185,7 +193,10 @@ def _construction(module: nn.Module, shapes: Mapping[nn.Module, tuple[int, ...]]
 
 
 def _call(layer: nn.Module) -> str:
-    """A constructor call such as `nn.Conv2d(1, 8, 3, bias=False)`; arguments at torch's default are left out."""
+    """Return a constructor call such as `nn.Conv2d(1, 8, 3, bias=False)`, without arguments at their default.
+
+    Raises TypeError for a layer of an unknown type.
+    """
     kind = type(layer)
     if kind not in _LAYERS:
         raise TypeError(f"no source is known for a layer of type {kind.__name__}; see _LAYERS in source.py")
@@ -202,16 +213,16 @@ def _call(layer: nn.Module) -> str:
 
 
 def _name(kind: type[nn.Module]) -> str:
-    """Return the name that the exported file uses."""
+    """Return the name of a layer class in the exported file."""
     return kind.__name__ if kind in _COPIED else f"nn.{kind.__name__}"
 
 
 def _argument(layer: nn.Module, name: str) -> Any:
-    """The value of a constructor argument, as one would write it."""
+    """Return the value of a constructor argument in its shortest form, such as 3 for (3, 3)."""
     value = getattr(layer, name)
     if name == "bias":
         return value is not None
     if isinstance(layer, nn.MaxPool2d) and name == "stride" and value == layer.kernel_size:
-        return None  # torch's default for a stride of the kernel's side
-    # Torch keeps a kernel of 3 as (3, 3).
+        return None  # the default, which torch replaces by the kernel size
+    # Torch stores a kernel size of 3 as (3, 3).
     return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value

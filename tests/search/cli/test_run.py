@@ -13,7 +13,7 @@ import torch
 from models.baselines import BASELINES
 from search.engine.native import kernels
 from search.study.trials import FINISHED, TRAINED
-from tests.crash.searches import started, stop_in_training
+from tests.crash.searches import started, suspend_in_training
 from tests.search.digits_runs import DIGITS, N_TRIALS, ROOT, decided, in_training, search, trials
 
 
@@ -132,14 +132,14 @@ def test_other_settings_are_refused_by_name_and_nothing_is_lost(finished, inside
 def test_interrupted_killed_and_resumed_equals_uninterrupted(finished, tmp_path):
     arguments = ("--budget", 8000, "--trials", N_TRIALS, "--jobs", 1, *DIGITS)
     with started(tmp_path, *arguments) as process:
-        assert stop_in_training(lambda: in_training(tmp_path, "digits-8000", 2)) == [process.pid]
+        assert suspend_in_training(lambda: in_training(tmp_path, "digits-8000", 2)) == [process.pid]
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGCONT)
         _, message = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert "the same command goes on" in message
+        assert "repeat the command to continue" in message
     with started(tmp_path, *arguments) as process:
-        assert stop_in_training(lambda: in_training(tmp_path, "digits-8000", 8)) == [process.pid]
+        assert suspend_in_training(lambda: in_training(tmp_path, "digits-8000", 8)) == [process.pid]
         process.kill()
     done = search(tmp_path, *arguments)
     assert done.returncode == 0, done.stderr

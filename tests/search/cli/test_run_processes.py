@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.kills import children, servers
 from search.study.trials import TRAINED
-from tests.crash.searches import command, is_alive, started, stop_in_training, until
+from tests.crash.searches import command, is_alive, started, suspend_in_training, wait_until
 from tests.search.digits_runs import MNIST, in_training, search, trials, wait_for_training
 
 
@@ -19,7 +19,7 @@ from tests.search.digits_runs import MNIST, in_training, search, trials, wait_fo
 def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path, inside, digits):
     arguments = (*digits, "--study", "s", "--trials", 6, "--jobs", 2, "--epochs", 1)
     with started(tmp_path, *arguments) as process:
-        (victim,) = stop_in_training(lambda: in_training(tmp_path, "s", 2)[:1])
+        (victim,) = suspend_in_training(lambda: in_training(tmp_path, "s", 2)[:1])
         os.kill(victim, signal.SIGKILL)
         _, message = process.communicate(timeout=240)
         assert process.returncode == 0, message
@@ -40,7 +40,7 @@ def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path, inside, d
 @pytest.mark.slow
 def test_workers_end_with_the_server_they_come_from_and_with_a_killed_main_process(tmp_path, digits):
     def are_gone(workers):
-        return until(lambda: not any(map(is_alive, workers)), "workers are left", patience=30)
+        return wait_until(lambda: not any(map(is_alive, workers)), "workers are left", patience=30)
 
     # Trainings so long that the workers cannot simply have come to their end.
     with started(tmp_path, *digits, "--study", "s", "--trials", 50, "--jobs", 2, "--epochs", 1000) as process:
@@ -48,7 +48,7 @@ def test_workers_end_with_the_server_they_come_from_and_with_a_killed_main_proce
         (server,) = servers(process.pid)
         os.kill(server, signal.SIGKILL)
         assert are_gone(first)
-        second = until(lambda: len(found := children(process.pid)) == 2 and found, "none took their place")
+        second = wait_until(lambda: len(found := children(process.pid)) == 2 and found, "none took their place")
         second += servers(process.pid)
         assert set(second).isdisjoint([*first, server])
         assert process.poll() is None

@@ -132,7 +132,7 @@ def test_a_random_search_that_meets_nothing_that_fits_ends_with_a_feasibility_re
 
 
 def test_kernels_that_are_asked_for_and_missing_end_in_one_line(tmp_path, inside, monkeypatch):
-    monkeypatch.setattr(kernels, "_attempt", lambda: (None, "no C++ compiler found"))
+    monkeypatch.setattr(kernels, "_load_or_problem", lambda: (None, "no C++ compiler found"))
     status, out, err = inside(tmp_path, "--budget", 8000, "--trials", 1, "--engine", "native", *DIGITS)
     assert (status, out) == (2, "")
     assert (

@@ -180,7 +180,7 @@ def test_a_database_that_came_without_its_artifacts_offers_only_what_is_there(lo
     offered = files(brought_up_to_date(location), KNOWN)
     shutil.rmtree(location.out / "artifacts")
     shutil.rmtree(location.folder / "winner")
-    monkeypatch.setattr("search.dashboard.publish.is_at_hand", lambda _: False)
+    monkeypatch.setattr("search.dashboard.publish.is_available", lambda _: False)
     with monkeypatch.context() as server:
         server.setattr(StudyLocation, "is_shared", True)  # the files may be where another machine is
         assert files(brought_up_to_date(location), KNOWN) == offered

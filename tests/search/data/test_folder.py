@@ -15,7 +15,7 @@ from PIL import Image
 from search.config import DataConfig
 from search.data.dataset import Dataset
 from search.data.folder import read_folder
-from search.data.load import form_of, is_at_hand, load_dataset
+from search.data.load import form_of, is_available, load_dataset
 from search.errors import InputError
 
 COLOURS = {"amber": (255, 190, 0), "blue": (10, 20, 230), "green": (0, 200, 40)}
@@ -346,6 +346,6 @@ def test_where_a_folder_lies_does_not_depend_on_where_one_stands(
     monkeypatch.chdir(tmp_path)
     config = DataConfig.named("folder:signs", "data")
     monkeypatch.chdir("/")
-    assert is_at_hand(config)
+    assert is_available(config)
     assert load_dataset(config).name == "folder:signs"
-    assert not is_at_hand(DataConfig.named(f"folder:{tmp_path}/nowhere", "data"))
+    assert not is_available(DataConfig.named(f"folder:{tmp_path}/nowhere", "data"))

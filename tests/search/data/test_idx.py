@@ -14,7 +14,7 @@ from torchvision import datasets
 
 from search.config import DataConfig
 from search.data import idx as idx_module
-from search.data.load import is_at_hand, load_dataset, resolve_auto
+from search.data.load import is_available, load_dataset, resolve_auto
 from search.errors import InputError
 from tests.search.tiny_mnist import (
     ARCHIVES,
@@ -86,9 +86,9 @@ class TestMnistFiles:
         if missing:
             (raw / missing).unlink()
         before = all_files(tmp_path)
-        assert is_at_hand(DataConfig("mnist", str(tmp_path))) == (missing is None)
-        assert not is_at_hand(DataConfig("mnist", str(tmp_path / "nowhere")))
-        assert is_at_hand(DataConfig("digits", str(tmp_path / "nowhere")))
+        assert is_available(DataConfig("mnist", str(tmp_path))) == (missing is None)
+        assert not is_available(DataConfig("mnist", str(tmp_path / "nowhere")))
+        assert is_available(DataConfig("digits", str(tmp_path / "nowhere")))
         assert all_files(tmp_path) == before
 
     def test_home_directory_is_expanded(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,9 +20,9 @@ from torchvision import datasets
 
 from search.config import AUGMENTATIONS, DataConfig
 from search.data import idx as idx_module
-from search.data.dataset import OF_CHARACTERS, Dataset
+from search.data.dataset import CHARACTER_AUGMENTATIONS, Dataset
 from search.data.idx import UnavailableError
-from search.data.load import DATASETS, definition, form_of, is_at_hand, load_dataset
+from search.data.load import DATASETS, definition, form_of, is_available, load_dataset
 from search.data.torchvision import DEFINITIONS
 from search.errors import InputError
 from tests.search.tiny_mnist import all_files, idx, unused_url
@@ -148,10 +148,10 @@ def test_every_data_set_has_small_files_here() -> None:
 @pytest.mark.parametrize("name", WRITERS)
 def test_reads_what_was_written(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = definition(name)
-    assert not is_at_hand(DataConfig(name, str(tmp_path)))
+    assert not is_available(DataConfig(name, str(tmp_path)))
     WRITERS[name](tmp_path)
     accept(tmp_path, monkeypatch)
-    assert is_at_hand(DataConfig(name, str(tmp_path)))
+    assert is_available(DataConfig(name, str(tmp_path)))
     data = load(name, tmp_path)
     form = form_of(DataConfig(name, str(tmp_path)))
     assert (data.input_shape, data.classes) == (known.input_shape, known.classes) == (form.input_shape, form.classes)
@@ -174,7 +174,7 @@ def test_the_writers_of_qmnist_are_known(tmp_path: Path) -> None:
 def test_what_is_mirrored_by_itself() -> None:
     mirrored = {name for name, known in DATASETS.items() if "mirror" in known.augmentations}
     assert mirrored == {"fashion", "cifar10", "cifar100"}
-    assert {known.augmentations for known in DATASETS.values()} == {AUGMENTATIONS, OF_CHARACTERS}
+    assert {known.augmentations for known in DATASETS.values()} == {AUGMENTATIONS, CHARACTER_AUGMENTATIONS}
 
 
 def test_another_size_of_images(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 def test_bench_reports_all_its_keys(tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(engine, "resolve_auto", lambda config: (config, ""))  # no download
-    monkeypatch.setattr(engine.Images, "load", lambda _images: engine._made_up())
+    monkeypatch.setattr(engine.Images, "load", lambda _images: engine._noise())
     monkeypatch.setattr(engine, "_usual_epoch", lambda _spec, _data, loaders: 6.0 + loaders)
     monkeypatch.setattr(engine, "matrix_flops", lambda _n: 1e9)
     monkeypatch.setattr(engine, "get_context", lambda _method: FakeContext())

@@ -37,7 +37,7 @@ from search.study import training
 from search.study.loop import run_trials
 from search.study.training import weights_path
 from search.study.trials import DIVERGED, FINISHED, REFUSED
-from search.workers.recovery import MAX_RETRIES, requeue_lost
+from search.workers.recovery import MAX_RETRIES, requeue_abandoned
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -142,7 +142,7 @@ def test_a_repeat_that_diverged_is_over(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(training, "train", diverge)
     study = retrained(VARIANTS[:2])
     assert [trial.user_attrs["outcome"] for trial in study.trials] == [DIVERGED] * 2
-    assert requeue_lost(study, running_are_lost=True) == 0
+    assert requeue_abandoned(study, running_are_abandoned=True) == 0
     queue(study, VARIANTS[:2])
     assert (n_left(study), read_results(study.trials)) == (0, [])
 
@@ -191,7 +191,7 @@ def test_a_lost_repeat_is_queued_again_with_what_it_is_of(trained: Trained, monk
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):
                 retrained([REPEAT], study=study)
-            assert requeue_lost(study, running_are_lost=True) == 1
+            assert requeue_abandoned(study, running_are_abandoned=True) == 1
     retrained([REPEAT], study=study)
     assert [trial.user_attrs.get("retry_of") for trial in study.trials] == [None, 0, 1]
     results = read_results(study.trials)
@@ -205,7 +205,7 @@ def test_a_repeat_that_is_lost_again_and_again_is_given_up(monkeypatch: pytest.M
     for _ in range(MAX_RETRIES + 1):
         with pytest.raises(MemoryError):
             retrained([REPEAT], study=study)
-        requeue_lost(study, running_are_lost=True)
+        requeue_abandoned(study, running_are_abandoned=True)
     assert (n_left(study), len(study.trials)) == (0, MAX_RETRIES + 1)
 
 

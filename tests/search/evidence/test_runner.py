@@ -26,7 +26,7 @@ from search.study import training
 from search.study.location import StudyLocation
 from search.study.study import load_study
 from search.study.training import weights_path
-from tests.crash.searches import stop_in_training
+from tests.crash.searches import suspend_in_training
 from tests.search.digits_confirmations import (
     STUDY,
     card,
@@ -218,7 +218,7 @@ def test_an_interrupted_confirmation_goes_on_where_it_stopped(
 def test_a_repeat_lost_with_a_killed_worker_is_trained_again(searched: Path, copied: Callable[[Path], Path]) -> None:
     out = copied(searched)
     with started("confirm", out / STUDY, "--confirm", "1:3", "--jobs", 2) as process:
-        (victim,) = stop_in_training(lambda: in_training(out)[:1])
+        (victim,) = suspend_in_training(lambda: in_training(out)[:1])
         os.kill(victim, signal.SIGKILL)
         _, message = process.communicate(timeout=300)
         assert process.returncode == 0, message

@@ -142,24 +142,24 @@ def test_every_text_says_selected_on_test(name: str, source: ModelSource, data: 
     assert "Selected on test" in (tmp_path / "winner" / name).read_text()
 
 
-def test_what_it_gets_wrong_is_on_the_card(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+def test_the_card_holds_the_mistakes(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
     card = export_model(source, data, tmp_path / "winner")
     confusion = torch.tensor(card["mistakes"]["confusion"])
-    right = confusion.diag()
-    assert sum(right.tolist()) / len(data.test) == card["accuracy"]["file_on_test"]
-    assert list(card["class_accuracies"].values()) == pytest.approx((right / confusion.sum(1)).tolist())
+    n_correct = confusion.diag()
+    assert sum(n_correct.tolist()) / len(data.test) == card["accuracy"]["file_on_test"]
+    assert list(card["class_accuracies"].values()) == pytest.approx((n_correct / confusion.sum(1)).tolist())
     first = card["confusions"][0]
-    wrong = confusion - torch.diag(right)
-    assert (first["n"], int(wrong[int(first["shown"]), int(first["taken_for"])])) == (int(wrong.max()),) * 2
+    mistakes = confusion - torch.diag(n_correct)
+    assert (first["n"], int(mistakes[int(first["shown"]), int(first["taken_for"])])) == (int(mistakes.max()),) * 2
     readme = (tmp_path / "winner" / "README.md").read_text()
     assert f"| 3 | {card['class_accuracies']['3']:.2%} |" in readme
     assert f"{first['shown']} for {first['taken_for']} ({first['n']})" in readme
     assert data.terms in readme
 
 
-def test_a_class_without_images_is_no_number(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
-    kept = data.test.labels != 3
-    fewer = replace(data, test=data.test.take(kept.nonzero().flatten()))
+def test_a_class_without_images_has_no_accuracy(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+    is_kept = data.test.labels != 3
+    fewer = replace(data, test=data.test.take(is_kept.nonzero().flatten()))
     model = build_model(SPEC)
     model.load_state_dict(source.state)
     accuracy = evaluate(model, fewer.test, fewer)
@@ -169,15 +169,18 @@ def test_a_class_without_images_is_no_number(source: ModelSource, data: Dataset,
     assert "| 3 | no image |" in (tmp_path / "winner" / "README.md").read_text()
 
 
-def test_a_hand_designed_network_is_not_said_to_be_searched(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
-    own = replace(source, trial=None, network="s004_net3", n_trainings=3, confirmation=None)
-    export_model(own, data, tmp_path / "it")
+def test_a_hand_designed_network_is_not_described_as_searched(
+    source: ModelSource, data: Dataset, tmp_path: Path
+) -> None:
+    hand_designed = replace(source, trial=None, network="s004_net3", n_trainings=3, confirmation=None)
+    export_model(hand_designed, data, tmp_path / "model")
     for name in ("README.md", "model.py", "card.json"):
-        text = " ".join((tmp_path / "it" / name).read_text().split())
+        text = " ".join((tmp_path / "model" / name).read_text().split())
         assert (
             "Designed by hand, not searched; of 3 trainings that differ by their seed the one with the median" in text
         )
         assert "selected on test" not in text.lower()
     assert (
-        "(s004_net3), designed by hand; trained on digits for 3 epochs." in (tmp_path / "it" / "model.py").read_text()
+        "(s004_net3), designed by hand; trained on digits for 3 epochs."
+        in (tmp_path / "model" / "model.py").read_text()
     )

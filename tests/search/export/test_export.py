@@ -42,7 +42,7 @@ def source(trained: TrainResult) -> ModelSource:
 
 
 def run_isolated(folder: Path, *arguments: str) -> str:
-    """Without this project: nothing but the folder, the interpreter and its packages."""
+    """Run Python in the folder without access to this project, and return its output."""
     command = [sys.executable, "-I", "-W", "error", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -70,7 +70,7 @@ def test_written_files_repeat_the_training(score: str, trained: TrainResult, dat
     assert card["accuracy"]["file_on_scored"] == card["accuracy"]["file_on_test"] == evaluate(model, data.test, data)
 
 
-def test_a_view_does_not_drag_its_storage_along(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+def test_a_view_is_saved_without_the_rest_of_its_storage(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
     views = {name: torch.stack([tensor] * 50)[7] for name, tensor in source.state.items()}
     export_model(source, data, tmp_path / "plain")
     export_model(replace(source, state=views), data, tmp_path / "views")
@@ -81,16 +81,16 @@ def test_a_view_does_not_drag_its_storage_along(source: ModelSource, data: Datas
 def test_files_run_without_this_project(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
     export_model(source, data, tmp_path / "winner")
     assert "Tells 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 apart." in run_isolated(tmp_path / "winner", "model.py")
-    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "copy").mkdir()
     for name in ("model.py", "weights.pt"):
-        shutil.copy(tmp_path / "winner" / name, tmp_path / "elsewhere")
+        shutil.copy(tmp_path / "winner" / name, tmp_path / "copy")
     example = python_examples(tmp_path / "winner" / "README.md")[0]
     torch.save((data.test.images, data.test.labels), tmp_path / "digits.pt")
     code = (
         f"{example}\nimages, labels = torch.load('../digits.pt')\n"
         "print(model.accuracy(model.load(), images, labels), 'models' in sys.modules, 'search' in sys.modules)"
     )
-    prediction, accuracy = run_isolated(tmp_path / "elsewhere", "-c", code).splitlines()
+    prediction, accuracy = run_isolated(tmp_path / "copy", "-c", code).splitlines()
     assert re.fullmatch(r"\['\d'\]", prediction)
     assert accuracy == f"{source.accuracy!r} False False"
 
@@ -99,7 +99,7 @@ def test_earlier_export_is_replaced(
     source: ModelSource, data: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    (tmp_path / "winner").mkdir()  # empty: nobody's work
+    (tmp_path / "winner").mkdir()  # an empty folder may be replaced
     usual_mode = (tmp_path / "winner").stat().st_mode
     export_model(source, data, tmp_path / "winner")
     (tmp_path / "winner" / "left over").touch()
@@ -120,12 +120,12 @@ def fail_before_card(source: ModelSource, _: pytest.MonkeyPatch) -> ModelSource:
 def fail_at_last_rename(source: ModelSource, monkeypatch: pytest.MonkeyPatch) -> ModelSource:
     rename = os.rename
 
-    def interrupted(old: Path, new: Path) -> None:
+    def interrupt(old: Path, new: Path) -> None:
         if Path(old).name == "new":
             raise KeyboardInterrupt
         rename(old, new)
 
-    monkeypatch.setattr(os, "rename", interrupted)
+    monkeypatch.setattr(os, "rename", interrupt)
     return source
 
 
@@ -160,7 +160,7 @@ def test_failed_export_leaves_everything_as_it_was(
 
 
 @pytest.mark.parametrize("score", ["last", "best", "last3"])
-def test_mismatch_is_found(score: str, trained: TrainResult, data: Dataset, tmp_path: Path) -> None:
+def test_a_mismatch_is_detected(score: str, trained: TrainResult, data: Dataset, tmp_path: Path) -> None:
     source = source_of(trained, score)
     words = rf"reach {source.state_accuracy:.4%} on test, recorded was .*: 2 of 359 images are more than"
     with pytest.raises(ExportMismatchError, match=words):
@@ -190,7 +190,9 @@ def test_other_weights_are_a_mismatch(source: ModelSource, data: Dataset, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "folder/notes.txt"])
-def test_what_is_not_an_export_is_not_replaced(name: str, source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_export_is_not_replaced(
+    name: str, source: ModelSource, data: Dataset, tmp_path: Path
+) -> None:
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_text("weeks of work")
@@ -199,7 +201,7 @@ def test_what_is_not_an_export_is_not_replaced(name: str, source: ModelSource, d
     assert path.read_text() == "weeks of work"
 
 
-def test_place_that_cannot_be_written(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot write .*winner: "):
         export_model(source, data, tmp_path / "file" / "winner")
@@ -218,7 +220,7 @@ def test_data_of_another_network_or_split_is_refused(source: ModelSource, data: 
 
 @pytest.mark.slow
 def test_training_is_repeated_from_the_card(data: Dataset, tmp_path: Path) -> None:
-    """By the readme's own words, from this project's folder."""
+    """The example in the README repeats the training, run from the folder of this project."""
     source = replace(source_of(train_network(data)), confirmation=None)
     card = export_model(source, data, tmp_path / "winner")
     example = python_examples(tmp_path / "winner" / "README.md")[-1]
@@ -233,7 +235,7 @@ def test_training_is_repeated_from_the_card(data: Dataset, tmp_path: Path) -> No
     assert (done.stderr, done.stdout) == ("", f"{card['accuracy']['recorded']!r}\n")
 
 
-def test_exported_twice_the_texts_are_the_same(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+def test_two_exports_have_the_same_texts(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
     latencies = Latencies(tmp_path / "latencies.json")
     for name in ("first", "second"):
         export_model(source, data, tmp_path / name, latencies=latencies)

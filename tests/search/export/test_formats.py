@@ -1,4 +1,4 @@
-"""Every format: opened again it is the network, stands alone, and says what it needs."""
+"""Test every format: the file computes the network, runs without this project, and names what it needs."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ SPECS = {
 }
 
 
-def noise(spec: ArchSpec) -> Dataset:
-    """Coarse patterns of light and dark: pixels that are all independent look the same to a network that averages."""
+def pattern_data(spec: ArchSpec) -> Dataset:
+    """Return a data set of coarse patterns, because independent pixels all look the same to a network that averages."""
     generator = torch.Generator().manual_seed(0)
     channels, height, width = spec.input_shape
     coarse = 255 * torch.rand((300, channels, 3, 3), generator=generator)
@@ -64,7 +64,7 @@ def noise(spec: ArchSpec) -> Dataset:
 
 
 def random_model(spec: ArchSpec, seed: int, inputs: torch.Tensor) -> nn.Module:
-    """With batch-norm factors that matter, and the statistics that it has on these inputs (N, C, H, W)."""
+    """Return a network with random batch-norm factors and with the batch-norm statistics of inputs (N, C, H, W)."""
     torch.manual_seed(seed)
     model = build_model(spec)
     for name, parameter in model.named_parameters():
@@ -78,15 +78,15 @@ def random_model(spec: ArchSpec, seed: int, inputs: torch.Tensor) -> nn.Module:
 
 
 def self_labelled(spec: ArchSpec) -> tuple[ModelSource, Dataset]:
-    """Noise, labelled by the answers of a random network, which so is always right."""
-    data = noise(spec)
+    """Return a random network with patterns that are labelled by its own answers, so that it is always correct."""
+    data = pattern_data(spec)
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (data.mean, data.std))
     for seed in range(100):
         with torch.inference_mode():
             inputs = (data.test.images / 255 - mean) / std
             model = random_model(spec, seed, inputs)
             answers = model(inputs).argmax(1)
-        if answers.bincount().sort().values[-2:-1].sum() > 50:  # a constant would be no test
+        if answers.bincount().sort().values[-2:-1].sum() > 50:  # several classes must occur
             break
     data.test.labels.copy_(answers)
     curve = ({"epoch": 1, "train_accuracy": 0.9, "accuracy": 1.0},)
@@ -146,7 +146,7 @@ def test_files_have_the_usual_permissions(exported: tuple[Path, Dataset, ModelSo
 
 
 @pytest.mark.slow
-def test_nothing_of_this_machine_is_in_the_files(exported: tuple[Path, Dataset, ModelSource]) -> None:
+def test_no_path_of_this_machine_is_in_the_files(exported: tuple[Path, Dataset, ModelSource]) -> None:
     folder, _, _ = exported
     for path in folder.iterdir():
         content = path.read_bytes()
@@ -168,9 +168,9 @@ RUNS = {
 def test_the_readmes_example_runs_with_the_formats_runtime_alone(
     name: str, exported: tuple[Path, Dataset, ModelSource], tmp_path: Path
 ) -> None:
-    """On the test images, in an empty folder, with everything else made impossible to import."""
+    """The example runs on the test images, in an empty folder, while other packages cannot be imported."""
     folder, data, _ = exported
-    without, _ = RUNS[name]
+    hidden, _ = RUNS[name]
     card = json.loads((folder / "card.json").read_text())
     form = next(form for form in card["formats"].values() if name in form["files"])
     for file in {name, *({"model.py"} if name == "weights.safetensors" else set())}:
@@ -181,19 +181,19 @@ def test_the_readmes_example_runs_with_the_formats_runtime_alone(
         code = blocks[0].replace("model.load()", 'model.load("weights.safetensors")')
     else:
         code = next(block for block in blocks if f'"{name}"' in block)
-    own_images = (
+    load_images = (
         "numpy.load('images.npy')" if "numpy" in code else "torch.from_numpy(__import__('numpy').load('images.npy'))"
     )
-    code = re.sub(r"^images = .*$", f"images = {own_images}", code, flags=re.MULTILINE)
+    code = re.sub(r"^images = .*$", f"images = {load_images}", code, flags=re.MULTILINE)
     code = code.replace("print(", "answers = list(")
-    blocked = f"import sys; sys.modules.update(dict.fromkeys({sorted(without)}))\n"
-    command = [sys.executable, "-I", "-c", f"{blocked}{code}\nprint(*map(str, answers))"]
+    hide = f"import sys; sys.modules.update(dict.fromkeys({sorted(hidden)}))\n"
+    command = [sys.executable, "-I", "-c", f"{hide}{code}\nprint(*map(str, answers))"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     answers = [word.removeprefix("tensor(").removesuffix(")") for word in done.stdout.split()]
     labels = [data.classes[label] if name != "model.pt2" else str(label) for label in data.test.labels.tolist()]
-    right = sum(answer == label for answer, label in zip(answers, labels, strict=True))
-    assert right / len(labels) == form["test_accuracy"]
+    n_correct = sum(answer == label for answer, label in zip(answers, labels, strict=True))
+    assert n_correct / len(labels) == form["test_accuracy"]
 
 
 @pytest.mark.slow
@@ -219,22 +219,22 @@ def test_the_c_file_scores_idx_files_with_a_compiler_alone(
 
 
 @pytest.mark.slow
-def test_onnx_says_what_to_put_in_and_what_comes_out(exported: tuple[Path, Dataset, ModelSource]) -> None:
+def test_onnx_describes_its_input_and_output(exported: tuple[Path, Dataset, ModelSource]) -> None:
     onnx = pytest.importorskip("onnx")
     folder, data, source = exported
     for name in ("model.onnx", "model-int8.onnx"):
         model = onnx.load(folder / name)
-        known = {entry.key: entry.value for entry in model.metadata_props}
-        assert json.loads(known["classes"]) == list(data.classes)
-        assert (json.loads(known["mean"]), json.loads(known["std"])) == (list(data.mean), list(data.std))
-        assert "255 - mean) / std" in known["preprocessing"]
-        assert source.selection_note in known["result"]
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        assert json.loads(metadata["classes"]) == list(data.classes)
+        assert (json.loads(metadata["mean"]), json.loads(metadata["std"])) == (list(data.mean), list(data.std))
+        assert "255 - mean) / std" in metadata["preprocessing"]
+        assert source.selection_note in metadata["result"]
         (images,), (logits,) = model.graph.input, model.graph.output
         shape = [axis.dim_param or axis.dim_value for axis in images.type.tensor_type.shape.dim]
         assert (images.name, shape) == ("images", ["n", *source.arch.input_shape])
         shape = [axis.dim_param or axis.dim_value for axis in logits.type.tensor_type.shape.dim]
         assert (logits.name, shape) == ("logits", ["n", source.arch.n_classes])
-        assert [(one.domain, one.version) for one in model.opset_import if not one.domain] == [("", OPSET)]
+        assert [(opset.domain, opset.version) for opset in model.opset_import if not opset.domain] == [("", OPSET)]
 
 
 @pytest.mark.slow
@@ -259,22 +259,22 @@ def test_every_activation_in_onnx(activation: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_exported_twice(tmp_path: Path) -> None:
-    """The same bytes of texts, and of whatever does not count its own archive's entries."""
+def test_two_exports_are_equal(tmp_path: Path) -> None:
+    """Two exports give the same bytes. Only the archives of model.pt2 differ, but they give the same logits."""
     source, data = self_labelled(SPECS["residual"])
     latencies = Latencies(tmp_path / "latencies.json")
-    for name in ("one", "two"):
+    for name in ("first", "second"):
         export_model(source, data, tmp_path / name, NAMES, latencies=latencies)
-    for path in sorted((tmp_path / "one").iterdir()):
+    for path in sorted((tmp_path / "first").iterdir()):
         if path.suffix != ".pt2":
-            assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
-    programs = [torch.export.load(tmp_path / name / "model.pt2").module() for name in ("one", "two")]
+            assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
+    programs = [torch.export.load(tmp_path / name / "model.pt2").module() for name in ("first", "second")]
     images = torch.randn(4, *source.arch.input_shape)
     assert torch.equal(programs[0](images), programs[1](images))
 
 
 @pytest.mark.parametrize("name", [name for name in EXACT if name != TORCH])
-def test_a_file_that_computes_something_else_is_not_handed_over(
+def test_a_file_that_computes_other_logits_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, data = self_labelled(SPECS["residual"])

@@ -1,4 +1,4 @@
-"""The export command on a finished search of the embedded digits."""
+"""Test the export command on a finished search of the embedded digits."""
 
 import json
 import secrets
@@ -24,7 +24,7 @@ def test_export_of_another_trial(finished, tmp_path, inside):
 
 
 def exported(inside, folder, *arguments):
-    """Arguments of `export` after the study; its card, or the one line that says why there is none."""
+    """Run `export` with further arguments and return its card, or its error message of one line."""
     target = folder / "studies" / f"copy-{secrets.token_hex(4)}"
     status, _, err = inside(folder, "export", "digits-8000", "--out", target, *arguments)
     if status:
@@ -53,7 +53,7 @@ def test_export_of_a_hand_designed_network_that_was_trained(finished, inside):
 
 
 @pytest.mark.slow
-def test_export_goes_over_nothing_without_being_told(finished, inside):
+def test_an_export_is_replaced_only_with_force(finished, inside):
     folder, _ = finished
     target = folder / "studies" / "digits-8000" / "winner"
     before = {path.name: path.read_bytes() for path in target.iterdir()}
@@ -63,15 +63,15 @@ def test_export_goes_over_nothing_without_being_told(finished, inside):
     status, _, err = inside(folder, "export", "digits-8000", "--force", "--format", "pt2")
     assert (status, err) == (0, "")
     assert {path.name for path in target.iterdir()} == {*before, "model.pt2"}
-    # The report of the study exports nothing, and a search that goes on keeps the formats.
+    # The report of the study exports nothing, and a search that is continued exports the same formats again.
     assert inside(folder, "report", "digits-8000")[0] == 0
     assert (target / "model.pt2").is_file()
     assert inside(folder, "--budget", 8000, "--trials", N_TRIALS, "--jobs", 1, *DIGITS)[0] == 0
     assert {path.name for path in target.iterdir()} == {*before, "model.pt2"}
 
 
-def test_the_winner_can_be_exported_where_only_its_files_are_left(finished, inside, tmp_path):
-    """As in a copy of the study that was handed on without the weights of all trials."""
+def test_the_winner_can_be_exported_from_its_files_alone(finished, inside, tmp_path):
+    """A copy of the study may contain winner/ but not the weights of the trials."""
     folder, _ = finished
     shutil.copytree(folder / "studies", tmp_path / "studies")
     shutil.rmtree(tmp_path / "studies" / "digits-8000" / "weights")
@@ -85,7 +85,7 @@ def test_the_winner_can_be_exported_where_only_its_files_are_left(finished, insi
     assert f"`search.py {' '.join(map(str, again))}`" in missing
     status, out, err = inside(tmp_path, *again)
     assert (status, err) == (0, "")
-    assert "its weights are there again: studies/digits-8000/weights" in out
+    assert "its weights are saved again: studies/digits-8000/weights" in out
     assert exported(inside, tmp_path, "--trial", another)["trial"] == another
 
 

@@ -77,7 +77,7 @@ def test_trial_and_weights_become_a_source(tmp_path: Path) -> None:
     assert vars(source) == vars(expected)
 
 
-def test_weights_that_layers_share_are_there_under_each_name(tmp_path: Path) -> None:
+def test_shared_weights_are_stored_under_each_name(tmp_path: Path) -> None:
     spec, path = thrifty_spec((1, 8, 8)), tmp_path / "trial.pt"
     state = save_weights(path, spec)
     source = source_from_trial(replace(RECORD, arch=spec), CONFIG, "tiny", path)
@@ -192,7 +192,7 @@ def test_trial_without_a_result_of_its_own(changes: dict[str, Any], message: str
 
 
 class Bomb:
-    """Leaves a mark when it is unpickled."""
+    """Object that creates a file when it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self.mark = mark
@@ -238,9 +238,9 @@ def write_other_network(path: Path) -> None:
 def test_bad_weights_file(write: Callable[[Path], object], message: str, tmp_path: Path) -> None:
     path = tmp_path / "trial-00012.pt"
     write(path)
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(InputError, match=message) as raised:
         source_from_trial(RECORD, CONFIG, "tiny", path)
-    assert str(path) in str(caught.value)
+    assert str(path) in str(raised.value)
     with pytest.raises(InputError, match=message):
         source_from_confirmation(CONFIRMED, CONFIG, "tiny", path)
     assert not (tmp_path / "mark").exists(), "the file was executed"

@@ -67,6 +67,6 @@ def test_a_failed_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pytes
         raise OSError(28, "No space left on device", str(path))
 
     monkeypatch.setattr(Path, "write_text", write_half)
-    with pytest.raises(InputError, match=r"report\.html: No space left on device; make room there"):
+    with pytest.raises(InputError, match=r"report\.html: No space left on device; free some space"):
         write_report(SUMMARIES["every outcome"], EVERY_OUTCOME, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"report.md": b"old"}

@@ -13,7 +13,7 @@ from search.sampling.samplers import N_START, EvolveSampler, best_finished, make
 from search.search_space.dimensions import SuggestsValues
 from search.study.loop import StopRule, n_trained, run_trials
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED
-from search.workers.recovery import requeue_lost
+from search.workers.recovery import requeue_abandoned
 from tests.search.study.test_study import memory_study, objective
 
 WIDTH = IntDistribution(3, 32, log=True)
@@ -121,7 +121,7 @@ def test_an_interrupted_study_goes_on_as_if_it_had_not_been(sampler, start):
         return objective(trial)
 
     for _ in range(7):
-        requeue_lost(broken, running_are_lost=True)
+        requeue_abandoned(broken, running_are_abandoned=True)
         try:
             # A new sampler each time, as a new process would have.
             broken.sampler = make_sampler(sampler, 0, start)

@@ -23,7 +23,7 @@ from search.study.attributes import USER_NETWORK
 from search.study.loop import StopRule, run_trials
 from search.study.study import enqueue
 from search.study.trials import FINISHED, REFUSED, TrialRecord, read_trials
-from search.workers.recovery import requeue_lost
+from search.workers.recovery import requeue_abandoned
 from tests.test_objective import fake_train as fake_train  # a fixture
 
 CONFIG = SearchConfig(DataConfig("digits", "unused"), max_params=8000, epochs=3)
@@ -119,6 +119,6 @@ def test_a_network_whose_training_was_interrupted_is_trained_again() -> None:
     searched = study()
     queue_networks(searched, CONFIG, DATA, {"other": OUTSIDE})
     searched.ask()
-    assert requeue_lost(searched, running_are_lost=True) == 1
+    assert requeue_abandoned(searched, running_are_abandoned=True) == 1
     again = searched.trials[-1].user_attrs
     assert (again["baseline"], ArchSpec.from_dict(again[USER_NETWORK])) == ("other", OUTSIDE)

@@ -28,7 +28,7 @@ from search.study.loop import StopRule, n_trained, run_trials
 from search.study.seeds import derived_seed
 from search.study.study import enqueue, open_study
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, read_trials
-from search.workers.recovery import requeue_lost
+from search.workers.recovery import requeue_abandoned
 from space import Params
 from tests.search.made_up_trials import CONFIG
 
@@ -268,7 +268,7 @@ def test_adopted_trials_neither_count_nor_take_a_place(tmp_path: Path) -> None:
     add(source, with_lr(SMALL, 0.8), 0.99)
     assert len(adopt(warm, tmp_path, "source")) == 1
     warm.ask()  # lost, with the place it had
-    requeue_lost(warm, running_are_lost=True)
+    requeue_abandoned(warm, running_are_abandoned=True)
     run_trials(warm, fake_objective, 0, StopRule(5))
 
     own = [trial for trial in warm.trials if "origin" not in trial.user_attrs and trial.value is not None]

@@ -18,7 +18,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import OperationalError
 
 from search.cli import main
-from search.errors import InputError, explained
+from search.errors import InputError, explanation
 from search.storage.open import open_storage
 from search.storage.optuna_internals import READING_METHODS, backend_of, storage_of, study_id_of
 from search.study.loop import StopRule, run_trials
@@ -57,9 +57,9 @@ def test_of_many_that_make_one_database_at_the_same_moment_none_fails(tmp_path: 
     [
         (
             "mysql://me:secret@host/db",
-            "--storage is sqlite:///FILE or postgresql://USER@HOST/DATABASE, got one that is",
+            "--storage must be sqlite:///FILE or postgresql://USER@HOST/DATABASE, got one that begins with",
         ),
-        ("postgres://me:secret@host/db", "got one that is 'postgres'"),
+        ("postgres://me:secret@host/db", "got one that begins with 'postgres'"),
         ("studies.db", "--storage is not a database URL, got 'studies.db'"),
         ("postgresql://me:sec@ret@host/db", "write those of a password as %40"),
         ("postgresql://me:secret@host:port/db", "--storage is not a database URL"),
@@ -93,20 +93,20 @@ def failed(reason: str) -> StorageInternalError:
     [
         (
             failed("database is locked"),
-            "the storage failed: database is locked; another program holds it; end that one",
+            "the storage failed: database is locked; another program has locked it; end that program",
         ),
-        (failed("database or disk is full"), "the storage failed: database or disk is full; make room"),
+        (failed("database or disk is full"), "the storage failed: database or disk is full; free some space"),
         (
             failed("server closed the connection\nunexpectedly"),
-            "the storage failed: server closed the connection; once it is there again",
+            "the storage failed: server closed the connection; when it is available again",
         ),
-        (OSError(errno.ENOSPC, "No space left on device", "a.pt"), "a.pt: No space left on device; make room"),
+        (OSError(errno.ENOSPC, "No space left on device", "a.pt"), "a.pt: No space left on device; free some space"),
     ],
 )
 def test_failures_of_database_and_disk_are_one_line_with_the_way_out(error: Exception, words: str) -> None:
-    said = str(explained(error))
+    said = str(explanation(error))
     assert words in said
-    assert "the same command goes on" in said
+    assert "repeat the command to continue" in said
     assert "\n" not in said
 
 
@@ -120,7 +120,7 @@ def test_failures_of_database_and_disk_are_one_line_with_the_way_out(error: Exce
     ],
 )
 def test_other_errors_are_not_taken_for_that(error: Exception) -> None:
-    assert explained(error) is None
+    assert explanation(error) is None
 
 
 def test_a_database_that_another_program_locks_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +136,7 @@ def test_a_database_that_another_program_locks_meanwhile(tmp_path: Path, monkeyp
         # Optuna's own clearing up fails as well, which must not hide why.
         with pytest.raises(StorageInternalError) as caught:
             run_trials(study, meets_a_lock, 0, StopRule(1))
-        assert "database is locked; another program holds it" in str(explained(caught.value))
+        assert "database is locked; another program has locked it" in str(explanation(caught.value))
 
 
 def test_a_reader_does_not_wait_for_a_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,5 +198,5 @@ def test_the_command_line_says_it_in_one_line(
     monkeypatch.setattr(main.COMMANDS["space"], "run", fails)
     assert main.main(["space"]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("search.py: the storage failed: database or disk is full; make room")
+    assert said.startswith("search.py: the storage failed: database or disk is full; free some space")
     assert said.count("\n") == 1

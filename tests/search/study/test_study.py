@@ -16,7 +16,7 @@ from search.study.pruner import make_pruner
 from search.study.seeds import derived_seed
 from search.study.study import enqueue, load_study, open_study
 from search.study.trials import DIVERGED, FINISHED, REFUSED, STOPPED, TrialFailedError
-from search.workers.recovery import requeue_lost
+from search.workers.recovery import requeue_abandoned
 
 SETTINGS = {"budget": 8000, "dataset": "mnist", "epochs": 15}
 
@@ -66,7 +66,7 @@ def test_stopped_and_diverged_count_as_trained():
 
     run_trials(study, lossy, 0, StopRule(6))
     assert len(study.trials) == 6
-    assert requeue_lost(study, running_are_lost=True) == 0
+    assert requeue_abandoned(study, running_are_abandoned=True) == 0
 
 
 def test_a_study_where_nothing_fits_stops():

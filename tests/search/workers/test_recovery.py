@@ -16,7 +16,7 @@ from search.study.loop import StopRule, n_trained, run_trials
 from search.study.pruner import make_pruner
 from search.study.study import enqueue
 from search.study.trials import DIVERGED, FINISHED, REFUSED, STOPPED, TrialFailedError, outcome_of
-from search.workers.recovery import MAX_RESTARTS, MAX_RETRIES, Recovery, requeue_lost
+from search.workers.recovery import MAX_RESTARTS, MAX_RETRIES, Recovery, requeue_abandoned
 
 N_TRIALS = 7
 STARTS = {"one": {"x": 0.25, "y": 0.5}, "two": {"x": 0.75, "y": 0.5}}
@@ -71,7 +71,7 @@ def objective(trial: optuna.Trial) -> float:
 def search(storage: InMemoryStorage, starts: Mapping[str, Mapping[str, Any]]) -> optuna.Study:
     """What the same command does, again and again."""
     study = memory_study(storage)
-    requeue_lost(study, running_are_lost=True)
+    requeue_abandoned(study, running_are_abandoned=True)
     enqueue(study, starts, "start")
     run_trials(study, objective, 0, StopRule(N_TRIALS))
     return study
@@ -139,25 +139,25 @@ def test_a_lost_trial_is_queued_again_with_its_place_and_name_but_not_for_ever(k
     study = memory_study()
     study.enqueue_trial({"x": 0.25, "y": 0.5}, user_attrs={kind: "one"})
     for attempt in range(MAX_RETRIES + 1):
-        assert requeue_lost(study, running_are_lost=True) == (attempt > 0)
+        assert requeue_abandoned(study, running_are_abandoned=True) == (attempt > 0)
         with pytest.raises(ZeroDivisionError):
             run_trials(study, lambda _: 1 / 0, 0, StopRule(3))
     assert {trial.user_attrs["index"] for trial in study.trials} == {0}
     assert [trial.user_attrs[kind] for trial in study.trials] == ["one"] * (MAX_RETRIES + 1)
-    assert requeue_lost(study, running_are_lost=True) == 0
+    assert requeue_abandoned(study, running_are_abandoned=True) == 0
 
 
 def test_a_command_that_is_killed_begins_a_trial_again_more_often() -> None:
     study = memory_study()
     for _ in range(MAX_RESTARTS):
         study.ask().suggest_float("x", 0, 1)
-        assert requeue_lost(study, running_are_lost=True) == 1
+        assert requeue_abandoned(study, running_are_abandoned=True) == 1
     run_trials(study, lambda _: 0.5, 0, StopOnce())
     assert {trial.user_attrs["index"] for trial in study.trials[1:]} == {0}
     study = memory_study()
     study.enqueue_trial({}, user_attrs={"restarts": MAX_RESTARTS})
     study.ask()
-    assert requeue_lost(study, running_are_lost=True) == 0
+    assert requeue_abandoned(study, running_are_abandoned=True) == 0
 
 
 class StopOnce:
@@ -182,12 +182,12 @@ def test_one_that_its_user_interrupts_is_queued_again_however_often() -> None:
         for _ in range(2 * MAX_RETRIES):
             with pytest.raises(KeyboardInterrupt):
                 run_trials(study, interrupted, 0, StopRule(1))
-            assert requeue_lost(study, running_are_lost=True) == 1
+            assert requeue_abandoned(study, running_are_abandoned=True) == 1
             assert study.trials[-1].user_attrs["retries"] == n_deaths
         while study.trials[-1].user_attrs["retries"] < MAX_RETRIES:
             with pytest.raises(ZeroDivisionError):
                 run_trials(study, lambda _: 1 / 0, 0, StopRule(1))
-            assert requeue_lost(study, running_are_lost=True) == 1
+            assert requeue_abandoned(study, running_are_abandoned=True) == 1
     run_trials(study, objective, 0, StopRule(1))
     assert decided(study)[0][0] == 0
 
@@ -195,8 +195,8 @@ def test_one_that_its_user_interrupts_is_queued_again_however_often() -> None:
 def test_a_running_trial_is_lost_only_where_nobody_else_works() -> None:
     study = memory_study()
     study.ask().suggest_float("x", 0, 1)
-    assert requeue_lost(study, running_are_lost=False) == 0
-    assert requeue_lost(study, running_are_lost=True) == 1
+    assert requeue_abandoned(study, running_are_abandoned=False) == 0
+    assert requeue_abandoned(study, running_are_abandoned=True) == 1
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
@@ -260,7 +260,7 @@ def test_at_the_end_nothing_runs_where_nobody_else_works(is_shared: bool, expect
 def given_up(study: optuna.Study, trial: optuna.Trial) -> None:
     """As another machine does it."""
     study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-    requeue_lost(study, running_are_lost=False)
+    requeue_abandoned(study, running_are_abandoned=False)
 
 
 @pytest.mark.parametrize("moment", ["noting", "returning", "pruning", "telling"])

@@ -26,9 +26,9 @@ needs_compiler = pytest.mark.skipif(kernels.load() is None, reason=f"no kernels 
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """As in a new process whose compiled files are kept in the returned folder."""
     monkeypatch.setattr(sys, "pycache_prefix", str(tmp_path))
-    kernels._attempt.cache_clear()
+    kernels._load_or_problem.cache_clear()
     yield tmp_path
-    kernels._attempt.cache_clear()
+    kernels._load_or_problem.cache_clear()
 
 
 def compiler(path: Path, script: str) -> str:
@@ -59,7 +59,7 @@ def test_compiled_once_and_kept(small: Path) -> None:
     (library,) = compiled(small)
     assert library.suffix == ".so"
     before = library.stat().st_mtime_ns
-    kernels._attempt.cache_clear()
+    kernels._load_or_problem.cache_clear()
     assert kernels.load() is not None
     assert library.stat().st_mtime_ns == before
 
@@ -75,7 +75,7 @@ def test_compiled_anew_for_another(small: Path, monkeypatch: pytest.MonkeyPatch,
         (kernels.SOURCES / "new.hpp").write_text("// new")
     else:
         monkeypatch.setenv("CXX", "c++ -O0")
-    kernels._attempt.cache_clear()
+    kernels._load_or_problem.cache_clear()
     assert kernels.load() is not None
     assert len(compiled(small)) == 2
 

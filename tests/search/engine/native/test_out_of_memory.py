@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from search.engine.native import kernels
 from search.engine.native.kernels import Kernel, Layer
-from search.engine.native.ops import Blocks, averaged, convolve
+from search.engine.native.ops import Blocks, average_maps, convolve
 from search.errors import FailureError
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -68,11 +68,11 @@ def first_map(maps: Tensor, conv: nn.Conv2d) -> Tensor:
 
 def test_the_mean_of_large_maps() -> None:
     maps = torch.zeros(1).expand(1, 1, 30_000, 30_000, LANES)
-    error = in_a_new_thread(lambda: averaged(Blocks(maps, 1), LIBRARY))
+    error = in_a_new_thread(lambda: average_maps(Blocks(maps, 1), LIBRARY))
     assert isinstance(error, FailureError)
     assert str(error) == kernels.OUT_OF_MEMORY
     # The next call has what it needs.
-    assert float(averaged(Blocks(torch.ones(1, 1, 3, 3, LANES), 1), LIBRARY).values.sum()) == LANES
+    assert float(average_maps(Blocks(torch.ones(1, 1, 3, 3, LANES), 1), LIBRARY).values.sum()) == LANES
 
 
 @pytest.mark.slow

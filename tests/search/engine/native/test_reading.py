@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 (the name everyone knows it b
 
 from search.engine.native import kernels
 from search.engine.native.network import ACTIVATIONS, NativeNetwork
-from search.engine.native.ops import Blocks, from_blocks, settled, to_blocks
+from search.engine.native.ops import Blocks, apply_pending, from_blocks, to_blocks
 from tests.search.near import near
 
 LIBRARY = kernels.load()
@@ -185,7 +185,7 @@ def test_mean_over_what_is_read(size: int) -> None:
 
 
 def dropped(x: Tensor, p: float, seed: int) -> Tensor:
-    return settled(Blocks(x, len(x) * LANES).then(drop=p, seed=seed), LIBRARY).values
+    return apply_pending(Blocks(x, len(x) * LANES).then(drop=p, seed=seed), LIBRARY).values
 
 
 @pytest.mark.parametrize("p", [0.05, 0.5, 0.9, 1.0])

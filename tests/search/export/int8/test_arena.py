@@ -1,4 +1,4 @@
-"""No two maps that exist at once overlap, and no arena is larger than the cost of the network says."""
+"""Test that maps which exist at the same time do not overlap, and that the arena has the size that the cost states."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEAD_ROWS = ("head.gap", "head.linear", "head.conv")
 
 @cache
 def networks() -> list[tuple[ArchSpec, Int8Network]]:
-    """Of random specs, on few and small numbers: what they hold makes no difference here."""
+    """Return integer networks of small random specs, calibrated on two images, because values do not matter here."""
     specs = [random_spec(random.Random(seed)) for seed in range(N_SPECS)]
     return [(spec, quantised(spec, n_images=2)) for spec in specs if compute_cost(spec).macs < 1_000_000]
 
@@ -48,15 +48,15 @@ def test_every_map_lives_from_the_step_that_makes_it_to_the_last_that_reads_it()
             assert all(i in spans[getattr(step, name)] for name in ("source", "target") if hasattr(step, name))
 
 
-def test_arena_is_what_the_cost_says() -> None:
-    """A quarter of its float32 bytes, but for the last layer: logits are not kept in the arena, and no means either."""
+def test_arena_has_the_size_that_the_cost_states() -> None:
+    """The arena has a quarter of the float32 bytes, but without the logits and the means, which it does not hold."""
     assert len(networks()) > 50
     exact = 0
     for spec, network in networks():
         cost = compute_cost(spec)
         n_bytes = plan_arena(network).n_bytes
         assert n_bytes <= cost.peak_activation_bytes // 4
-        # What remains of the head's last rows is the map that they read.
+        # Of the last rows of the head, only the map that they read is in the arena.
         rows = [row.live for row in cost.layers if row.name not in HEAD_ROWS]
         pooled_for_hidden = spec.head.kind == "gap_conv" and spec.head.hidden
         if pooled_for_hidden:
@@ -72,5 +72,5 @@ def test_a_block_with_a_shortcut_keeps_its_input(in_channels: int) -> None:
     first = Block(in_channels, 1)
     block = Block(6, 3, "residual", "same")
     spec = ArchSpec((1, 8, 8), 3, (Stage((first, block, replace(block, out_channels=6))),), Head("gap_linear"))
-    # The input of the second block and two maps of its own.
+    # The input of the second block and its two own maps.
     assert plan_arena(quantised(spec, n_images=2)).n_bytes == 3 * 6 * 64

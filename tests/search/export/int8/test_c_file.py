@@ -1,4 +1,4 @@
-"""The compiled file repeats the reference bit for bit, and says so where it cannot be compiled."""
+"""Test that the compiled file matches the reference bit for bit, and the message if it cannot be compiled."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def texts(network: Int8Network) -> tuple[str, str]:
 
 
 def extreme_images(shape: tuple[int, int, int]) -> UInt8Array:
-    """Made-up images, black, white and noise: values that no range was fitted to."""
+    """Return made-up, black, white and noise images, with values that no range was fitted to."""
     noise = np.random.default_rng(3).integers(0, 256, (4, *shape), np.uint8)
     black, white = np.zeros((1, *shape), np.uint8), np.full((1, *shape), 255, np.uint8)
     return np.concatenate([made_up_images(shape, 6, seed=5).numpy(), noise, black, white])
@@ -48,25 +48,25 @@ def extreme_images(shape: tuple[int, int, int]) -> UInt8Array:
 def test_compiled_file_repeats_the_reference_without_a_warning(name: str) -> None:
     network = quantised(SPECS[name])
     images = extreme_images(network.input_shape)
-    found = run_c(*texts(network), images, network.n_classes, ("-std=c99", "-O0", *WARNINGS))
-    np.testing.assert_array_equal(found, run(network, images))
+    logits = run_c(*texts(network), images, network.n_classes, ("-std=c99", "-O0", *WARNINGS))
+    np.testing.assert_array_equal(logits, run(network, images))
 
 
 @needs_compiler
-def test_check_returns_the_logits_or_finds_the_difference() -> None:
+def test_check_returns_the_logits_or_reports_a_difference() -> None:
     network = quantised(SPECS["separable conv-bn-act relu"])
     images = made_up_images(network.input_shape, 10).numpy()
     source, header = texts(network)
     np.testing.assert_array_equal(check_c(network, source, header, images), run(network, images))
-    other = source.replace("logits[k] = (int32_t)rescale(sum", "logits[k] = 1 + (int32_t)rescale(sum")
-    assert other != source
+    changed = source.replace("logits[k] = (int32_t)rescale(sum", "logits[k] = 1 + (int32_t)rescale(sum")
+    assert changed != source
     with pytest.raises(
         CMismatchError, match="gives other logits than the reference for 10 of 10 images, first for number 0"
     ):
-        check_c(network, other, header, images)
-    # Not the order of an array in memory counts, but its values.
-    turned = np.asfortranarray(images)
-    np.testing.assert_array_equal(run_c(source, header, turned, network.n_classes), run(network, images))
+        check_c(network, changed, header, images)
+    # The memory layout of the array must not matter.
+    transposed = np.asfortranarray(images)
+    np.testing.assert_array_equal(run_c(source, header, transposed, network.n_classes), run(network, images))
 
 
 @needs_compiler
@@ -115,7 +115,7 @@ def write_idx(path: Path, values: np.ndarray) -> Path:
     return path
 
 
-def program(folder: Path, network: Int8Network, *flags: str) -> Path:
+def compile_program(folder: Path, network: Int8Network, *flags: str) -> Path:
     source, header = texts(network)
     (folder / "model.c").write_text(source)
     (folder / "model.h").write_text(header)
@@ -125,13 +125,16 @@ def program(folder: Path, network: Int8Network, *flags: str) -> Path:
     return folder / "model"
 
 
-def scored(path: Path, *arguments: Path) -> tuple[int, str, str]:
+def run_program(path: Path, *arguments: Path) -> tuple[int, str, str]:
     done = subprocess.run([path, *arguments], capture_output=True, text=True, check=False, timeout=120)
     return done.returncode, done.stdout, done.stderr
 
 
 def split_of(network: Int8Network, folder: Path, n_wrong: int = 3) -> tuple[Path, Path, int]:
-    """IDX files of images and of labels, all but `n_wrong` of them the network's answers; and how many there are."""
+    """Write IDX files of images and labels, and return both paths and the number of images.
+
+    The labels are the answers of the network, except `n_wrong` of them.
+    """
     images = extreme_images(network.input_shape)
     labels = run(network, images).argmax(1).astype(np.uint8)
     labels[:n_wrong] += 1
@@ -143,17 +146,17 @@ def split_of(network: Int8Network, folder: Path, n_wrong: int = 3) -> tuple[Path
 @pytest.mark.parametrize("name", ["conv conv-bn-act relu", "residual conv-act-bn silu"], ids=["grey", "colour"])
 def test_scores_idx_files(name: str, tmp_path: Path) -> None:
     network = quantised(SPECS[name])
-    path = program(tmp_path, network, "-O1")
+    path = compile_program(tmp_path, network, "-O1")
     images, labels, n = split_of(network, tmp_path)
-    assert scored(path, images, labels) == (0, f"{n - 3} of {n} right, {100 * (n - 3) / n:.2f} %\n", "")
+    assert run_program(path, images, labels) == (0, f"{n - 3} of {n} right, {100 * (n - 3) / n:.2f} %\n", "")
 
 
 @pytest.fixture(scope="module")
 def scorer(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """A program, and files that it can score."""
+    """Return a compiled program with IDX files of images and labels that it can score."""
     folder = tmp_path_factory.mktemp("scorer")
     network = quantised(SPECS["conv conv-bn-act relu"])
-    return program(folder, network, "-O0"), *split_of(network, folder)[:2]
+    return compile_program(folder, network, "-O0"), *split_of(network, folder)[:2]
 
 
 @needs_compiler
@@ -184,17 +187,17 @@ def test_a_bad_file_is_one_line(
     if damage:
         bad.write_bytes(damage(files[which].read_bytes()))
     files[which] = bad
-    assert scored(path, *files) == (2, "", f"{bad}: {message}\n")
+    assert run_program(path, *files) == (2, "", f"{bad}: {message}\n")
 
 
 @needs_compiler
 def test_usage(scorer: tuple[Path, Path, Path]) -> None:
     path, images, _ = scorer
-    assert scored(path, images) == (2, "", f"usage: {path} IMAGES LABELS (IDX files, the format of MNIST)\n")
+    assert run_program(path, images) == (2, "", f"usage: {path} IMAGES LABELS (IDX files, the format of MNIST)\n")
 
 
 def sanitizers_work(folder: Path) -> bool:
-    """Whether the compiler has them, and programs made with them run here."""
+    """Return whether the compiler supports sanitizers and such programs run here."""
     (folder / "try.c").write_text("int main(void) { return 0; }\n")
     command = [str(COMPILER), "-fsanitize=address,undefined", "try.c", "-o", "try"]
     try:
@@ -224,6 +227,6 @@ def test_sanitizers_find_nothing(spec: ArchSpec, tmp_path: Path) -> None:
     if not sanitizers_work(tmp_path):
         pytest.skip("no sanitizers here")
     network = quantised(spec)
-    path = program(tmp_path, network, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    path = compile_program(tmp_path, network, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     images, labels, n = split_of(network, tmp_path, n_wrong=0)
-    assert scored(path, images, labels) == (0, f"{n} of {n} right, 100.00 %\n", "")
+    assert run_program(path, images, labels) == (0, f"{n} of {n} right, 100.00 %\n", "")

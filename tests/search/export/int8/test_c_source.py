@@ -1,4 +1,4 @@
-"""The text of model.c and model.h."""
+"""Test the text of model.c and model.h."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def test_opening_says_what_the_file_needs() -> None:
     assert opening.startswith(f"/* {compute_cost(SPEC).n_params:,} parameters as int8, for 2x15x13 images of uint8")
     assert f"Flash: {sum(flash.values()):,} bytes of constants (weights {flash['weights']:,}, biases" in opening
     assert f"RAM: {plan_arena(network).n_bytes:,} bytes of static memory for all maps" in opening
-    assert "the caller's and not among them" in opening
+    assert "The image and the logits belong to the caller and are not counted" in opening
     assert f"Quantised {network.method}: int8 weights" in opening
     assert f"static int8_t arena[{plan_arena(network).n_bytes}];" in source
     assert "share" not in opening
 
 
-def test_opening_says_that_shared_weights_are_there_for_every_layer() -> None:
+def test_opening_says_that_shared_weights_are_copied_for_each_layer() -> None:
     network = quantised(SPECS["thrifty"])
     opening = " ".join(c_source(network, names(network)).partition("*/")[0].replace(" * ", " ").split())
     cost = compute_cost(SPECS["thrifty"])
     assert opening.startswith(f"/* {cost.n_params:,} parameters as int8, for 2x16x14 images of uint8 and 10 classes")
-    assert "Layers that share weights have a copy each, with their batch norm in it." in opening
-    # All but the biases of batch norm, and the head's one number as a matrix.
+    assert "Layers that share weights have a copy each, with their batch norm folded in." in opening
+    # All parameters but the biases of batch norm; the single factor of the head becomes a matrix.
     n_biases = 5 + 4 * 12
     assert flash_bytes(network, names(network))["weights"] == cost.n_stored - n_biases - 1 + 10 * 12
 
@@ -64,7 +64,7 @@ def test_text(name: str) -> None:
     assert re.findall(r"#include (.+)", source) == ['"model.h"']
     code = re.sub(r"/\*.*?\*/", "", source, flags=re.DOTALL)
     assert not re.search(r"\b(float|double|malloc|free)\b|\d\.\d", code)
-    # Every function and every table is there because something uses it.
+    # Each function and each table is used.
     for function in LAYERS:
         assert len(re.findall(rf"\b{function}\(", code)) != 1
     for table in re.findall(r"static const \w+ (\w+)\[", code):
@@ -96,9 +96,9 @@ def test_stated_bytes_are_those_in_the_object(spec: object, tmp_path: Path) -> N
     (tmp_path / "model.c").write_text(source)
     (tmp_path / "model.h").write_text(header)
     subprocess.run(["cc", "-std=c99", "-O0", "-c", "model.c"], cwd=tmp_path, check=True, timeout=60)
-    listed = subprocess.run(["nm", "-S", "model.o"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    symbols = subprocess.run(["nm", "-S", "model.o"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     sizes: dict[str, int] = {}
-    for _, size, kind, _ in (line.split() for line in listed.splitlines() if len(line.split()) == 4):
+    for _, size, kind, _ in (line.split() for line in symbols.splitlines() if len(line.split()) == 4):
         sizes[kind.lower()] = sizes.get(kind.lower(), 0) + int(size, 16)
     assert sizes["r"] == sum(flash_bytes(network, names(network)).values())
     assert sizes["b"] == plan_arena(network).n_bytes
@@ -106,7 +106,7 @@ def test_stated_bytes_are_those_in_the_object(spec: object, tmp_path: Path) -> N
 
 
 @needs_compiler
-def test_names_of_classes_come_through_the_compiler(tmp_path: Path) -> None:
+def test_names_of_classes_are_compiled_unchanged(tmp_path: Path) -> None:
     classes = ['say "no"', "back\\slash", "grün??/", "3\n7"]
     network = quantised(EVERY_FUNCTION)
     (tmp_path / "model.c").write_text(c_source(network, classes))
@@ -124,7 +124,7 @@ def test_names_of_classes_come_through_the_compiler(tmp_path: Path) -> None:
 
 @needs_compiler
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler here")
-def test_a_cpp_compiler_takes_it_too(tmp_path: Path) -> None:
+def test_a_cpp_compiler_accepts_it(tmp_path: Path) -> None:
     source, header = texts(quantised(EVERY_FUNCTION))
     (tmp_path / "model.cpp").write_text(source)
     (tmp_path / "model.h").write_text(header)

@@ -1,4 +1,4 @@
-"""Grids and factors, on numbers of every size."""
+"""Test grids and factors on numbers of all magnitudes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ reals = st.floats(1e-6, 300).flatmap(lambda value: st.sampled_from([value, -valu
 
 
 def values_of(seed: int, low: float = -1.0, high: float = 3.0) -> np.ndarray:
-    """(5, 400), the channels of different size."""
+    """Return random values (5, 400) whose channels have different ranges."""
     generator = np.random.default_rng(seed)
     return generator.uniform(low, high, (5, 400)) * np.array([1, 0.1, 0.01, 2, 0.5])[:, None]
 
@@ -31,11 +31,11 @@ def test_zero_is_a_level_of_every_channel(freedom: Freedom, seed: int, low: floa
 
 
 @pytest.mark.parametrize("freedom", [NO_FREEDOM, SCALES_ONLY, FULL_FREEDOM])
-def test_values_come_back_to_half_a_step(freedom: Freedom) -> None:
+def test_values_are_restored_to_half_a_step(freedom: Freedom) -> None:
     values = values_of(0)
     grid = fitted_grid(values, freedom)
     error = np.abs(grid.real(grid.quantised(values)) - values)
-    # Ends may be cut, by at most 15 %, and what is cut is not much.
+    # The ends of the range may be cut by at most 15 %, which affects few values.
     assert np.mean(error <= grid.scale[:, None] * 0.501) > 0.95
 
 
@@ -43,7 +43,7 @@ def test_more_freedom_is_finer() -> None:
     values = values_of(0)
     grids = [fitted_grid(values, freedom) for freedom in (NO_FREEDOM, SCALES_ONLY, FULL_FREEDOM)]
     errors = [((grid.real(grid.quantised(values)) - values) ** 2).mean(1) for grid in grids]
-    # A channel far below the others gains most.
+    # The channel with the smallest range improves most.
     assert errors[1][2] < errors[0][2] / 100
     off_centre = np.stack([values[0] + 20, values[1]])
     errors = []
@@ -53,15 +53,15 @@ def test_more_freedom_is_finer() -> None:
     assert errors[1][0] < errors[0][0] / 10
 
 
-def test_channels_on_either_side_of_zero_share_it_fairly() -> None:
+def test_channels_on_either_side_of_zero_get_equal_scales() -> None:
     values = np.stack([np.linspace(-4, 0, 300), np.linspace(0, 4, 300)])
     grid = fitted_grid(values, SCALES_ONLY)
     assert abs(grid.zero) < 20
     assert grid.scale.max() < 4 / 100
 
 
-def test_a_range_is_cut_where_that_is_better() -> None:
-    # What the function flattens anyway needs no levels.
+def test_a_range_is_cut_if_that_lowers_the_error() -> None:
+    # Values that the function clips need no levels.
     values = np.linspace(-10, 10, 4001)[None]
     assert fitted_grid(values, NO_FREEDOM, lambda v: v.clip(min=-1)).scale[0] < fitted_grid(values, NO_FREEDOM).scale[0]
 

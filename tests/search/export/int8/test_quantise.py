@@ -1,4 +1,4 @@
-"""The int8 form stays near the network that it was made from, whatever that is made of."""
+"""Test that the int8 form is close to the floating-point network, for all kinds of layers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SPEC = ArchSpec((1, 9, 9), 3, (Stage((BARE,)),), Head("flatten_linear"))
 
 
 def plain_data(network: Int8Network) -> list[object]:
-    """Every number of a network."""
+    """Return all numbers of a network."""
     steps = [*network.steps, network.last]
     return [
         (type(step).__name__, [getattr(value, "tolist", lambda value=value: value)() for value in vars(step).values()])
@@ -55,22 +55,22 @@ def plain_data(network: Int8Network) -> list[object]:
 
 
 def errors(spec: ArchSpec) -> tuple[float, float]:
-    """Root mean square error of the logits of new images, as a share of the largest logit and of how they vary."""
+    """Return the error (RMS) of the logits of new images, as a share of the largest logit and of their deviation."""
     network, images = quantised(spec), made_up_images(spec.input_shape, 60, seed=2)
     expected = float_logits(made_up_model(spec), images).double().numpy()
-    found = run(network, images.numpy()) * network.logit_scale
-    error = float(np.sqrt(((found - expected) ** 2).mean()))
+    logits = run(network, images.numpy()) * network.logit_scale
+    error = float(np.sqrt(((logits - expected) ** 2).mean()))
     return error / float(np.abs(expected).max()), error / float(np.sqrt(((expected - expected.mean(0)) ** 2).mean()))
 
 
-def test_logits_stay_near_those_in_floating_point() -> None:
-    """Within 2 % of the largest logit for every network; within 4 % of how logits vary for half of them.
+def test_logits_are_close_to_those_in_floating_point() -> None:
+    """The error is within 2 % of the largest logit, and for half of the networks within 4 % of the deviation.
 
-    Some of these networks, whose weights were never trained, hardly tell images apart, so that there is no such bound.
+    The second bound does not hold for all, because some untrained networks give nearly the same logits for all images.
     """
-    found = {name: errors(spec) for name, spec in SPECS.items()}
-    assert {name: error for name, (error, _) in found.items() if error > 0.02} == {}
-    assert np.median([varying for _, varying in found.values()]) < 0.04
+    shares = {name: errors(spec) for name, spec in SPECS.items()}
+    assert {name: error for name, (error, _) in shares.items() if error > 0.02} == {}
+    assert np.median([error for _, error in shares.values()]) < 0.04
 
 
 @pytest.mark.parametrize("kind", ["conv", "separable", "residual"])
@@ -83,7 +83,7 @@ def test_answers_stay_the_same(kind: str) -> None:
         assert agreement > 0.9, order
 
 
-def test_every_kind_of_step_is_tried() -> None:
+def test_the_specs_cover_every_kind_of_step() -> None:
     networks = [quantised(spec) for spec in SPECS.values()]
     steps = [step for network in networks for step in network.steps]
     names = {type(step).__name__ for step in steps}
@@ -119,23 +119,23 @@ def test_the_network_says_what_it_is() -> None:
 
 
 def test_training_images_are_drawn_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[torch.Tensor] = []
-    read = module._Walk.read
+    batches: list[torch.Tensor] = []
+    read = module._Quantiser.read
 
-    def noting(self: object, images: torch.Tensor, *rest: object) -> object:
-        seen.append(images)
+    def record(self: object, images: torch.Tensor, *rest: object) -> object:
+        batches.append(images)
         return read(self, images, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module._Walk, "read", noting)
+    monkeypatch.setattr(module._Quantiser, "read", record)
     spec = ArchSpec((1, 1, 2), 2, (), Head("flatten_linear"))
     for n in (3, CALIBRATION_IMAGES, 2 * CALIBRATION_IMAGES + 1):
         images = torch.arange(2 * n).reshape(n, 1, 1, 2).to(torch.uint8)
         quantise(spec, made_up_model(spec).state_dict(), images, MEAN[:1], STD[:1])
-    assert [len(images) for images in seen] == [3, CALIBRATION_IMAGES, (2 * CALIBRATION_IMAGES + 3) // 3]
-    assert seen[-1][1, 0, 0, 0] == 6
+    assert [len(images) for images in batches] == [3, CALIBRATION_IMAGES, (2 * CALIBRATION_IMAGES + 3) // 3]
+    assert batches[-1][1, 0, 0, 0] == 6
 
 
-# --- what becomes of a layer ----------------------------------------------------------------------------------------
+# --- steps of each layer --------------------------------------------------------------------------------------------
 
 
 def steps_of(*blocks: Block, pool: int = 0, head: str = "conv") -> list[type]:
@@ -153,29 +153,29 @@ def test_batch_norm_after_an_activation_is_a_step_only_before_padding() -> None:
     assert steps_of(after, after) == [ReadImage, Convolution, Convolution]
     assert steps_of(after, replace(after, padding="same")) == [ReadImage, Convolution, Affine, Convolution]
     assert Affine in steps_of(after, Block(4, kind="residual", padding="same"))
-    # Its factors have both signs, and the largest value times a negative factor is not the largest.
+    # Batch-norm factors have both signs, and a negative factor turns the largest value into the smallest.
     assert Affine in steps_of(after, pool=2)
     assert Affine not in steps_of(after, head="gap_linear")
 
 
 @pytest.mark.parametrize("activation", [None, "relu"])
-def test_no_map_is_off_on_the_whole(activation: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_map_has_a_systematic_error(activation: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rounding down instead of to nearest would shift a map by half a level."""
-    append, seen = module._Walk._append, []
+    append, signals = module._Quantiser._append, []
 
-    def noting(self: object, step: object, *rest: object) -> object:
+    def record(self: object, step: object, *rest: object) -> object:
         signal = append(self, step, *rest)  # type: ignore[arg-type]
-        seen.append((step, signal))
+        signals.append((step, signal))
         return signal
 
-    monkeypatch.setattr(module._Walk, "_append", noting)
+    monkeypatch.setattr(module._Quantiser, "_append", record)
     quantised.__wrapped__(SPECS[f"residual conv-act-bn {activation}"])
     quantised.__wrapped__(SPECS[f"residual conv-bn-act {activation}"])
-    assert {type(step) for step, _ in seen} >= {ReadImage, Convolution, Add}
-    for step, signal in seen:
+    assert {type(step) for step, _ in signals} >= {ReadImage, Convolution, Add}
+    for step, signal in signals:
         rows = signal.levels.swapaxes(0, 1).reshape(len(signal.grid.scale), -1)
-        off = signal.grid.real(rows) - signal.true.transpose(0, 1).flatten(1).numpy()
-        assert abs((off.mean(1) / signal.grid.scale).mean()) < 0.25, step
+        error = signal.grid.real(rows) - signal.exact.transpose(0, 1).flatten(1).numpy()
+        assert abs((error.mean(1) / signal.grid.scale).mean()) < 0.25, step
 
 
 def test_the_mean_before_the_last_layer_is_no_step() -> None:
@@ -185,7 +185,7 @@ def test_the_mean_before_the_last_layer_is_no_step() -> None:
     assert Mean in map(type, quantised(spec, n_images=16).steps)
 
 
-def test_what_may_differ_between_channels_depends_on_what_follows() -> None:
+def test_freedom_between_channels_depends_on_the_next_layers() -> None:
     padded, plain = (Layer(nn.Conv2d(2, 2, 3, padding=padding)) for padding in (1, 0))
     pool, mean = Layer(nn.MaxPool2d(2)), Layer(nn.AdaptiveAvgPool2d(1))
     block = Layer(Residual(nn.Sequential(), nn.Identity()))
@@ -217,7 +217,7 @@ def test_sums_that_may_pass_32_bits_are_refused() -> None:
 
 
 def test_weights_of_any_size() -> None:
-    """Zeros, and filters a million times larger than others: no division by zero, and still near."""
+    """Zero weights and filters of very different sizes cause no division by zero, and the logits stay close."""
     model = made_up_model(SPEC)
     state = model.state_dict()
     state["stage1.0.weight"] *= torch.tensor([0.0, 1e-6, 1.0, 1e3]).view(-1, 1, 1, 1)

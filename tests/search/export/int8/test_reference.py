@@ -1,4 +1,4 @@
-"""The arithmetic of every step, by hand and against torch."""
+"""Test the arithmetic of each step against results by hand and by torch."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def int32(*values: int) -> Int32Array:
 
 
 def levels(*values: int) -> Int8Array:
-    """One image of one row and one channel."""
+    """Return one image of one row and one channel."""
     return np.array(values, np.int8).reshape(1, 1, 1, -1)
 
 
 def result(step: Step, maps: dict[int, Int8Array]) -> list[int]:
     run_step(step, maps, NONE)
-    found: list[int] = maps[step.target].ravel().tolist()
-    return found
+    values: list[int] = maps[step.target].ravel().tolist()
+    return values
 
 
 def random_levels(*shape: int) -> Int8Array:
@@ -55,7 +55,7 @@ def test_grey_levels() -> None:
 
 
 def test_batch_norm_after_an_activation() -> None:
-    # Rounds to nearest by the half in the offset, and down by the shift.
+    # The half in the offset turns rounding down into rounding to nearest.
     assert result(Affine(0, int32(-3), int32(2), 2), {0: levels(-128, -1, 0, 1, 2, 127)}) == [96, 1, 0, -1, -1, -95]
 
 
@@ -64,7 +64,7 @@ def test_table() -> None:
     assert result(Table(0, values), {0: levels(-128, 0, 127)}) == [127, -1, -128]
 
 
-def test_max_pool_leaves_out_what_fills_no_window() -> None:
+def test_max_pool_ignores_rows_and_columns_that_fill_no_window() -> None:
     source = np.arange(-10, 10, dtype=np.int8).reshape(1, 1, 4, 5)
     assert result(MaxPool(0, 1, 2), {0: source}) == [-4, -2, 6, 8]
     source = random_levels(2, 3, 11, 8)
@@ -78,7 +78,7 @@ def test_mean() -> None:
     assert result(Mean(0, 1, 3, 5 << 40, 3), {0: levels(1)}) == [127]
 
 
-def test_sum_of_a_block_stands_in_the_place_of_the_shortcut() -> None:
+def test_sum_of_a_block_overwrites_the_shortcut() -> None:
     maps = {0: levels(1, -128, 127), 1: levels(1, -128, 127)}
     assert result(Add(1, 0, 2, 3, 1, 1), maps) == [3, -128, 127]
     assert maps[1].ravel().tolist() == [1, -128, 127]
@@ -111,12 +111,12 @@ def test_logits(pooled: bool) -> None:
     inputs = source.astype(np.int64) - 9
     inputs = inputs.sum((2, 3)) if pooled else inputs.reshape(5, -1)
     expected = ((inputs @ weight.reshape(6, -1).T.astype(np.int64) + bias) * 3 + 2) >> 2
-    found = classify(Classify(0, weight, bias, multiplier, 2, 9, pooled), source)
-    assert found.dtype == np.int32
-    np.testing.assert_array_equal(found, expected)
+    logits = classify(Classify(0, weight, bias, multiplier, 2, 9, pooled), source)
+    assert logits.dtype == np.int32
+    np.testing.assert_array_equal(logits, expected)
 
 
-def test_an_image_gives_the_same_logits_in_any_company() -> None:
+def test_logits_of_an_image_do_not_depend_on_the_batch() -> None:
     name, spec = next(iter(SPECS.items()))
     network, images = quantised(spec), made_up_images(spec.input_shape, 101).numpy()
     together = run(network, images)
@@ -127,9 +127,9 @@ def test_an_image_gives_the_same_logits_in_any_company() -> None:
     assert run(network, images[:0]).shape == (0, spec.n_classes)
 
 
-@pytest.mark.parametrize("fault", [lambda images: images.astype(np.float32), lambda images: images[:, :, 1:]])
-def test_images_of_another_kind_are_refused(fault: object) -> None:
+@pytest.mark.parametrize("change", [lambda images: images.astype(np.float32), lambda images: images[:, :, 1:]])
+def test_images_of_another_kind_are_refused(change: object) -> None:
     spec = next(iter(SPECS.values()))
     images = made_up_images(spec.input_shape, 2).numpy()
     with pytest.raises(ValueError, match="images must be uint8"):
-        run(quantised(spec), fault(images))  # type: ignore[operator]
+        run(quantised(spec), change(images))  # type: ignore[operator]

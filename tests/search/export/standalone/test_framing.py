@@ -7,10 +7,12 @@ from torch import Tensor
 from search.export.standalone.framing import Framing, framing_of
 
 
-def boxes(height: int, width: int, *places: tuple[int, int, int, int], level: int = 255, background: int = 0) -> Tensor:
-    """Images with one filled box each: top, left, height, width."""
-    images = torch.full((len(places), 1, height, width), background, dtype=torch.uint8)
-    for image, (top, left, rows, columns) in zip(images, places, strict=True):
+def boxes(
+    height: int, width: int, *positions: tuple[int, int, int, int], level: int = 255, background: int = 0
+) -> Tensor:
+    """Return images with one filled box each; a box is (top, left, height, width)."""
+    images = torch.full((len(positions), 1, height, width), background, dtype=torch.uint8)
+    for image, (top, left, rows, columns) in zip(images, positions, strict=True):
         image[0, top : top + rows, left : left + columns] = level
     return images
 
@@ -27,7 +29,7 @@ def test_background_and_object_of_any_level(background: int, level: int) -> None
 
 
 def test_centred_by_mass() -> None:
-    # A dot at the end of a faint line: the mass lies at the dot, wherever the line leads.
+    # With a dot at the end of a faint line, the centre of mass is at the dot, whatever the direction of the line.
     images = torch.zeros(4, 1, 21, 21, dtype=torch.uint8)
     images[:, 0, 9:12, 9:12] = 255
     for image, (rows, columns) in zip(

@@ -1,4 +1,4 @@
-"""The exported file as its user runs it: pictures of all kinds, test sets, and what goes wrong with them."""
+"""Test the exported file as a user runs it: on pictures of all kinds, on test sets, and on damaged files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def source_of(spec: ArchSpec, state: dict[str, Tensor]) -> ModelSource:
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    # As if it lay in MNIST's files, which it may be put into.
+    # The digits can be written as the files of MNIST.
     return replace(load_dataset(DataConfig("digits", "data")), test_files=(IMAGES, LABELS))
 
 
@@ -84,7 +84,10 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    """The command line of the file in a folder: status, output, errors. In this process: torch takes long to import."""
+    """Return a function that runs the file in a folder and returns its status, output and errors.
+
+    It runs in this process, because importing torch takes long.
+    """
 
     def call(folder: Path, *arguments: object) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -113,7 +116,7 @@ def painted(level: int) -> Callable[[Image.Image], Image.Image]:
     return lambda digit: Image.merge("RGBA", [Image.new("L", digit.size, level)] * 3 + [digit])
 
 
-# What happens to a digit, and whether it comes back to the last level.
+# Changes of a digit, and whether the changed picture is read as exactly the same levels.
 KINDS: dict[str, tuple[Callable[[Image.Image], Image.Image], bool]] = {
     "as it is": (lambda digit: digit, True),
     "inverted": (ImageOps.invert, True),
@@ -138,19 +141,18 @@ def test_pictures_of_digits_are_read_like_the_digits(
     for image in images:
         change(Image.fromarray(image[0].numpy())).save(tmp_path / "digit.png")
         read.append(module.read_picture(tmp_path / "digit.png"))
-    found = torch.cat(read)
+    pictures = torch.cat(read)
     if is_equal:
-        assert torch.equal(found, images)
+        assert torch.equal(pictures, images)
     else:
-        alike = [
+        correlations = [
             torch.corrcoef(torch.stack([a.flatten(), b.flatten()]).float())[0, 1]
-            for a, b in zip(found, images, strict=True)
+            for a, b in zip(pictures, images, strict=True)
         ]
-        print(sorted(alike)[:5], sum(alike) / 40)
-        assert sorted(alike)[len(alike) // 2] > 0.9
+        assert sorted(correlations)[len(correlations) // 2] > 0.9
 
 
-def test_an_object_anywhere_comes_to_its_place_and_size(module: ModuleType, tmp_path: Path) -> None:
+def test_an_object_is_moved_and_scaled_like_those_in_training(module: ModuleType, tmp_path: Path) -> None:
     page = np.full((300, 500), 230, dtype=np.uint8)
     page[200:260, 30:60] = 40
     Image.fromarray(page).save(tmp_path / "box.png")
@@ -170,9 +172,9 @@ def test_light_training_images_are_matched_too(data: Dataset, tmp_path: Path) ->
         change(Image.fromarray(image[0, 0].numpy())).save(tmp_path / "digit.png")
         assert torch.equal(module.read_picture(tmp_path / "digit.png"), image)
     on_a_page(ImageOps.invert(Image.fromarray(image[0, 0].numpy()))).save(tmp_path / "digit.png")
-    found = module.read_picture(tmp_path / "digit.png")
-    assert (int(found.max()), int(found[..., 0].min())) == (255, 255)
-    assert int((found.int() - image.int()).abs().float().mean()) < 12
+    picture = module.read_picture(tmp_path / "digit.png")
+    assert (int(picture.max()), int(picture[..., 0].min())) == (255, 255)
+    assert int((picture.int() - image.int()).abs().float().mean()) < 12
 
 
 def test_colour_pictures_are_cut_and_scaled(tmp_path: Path) -> None:
@@ -185,9 +187,9 @@ def test_colour_pictures_are_cut_and_scaled(tmp_path: Path) -> None:
     Image.fromarray(split.images[0].permute(1, 2, 0).numpy()).save(tmp_path / "same.png")
     assert torch.equal(module.read_picture(tmp_path / "same.png"), split.images[:1])
     Image.new("RGB", (100, 30), (10, 200, 60)).save(tmp_path / "wide.jpg", quality=100)
-    found = module.read_picture(tmp_path / "wide.jpg")
-    assert found.shape == (1, 3, 8, 12)
-    assert (found[0].float().mean((1, 2)) - torch.tensor([10.0, 200.0, 60.0])).abs().max() < 4
+    picture = module.read_picture(tmp_path / "wide.jpg")
+    assert picture.shape == (1, 3, 8, 12)
+    assert (picture[0].float().mean((1, 2)) - torch.tensor([10.0, 200.0, 60.0])).abs().max() < 4
 
 
 def test_the_command_names_the_class_and_its_probability(
@@ -237,9 +239,9 @@ def broken_files() -> dict[str, tuple[dict[str, bytes], str]]:
     }
 
 
-@pytest.mark.parametrize("fault", broken_files())
-def test_a_test_set_that_is_none(run: Run, fault: str, folder: Path, tmp_path: Path) -> None:
-    files, message = broken_files()[fault]
+@pytest.mark.parametrize("damage", broken_files())
+def test_a_damaged_test_set(run: Run, damage: str, folder: Path, tmp_path: Path) -> None:
+    files, message = broken_files()[damage]
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
@@ -265,10 +267,10 @@ def test_a_data_set_without_files_is_scored_on_folders_of_pictures(run: Run, dat
     check_refused(run(folder, "--test", tmp_path), "cannot identify image file")
 
 
-# --- what goes wrong ------------------------------------------------------------------------------------------------
+# --- damaged files -------------------------------------------------------------------------------------------------
 
 
-def test_pictures_that_are_none(run: Run, folder: Path, tmp_path: Path) -> None:
+def test_files_that_are_no_pictures(run: Run, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     check_refused(run(folder, tmp_path / "text.png"), "cannot identify image file")
     check_refused(run(folder, tmp_path / "absent.png"), "No such file or directory")
@@ -291,7 +293,7 @@ def test_pictures_that_are_none(run: Run, folder: Path, tmp_path: Path) -> None:
     ],
     ids=["absent", "empty", "text", "cut off", "of nothing"],
 )
-def test_weights_that_are_none(
+def test_files_that_are_no_weights(
     run: Run, content: bytes | None, message: str, folder: Path, data: Dataset, tmp_path: Path
 ) -> None:
     shutil.copy(folder / "model.py", tmp_path)

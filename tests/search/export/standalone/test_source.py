@@ -39,7 +39,7 @@ def network(
     return ArchSpec(shape, n_classes, (Stage(blocks, pool), Stage((Block(6, padding="same"),))), head)
 
 
-# Of a shared one all convolutions are another's: with their biases, and the shortcut.
+# A shared residual block shares all convolutions with an earlier block, with their biases and the shortcut.
 WIDER = Block(6, kind="residual", padding="same", bias=True)
 HIDDEN = (Block(5, 1, dropout=0.2), Block(4, 1, activation=None))
 SPECS = {
@@ -93,7 +93,7 @@ def source_of(spec: ArchSpec) -> ModelSource:
 
 
 def random_model(spec: ArchSpec) -> nn.Module:
-    """With batch-norm statistics that matter."""
+    """Return a network with random batch-norm statistics."""
     model = build_model(spec)
     for buffer in model.buffers():
         if buffer.is_floating_point():
@@ -123,7 +123,7 @@ def test_network_is_the_one_that_build_model_makes(spec: ArchSpec, tmp_path: Pat
     torch.save(model.state_dict(), tmp_path / "weights.pt")
     module = write_module(tmp_path, source_of(spec), data)
     net = module.load()
-    # Their text tells all layers apart by type and arguments, also those that evaluation does not use.
+    # repr shows the type and arguments of each layer, also of those without effect in evaluation.
     assert [(name, repr(part)) for name, part in net.named_children()] == [
         (name, repr(part)) for name, part in model.named_children()
     ]
@@ -148,7 +148,7 @@ def test_text_of_a_network() -> None:
 
 NET = '''
 class Net(nn.Module):
-    """Images (N, 3, 9, 9), as `preprocess` returns them, to logits (N, 10)."""
+    """Network from images (N, 3, 9, 9), as `preprocess` returns them, to logits (N, 10)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ class Net(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shapes: (N, 3, 9, 9) to (N, 10)."""
+        """Return the logits (N, 10) of images (N, 3, 9, 9)."""
         x = self.stage1(x)
         x = self.stage2(x)
         return self.head(x)
@@ -197,7 +197,7 @@ def test_text_of_shared_weights() -> None:
 TIES = """
             nn.Linear(6, 10),  # 10
         )
-        # Layers with the weights of an earlier one.
+        # Layers that share the weights of an earlier layer.
         self.stage1[8].main[0].weight = self.stage1[3].main[0].weight
         self.stage1[8].main[0].bias = self.stage1[3].main[0].bias
         self.stage1[8].main[3].weight = self.stage1[3].main[3].weight
@@ -233,12 +233,12 @@ def test_only_torch_and_the_standard_library_are_imported() -> None:
         ("class Residual", {"residual", "residual conv-act-bn", "shared residual"}),
         ("class UnscaledBatchNorm2d", {"unscaled", "thrifty"}),
         ("class FirstChannels", {"gap", "thrifty"}),
-        ("Layers with the weights of", {"shared", "shared residual", "thrifty"}),
+        ("Layers that share the weights of", {"shared", "shared residual", "thrifty"}),
     ],
 )
 def test_nothing_is_written_that_the_network_does_not_need(text: str, names: set[str]) -> None:
-    found = {name for name, spec in SPECS.items() if text in model_source(source_of(spec), random_data(spec))}
-    assert found == names
+    matches = {name for name, spec in SPECS.items() if text in model_source(source_of(spec), random_data(spec))}
+    assert matches == names
 
 
 def test_files_are_as_a_formatter_would_leave_them(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_unknown_layer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_no_tensor_is_made_without_memory() -> None:
-    """PyTorch imports a library of symbolic mathematics for that, most of a second."""
+    """Tensors on the meta device import a library of symbolic mathematics, which takes most of a second."""
     code = """
 import sys
 from tests.search.export.standalone.test_source import SPECS, model_source, random_data, source_of
@@ -280,7 +280,7 @@ def test_class_names_cannot_break_out_of_their_text(tmp_path: Path) -> None:
 
 
 class Bomb:
-    """Makes a file when it is unpickled."""
+    """Object that creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -296,7 +296,7 @@ def test_weights_that_are_a_program_are_not_run(tmp_path: Path) -> None:
         module.load()
     assert not (tmp_path / "exploded").exists()
     torch.load(tmp_path / "weights.pt", weights_only=False)
-    assert (tmp_path / "exploded").exists(), "the bomb was none"
+    assert (tmp_path / "exploded").exists(), "the object is harmless, so that the test shows nothing"
 
 
 @pytest.mark.parametrize(
