@@ -43,7 +43,8 @@ def verify(location: StudyLocation, data_dir: str | None, number: int | None) ->
     """Repeat a training and compare its value with the recorded one; return 0 if they are equal, else 1.
 
     number: number of a finished trial; None: the training of the exported network, which is that of the best trial
-    or, after a confirmation, one of its trainings from fresh seeds. Only missing weights are written, if the value is equal.
+    or, after a confirmation, one of its trainings from fresh seeds. Only missing weights are written, and only if the
+    value is equal.
     """
     study = existing(location)
     config = config_of(study, data_dir)

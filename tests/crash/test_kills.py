@@ -14,6 +14,6 @@ def test_reported_trials_are_kept_and_the_total_is_reached(tmp_path: Path, digit
     options = (*digits, "--epochs", "1", "--study", STUDY)
     attack = Attack(tmp_path, 2, random.Random(2), options, mean_pause=1.0)
     attack.run(N_KILLS)
-    assert attack.faults == []
+    assert attack.errors == []
     assert attack.killed.total() == N_KILLS
     assert attack.reported
