@@ -88,7 +88,7 @@ class StudyPlan:
 
     @property
     def name(self) -> str:
-        """Return the name of the study, which has all settings that differ between plans except the number of trials."""
+        """Return the name of the study, made of all settings that differ between plans except the number of trials."""
         starts = "-starts" if self.starts else ""
         return f"{self.config.sampler}-{self.config.seed}-{self.images}x{self.config.epochs}{starts}"
 
