@@ -1,1 +1,1 @@
-"""Programs that measure speed and search quality; results in README.md."""
+"""Programs that measure speed and search quality; README.md has their results."""

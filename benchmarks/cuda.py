@@ -1,8 +1,8 @@
-"""Trials on a card: seconds of one training alone and of several at once.
+"""Measure the seconds of a training on a GPU, alone and with several at once.
 
     python -m benchmarks.cuda [--network s004_net3] [--at-once 8] [--epochs 15]
 
-Every training is a process of its own, as in a search. The first, uncounted one warms the card up.
+Every training runs in its own process, as in a search. The first trainings warm up the GPU and are not counted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from space import DEFAULTS, assemble
 
 
 def run(network: str, directory: str, epochs: int, seed: int) -> tuple[float, float]:
-    """(seconds, last-epoch accuracy) of one training."""
+    """Train a network once; return the seconds and the accuracy after the last epoch."""
     data = load_dataset(DataConfig("mnist", directory))
     torch.manual_seed(seed)
     model = build_model(BASELINES[network].spec).cuda()
@@ -35,7 +35,7 @@ def run(network: str, directory: str, epochs: int, seed: int) -> tuple[float, fl
 
 
 def measure(pool: Pool, n: int, args: argparse.Namespace) -> None:
-    """Run n trainings at once and print what they took."""
+    """Run n trainings at once, and print their durations and accuracies."""
     started = time.perf_counter()
     tasks = [(args.network, args.data_dir, args.epochs, seed) for seed in range(n)]
     results = pool.starmap(run, tasks, chunksize=1)
@@ -46,7 +46,7 @@ def measure(pool: Pool, n: int, args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Warm up the GPU, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="s004_net3", choices=BASELINES)
     parser.add_argument("--data-dir", default=os.environ.get("DATA_DIR", "data"))
@@ -57,8 +57,8 @@ def main() -> None:
         raise SystemExit("no CUDA device: this benchmark needs one")
     print(torch.cuda.get_device_name())
     with get_context("spawn").Pool(args.at_once) as pool:
-        warm = [(args.network, args.data_dir, 1, seed) for seed in range(args.at_once)]
-        pool.starmap(run, warm, chunksize=1)
+        warm_up = [(args.network, args.data_dir, 1, seed) for seed in range(args.at_once)]
+        pool.starmap(run, warm_up, chunksize=1)
         measure(pool, 1, args)
         measure(pool, args.at_once, args)
 

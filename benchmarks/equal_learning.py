@@ -1,9 +1,10 @@
-"""Does the engine learn as well as the usual loop? One network, one recipe, the same seeds on both.
+"""Compare the accuracies of the engine and the usual training loop, for one network, one recipe and the same seeds.
 
     python -m benchmarks.equal_learning [--network s004_net3] [--seeds 3] [--epochs 15] [--only engine]
 
-Prints last-epoch test accuracies with mean and sd. The recipe is the space's default one; the usual loop takes it to
-torchvision's transforms (which round shifts to whole pixels). Trains as many at a time as there are cores.
+Prints test accuracies after the last epoch with mean and standard deviation. The recipe is the default of the search
+space; the usual loop augments with torchvision's transforms, which round shifts to whole pixels. There are as many
+trainings at a time as cores.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ LOOPS = ("usual", "engine")
 
 
 def run(loop: str, network: str, directory: str, epochs: int, seed: int) -> float:
-    """Test accuracy in percent after the last epoch."""
+    """Train a network in one of the LOOPS; return the test accuracy in percent after the last epoch."""
     torch.set_num_threads(1)
     data = load_dataset(DataConfig("mnist", directory))
     recipe = replace(assemble(DEFAULTS).recipe, epochs=epochs)
@@ -45,7 +46,7 @@ def run(loop: str, network: str, directory: str, epochs: int, seed: int) -> floa
 
 
 def main() -> None:
-    """Train every seed on both and print the table."""
+    """Train every seed in both loops, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="s004_net3", choices=BASELINES)
     parser.add_argument("--data-dir", default=os.environ.get("DATA_DIR", "data"))
@@ -60,8 +61,8 @@ def main() -> None:
             for loop in loops
         }
         print(f"{args.network}, {args.epochs} epochs, {args.seeds} seeds, last epoch, test accuracy in percent")
-        for loop, own in futures.items():
-            values = [future.result() for future in own]
+        for loop, trainings in futures.items():
+            values = [future.result() for future in trainings]
             sd = statistics.stdev(values) if len(values) > 1 else float("nan")
             shown = " ".join(f"{value:.2f}" for value in values)
             print(f"{loop:8}{shown}  mean {statistics.mean(values):.3f}  sd {sd:.3f}", flush=True)

@@ -2,13 +2,13 @@
 
     python -m benchmarks.many_workers --storage postgresql://USER@HOST:PORT/DATABASE [--workers 120] [--trials 600]
 
-Starts so many workers as a search has them, but for the training: each trial suggests twenty numbers and waits through
-five epochs. Each worker is a thread with a storage of its own, in one of eight processes. One of those is killed
-(kill -9) when each of its workers is amid a training, which the others are to notice. Then the study is checked:
-numbers without a gap, every place decided once, every lost trial queued again once, and the total as asked for.
+The workers do everything that those of a search do, except the training: each trial suggests twenty numbers and waits
+for five epochs. A worker is a thread with its own storage, in one of eight processes. One of these processes is killed
+(kill -9) while all its workers are in a training, and the others must notice it. Then the study is checked: numbers
+have no gap, every index is decided once, every abandoned trial is requeued once, and the total is as requested.
 
-The connections are those of the server to that database, also where PORT is PgBouncer's. The study stays in the
-database; name one that may be filled.
+The connections that are printed are those of the server to the database, also if PORT is that of PgBouncer. The study
+stays in the database, so name one that may be filled.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from search.workers.recovery import Recovery, requeue_with_lock
 
 N_PROCESSES = 8
 N_EPOCHS = 5
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 _N_CONNECTIONS = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"
 )
@@ -46,7 +46,7 @@ _N_CONNECTIONS = text(
 
 @dataclass(frozen=True)
 class Crowd:
-    """Workers that only pretend to train. n_killed of them share a process, which is killed; grace: in seconds."""
+    """Workers that only pretend to train; `n_killed` of them share a process that is killed. grace: in seconds."""
 
     n_workers: int
     n_killed: int
@@ -58,23 +58,23 @@ class Crowd:
 
     def sizes(self) -> list[int]:
         """Return the number of workers of each process that is not killed."""
-        left, n_left = self.n_workers - self.n_killed, self.n_processes - 1
-        return [left // n_left + (i < left % n_left) for i in range(n_left)]
+        n_workers, n_processes = self.n_workers - self.n_killed, self.n_processes - 1
+        return [n_workers // n_processes + (i < n_workers % n_processes) for i in range(n_processes)]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of a crowd's study. The numbers of trials and connections are the most that were seen at a time."""
+    """Result of a crowd's study; numbers of trials and connections are the largest at any time."""
 
     study: optuna.Study
-    faults: list[str]
+    errors: list[str]
     seconds: float
     n_at_once: int
     n_connections: int
 
 
 def pretend(trial: optuna.Trial, crowd: Crowd) -> float:
-    """Tell the storage what a trial tells it, without the training."""
+    """Make the same requests to the storage as the objective of a search, without a training."""
     _suggest(trial, crowd)
     for epoch in range(1, N_EPOCHS + 1):
         time.sleep(crowd.epoch_seconds)
@@ -90,17 +90,17 @@ def _suggest(trial: optuna.Trial, crowd: Crowd) -> None:
 
 
 def work(url: str, name: str, n_threads: int, crowd: Crowd) -> None:
-    """Run so many workers, each with a storage of its own."""
+    """Run `n_threads` workers, each with its own storage, until the study has its trials."""
     _side_by_side(n_threads, lambda seed: _run(url, name, crowd, lambda trial: pretend(trial, crowd), seed))
 
 
-def never_end(url: str, name: str, n_threads: int, crowd: Crowd, told: Any) -> None:
-    """Run so many workers that stay in their first training; each tells its trial's number."""
+def never_end(url: str, name: str, n_threads: int, crowd: Crowd, pipe: Any) -> None:
+    """Run `n_threads` workers that never end their first training, and send the numbers of their trials."""
 
     def train(trial: optuna.Trial) -> float:
         _suggest(trial, crowd)
         trial.report(0.5, 1)
-        told.send(trial.number)
+        pipe.send(trial.number)
         threading.Event().wait()
         return 0.0
 
@@ -114,8 +114,8 @@ def _run(url: str, name: str, crowd: Crowd, objective: Callable[[optuna.Trial], 
     run_trials(study, objective, 0, StopRule(crowd.n_trials), worker=worker)
 
 
-def _side_by_side(n_threads: int, one: Callable[[int], None]) -> None:
-    threads = [threading.Thread(target=one, args=(os.getpid() * 1000 + i,)) for i in range(n_threads)]
+def _side_by_side(n_threads: int, run: Callable[[int], None]) -> None:
+    threads = [threading.Thread(target=run, args=(os.getpid() * 1000 + i,)) for i in range(n_threads)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -123,27 +123,27 @@ def _side_by_side(n_threads: int, one: Callable[[int], None]) -> None:
 
 
 def run_crowd(url: str, crowd: Crowd) -> Outcome:
-    """Run one study through `url` and check it."""
+    """Run one study in the storage at `url`, and check it."""
     name = f"many-{secrets.token_hex(3)}"
     study = open_study(open_storage(url, crowd.grace, requeue_with_lock), name, {"workers": crowd.n_workers})
     context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     context.set_forkserver_preload([__name__])
-    ours: Any
-    ours, theirs = context.Pipe()
-    victim = context.Process(target=never_end, args=(url, name, crowd.n_killed, crowd, theirs))
+    receiver: Any
+    receiver, sender = context.Pipe()
+    victim = context.Process(target=never_end, args=(url, name, crowd.n_killed, crowd, sender))
     others = [context.Process(target=work, args=(url, name, size, crowd)) for size in crowd.sizes()]
     recovery = Recovery(study, is_shared=True, grace=crowd.grace)
     watcher = create_engine(url, poolclass=NullPool, connect_args={"prepare_threshold": None})
-    n_connections = n_at_once = n_told = 0
+    n_connections = n_at_once = n_in_training = 0
     began = time.monotonic()
     for process in (victim, *others):
         process.start()
-    while waited := [process.sentinel for process in (victim, *others) if process.is_alive()]:
-        for ready in wait([*waited, ours], timeout=_LOOK_SECONDS):
+    while sentinels := [process.sentinel for process in (victim, *others) if process.is_alive()]:
+        for ready in wait([*sentinels, receiver], timeout=_POLL_SECONDS):
             if isinstance(ready, Connection):
                 ready.recv()
-                n_told += 1
-        if n_told == crowd.n_killed:
+                n_in_training += 1
+        if n_in_training == crowd.n_killed:
             victim.kill()
         recovery()
         with watcher.connect() as connection:
@@ -152,30 +152,30 @@ def run_crowd(url: str, crowd: Crowd) -> Outcome:
         n_at_once = max(n_at_once, sum(trial.state.name == "RUNNING" for trial in trials))
     seconds = time.monotonic() - began
     recovery.wait_for_others(lambda _study: None)
-    found = _faults(study, crowd)
-    found += [f"{process.name} ended with {process.exitcode}" for process in others if process.exitcode]
-    return Outcome(study, found, seconds, n_at_once, n_connections)
+    errors = _errors(study, crowd)
+    errors += [f"{process.name} ended with {process.exitcode}" for process in others if process.exitcode]
+    return Outcome(study, errors, seconds, n_at_once, n_connections)
 
 
-def _faults(study: optuna.Study, crowd: Crowd) -> list[str]:
-    """Return what does not hold of the study."""
+def _errors(study: optuna.Study, crowd: Crowd) -> list[str]:
+    """Return messages about the properties of the study that do not hold."""
     trials = study.get_trials(deepcopy=False)
-    places = Counter(trial.user_attrs[INDEX] for trial in trials if outcome_of(trial))
-    lost = sorted(trial.number for trial in trials if trial.state.name == "FAIL")
-    retried = sorted(trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs)
+    index_counts = Counter(trial.user_attrs[INDEX] for trial in trials if outcome_of(trial))
+    abandoned = sorted(trial.number for trial in trials if trial.state.name == "FAIL")
+    requeued = sorted(trial.user_attrs[RETRY_OF] for trial in trials if RETRY_OF in trial.user_attrs)
     n_running = sum(trial.state.name == "RUNNING" for trial in trials)
     checks = {
         "numbers have gaps": [trial.number for trial in trials] != list(range(len(trials))),
-        "places decided more than once": any(n > 1 for n in places.values()),
-        f"lost {lost}, queued again {retried}": lost != retried or len(lost) < crowd.n_killed,
+        "indices decided more than once": any(n > 1 for n in index_counts.values()),
+        f"abandoned {abandoned}, requeued {requeued}": abandoned != requeued or len(abandoned) < crowd.n_killed,
         f"{n_trained(trials)} trained": not crowd.n_trials <= n_trained(trials) < crowd.n_trials + crowd.n_workers,
         f"left running: {n_running}": n_running > 0,
     }
-    return [words for words, is_fault in checks.items() if is_fault]
+    return [message for message, is_error in checks.items() if is_error]
 
 
 def main() -> int:
-    """Measure and print."""
+    """Run one study, and print the measurements; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--storage", required=True, help="postgresql://... of a server, or of PgBouncer before it")
     parser.add_argument("--workers", type=int, default=120)
@@ -188,10 +188,10 @@ def main() -> int:
     print(
         f"{n_trained(trials)} trials of {N_EPOCHS} epochs in {outcome.seconds:.0f} s, {crowd.n_killed} workers killed"
     )
-    print(f"{sum(RETRY_OF in trial.user_attrs for trial in trials)} trials lost and queued again")
+    print(f"{sum(RETRY_OF in trial.user_attrs for trial in trials)} trials abandoned and requeued")
     print(f"connections of the PostgreSQL server: at most {outcome.n_connections}")
-    print("faults:", "; ".join(outcome.faults) or "none")
-    return 1 if outcome.faults else 0
+    print("errors:", "; ".join(outcome.errors) or "none")
+    return 1 if outcome.errors else 0
 
 
 if __name__ == "__main__":

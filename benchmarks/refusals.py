@@ -1,7 +1,7 @@
 """Measure how fast proposals are refused: python -m benchmarks.refusals [--proposals 10000]
 
-Prints candidates per second: cost arithmetic alone, suggest + cost + refuse, the same inside a study in memory and on
-SQLite. Random sampler, a budget that nothing fits.
+Prints candidates per second for the cost arithmetic alone, for sampling, cost and refusal together, and for both inside
+a study, in memory and on SQLite. The sampler is random, and no network fits the budget.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from space import assemble, sample
 CONFIG = SearchConfig(DataConfig("mnist", "unused"), max_params=50)
 
 
-def rate(n: int, once: Callable[[], object]) -> float:
-    """Calls per second."""
+def rate(n: int, function: Callable[[], object]) -> float:
+    """Return the number of calls of a function per second."""
     started = time.perf_counter()
     for _ in range(n):
-        once()
+        function()
     return n / (time.perf_counter() - started)
 
 
 def study_rate(n: int, storage: optuna.storages.BaseStorage | None) -> float:
-    """Refusals per second inside a study."""
+    """Return the number of refusals per second inside a study; None stands for a storage in memory."""
     study = optuna.create_study(storage=storage, direction="maximize", sampler=make_sampler("random", 0))
     started = time.perf_counter()
     study.optimize(Objective(CONFIG), n_trials=n)
@@ -43,7 +43,7 @@ def study_rate(n: int, storage: optuna.storages.BaseStorage | None) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure every kind of refusal, and print the rates."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--proposals", type=int, default=10_000)
     n = parser.parse_args().proposals

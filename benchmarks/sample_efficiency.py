@@ -1,19 +1,20 @@
-"""Does a sampler find better networks than random search, with as many trainings?
+"""Compare samplers by the networks that they find with equally many trainings.
 
     python -m benchmarks.sample_efficiency [--arms random tpe evolve] [--seeds 3] [--trials 60] [--images 10000]
                                            [--epochs 5] [--jobs 2] [--out DIR] [--starts] [--json]
                                            [--plot FILE.svg]
 
-Every arm and study seed is a study of its own: at most 8,000 parameters, a part of MNIST's training images (stratified
-and always the same), no pruner, so that every trial costs the same epochs, and without --starts no hand-designed
-networks. Searches are scored on 10,000 training images held out of the rest. Studies run side by side in processes of
-one thread and are kept in --out: stopped and started again, they go on.
+An arm is a sampler. Every arm and study seed is one study with at most 8,000 parameters on a part of MNIST's training
+images, which is stratified and always the same. There is no pruner, so that every trial has the same number of epochs,
+and without --starts there are no hand-designed networks. Trials are scored on 10,000 other training images. Studies run
+side by side in processes of one thread and are kept in --out; an interrupted command resumes them.
 
-The best of many noisy values is inflated by luck. So the trials that lead after a third, two thirds and all of the
-trials are trained again with three fresh seeds and scored on the test set, which no search has seen: their merit.
+The best of many noisy values is too high by chance. So the trials that lead after a third, two thirds and all of the
+trials are trained again with three fresh seeds and scored on the test set, which no search uses. The mean of these
+accuracies is called merit.
 
-Arms of one study seed share the random points that a study begins with, where these fit, and `evolve` proposes as `tpe`
-does up to its tenth trained trial: up to there the two are the same study.
+Arms with the same study seed start with the same random points, if these fit. `evolve` proposes like `tpe` up to its
+tenth trained trial, so both studies are equal up to there.
 """
 
 from __future__ import annotations
@@ -73,7 +74,11 @@ MERIT = "merit"
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """One study. images: training images; starts: begin with the hand-designed networks that fit."""
+    """Plan of one study.
+
+    images  number of training images
+    starts  whether the study starts with the hand-designed networks that fit
+    """
 
     config: SearchConfig
     out: Path
@@ -83,36 +88,36 @@ class StudyPlan:
 
     @property
     def name(self) -> str:
-        """Name of the plan's study: all that differs from another plan, except the number of trials."""
+        """Return the name of the study, made of all settings that differ between plans except the number of trials."""
         starts = "-starts" if self.starts else ""
         return f"{self.config.sampler}-{self.config.seed}-{self.images}x{self.config.epochs}{starts}"
 
     @property
     def location(self) -> StudyLocation:
-        """A folder and a database of its own: studies side by side do not wait for one another."""
+        """Return the location of the study, with its own database so that studies do not wait for each other."""
         return StudyLocation(self.out, self.name, f"sqlite:///{self.out / self.name / 'study.db'}")
 
 
 class SubsetTraining(RecordedTraining):
-    """Trains on a stratified part of the training images, the same in every process."""
+    """Training on a stratified part of the training images, which is the same in every process."""
 
     def __init__(self, images: int) -> None:
         super().__init__()
         self._images = images
 
     def data(self, config: DataConfig) -> Dataset:
-        """Return the part of the data that the search sees, normalised by the statistics of all images."""
+        """Return the part of the data that the search uses, normalised with the statistics of all images."""
         data = super().data(config)
         if self._images < len(data.train):
-            kept, _ = train_test_split(
+            indices, _ = train_test_split(
                 range(len(data.train)), train_size=self._images, stratify=data.train.labels.numpy(), random_state=0
             )
-            data = self._data[config] = replace(data, train=data.train.take(torch.tensor(sorted(kept))))
+            data = self._data[config] = replace(data, train=data.train.take(torch.tensor(sorted(indices))))
         return data
 
 
 class SubsetObjective(Objective):
-    """The search's objective, on a part of the training images."""
+    """Objective of a search that trains on a part of the training images."""
 
     def __init__(self, config: SearchConfig, images: int) -> None:
         super().__init__(config)
@@ -120,28 +125,28 @@ class SubsetObjective(Objective):
 
     @property
     def data(self) -> Dataset:
-        """The part of the data that the search sees."""
+        """Return the part of the data that the search uses."""
         return self.training.data(self.config.data)
 
     def train_again(self, record: TrialRecord, seed: int) -> float:
-        """Test accuracy of a finished trial's network and recipe, trained from another seed; 0 if that diverges."""
+        """Train the network of a finished trial from another seed; return the test accuracy, or 0 if it diverges."""
         assert record.arch is not None
         assert record.recipe is not None
         training = Training(record.arch, record.recipe, seed)
         try:
-            # Without a held-out part a training is scored on the test set.
+            # Without held-out images a training is scored on the test set.
             return training.value(training.run(replace(self.data, val=None)))
         except TrainingDivergedError:
             return 0.0
 
 
 def run_study(plan: StudyPlan) -> None:
-    """Search, or go on searching, then train the leaders again. All that was found lies in the study's database."""
+    """Run or resume a search, then train the leaders again; all results are stored in the database of the study."""
     make_folder(plan.location.folder)
     with only_one(plan.location):
         objective = SubsetObjective(plan.config, plan.images)
-        known = {"data_checksum": objective.data.checksum, "space": SPACE_KEY, "images": plan.images}
-        study = open_study(open_storage(plan.location.url), plan.name, {**plan.config.settings(), **known})
+        facts = {"data_checksum": objective.data.checksum, "space": SPACE_KEY, "images": plan.images}
+        study = open_study(open_storage(plan.location.url), plan.name, {**plan.config.settings(), **facts})
         _search(plan, study, objective)
         _train_leaders(plan, study, objective)
 
@@ -162,16 +167,16 @@ def _train_leaders(plan: StudyPlan, study: optuna.Study, objective: SubsetObject
         record = leader(records, share, plan.n_trials)
         if record is None:
             continue
-        # The same network may lead twice, and a part of its trainings may be there already.
+        # A network may lead more than once, and an interrupted command may have trained it from some of the seeds.
         key = f"{MERIT}:{record.number}"
-        found = list(study.user_attrs.get(key, []))
-        for i in range(len(found), N_MERIT_SEEDS):
-            found.append(objective.train_again(record, derived_seed(plan.config.seed, MERIT, record.number, i)))
-            study.set_user_attr(key, found)
+        accuracies = list(study.user_attrs.get(key, []))
+        for i in range(len(accuracies), N_MERIT_SEEDS):
+            accuracies.append(objective.train_again(record, derived_seed(plan.config.seed, MERIT, record.number, i)))
+            study.set_user_attr(key, accuracies)
 
 
 def read_study(plan: StudyPlan) -> StudyResult:
-    """Read the result of `run_study`."""
+    """Return the result of a study that `run_study` has run."""
     study = load_study(open_storage(plan.location.url), plan.name)
     merits = {
         int(key.partition(":")[2]): tuple(accuracies)
@@ -183,7 +188,7 @@ def read_study(plan: StudyPlan) -> StudyResult:
 
 
 def _work(plan: StudyPlan) -> None:
-    """The life of a process."""
+    """Run a study in a worker process of one thread, which ends with its parent."""
     threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
@@ -193,7 +198,7 @@ def _work(plan: StudyPlan) -> None:
 
 
 def run_side_by_side(plans: Sequence[StudyPlan], n_jobs: int) -> None:
-    """Run every plan, `n_jobs` at a time, each in a process of its own. SystemExit if one of them fails."""
+    """Run every plan in its own process, `n_jobs` at a time. Raises SystemExit if one of them fails."""
     waiting = list(plans)
     running: list[tuple[StudyPlan, Any]] = []
     started = time.perf_counter()
@@ -202,10 +207,10 @@ def run_side_by_side(plans: Sequence[StudyPlan], n_jobs: int) -> None:
             while waiting and len(running) < n_jobs:
                 running.append((waiting[0], spawn(_work, waiting.pop(0))))
             wait([process.sentinel for _, process in running])
-            for plan, process in [one for one in running if not one[1].is_alive()]:
+            for plan, process in [pair for pair in running if not pair[1].is_alive()]:
                 running.remove((plan, process))
                 if process.exitcode:
-                    raise SystemExit(f"{plan.name} failed; what is done is kept in {plan.out}")
+                    raise SystemExit(f"{plan.name} failed; finished trials are kept in {plan.out}")
                 print(f"{(time.perf_counter() - started) / 60:6.1f} min  {plan.name}", file=sys.stderr, flush=True)
     finally:
         for _, process in running:
@@ -214,7 +219,7 @@ def run_side_by_side(plans: Sequence[StudyPlan], n_jobs: int) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Search, train leaders again, print the tables."""
+    """Run all studies, and print or write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arms", nargs="+", default=("random", "tpe", "evolve"), choices=SAMPLERS)
     parser.add_argument("--seeds", type=int, default=3)
@@ -225,9 +230,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data-dir", default=os.environ.get("DATA_DIR", "data"))
     parser.add_argument("--dataset", default="mnist")
     parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()) / "sample-efficiency")
-    parser.add_argument("--starts", action="store_true", help="begin with the hand-designed networks")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--plot", type=Path, help="write best-so-far curves there, as SVG")
+    parser.add_argument("--starts", action="store_true", help="start with the hand-designed networks that fit")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--plot", type=Path, help="SVG file to write the curves of the best value so far to")
     args = parser.parse_args(argv)
     data = DataConfig(args.dataset, args.data_dir, "val")
     plans = [
@@ -243,7 +248,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     ]
     try:
         make_folder(args.out)
-        # Once, so that no two processes download the images or compile the kernels at the same time.
+        # Done here once, so that no two processes download the images or compile the kernels at the same time.
         load_dataset(data)
     except InputError as error:
         raise SystemExit(f"sample_efficiency: {error}") from error

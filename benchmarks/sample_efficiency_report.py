@@ -20,22 +20,23 @@ from search.report.plot import BLUE, GREY, ORANGE, accuracy_scale, error, svg
 from search.study.trials import FINISHED, REFUSED, TRAINED, TrialRecord, ranked
 
 CHECKPOINTS = (10, 20, 40, 60)
-# The leader after these shares of a study's trials is trained again, with so many fresh seeds.
+# The leaders after these shares of the trials of a study are trained again, with N_MERIT_SEEDS fresh seeds each.
 LEADERS = (1 / 3, 2 / 3, 1.0)
 N_MERIT_SEEDS = 3
 CONFIDENCE = 0.95
 
-# Seed, network and recipe: one training, in however many arms it was made.
+# Accuracies by seed, network and recipe, so that a training that several arms made is counted once.
 Curves = Mapping[tuple[int | None, ArchSpec | None, RecipeConfig | None], tuple[float, ...]]
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """One study, cut off at the asked number of trained trials. Accuracies are in [0, 1].
+    """Result of one study, up to the requested number of trained trials. Accuracies are in [0, 1].
 
-    best      the best value so far, after every trained trial; 0 before the first finished one
-    merits    mean accuracy on fresh seeds of the leader after every share of LEADERS; nan where there was none
+    best      best value after every trained trial; 0 before the first finished one
+    merits    mean accuracy, over fresh seeds, of the leader after every share of LEADERS; nan if there was no leader
     feasible  share of the proposals that were within the budget
+    curves    accuracies after every epoch of the finished trials
     """
 
     arm: str
@@ -49,7 +50,7 @@ class StudyResult:
     def of(
         cls, arm: str, seed: int, records: Sequence[TrialRecord], merits: Mapping[int, Sequence[float]], n_trials: int
     ) -> StudyResult:
-        """Read a result off all trials of a study, and the accuracies of the leaders' new trainings by trial number."""
+        """Return the result of a study; `merits` has the accuracies of the leaders by trial number."""
         done = trained(records)[:n_trials]
         leaders = [leader(done, share, n_trials) for share in LEADERS]
         end = done[-1].index or 0 if done else -1
@@ -59,7 +60,9 @@ class StudyResult:
             arm,
             seed,
             tuple(accumulate((record.value or 0.0 for record in done), max)),
-            tuple(mean(merits[one.number]) if one and one.number in merits else math.nan for one in leaders),
+            tuple(
+                mean(merits[record.number]) if record and record.number in merits else math.nan for record in leaders
+            ),
             1 - refused / max(1, len(proposed)),
             {
                 (record.seed, record.arch, record.recipe): tuple(epoch["accuracy"] for epoch in record.curve)
@@ -70,7 +73,7 @@ class StudyResult:
 
 
 def trained(records: Sequence[TrialRecord]) -> list[TrialRecord]:
-    """The trials that cost a training, in the order in which they were proposed."""
+    """Return the trials that were trained, in the order in which they were proposed."""
     return sorted(
         (record for record in records if record.outcome in TRAINED),
         key=lambda record: (record.index or 0, record.number),
@@ -78,13 +81,13 @@ def trained(records: Sequence[TrialRecord]) -> list[TrialRecord]:
 
 
 def leader(done: Sequence[TrialRecord], share: float, n_trials: int) -> TrialRecord | None:
-    """The best of the first `share` of `n_trials` trained trials; None if none of them finished."""
+    """Return the best of the first `share` of `n_trials` trained trials; None if none of them finished."""
     best = ranked(done[: max(1, round(share * n_trials))])
     return best[0] if best else None
 
 
 def rank_correlations(results: Sequence[StudyResult]) -> tuple[int, list[float | None]]:
-    """Return how many trainings finished, and Spearman's rho of the accuracies after epoch 1, 2, ... with the last."""
+    """Return the number of finished trainings, and for each epoch Spearman's rho of its accuracies with the last."""
     curves = list({key: curve for result in results for key, curve in result.curves.items()}.values())
     if len(curves) < 3:
         return len(curves), []
@@ -93,13 +96,13 @@ def rank_correlations(results: Sequence[StudyResult]) -> tuple[int, list[float |
 
 
 def differences(results: Sequence[StudyResult]) -> list[tuple[str, str, float, float]]:
-    """(arm, other arm, difference, half width) of every two arms' mean merit at the end.
+    """Return (arm, other arm, difference of the mean final merits, half width) for every pair of arms.
 
-    The half width is that of Welch's 95 % confidence interval, from the spread over study seeds: nan with fewer than
-    two seeds an arm. Every pair is taken on its own, so of twenty pairs one would exceed it by chance.
+    The half width is that of Welch's 95 % confidence interval, from the spread over study seeds; nan if an arm has less
+    than two seeds. There is no correction for several comparisons: one of twenty pairs exceeds it by chance.
     """
-    merits = {arm: _merits(own, -1) for arm, own in _by_arm(results).items()}
-    found = []
+    merits = {arm: _merits(arm_results, -1) for arm, arm_results in _by_arm(results).items()}
+    pairs = []
     for (first, a), (second, b) in combinations(merits.items(), 2):
         if not a or not b:
             continue
@@ -109,28 +112,29 @@ def differences(results: Sequence[StudyResult]) -> list[tuple[str, str, float, f
             if sum(parts) > 0:
                 degrees = sum(parts) ** 2 / sum(p**2 / (len(v) - 1) for p, v in zip(parts, (a, b), strict=True))
                 half = float(t.ppf((1 + CONFIDENCE) / 2, degrees)) * math.sqrt(sum(parts))
-        found.append((first, second, mean(a) - mean(b), half))
-    return found
+        pairs.append((first, second, mean(a) - mean(b), half))
+    return pairs
 
 
 def as_text(results: Sequence[StudyResult], n_trials: int) -> str:
-    """The tables; the last line names the differences beyond the spread over study seeds, and claims nothing else."""
+    """Return the tables as text; the last line lists the differences that exceed the spread over study seeds."""
     checkpoints = _checkpoints(n_trials)
     lines = [
         "Best value so far, % of the held-out images; mean (lowest to highest) over study seeds",
         f"{'arm':8}" + "".join(f"{f'{n} trials':>24}" for n in checkpoints) + f"{'feasible':>10}",
     ]
     arms = _by_arm(results)
-    for arm, own in arms.items():
-        cells = "".join(f"{_range([one.best[n - 1] for one in own if len(one.best) >= n]):>24}" for n in checkpoints)
-        lines.append(f"{arm:8}{cells}{mean(one.feasible for one in own):>10.0%}")
+    for arm, arm_results in arms.items():
+        columns = ([result.best[n - 1] for result in arm_results if len(result.best) >= n] for n in checkpoints)
+        cells = "".join(f"{_range(column):>24}" for column in columns)
+        lines.append(f"{arm:8}{cells}{mean(result.feasible for result in arm_results):>10.0%}")
     lines += [
         "",
         f"Merit: % of the test images, {N_MERIT_SEEDS} fresh seeds of the leader; mean, sd over study seeds (n)",
         f"{'arm':8}" + "".join(f"{f'after {round(share * n_trials)}':>20}" for share in LEADERS),
     ]
-    for arm, own in arms.items():
-        lines.append(f"{arm:8}" + "".join(f"{_spread(_merits(own, i)):>20}" for i in range(len(LEADERS))))
+    for arm, arm_results in arms.items():
+        lines.append(f"{arm:8}" + "".join(f"{_spread(_merits(arm_results, i)):>20}" for i in range(len(LEADERS))))
     n, correlations = rank_correlations(results)
     shown = "  ".join(
         f"{epoch}: {'-' if rho is None else f'{rho:.2f}'}" for epoch, rho in enumerate(correlations, start=1)
@@ -146,16 +150,19 @@ def as_text(results: Sequence[StudyResult], n_trials: int) -> str:
 
 
 def as_plot(results: Sequence[StudyResult]) -> str:
-    """Best value so far over trained trials as SVG text: of every arm mean, lowest and highest of its study seeds."""
+    """Return an SVG plot of the best value so far, with mean, lowest and highest over the study seeds of every arm."""
 
     def draw(axes: Axes) -> None:
-        for (arm, own), color in zip(_by_arm(results).items(), (GREY, BLUE, ORANGE), strict=False):
-            # From the first trial at which every study has a finished one.
-            columns = list(zip(*(one.best for one in own), strict=False))
+        for (arm, arm_results), color in zip(_by_arm(results).items(), (GREY, BLUE, ORANGE), strict=False):
+            # Curves start where every study of the arm has a finished trial.
+            columns = list(zip(*(result.best for result in arm_results), strict=False))
             shown = [(n, column) for n, column in enumerate(columns, start=1) if min(column) > 0]
             trials = [n for n, _ in shown]
             axes.plot(
-                trials, [error(mean(column)) for _, column in shown], color=color, label=f"{arm} (n = {len(own)})"
+                trials,
+                [error(mean(column)) for _, column in shown],
+                color=color,
+                label=f"{arm} (n = {len(arm_results)})",
             )
             low, high = ([error(pick(column)) for _, column in shown] for pick in (min, max))
             axes.fill_between(trials, low, high, color=color, alpha=0.15, linewidth=0)
@@ -168,35 +175,37 @@ def as_plot(results: Sequence[StudyResult]) -> str:
 
 
 def as_json(results: Sequence[StudyResult]) -> str:
-    """Return the report and every study's figures, for programs. Unknown figures are null."""
+    """Return the report and the figures of every study as JSON; unknown figures are null."""
     n, correlations = rank_correlations(results)
-    found: dict[str, Any] = {
+    report: dict[str, Any] = {
         "studies": [
             {
-                "arm": one.arm,
-                "seed": one.seed,
-                "best_so_far": one.best,
-                "merit": [_known(value) for value in one.merits],
-                "feasible_share": one.feasible,
+                "arm": result.arm,
+                "seed": result.seed,
+                "best_so_far": result.best,
+                "merit": [_none_if_nan(value) for value in result.merits],
+                "feasible_share": result.feasible,
             }
-            for one in results
+            for result in results
         ],
         "leaders_after_share": LEADERS,
         "merit_differences": [
-            {"arm": a, "other": b, "difference": difference, "half_width": _known(half)}
+            {"arm": a, "other": b, "difference": difference, "half_width": _none_if_nan(half)}
             for a, b, difference, half in differences(results)
         ],
         "rank_correlation": {"n": n, "by_epoch": correlations},
     }
-    return json.dumps(found, indent=2, allow_nan=False)
+    return json.dumps(report, indent=2, allow_nan=False)
 
 
 def _by_arm(results: Sequence[StudyResult]) -> dict[str, list[StudyResult]]:
-    return {arm: [one for one in results if one.arm == arm] for arm in dict.fromkeys(one.arm for one in results)}
+    arms = dict.fromkeys(result.arm for result in results)
+    return {arm: [result for result in results if result.arm == arm] for arm in arms}
 
 
-def _merits(own: Sequence[StudyResult], which: int) -> list[float]:
-    return [one.merits[which] for one in own if not math.isnan(one.merits[which])]
+def _merits(results: Sequence[StudyResult], leader_index: int) -> list[float]:
+    merits = [result.merits[leader_index] for result in results]
+    return [merit for merit in merits if not math.isnan(merit)]
 
 
 def _checkpoints(n_trials: int) -> list[int]:
@@ -214,5 +223,5 @@ def _spread(values: Sequence[float]) -> str:
     return f"{100 * mean(values):.2f}, {sd} ({len(values)})"
 
 
-def _known(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if math.isnan(value) else value

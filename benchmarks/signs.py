@@ -1,8 +1,8 @@
-"""Draws a folder of small colour images to try a search on: six signs, some of them rare.
+"""Draw a folder of small colour images to try a search on, with six signs, some of them rare.
 
     python -m benchmarks.signs signs
 
-Every image has two colours that differ in brightness, a sign of its own size, place and angle, and noise. The same
+Every image has two colours of different brightness, a sign of random size, position and angle, and noise. The same
 arguments draw the same images.
 """
 
@@ -17,16 +17,16 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 WIDTH, HEIGHT = 40, 32
-# How many images of each sign, as shares of the commonest one.
+# Number of images of each sign, as a share of that of the commonest one.
 SHARES = {"circle": 1.0, "cross": 0.8, "ring": 0.6, "square": 0.5, "star": 0.3, "triangle": 0.2}
-# Drawn larger and scaled down, so that edges are smooth.
-_FINER = 4
+# Images are drawn larger by this factor and then scaled down, so that edges are smooth.
+_OVERSAMPLING = 4
 
 Point = tuple[float, float]
 
 
 def draw_folder(folder: Path, n_commonest: int, seed: int = 0) -> int:
-    """Write folder/SIGN/NUMBER.png and return how many images that are."""
+    """Write images to folder/SIGN/NUMBER.png, and return their number."""
     rng = random.Random(seed)
     n_images = 0
     for sign, share in SHARES.items():
@@ -38,59 +38,59 @@ def draw_folder(folder: Path, n_commonest: int, seed: int = 0) -> int:
 
 
 def draw_sign(sign: str, rng: random.Random) -> Image.Image:
-    """One image of a sign, by its name in SHARES."""
+    """Return an image of a sign, which is named as in SHARES."""
     paper, ink = _colours(rng)
-    picture = Image.new("RGB", (WIDTH * _FINER, HEIGHT * _FINER), paper)
-    radius = rng.uniform(0.28, 0.44) * HEIGHT * _FINER
-    middle = tuple(_FINER * side / 2 + rng.uniform(-4, 4) * _FINER for side in (WIDTH, HEIGHT))
+    picture = Image.new("RGB", (WIDTH * _OVERSAMPLING, HEIGHT * _OVERSAMPLING), paper)
+    radius = rng.uniform(0.28, 0.44) * HEIGHT * _OVERSAMPLING
+    middle = tuple(_OVERSAMPLING * side / 2 + rng.uniform(-4, 4) * _OVERSAMPLING for side in (WIDTH, HEIGHT))
     angle = rng.uniform(-0.25, 0.25)
 
-    def at(turn: float, distance: float) -> Point:
-        """The point so far around and so far out, of the sign's radius."""
+    def place_point(turn: float, distance: float) -> Point:
+        """Return the point at `turn` full turns around the middle and `distance` radii from it."""
         direction = 2 * math.pi * turn + angle - math.pi / 2
         return middle[0] + radius * distance * math.cos(direction), middle[1] + radius * distance * math.sin(direction)
 
-    _SIGNS[sign](ImageDraw.Draw(picture), at, ink, paper)
+    _SIGNS[sign](ImageDraw.Draw(picture), place_point, ink, paper)
     small = picture.resize((WIDTH, HEIGHT), Image.Resampling.BOX)
     noise = bytes(rng.randrange(256) for _ in range(3 * WIDTH * HEIGHT))
     return Image.blend(small, Image.frombytes("RGB", small.size, noise), rng.uniform(0.05, 0.25))
 
 
 def _colours(rng: random.Random) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Two that differ in brightness, either of them the brighter."""
+    """Return two colours of different brightness; either of them may be the brighter one."""
     dark = tuple(rng.randrange(0, 110) for _ in range(3))
     bright = tuple(rng.randrange(140, 256) for _ in range(3))
     return (dark, bright) if rng.random() < 0.5 else (bright, dark)
 
 
-At = Callable[[float, float], Point]
+PlacePoint = Callable[[float, float], Point]
 Colour = tuple[int, ...]
 
 
-def _circle(draw: ImageDraw.ImageDraw, at: At, ink: Colour, _paper: Colour) -> None:
-    draw.polygon([at(step / 60, 1) for step in range(60)], fill=ink)
+def _circle(draw: ImageDraw.ImageDraw, place_point: PlacePoint, ink: Colour, _paper: Colour) -> None:
+    draw.polygon([place_point(step / 60, 1) for step in range(60)], fill=ink)
 
 
-def _ring(draw: ImageDraw.ImageDraw, at: At, ink: Colour, paper: Colour) -> None:
-    _circle(draw, at, ink, paper)
-    draw.polygon([at(step / 60, 0.55) for step in range(60)], fill=paper)
+def _ring(draw: ImageDraw.ImageDraw, place_point: PlacePoint, ink: Colour, paper: Colour) -> None:
+    _circle(draw, place_point, ink, paper)
+    draw.polygon([place_point(step / 60, 0.55) for step in range(60)], fill=paper)
 
 
-def _cross(draw: ImageDraw.ImageDraw, at: At, ink: Colour, _paper: Colour) -> None:
+def _cross(draw: ImageDraw.ImageDraw, place_point: PlacePoint, ink: Colour, _paper: Colour) -> None:
     for first in (0.125, 0.375):
-        draw.line([at(first, 1), at(first + 0.5, 1)], fill=ink, width=7 * _FINER)
+        draw.line([place_point(first, 1), place_point(first + 0.5, 1)], fill=ink, width=7 * _OVERSAMPLING)
 
 
-def _square(draw: ImageDraw.ImageDraw, at: At, ink: Colour, _paper: Colour) -> None:
-    draw.polygon([at(corner / 4 + 0.125, 1.1) for corner in range(4)], fill=ink)
+def _square(draw: ImageDraw.ImageDraw, place_point: PlacePoint, ink: Colour, _paper: Colour) -> None:
+    draw.polygon([place_point(corner / 4 + 0.125, 1.1) for corner in range(4)], fill=ink)
 
 
-def _star(draw: ImageDraw.ImageDraw, at: At, ink: Colour, _paper: Colour) -> None:
-    draw.polygon([at(step / 10, 0.45 if step % 2 else 1.15) for step in range(10)], fill=ink)
+def _star(draw: ImageDraw.ImageDraw, place_point: PlacePoint, ink: Colour, _paper: Colour) -> None:
+    draw.polygon([place_point(step / 10, 0.45 if step % 2 else 1.15) for step in range(10)], fill=ink)
 
 
-def _triangle(draw: ImageDraw.ImageDraw, at: At, ink: Colour, _paper: Colour) -> None:
-    draw.polygon([at(corner / 3, 1.15) for corner in range(3)], fill=ink)
+def _triangle(draw: ImageDraw.ImageDraw, place_point: PlacePoint, ink: Colour, _paper: Colour) -> None:
+    draw.polygon([place_point(corner / 3, 1.15) for corner in range(3)], fill=ink)
 
 
 _SIGNS = {
@@ -105,10 +105,12 @@ _SIGNS = {
 
 def main() -> None:
     """Draw the folder that is named on the command line."""
-    parser = argparse.ArgumentParser(description="Draws a folder of small colour images to try a search on.")
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where to: DIR/SIGN/NUMBER.png")
-    parser.add_argument("--commonest", type=int, default=500, metavar="N", help="images of the commonest sign (500)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="another one draws other images (0)")
+    parser = argparse.ArgumentParser(description="Draw a folder of small colour images to try a search on.")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder to write DIR/SIGN/NUMBER.png to")
+    parser.add_argument(
+        "--commonest", type=int, default=500, metavar="N", help="images of the commonest sign (default: 500)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed of the images (default: 0)")
     options = parser.parse_args()
     n_images = draw_folder(options.folder, options.commonest, options.seed)
     print(f"{n_images:,} images of {len(SHARES)} signs in {options.folder}")

@@ -2,16 +2,15 @@
 
     python -m benchmarks.storage_claims [--rounds 5] [--trials 80] [--epoch-seconds 0.5]
 
-Two ways of locking side by side, round by round in turn, so that what else the machine does meets both:
+Two ways of locking are compared in alternating rounds, so that other load of the machine affects both:
 
     all lock       every transaction takes the write lock at its beginning (as before 2026-11-30)
-    writers lock   only those that write do (search/storage/sqlite.py)
+    writers lock   only transactions that write take it (search/storage/sqlite.py)
 
-A round is a new study with queued trials and 16 workers, processes with a storage of their own that only pretend to
-train: they claim a trial, wait through five epochs, report each, and then read the trials that are done, as a pruner
-does. One more process reads all trials again and again, as the dashboard does. With --epoch-seconds 0 nobody waits, and
-the processors are what there is too little of. Afterwards every queued trial must have been claimed
-once.
+A round is a new study with queued trials and 16 workers. These are processes with their own storage that only pretend
+to train: they claim a trial, wait for five epochs, report each, and then read the finished trials, as a pruner does.
+One more process reads all trials again and again, as the dashboard does. With --epoch-seconds 0 no worker waits, and
+the processors limit the speed. Afterwards every queued trial must have been claimed once.
 """
 
 from __future__ import annotations
@@ -43,15 +42,15 @@ STUDY, QUEUED = "claims", "queued"
 
 @dataclass
 class Seconds:
-    """Durations of each claim and each read."""
+    """Durations of all claims and reads of the workers, and of the reads of all trials by the other process."""
 
     claims: list[float] = field(default_factory=list)
     reads: list[float] = field(default_factory=list)
-    looks: list[float] = field(default_factory=list)
+    full_reads: list[float] = field(default_factory=list)
 
 
 def open_as(way: str, path: Path) -> optuna.Study:
-    """Open the study with that way of locking."""
+    """Open the study with a way of locking, ALL or WRITERS."""
     open_storage(sqlite_url(path))
     storage = FileStorage(sqlite_url(path), SQLITE_BUSY_SECONDS)
     if way == ALL:
@@ -66,46 +65,49 @@ def open_as(way: str, path: Path) -> optuna.Study:
 
 
 def timed(seconds: list[float], call: Callable[[], Any]) -> Any:
-    """Call, and note how long it took."""
+    """Call a function, append its duration to `seconds`, and return its result."""
     began = time.perf_counter()
-    found = call()
+    result = call()
     seconds.append(time.perf_counter() - began)
-    return found
+    return result
 
 
-def work(way: str, path: Path, epoch_seconds: float, gate: Any, told: Any) -> None:
-    """Claim and pretend until the queue is empty."""
+def work(way: str, path: Path, epoch_seconds: float, gate: Any, pipe: Any) -> None:
+    """Claim trials and pretend to train until the queue is empty, then send the durations and the claimed indices."""
     study, seconds = open_as(way, path), Seconds()
-    places: list[int] = []
+    claimed: list[int] = []
     gate.wait()
     while True:
         trial = timed(seconds.claims, study.ask)
-        place = trial.user_attrs.get(QUEUED)
-        for epoch in range(N_EPOCHS if place is not None else 0):
+        index = trial.user_attrs.get(QUEUED)
+        for epoch in range(N_EPOCHS if index is not None else 0):
             time.sleep(epoch_seconds)
             trial.report(0.5, epoch)
             timed(seconds.reads, lambda: study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
         study.tell(trial, 0.5)
-        if place is None:
-            told.send((seconds, places))
+        if index is None:
+            pipe.send((seconds, claimed))
             return
-        places.append(place)
+        claimed.append(index)
 
 
-def look(way: str, path: Path, epoch_seconds: float, gate: Any, told: Any) -> None:
-    """Read everything, ten times an epoch, until everybody else is done."""
+def read_all(way: str, path: Path, epoch_seconds: float, gate: Any, pipe: Any) -> None:
+    """Read all trials ten times an epoch until all are finished, then send the durations."""
     study, seconds = open_as(way, path), Seconds()
     gate.wait()
     while True:
-        trials = timed(seconds.looks, lambda: study.get_trials(deepcopy=False))
+        trials = timed(seconds.full_reads, lambda: study.get_trials(deepcopy=False))
         if all(trial.state.is_finished() for trial in trials):
-            told.send((seconds, []))
+            pipe.send((seconds, []))
             return
         time.sleep(epoch_seconds / 10)
 
 
 def run_round(way: str, n_trials: int, epoch_seconds: float) -> tuple[Seconds, float]:
-    """Run one round; its seconds, and how long it took."""
+    """Run one round; return its durations and its length in seconds.
+
+    Raises RuntimeError if a trial was not claimed exactly once.
+    """
     context: Any = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     context.set_forkserver_preload([__name__])
     with tempfile.TemporaryDirectory() as folder:
@@ -115,26 +117,26 @@ def run_round(way: str, n_trials: int, epoch_seconds: float) -> tuple[Seconds, f
             study.enqueue_trial({}, user_attrs={QUEUED: i})
         gate = context.Barrier(N_WORKERS + 2)
         pipes, processes = [], []
-        for target in (*[work] * N_WORKERS, look):
-            ours, theirs = context.Pipe()
-            processes.append(context.Process(target=target, args=(way, path, epoch_seconds, gate, theirs)))
+        for target in (*[work] * N_WORKERS, read_all):
+            receiver, sender = context.Pipe()
+            processes.append(context.Process(target=target, args=(way, path, epoch_seconds, gate, sender)))
             processes[-1].start()
-            pipes.append(ours)
+            pipes.append(receiver)
         gate.wait()
         began = time.perf_counter()
-        answers = [pipe.recv() for pipe in pipes]
-        took = time.perf_counter() - began
+        results = [pipe.recv() for pipe in pipes]
+        wall = time.perf_counter() - began
         for process in processes:
             process.join()
-    places = sorted(place for _, claimed in answers for place in claimed)
-    if places != list(range(n_trials)):
-        raise RuntimeError(f"{way}: {n_trials} trials were queued, and these were claimed: {places}")
-    found = Seconds()
-    for seconds, _ in answers:
-        found.claims += seconds.claims
-        found.reads += seconds.reads
-        found.looks += seconds.looks
-    return found, took
+    indices = sorted(index for _, claimed in results for index in claimed)
+    if indices != list(range(n_trials)):
+        raise RuntimeError(f"{way}: {n_trials} trials were queued, and these were claimed: {indices}")
+    total = Seconds()
+    for seconds, _ in results:
+        total.claims += seconds.claims
+        total.reads += seconds.reads
+        total.full_reads += seconds.full_reads
+    return total, wall
 
 
 def _percentile(seconds: Sequence[float], share: float) -> float:
@@ -142,11 +144,11 @@ def _percentile(seconds: Sequence[float], share: float) -> float:
 
 
 def main() -> int:
-    """Measure and print."""
+    """Measure both ways of locking, and print the table; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--trials", type=int, default=80, help="queued in a round (default: 80)")
-    parser.add_argument("--epoch-seconds", type=float, default=0.5, help="of a pretended training (default: 0.5)")
+    parser.add_argument("--trials", type=int, default=80, help="queued trials of a round (default: 80)")
+    parser.add_argument("--epoch-seconds", type=float, default=0.5, help="length of a pretended epoch (default: 0.5)")
     args = parser.parse_args()
     rounds: dict[str, list[tuple[Seconds, float]]] = {ALL: [], WRITERS: []}
     for i in range(args.rounds):
@@ -156,19 +158,26 @@ def main() -> int:
     print(f"medians of {args.rounds} rounds (least to most)\n")
     print(f"{'':24}{ALL:>25}{WRITERS:>25}  ratio")
     for label, measure in _measures():
-        values = {way: [measure(*one) for one in rounds[way]] for way in (ALL, WRITERS)}
-        cells = [f"{median(one):.1f} ({min(one):.1f} to {max(one):.1f})" for one in values.values()]
+        values = {way: [measure(*result) for result in rounds[way]] for way in (ALL, WRITERS)}
+        cells = [f"{median(figures):.1f} ({min(figures):.1f} to {max(figures):.1f})" for figures in values.values()]
         ratio = median(values[WRITERS]) / median(values[ALL])
         print(f"{label:24}{cells[0]:>25}{cells[1]:>25}{ratio:7.2f}")
     return 0
 
 
 def _measures() -> Iterator[tuple[str, Callable[[Seconds, float], float]]]:
-    """Yield what each line shows, and how it is found from a round's seconds and its length."""
-    for name, of in (("claims", "claims"), ("workers' reads", "reads"), ("looks", "looks")):
-        yield f"{name} a second", lambda seconds, took, of=of: len(getattr(seconds, of)) / took  # type: ignore[misc]
-        yield "  median, ms", lambda seconds, _, of=of: _percentile(getattr(seconds, of), 0.5)  # type: ignore[misc]
-        yield "  95 % within, ms", lambda seconds, _, of=of: _percentile(getattr(seconds, of), 0.95)  # type: ignore[misc]
+    """Yield the label of each line of the table, and a function of a round's durations and length for its value."""
+
+    def rate(field_name: str) -> Callable[[Seconds, float], float]:
+        return lambda seconds, wall: len(getattr(seconds, field_name)) / wall
+
+    def milliseconds(field_name: str, share: float) -> Callable[[Seconds, float], float]:
+        return lambda seconds, _wall: _percentile(getattr(seconds, field_name), share)
+
+    for name, field_name in (("claims", "claims"), ("workers' reads", "reads"), ("looks", "full_reads")):
+        yield f"{name} a second", rate(field_name)
+        yield "  median, ms", milliseconds(field_name, 0.5)
+        yield "  95 % within, ms", milliseconds(field_name, 0.95)
 
 
 if __name__ == "__main__":

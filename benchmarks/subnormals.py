@@ -1,8 +1,8 @@
-"""One trial of a study trained again, with subnormal numbers taken for zero and with them kept: seconds an epoch.
+"""Compare the seconds of an epoch with subnormal numbers flushed to zero and with them kept, for one trial of a study.
 
     python -m benchmarks.subnormals STUDY --trial N [--epochs 8] [--storage URL]
 
-On one thread, one training after the other; run it with nothing beside it.
+The trial is trained twice on one thread, one training after the other. Run it while the machine has no other load.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from search.study.trials import TrialRecord, read_trials
 
 
 def first_epochs(record: TrialRecord, data: Dataset, n: int) -> list[EpochMetrics]:
-    """The first n epochs of the trial's network, by its recipe and from its seed."""
+    """Train a trial's network with its recipe and seed; return the metrics of the first n epochs."""
     assert record.arch is not None
     assert record.recipe is not None
     assert record.seed is not None
     curve: list[EpochMetrics] = []
 
-    def stop_in_time(epoch: int, metrics: EpochMetrics) -> None:
+    def stop_after_n(epoch: int, metrics: EpochMetrics) -> None:
         curve.append(metrics)
         if epoch == n:
             raise InterruptedError
 
     torch.manual_seed(record.seed)
     with contextlib.suppress(InterruptedError):
-        train(build_model(record.arch), data, record.recipe, stop_in_time, seed=record.seed)
+        train(build_model(record.arch), data, record.recipe, stop_after_n, seed=record.seed)
     return curve
 
 
 def main() -> None:
-    """Measure and print."""
+    """Train the trial both ways, and print a line for each epoch."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study")
     parser.add_argument("--trial", type=int, required=True)
@@ -57,16 +57,16 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     study = load_study(open_storage(StudyLocation(Path("studies"), args.study, args.storage).url), args.study)
-    record = next(one for one in read_trials(study.trials) if one.number == args.trial)
+    record = next(record for record in read_trials(study.trials) if record.number == args.trial)
     data = load_dataset(DataConfig(study.user_attrs[SETTINGS]["dataset"], args.data_dir))
-    as_zero = first_epochs(record, data, args.epochs)
+    flushed = first_epochs(record, data, args.epochs)
     with mock.patch("torch.set_flush_denormal"):
         kept = first_epochs(record, data, args.epochs)
     print("epoch   as zero      kept   ratio   accuracies")
-    for one, other in zip(as_zero, kept, strict=True):
+    for zero, subnormal in zip(flushed, kept, strict=True):
         print(
-            f"{one.epoch:5} {one.seconds:8.2f}s {other.seconds:8.2f}s {other.seconds / one.seconds:7.2f}   "
-            f"{100 * one.accuracy:.2f} %  {100 * other.accuracy:.2f} %"
+            f"{zero.epoch:5} {zero.seconds:8.2f}s {subnormal.seconds:8.2f}s {subnormal.seconds / zero.seconds:7.2f}   "
+            f"{100 * zero.accuracy:.2f} %  {100 * subnormal.accuracy:.2f} %"
         )
 
 

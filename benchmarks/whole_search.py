@@ -1,10 +1,11 @@
-"""A finished study against the usual loop: how long would the same trials have taken, and what saved the time?
+"""Estimate how long the trials of a finished study would have taken in the usual loop, and what saved the time.
 
     python -m benchmarks.whole_search STUDY [--storage URL] [--sample 6]
 
-Reads wall-clock and epochs from the study. For a sample of its trials, spread over their seconds an epoch, it runs one
-epoch of the usual loop (all cores, no loader workers) with the trial's own network, batch size and augmentation, and
-scales that up to all trials at their full number of epochs. Run it on the machine of the study, with nothing beside it.
+Wall-clock time and epochs are read from the study. For a sample of its trials, spread over the range of seconds per
+epoch, one epoch of the usual loop (all cores, no loader workers) is run with the network, batch size and augmentation
+of the trial. The result is scaled to all trials at their full number of epochs. Run it on the machine of the study,
+while the machine has no other load.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ from search.study.trials import TRAINED, TrialRecord, read_trials
 
 
 def epoch_seconds(record: TrialRecord) -> float:
-    """Return the seconds of an epoch of this trial on the engine, beside the other workers."""
+    """Return the median seconds of an epoch of a trial on the engine, while other workers were running."""
     return statistics.median(float(epoch["seconds"]) for epoch in record.curve)
 
 
 def usual_seconds(record: TrialRecord, data: Dataset) -> float:
-    """Return the seconds of an epoch of this trial in the usual loop."""
+    """Return the seconds of an epoch of a trial in the usual loop."""
     assert record.arch is not None
     assert record.recipe is not None
     seconds: list[float] = []
@@ -47,7 +48,7 @@ def usual_seconds(record: TrialRecord, data: Dataset) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure the sample, and print the estimates."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study")
     parser.add_argument("--storage")
@@ -60,8 +61,8 @@ def main() -> None:
     starts = [trial.datetime_start for trial in study.trials if trial.datetime_start]
     ends = [trial.datetime_complete for trial in study.trials if trial.datetime_complete]
     wall = (max(ends) - min(starts)).total_seconds()
-    own = sorted(trained, key=epoch_seconds)
-    sample = [own[round((i + 0.5) * len(own) / args.sample - 0.5)] for i in range(args.sample)]
+    by_speed = sorted(trained, key=epoch_seconds)
+    sample = [by_speed[round((i + 0.5) * len(by_speed) / args.sample - 0.5)] for i in range(args.sample)]
     data = load_dataset(DataConfig(settings["dataset"], args.data_dir))
     usual = []
     for record in sample:

@@ -1,9 +1,10 @@
 """Measure the cost of a worker before it trains: python -m benchmarks.worker_start [--workers 2]
 
-Starts so many workers, once as a search does, forked from a server, and once as interpreters of their own. Each takes
-one step of training, as what that imports belongs to the cost. Then: seconds until all were ready, processor time and
-memory of all of them, the server included, and the same of one worker more, as it replaces one that was killed. Memory
-is the proportional share (PSS): what n processes share counts 1/n in each. Linux only.
+Workers are started in two ways: forked from a server, as a search does, and as separate interpreters. Each takes one
+training step, because the imports of that step belong to the cost. Printed are the seconds until all are ready, and the
+processor time and memory of all of them, the server included; then the same for one additional worker, which is the
+cost of replacing a killed one. Memory is the proportional share (PSS), in which memory shared by n processes counts 1/n
+in each. Linux only.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from search.workers.processes import spawn, stop
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds until all were ready, processor seconds of all, MiB of all."""
+    """Cost of workers: seconds until all are ready, processor seconds of all, MiB of all."""
 
     wall: float
     cpu: float
@@ -45,7 +46,7 @@ class Cost:
 
 
 def work(ready: Connection) -> None:
-    """One step of training, then nothing until the pipe is closed."""
+    """Take one training step, report readiness, and wait until the pipe is closed."""
     torch.set_num_threads(1)
     baseline = BASELINES["s004_net3"]
     model = build_model(baseline.spec)
@@ -57,25 +58,25 @@ def work(ready: Connection) -> None:
 
 
 def own_interpreter(work: Callable[..., None], *arguments: object) -> Any:
-    """Start a process as search.workers.processes.spawn does, but with nothing shared."""
+    """Start a process as an interpreter that shares nothing with others, and return it."""
     process = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
     process.start()
     return process
 
 
-def start(how: Callable[..., Any], n_workers: int) -> tuple[Cost, Cost]:
-    """Measure the cost of `n_workers`, and of one more."""
+def start(start_process: Callable[..., Any], n_workers: int) -> tuple[Cost, Cost]:
+    """Return the cost of `n_workers` workers, and that of one additional worker."""
     began = time.perf_counter()
     pipes = [multiprocessing.Pipe() for _ in range(n_workers + 1)]
-    processes = [how(work, theirs) for _, theirs in pipes[:-1]]
+    processes = [start_process(work, sender) for _, sender in pipes[:-1]]
     try:
-        for ours, _ in pipes[:-1]:
-            ours.recv()
-        all_but_one = _cost(processes, time.perf_counter() - began)
-        began = time.perf_counter() - all_but_one.wall
-        processes.append(how(work, pipes[-1][1]))
+        for receiver, _ in pipes[:-1]:
+            receiver.recv()
+        cost = _cost(processes, time.perf_counter() - began)
+        began = time.perf_counter() - cost.wall
+        processes.append(start_process(work, pipes[-1][1]))
         pipes[-1][0].recv()
-        return all_but_one, _cost(processes, time.perf_counter() - began) - all_but_one
+        return cost, _cost(processes, time.perf_counter() - began) - cost
     finally:
         stop(processes)
 
@@ -96,14 +97,14 @@ def _memory(pid: int) -> float:
 
 
 def main() -> None:
-    """Start workers both ways, and print what they cost."""
+    """Start workers in both ways, and print their costs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=2)
     n_workers = parser.parse_args().workers
     print(f"{'':28} seconds     cpu     MiB")
-    for name, how in (("own interpreters", own_interpreter), ("forked", spawn)):
-        several, one = start(how, n_workers)
-        print(f"{name + f', {n_workers}':28}{several}\n{name + ', one more':28}{one}", flush=True)
+    for name, start_process in (("own interpreters", own_interpreter), ("forked", spawn)):
+        cost, additional = start(start_process, n_workers)
+        print(f"{name + f', {n_workers}':28}{cost}\n{name + ', one more':28}{additional}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Options and fixtures for all tests."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from torchvision.transforms.functional import to_pil_image
 
 from search.config import DataConfig
 from search.data.load import load_dataset
+
+N_LEFT_OUT = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,6 +23,29 @@ def pytest_configure() -> None:
     # With pytest-xdist each core runs one test, so that no test may use several cores.
     if "PYTEST_XDIST_WORKER" in os.environ:
         torch.set_num_threads(1)
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    stash = items[0].config.stash
+    stash[N_LEFT_OUT] = stash.get(N_LEFT_OUT, 0) + len(items)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["n_left_out"] = config.stash.get(N_LEFT_OUT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    # Every worker of pytest-xdist collects all tests, so their numbers are equal. One that crashed has no output.
+    output = getattr(node, "workeroutput", {})
+    node.config.stash[N_LEFT_OUT] = output.get("n_left_out", node.config.stash.get(N_LEFT_OUT, 0))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if n_left_out := config.stash.get(N_LEFT_OUT, 0):
+        terminalreporter.write_line(f'Tests left out: {n_left_out}; run all with: pytest -m ""')
 
 
 @pytest.fixture(scope="session")

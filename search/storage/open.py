@@ -36,8 +36,8 @@ _CONNECT_SECONDS = 10
 # A machine that was switched off must not hold its locks for two hours, which is the default of TCP.
 _KEEPALIVE = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 3}
 _SERVER_KEEPALIVE = "SET tcp_keepalives_idle = 60; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
-# Nor must a process that was stopped in the middle of a transaction; transactions usually take milliseconds. Every
-# transaction sets this, because behind PgBouncer the next one may run on another connection of the server.
+# A process that was stopped in the middle of a transaction must not hold its locks either; transactions usually take
+# milliseconds. Every transaction sets this, because behind PgBouncer the next one may run on another connection.
 _TRANSACTION_SETTINGS = "SET LOCAL idle_in_transaction_session_timeout = '120s'"
 # Mean time between two attempts to take a lock that another process holds.
 _LOCK_POLL_SECONDS = 0.1

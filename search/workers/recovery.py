@@ -28,8 +28,8 @@ from search.study.trials import outcome_of
 # the trial that was in training.
 MAX_RETRIES = 3
 MAX_RESTARTS = 10
-# Longest time between the moments when a worker takes a trial and when it records its name there; it is usually
-# a few milliseconds.
+# Longest accepted time between the moment when a worker takes a trial and the moment when it records its name in the
+# trial; usually a few milliseconds.
 UNCLAIMED_SECONDS = 30
 WATCH_SECONDS = 1.0
 _LIMITS = {RETRIES: MAX_RETRIES, RESTARTS: MAX_RESTARTS}
@@ -125,7 +125,7 @@ class Recovery:
         self._last_check = -float("inf")
 
     def __call__(self) -> None:
-        """Requeue abandoned trials; on a server, where silence shows only with time, not at every call."""
+        """Requeue abandoned trials; on a server this looks for them at most ten times per grace period."""
         now = time.monotonic()
         if self._is_shared and now - self._last_check < self._grace / 10:
             return

@@ -27,7 +27,16 @@ VALUES: list[tuple[list[str], str, list[tuple[str, str]]]] = [
     ([], "--budget", [("0", f"{WHOLE} '0'{COUNTS}"), ("8 000", f"{WHOLE} '8 000'"), ("9" * 5000, f"{WHOLE} '9999")]),
     (["space"], "--budget", [("8000 parameters", COUNTS)]),
     (["export", "nowhere"], "--budget", [("8KiB", f"{WHOLE} '8KiB'{COUNTS}")]),
-    (["frontier", "--dataset", "digits"], "--budgets", [(",", f"{WHOLE} ''{COUNTS}"), ("1k,nan", f"{WHOLE} 'nan'")]),
+    (
+        ["frontier", "--dataset", "digits"],
+        "--budgets",
+        [
+            (",", f"{WHOLE} ''{COUNTS}"),
+            ("1k,nan", f"{WHOLE} 'nan'"),
+            ("0,1k", f"{WHOLE} '0'"),
+            ("1k;2k", f"{WHOLE} '1k;2k'"),
+        ],
+    ),
     (RUN, "--max-macs", [("64KiB", f"{WHOLE} '64KiB'{COUNTS}")]),
     (RUN, "--min-rf", [("9KiB", f"{WHOLE} '9KiB'{COUNTS}")]),
     # Numbers of bytes.
@@ -70,6 +79,7 @@ VALUES: list[tuple[list[str], str, list[tuple[str, str]]]] = [
             ("1:2:3:4", "got '1:2:3:4'"),
             ("0:5", "got '0:5'"),
             ("5:5:0", "got '5:5:0'"),
+            ("5:5:", "got '5:5:'"),
             ("None", "got 'None'"),
             ("5:1001", "(each at most 1,000); got '5:1001'"),
         ],

@@ -171,7 +171,7 @@ VALUES: dict[str, tuple[Callable[[str], Any], list[str]]] = {
     "milliseconds": (values.milliseconds, ["1.5ms", "1e-3", " 2 MS"]),
     "budgets": (values.budgets, ["1k,2k", "8000"]),
     "formats": (values.formats, ["onnx,c", "all"]),
-    "confirming": (values.confirming, ["5:5", "3:5:10", "none"]),
+    "confirming": (values.confirmation, ["5:5", "3:5:10", "none"]),
     "jobs": (values.jobs, ["auto", "4"]),
     "port": (values.port, ["8080"]),
     "text": (values.text, ["mnist-8000", "../x"]),

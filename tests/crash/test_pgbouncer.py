@@ -58,7 +58,7 @@ def requeued(study: optuna.Study) -> set[int]:
 def test_forty_workers_on_twenty_connections_recover_from_a_kill(bouncer: str) -> None:
     crowd = Crowd(40, n_killed=1, n_trials=45, n_processes=4, n_suggestions=3, epoch_seconds=0.05, grace=6)
     outcome = run_crowd(bouncer, crowd)
-    assert outcome.faults == []
+    assert outcome.errors == []
     assert outcome.n_connections <= N_CONNECTIONS
     study, interrupted = outcome.study, requeued(outcome.study)
     assert interrupted

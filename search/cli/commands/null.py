@@ -36,9 +36,8 @@ def run(args: Namespace) -> int:
 
     location = location_of(args.study, args.storage)
     study, config, data = load_for_training(location, args.data_dir)
-    finished_trial(
-        read_trials(study.get_trials(deepcopy=False)), args.trial
-    )  # refuses a wrong number before anything is trained
+    # A wrong number is refused before anything is trained.
+    finished_trial(read_trials(study.get_trials(deepcopy=False)), args.trial)
     trainer = Trainer(args.engine, n_jobs(args), args.changed_code)
     make_folder(location.folder)
     with only_one(location):
