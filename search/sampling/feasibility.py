@@ -44,7 +44,7 @@ class NothingFitsError(InputError):
 
 def check_something_fits(config: SearchConfig) -> None:
     """Raise NothingFitsError, which names the nearest network, where no point of the space was found that fits."""
-    cost = _cost(nearest_point(config), config)
+    cost = _cost_function(config)(nearest_point(config))
     reasons = [standing.reason for standing in standings(cost, config) if standing.slack < 0]
     if reasons:
         raise NothingFitsError(
@@ -56,17 +56,15 @@ def check_something_fits(config: SearchConfig) -> None:
 def survey(config: SearchConfig, *, n_draws: int = 2000, seed: int = 0) -> Feasibility:
     """Draw candidates as a random search would and count what they cost; nothing is built."""
     rng = random.Random(seed)
-    space = space_of(config)
+    space, cost_of = space_of(config), _cost_function(config)
     draws = [space.sample(rng) for _ in range(n_draws)]
-    costs = [_cost(params, config) for params in draws]
-    counts = [one.n_params for one in costs]
+    costs = [cost_of(params) for params in draws]
+    counts = [cost.n_params for cost in costs]
     effects = {dimension.name: _effect(dimension, draws, counts) for dimension in space.dimensions}
     return Feasibility(
         n_drawn=n_draws,
-        n_fitting=sum(worst_excess(one, config) <= 0 for one in costs),
-        smallest=round(
-            _descend(space, lambda params: _cost(params, config).n_params, draws[counts.index(min(counts))])[1]
-        ),
+        n_fitting=sum(worst_excess(cost, config) <= 0 for cost in costs),
+        smallest=round(_descend(space, lambda params: cost_of(params).n_params, draws[counts.index(min(counts))])[1]),
         costliest=tuple(sorted(effects.items(), key=lambda item: -item[1])[:3]),
     )
 
@@ -94,13 +92,14 @@ def nearest_point(config: SearchConfig, *, n_climbs: int = 2, n_steps: int = 400
     them together: limits may pull against each other, as few parameters against a wide receptive field.
     """
 
+    rng, space, cost_of = random.Random(seed), space_of(config), _cost_function(config)
+
     def beyond(params: Params) -> float:
-        return sum(max(0.0, standing.excess) for standing in standings(_cost(params, config), config))
+        return sum(max(0.0, standing.excess) for standing in standings(cost_of(params), config))
 
     def worst(params: Params) -> float:
-        return worst_excess(_cost(params, config), config)
+        return worst_excess(cost_of(params), config)
 
-    rng, space = random.Random(seed), space_of(config)
     found: dict[str, Any] = {}
     for _ in range(n_climbs):
         climbed = _climb(space, beyond, rng, n_steps)
@@ -123,9 +122,10 @@ def _climb(space: Space, beyond: Callable[[Params], float], rng: random.Random, 
     return best
 
 
-def _cost(params: Params, config: SearchConfig) -> Cost:
-    known = form_of(config.data)
-    return compute_cost(assemble(params, known.input_shape, known.n_classes).arch)
+def _cost_function(config: SearchConfig) -> Callable[[Params], Cost]:
+    """Return the function that computes the cost of a point of the search's space."""
+    form = form_of(config.data)
+    return lambda params: compute_cost(assemble(params, form.input_shape, form.n_classes).arch)
 
 
 def _descend(space: Space, measure: Callable[[Params], float], start: Params) -> tuple[dict[str, Any], float]:

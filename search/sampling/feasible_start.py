@@ -35,6 +35,7 @@ class FeasibleStart:
     def __init__(self, config: SearchConfig) -> None:
         self._config = config
         self._space = space_of(config)
+        self._form = form_of(config.data)
 
     def ask(self, trial: SuggestsValues) -> None:
         """Ask `trial` for every dimension."""
@@ -52,8 +53,7 @@ class FeasibleStart:
 
     def fits(self, params: Mapping[str, Any]) -> bool:
         """Return whether the network of a point is within every limit."""
-        known = form_of(self._config.data)
-        arch = assemble(params, known.input_shape, known.n_classes).arch
+        arch = assemble(params, self._form.input_shape, self._form.n_classes).arch
         return worst_excess(compute_cost(arch), self._config) <= 0
 
     @cached_property

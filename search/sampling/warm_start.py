@@ -20,12 +20,13 @@ from optuna.trial import FrozenTrial, TrialState
 from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec
-from search.config import SearchConfig
+from search.config import DataForm, SearchConfig
 from search.data.load import form_of
 from search.errors import InputError
 from search.limits import latency_excess, refusal
 from search.sampling.samplers import Distributions
 from search.search_space.augmentations import as_searched
+from search.search_space.space import Space
 from search.storage.open import open_storage
 from search.study.attributes import (
     ARCH,
@@ -63,6 +64,7 @@ def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[Study
     Raises InputError for a study that is not there or whose values mean something else.
     """
     known = {trial.user_attrs.get(CANDIDATE) for trial in study.get_trials(deepcopy=False)}
+    space, form = space_of(config), form_of(config.data)
     n_adopted = 0
     for location in others:
         other = load_study(open_storage(location.url), str(location.name))
@@ -75,7 +77,7 @@ def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[Study
             # One that was never timed is as unknown as one that is too slow.
             excess = latency_excess(trial.user_attrs.get(LATENCY, math.inf), config)
             constraints |= {} if excess is None else {"latency": excess}
-            point = _point(trial, config)
+            point = _point(trial, config, space, form)
             if point is not None and not reason and (excess is None or excess <= 0):
                 study.add_trial(_adopted(trial, constraints, str(location.name), *point))
                 known.add(candidate)
@@ -96,20 +98,21 @@ def check_same(name: str, settings: Mapping[str, Any], other: optuna.Study) -> N
             )
 
 
-def _point(trial: FrozenTrial, config: SearchConfig) -> tuple[Params, dict[str, BaseDistribution]] | None:
+def _point(
+    trial: FrozenTrial, config: SearchConfig, space: Space, form: DataForm
+) -> tuple[Params, dict[str, BaseDistribution]] | None:
     """The values and ranges of a trial in the space of the adopting study; None if it is no point of that.
 
     A network that was given is a point of no space.
     """
     if USER_NETWORK in trial.user_attrs:
         return {}, {}
-    space, known = space_of(config), form_of(config.data)
     params = space.completed(trial.params)
     asked = Distributions()
     space.suggest(asked)
     if not space.holds(params):
         return None
-    found = assemble(params, known.input_shape, known.n_classes)
+    found = assemble(params, form.input_shape, form.n_classes)
     recipes = (found.recipe, RecipeConfig.from_dict(trial.user_attrs[RECIPE]))
     is_same = found.arch.to_dict() == trial.user_attrs[ARCH] and len({as_searched(one, config) for one in recipes}) == 1
     return (params, asked.found) if is_same else None
