@@ -1,4 +1,9 @@
-"""Find, download, verify and read data sets in IDX files, the format of MNIST."""
+"""Find, download, verify and read data sets in IDX files, the format of MNIST.
+
+torchvision reads these files too, but importing it after torch takes 1.2 s and 160 MiB in every process (torchvision
+0.29.2, two cores of an AMD EPYC), and it neither verifies what it reads nor says which file is damaged. It is therefore
+imported only for a download.
+"""
 
 from __future__ import annotations
 
