@@ -11,13 +11,12 @@ from search.config import SearchConfig
 from search.data.load import resolve_auto
 from search.errors import InputError
 from search.files import make_folder, write_whole
-from search.report.frontier import ALIGN, _columns, _csv, _markdown, _row, frontier_plot
+from search.report.frontier import frontier_files, frontier_table
 from search.report.summary import StudySummary, summary_of
 from search.sampling.feasibility import NothingFitsError
 from search.study.load import config_of, existing, is_there
 from search.study.location import StudyLocation
 from search.study.trials import read_trials
-from search.text import text_table
 
 
 @dataclass(frozen=True)
@@ -73,16 +72,13 @@ def write_frontier(frontier: Frontier, out: Path, storage: str | None) -> None:
     )
     if not finished:
         raise InputError(f"there is no study of the frontier {frontier.prefix!r} with a result yet")
-    rows = [_row(summary) for summary in finished]
     folder = out / f"{frontier.prefix}-frontier{frontier.suffix}"
     make_folder(folder)
-    write_whole(folder / "frontier.md", _markdown(frontier.prefix, finished, rows))
-    write_whole(folder / "frontier.csv", _csv(_columns(finished), rows))
-    write_whole(folder / "frontier.svg", frontier_plot(finished))
-    print(
-        f"\nFrontier {frontier.prefix}\n{text_table(_columns(finished)[:-1], [row[:-1] for row in rows], ALIGN[:-1])}"
-    )
-    print(f"\nWritten to {folder}: frontier.md, frontier.csv, frontier.svg")
+    files = frontier_files(frontier.prefix, finished)
+    for name, text in files.items():
+        write_whole(folder / name, text)
+    print(f"\nFrontier {frontier.prefix}\n{frontier_table(finished)}")
+    print(f"\nWritten to {folder}: {', '.join(files)}")
 
 
 def _summary(location: StudyLocation) -> StudySummary:

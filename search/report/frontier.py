@@ -12,7 +12,7 @@ from search.report.architecture import architecture_line
 from search.report.evidence import bounds, sd_points
 from search.report.plot import BLUE, GREY, ORANGE, accuracy_scale, error, svg, thousands
 from search.report.summary import StudySummary
-from search.text import markdown_table, percent
+from search.text import markdown_table, percent, text_table
 
 COLUMNS = (
     "budget",
@@ -27,6 +27,21 @@ COLUMNS = (
     "architecture",
 )
 ALIGN = ">" + "<" + ">" * 7 + "<"
+
+
+def frontier_files(prefix: str, studies: Sequence[StudySummary]) -> dict[str, str]:
+    """Return the content of the files of a frontier by their names; every study has a winner."""
+    rows = [_row(study) for study in studies]
+    return {
+        "frontier.md": _markdown(prefix, studies, rows),
+        "frontier.csv": _csv(_columns(studies), rows),
+        "frontier.svg": frontier_plot(studies),
+    }
+
+
+def frontier_table(studies: Sequence[StudySummary]) -> str:
+    """Return the table for a terminal, without the architectures, for which it has no room."""
+    return text_table(_columns(studies)[:-1], [_row(study)[:-1] for study in studies], ALIGN[:-1])
 
 
 def _row(summary: StudySummary) -> tuple[str, ...]:
