@@ -43,9 +43,9 @@ def _stage_dimensions(stage: int) -> list[Dimension]:
         # separable first stage starts with a plain convolution, because a depthwise convolution of a grey image is a
         # single filter.
         Choice(f"{prefix}.kind", ("conv", "separable", "residual"), "conv"),
-        # Whether its convolutions share their weights, among themselves ("stage") or also with the previous stage
-        # ("before"). They then all have the width of the stage's first convolution, or the last width of the previous
-        # stage. Batch norm is never shared.
+        # The stage's convolutions share weights among themselves ("stage") or also with the previous stage ("before").
+        # They then all have the width of the stage's first convolution, or the last width of the previous stage. Batch
+        # norm is never shared.
         Choice(f"{prefix}.shared", ("none", "stage", "before") if stage > 1 else ("none", "stage"), "none"),
         # Number of the convolution that dropout follows.
         Choice(f"{prefix}.dropout", ("none", "all", *map(str, range(1, MAX_DEPTH + 1))), "none"),
@@ -73,7 +73,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
     IntRange("head.hidden_width", 4, 32, 16, log=True),
     Choice("head.dropout", (False, True), False),
     Choice("order", ("conv-bn-act", "conv-act-bn"), "conv-bn-act"),
-    # Whether batch norms have a scale; without it they have one parameter less per channel.
+    # Batch norms without a scale have one parameter less per channel.
     Choice("norm_scale", (True, False), True),
     Choice("activation", ("relu", "silu"), "relu"),
     FloatRange("dropout", 0.0, 0.25, 0.0),
