@@ -121,8 +121,8 @@ def _test_note(source: ModelSource) -> str:
         return "nothing but the median of the trainings was chosen by it"
     if source.select_on == "test":
         return "selected on test"
-    when = "for this export" if source.scored_on == "val" else "after the last epoch of this training"
-    return f"read once, {when}, after the selection"
+    moment = "for this export" if source.scored_on == "val" else "after the last epoch of this training"
+    return f"read once, {moment}, after the selection"
 
 
 def confusions(confusion: Confusion, classes: tuple[str, ...]) -> list[dict[str, Any]]:

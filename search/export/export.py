@@ -76,8 +76,8 @@ def export_model(
     _check_data(source, data)
     check_formats(formats)
     check_folder(folder, force=force)
-    with whole_folder(folder) as new:
-        return _write(source, data, new, in_order(formats), latencies or Latencies())
+    with whole_folder(folder) as new_folder:
+        return _write(source, data, new_folder, in_order(formats), latencies or Latencies())
 
 
 def _check_data(source: ModelSource, data: Dataset) -> None:

@@ -25,7 +25,7 @@ class Feasibility:
     """Result of a survey of a space with random candidates.
 
     n_drawn    number of random candidates
-    n_fitting  number of these that are within the limits
+    n_fitting  number of candidates within the limits
     smallest   parameters of the smallest network found
     costliest  (dimension, parameters) of the dimensions that change the mean number of parameters most, largest first
     """
@@ -42,7 +42,7 @@ class Feasibility:
 
 
 class NothingFitsError(InputError):
-    """Error for limits that no point of the space was found to be within."""
+    """Error for limits within which no point of the space was found."""
 
 
 def check_something_fits(config: SearchConfig) -> None:

@@ -42,33 +42,37 @@ def queue_networks(
     it. Raises InputError if the study has another network of the same name.
     """
     searched_space = space_of(config)
-    inside = space.baseline_params(data.input_shape, data.n_classes, searched_space)
-    baselines = space.baseline_params(data.input_shape, data.n_classes)
-    outside = {
-        name: BASELINES[name].spec for name in baselines if name not in inside and _fits(BASELINES[name].spec, config)
+    baseline_points = space.baseline_params(data.input_shape, data.n_classes, searched_space)
+    all_baseline_points = space.baseline_params(data.input_shape, data.n_classes)
+    excluded = {
+        name: BASELINES[name].spec
+        for name in all_baseline_points
+        if name not in baseline_points and _fits(BASELINES[name].spec, config)
     }
     points: dict[str, space.Params] = {}
-    others: dict[str, dict[str, Any]] = {}
-    for name, spec in {**outside, **networks}.items():
-        if name in inside and spec == BASELINES[name].spec:
+    other_networks: dict[str, dict[str, Any]] = {}
+    for name, spec in {**excluded, **networks}.items():
+        if name in baseline_points and spec == BASELINES[name].spec:
             continue
         try:
             points[name] = searched_space.to_params(spec)
         except NotInSpaceError:
-            others[name] = spec.to_dict()
-    _check_names(study, points, others)
+            other_networks[name] = spec.to_dict()
+    _check_names(study, points, other_networks)
     enqueue(study, points, "baseline")
-    enqueue_user_network(study, others)
-    return [*points, *others]
+    enqueue_user_network(study, other_networks)
+    return [*points, *other_networks]
 
 
 def _fits(spec: ArchSpec, config: SearchConfig) -> bool:
     return not refusal(compute_cost(spec), config)[1]
 
 
-def _check_names(study: optuna.Study, points: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+def _check_names(study: optuna.Study, points: Mapping[str, Any], other_networks: Mapping[str, Any]) -> None:
     for trial in study.get_trials(deepcopy=False):
         name, network = str(trial.user_attrs.get(BASELINE)), trial.user_attrs.get(USER_NETWORK)
         queued = fixed_params(trial) or trial.params
-        if (name in others and network != others[name]) or (name in points and (network or queued != points[name])):
+        is_other_network = name in other_networks and network != other_networks[name]
+        is_other_point = name in points and (network or queued != points[name])
+        if is_other_network or is_other_point:
             raise InputError(f"study {study.study_name!r} has another network named {name}; rename the file")

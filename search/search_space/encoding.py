@@ -40,9 +40,9 @@ def assemble(
         blocks = _transition(params, i - 1, "after") if i > 1 else []
         convs, side = _stage_blocks(params, i, side, _widths(params, i, width))
         blocks += convs
-        last = i == params["stages"]
-        blocks += [] if last else _transition(params, i, "before")
-        pool = 0 if last or side < 2 else 2
+        is_last = i == params["stages"]
+        blocks += [] if is_last else _transition(params, i, "before")
+        pool = 0 if is_last or side < 2 else 2
         side = side // 2 if pool else side
         stages.append(Stage(tuple(blocks), pool))
         width = convs[-1].out_channels if convs else width
@@ -179,7 +179,7 @@ def params_of(arch: ArchSpec, recipe: RecipeConfig | None, defaults: Mapping[str
     params["stages"] = len(arch.stages)
     channels = arch.input_shape[0]
     for i, stage in enumerate(arch.stages, start=1):
-        params |= _stage_params(stage, i, _sharing(stage, channels), last=i == len(arch.stages))
+        params |= _stage_params(stage, i, _sharing(stage, channels), is_last=i == len(arch.stages))
         channels = stage.blocks[-1].out_channels if stage.blocks else channels
     params |= _head_params(arch.head)
     params |= {} if recipe is None else _recipe_params(recipe)
@@ -190,12 +190,12 @@ def params_of(arch: ArchSpec, recipe: RecipeConfig | None, defaults: Mapping[str
 _N_WIDTHS = {"none": None, "stage": 1, "before": 0}
 
 
-def _stage_params(stage: Stage, number: int, sharing: str, *, last: bool) -> Params:
+def _stage_params(stage: Stage, number: int, sharing: str, *, is_last: bool) -> Params:
     prefix = f"stages.{number}"
     params: Params = {f"{prefix}.shared": sharing}
     blocks = list(stage.blocks)
     for pool, position, index in ((number - 1, "after", 0), (number, "before", -1)):
-        exists = number > 1 if position == "after" else not last
+        exists = number > 1 if position == "after" else not is_last
         if exists and blocks and blocks[index].kernel_size == 1:
             block = blocks.pop(index)
             params[f"transitions.{pool}.place"] = position
