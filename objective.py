@@ -1,4 +1,4 @@
-"""One trial, top to bottom: suggest, cost, refuse or build, train, value."""
+"""Run one trial: suggest a candidate, compute its cost, refuse or train it, and return its value."""
 
 from __future__ import annotations
 
@@ -37,9 +37,12 @@ from space import Candidate, assemble, space_of, suggest
 
 
 class Objective:
-    """Callable for `study.optimize`; picklable, so that every worker process can have its own.
+    """Objective of a search that trains the candidate of a trial.
 
-    A finished trial's weights are written to weights_dir (None: not kept). engine: as in `engine_for`.
+    It is picklable, so that every worker process can have its own.
+
+    weights_dir  folder for the weights of finished trials; None does not keep them
+    engine       as in search.engine.train.engine_for
     """
 
     def __init__(self, config: SearchConfig, weights_dir: Path | None = None, engine: str = "auto") -> None:
@@ -49,17 +52,18 @@ class Objective:
         self._space = space_of(config)
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """Return the value of one candidate: its accuracy in [0, 1], or the metric that the search has instead.
+        """Return the value of a trial's candidate, its accuracy in [0, 1] or the metric of the search.
 
-        Raises TrialPruned for one that is over a limit or hopeless, TrialFailedError for one that diverged.
+        Raises TrialPruned if the candidate is over a limit or stopped by the pruner, now or in an earlier trial. Raises
+        TrialFailedError if its training diverged.
         """
         candidate = self._user_network(trial) or self._suggest(trial)
         candidate = replace(candidate, recipe=as_searched(candidate.recipe, self.config))
         cost = compute_cost(candidate.arch)
         self._refuse_over_limit(trial, cost)
-        repeated = self._find_repeated(trial, candidate)
-        if repeated is not None:
-            return _take_over(trial, repeated)
+        earlier = self._find_earlier(trial, candidate)
+        if earlier is not None:
+            return _take_over(trial, earlier)
         self._refuse_over_latency(trial, candidate)
         record_candidate(trial, candidate, cost)
         return self._train(trial, candidate)
@@ -72,7 +76,7 @@ class Objective:
         return suggest(trial, self._form.input_shape, self._form.n_classes, self._space)
 
     def _user_network(self, trial: optuna.Trial) -> Candidate | None:
-        """Return the queued network that is no point of the space, with the recipe of the hand-designed ones."""
+        """Return the candidate of a queued user network, with the recipe of the hand-designed networks, or None."""
         network = trial.user_attrs.get(USER_NETWORK)
         if network is None:
             return None
@@ -99,14 +103,14 @@ class Objective:
             record_refused(trial, reason)
             raise optuna.TrialPruned(reason)
 
-    def _find_repeated(self, trial: optuna.Trial, candidate: Candidate) -> optuna.trial.FrozenTrial | None:
-        """Return the earlier trial of this study that trained the same candidate to a result."""
+    def _find_earlier(self, trial: optuna.Trial, candidate: Candidate) -> optuna.trial.FrozenTrial | None:
+        """Return the earlier trial of this study that finished or stopped the same candidate, or None."""
         key = candidate.key()
         finished = trial.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-        return next((earlier for earlier in finished if earlier.user_attrs.get(CANDIDATE) == key), None)
+        return next((other for other in finished if other.user_attrs.get(CANDIDATE) == key), None)
 
     def _train(self, trial: optuna.Trial, candidate: Candidate) -> float:
-        """Train a candidate, keep its weights and record its end; return its value."""
+        """Train a candidate, write its weights, record its result and return its value."""
         seconds = 0.0
 
         def on_epoch(epoch: int, metrics: EpochMetrics) -> None:
@@ -114,10 +118,10 @@ class Objective:
             seconds += metrics.seconds
             value = metrics.value(self.config.metric)
             trial.report(value, epoch)
-            # A hand-designed network is there to be compared with, so it is always trained to the end.
+            # Hand-designed networks serve for comparison, so they are always trained to the end.
             if epoch < self.config.epochs and BASELINE not in trial.user_attrs and trial.should_prune():
-                what = "" if self.config.metric == "accuracy" else f" {self.config.metric_name}"
-                reason = f"{value:.2%}{what} after epoch {epoch} is far below the median of the finished trials"
+                metric = "" if self.config.metric == "accuracy" else f" {self.config.metric_name}"
+                reason = f"{value:.2%}{metric} after epoch {epoch} is far below the median of the finished trials"
                 record_stopped(trial, reason, seconds)
                 raise optuna.TrialPruned(reason)
 
@@ -134,10 +138,10 @@ class Objective:
 
 
 def _take_over(trial: optuna.Trial, earlier: optuna.trial.FrozenTrial) -> float:
-    """Return the earlier trial's value. Raises TrialPruned where that was stopped."""
+    """Return the value of an earlier trial with the same candidate. Raises TrialPruned if that trial was stopped."""
     reason = f"same network and recipe as trial {earlier.number}"
     record_repeated(trial, reason, earlier.number)
-    # Optuna gives a pruned trial the value it reported last, so its state decides.
+    # Optuna gives a pruned trial the value that it reported last, so the state is checked first.
     if earlier.state == TrialState.PRUNED or earlier.value is None:
         raise optuna.TrialPruned(f"{reason}, which was stopped")
     return earlier.value

@@ -1,7 +1,7 @@
-"""The searched space: THE list of dimensions with their ranges, and how a point becomes a network and a recipe.
+"""Define the searched space with THE list of dimensions and their ranges, and suggest candidates from it.
 
-Every dimension is suggested in every trial, also one that this trial's other values make inactive, so that a
-multivariate sampler sees one joint space with one fixed set of names.
+Every dimension is suggested in every trial, even if other values of the trial make it inactive. A multivariate sampler
+therefore sees one joint space with a fixed set of names.
 """
 
 from __future__ import annotations
@@ -32,36 +32,38 @@ __all__ = [
 
 
 def _stage_dimensions(stage: int) -> list[Dimension]:
-    at = f"stages.{stage}"
+    prefix = f"stages.{stage}"
     return [
-        IntRange(f"{at}.depth", 1, MAX_DEPTH, 2),
-        *(IntRange(f"{at}.width.{conv}", 3, 64, 12, log=True) for conv in range(1, MAX_DEPTH + 1)),
-        Choice(f"{at}.kernel", (3, 5), 3),
-        # How many of the stage's last convolutions are padded; the ones before shrink the map.
-        IntRange(f"{at}.padded", 0, MAX_DEPTH, 0),
-        # A residual stage pairs its convolutions from the end; an odd first one stays plain. A separable first stage
-        # starts with a plain one: a depthwise convolution of a grey image is one filter.
-        Choice(f"{at}.kind", ("conv", "separable", "residual"), "conv"),
-        # Whether its convolutions are of one width, the first's, and share their weights: among themselves, or also
-        # with the stage before, whose last width they then have. Batch norm is each one's own.
-        Choice(f"{at}.shared", ("none", "stage", "before") if stage > 1 else ("none", "stage"), "none"),
-        # After which convolution dropout stands.
-        Choice(f"{at}.dropout", ("none", "all", *map(str, range(1, MAX_DEPTH + 1))), "none"),
+        IntRange(f"{prefix}.depth", 1, MAX_DEPTH, 2),
+        *(IntRange(f"{prefix}.width.{conv}", 3, 64, 12, log=True) for conv in range(1, MAX_DEPTH + 1)),
+        Choice(f"{prefix}.kernel", (3, 5), 3),
+        # Number of the stage's last convolutions that are padded; the convolutions before them reduce the map.
+        IntRange(f"{prefix}.padded", 0, MAX_DEPTH, 0),
+        # A residual stage pairs its convolutions from the end; if their number is odd, the first one stays plain. A
+        # separable first stage starts with a plain convolution, because a depthwise convolution of a grey image is a
+        # single filter.
+        Choice(f"{prefix}.kind", ("conv", "separable", "residual"), "conv"),
+        # The stage's convolutions share weights among themselves ("stage") or also with the previous stage ("before").
+        # They then all have the width of the stage's first convolution, or the last width of the previous stage. Batch
+        # norm is never shared.
+        Choice(f"{prefix}.shared", ("none", "stage", "before") if stage > 1 else ("none", "stage"), "none"),
+        # Number of the convolution that dropout follows.
+        Choice(f"{prefix}.dropout", ("none", "all", *map(str, range(1, MAX_DEPTH + 1))), "none"),
     ]
 
 
 def _transition_dimensions(pool: int) -> list[Dimension]:
-    at = f"transitions.{pool}"
+    prefix = f"transitions.{pool}"
     return [
-        Choice(f"{at}.place", ("none", "before", "after"), "none"),
-        IntRange(f"{at}.width", 3, 24, 8, log=True),
-        # Bare: the 1x1 convolution alone, without batch norm and activation.
-        Choice(f"{at}.bare", (False, True), False),
+        Choice(f"{prefix}.place", ("none", "before", "after"), "none"),
+        IntRange(f"{prefix}.width", 3, 24, 8, log=True),
+        # Bare: a 1x1 convolution without batch norm and activation.
+        Choice(f"{prefix}.bare", (False, True), False),
     ]
 
 
 DIMENSIONS: tuple[Dimension, ...] = (
-    # The network. Stages are divided by 2x2 max pools, so there is one pool fewer than stages.
+    # The network. Stages are separated by 2x2 max pools, so there is one pool fewer than stages.
     IntRange("stages", 2, MAX_STAGES, 2),
     *(dimension for stage in range(1, MAX_STAGES + 1) for dimension in _stage_dimensions(stage)),
     *(dimension for pool in range(1, MAX_STAGES) for dimension in _transition_dimensions(pool)),
@@ -71,11 +73,11 @@ DIMENSIONS: tuple[Dimension, ...] = (
     IntRange("head.hidden_width", 4, 32, 16, log=True),
     Choice("head.dropout", (False, True), False),
     Choice("order", ("conv-bn-act", "conv-act-bn"), "conv-bn-act"),
-    # Without, a batch norm has a number a channel less.
+    # Batch norms without a scale have one parameter less per channel.
     Choice("norm_scale", (True, False), True),
     Choice("activation", ("relu", "silu"), "relu"),
     FloatRange("dropout", 0.0, 0.25, 0.0),
-    # The recipe; the rest of it is fixed in search.search_space.encoding.
+    # The recipe; its other fields are fixed in search.search_space.encoding.
     Choice("optimizer", ("sgd", "adamw", "soap"), "sgd"),
     FloatRange("sgd.lr", 0.02, 1.0, 0.3, log=True),
     FloatRange("sgd.weight_decay", 0.0, 5e-4, 0.0),
@@ -91,7 +93,7 @@ DIMENSIONS: tuple[Dimension, ...] = (
     FloatRange("shear", 0.0, 10.0, 0.0),
 )
 check_dimensions(DIMENSIONS)
-# Search settings of another space are another study.
+# Part of the settings of a study, so that a study is not continued with another space.
 SPACE_KEY = hashlib.sha256(repr(DIMENSIONS).encode()).hexdigest()[:16]
 
 
@@ -102,12 +104,12 @@ to_params = WHOLE.to_params
 
 
 def space_of(config: SearchConfig) -> Space:
-    """Return the space of a search, which a --space file may have changed. Raises InputError for a damaged setting."""
-    return _changed(config.dimensions)
+    """Return the space of a search, which a --space file may have changed. Raises InputError for damaged settings."""
+    return _changed_space(config.dimensions)
 
 
 @cache
-def _changed(lines: tuple[str, ...]) -> Space:
+def _changed_space(lines: tuple[str, ...]) -> Space:
     return changed(WHOLE, lines)
 
 
@@ -117,21 +119,21 @@ def suggest(
     n_classes: int = 10,
     space: Space = WHOLE,
 ) -> Candidate:
-    """Ask `trial` for every dimension and assemble the candidate. Always a valid network; nothing is built."""
+    """Return the candidate that `trial` suggests. Its network is always valid; no model is built."""
     return assemble(space.suggest(trial), input_shape, n_classes)
 
 
 def baseline_params(input_shape: tuple[int, int, int], n_classes: int, space: Space = WHOLE) -> dict[str, Params]:
-    """The hand-designed networks that are points of this space, by id, each with the default recipe.
+    """Return the hand-designed networks that are points of this space, by id, each with the default recipe.
 
-    The write-ups' own recipes differ in optimiser and schedule; with one recipe for all, a study compares networks.
+    The recipes of their authors differ in optimiser and schedule. With one recipe for all, a study compares networks.
     """
-    found = {}
+    points = {}
     for name, baseline in BASELINES.items():
         if (baseline.spec.input_shape, baseline.spec.n_classes) != (input_shape, n_classes):
             continue
         try:
-            found[name] = space.to_params(baseline.spec)
+            points[name] = space.to_params(baseline.spec)
         except NotInSpaceError:
             continue
-    return found
+    return points

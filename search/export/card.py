@@ -1,4 +1,4 @@
-"""The card of an exported network: everything about it as JSON, and the same to be read (README.md)."""
+"""Make the card of an exported network, which describes it as JSON, and the README.md with its contents."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from search.report.facts import recipe_facts
 from search.study.provenance import version_of
 
 _PACKAGES = ("torch", "torchvision", "optuna")
-# Of the pairs of classes that are taken for each other, the most frequent.
+# Number of the most frequent confusions that the card lists.
 N_CONFUSIONS = 10
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures that were measured of the written files.
+    """Results that were measured with the written files.
 
     scored, test  accuracy of model.py with weights.pt on the scored split and on the test set, in [0, 1]
-    mistakes      on the scored split
-    formats       by name: files, size, accuracy, agreement and latency of each
-    balanced      balanced accuracies on the same two splits; none where classes are balanced and nobody asked
+    confusion     confusion on the scored split
+    formats       files, size, accuracy, agreement and latency of each format, by name
+    balanced      balanced accuracies on the same two splits; empty if classes are balanced and accuracy is the metric
     """
 
     scored: float
     test: float
-    mistakes: Confusion
+    confusion: Confusion
     formats: Mapping[str, Mapping[str, Any]]
     balanced: tuple[float, ...] = ()
 
 
 def make_card(source: ModelSource, data: Dataset, measured: Measured, folder: Path) -> dict[str, Any]:
-    """The content of card.json; `folder` holds the files that it names. Plain JSON types but for tuples."""
+    """Return the content of card.json, in JSON types and tuples; `folder` holds the files that it names."""
     cost = compute_cost(source.arch)
     last = source.curve[-1]
     splits = {"train": data.train, "val": data.val, "test": data.test}
@@ -54,7 +54,7 @@ def make_card(source: ModelSource, data: Dataset, measured: Measured, folder: Pa
         "trial": source.trial,
         "cost": {
             "n_params": cost.n_params,
-            # Where every layer has a copy of the weights that it shares.
+            # With a copy of shared weights for every layer that uses them.
             "n_stored": cost.n_stored,
             "macs": cost.macs,
             "feature_receptive_field": cost.feature_receptive_field,
@@ -63,7 +63,7 @@ def make_card(source: ModelSource, data: Dataset, measured: Measured, folder: Pa
             "peak_activation_bytes_int8": cost.peak_activation_values,
         },
         "limits": {"max_params": source.max_params, "epochs": source.epochs},
-        # Every limit of the search, with where the network stands.
+        # Every limit of the search, with the value of the network.
         "limits_met": source.limits,
         "accuracy": {
             "select_on": source.select_on,
@@ -75,7 +75,7 @@ def make_card(source: ModelSource, data: Dataset, measured: Measured, folder: Pa
             "recorded": source.accuracy,
             "file_on_scored": measured.scored,
             "file_on_test": measured.test,
-            # Images that make the difference between the file here and the training, perhaps on another processor.
+            # Difference of correct answers between the file and the training, perhaps on another processor.
             "file_differs_by": abs(round((measured.scored - source.state_accuracy) * len(data.scored))),
             **dict(zip(("balanced_on_scored", "balanced_on_test"), measured.balanced, strict=False)),
             "test_note": _test_note(source),
@@ -85,7 +85,7 @@ def make_card(source: ModelSource, data: Dataset, measured: Measured, folder: Pa
         "seed": source.seed,
         "epochs": source.curve[-1]["epoch"],
         "precision": source.precision,
-        # With every default, so that the card needs no version of this project to be read.
+        # With every default, so that the card can be read without this project.
         "arch": asdict(source.arch),
         "recipe": asdict(source.recipe),
         "data": {
@@ -103,15 +103,15 @@ def make_card(source: ModelSource, data: Dataset, measured: Measured, folder: Pa
             name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("model.py", "weights.pt")
         },
         "confirmation": source.confirmation.facts() if source.confirmation else None,
-        # On the scored images; those of `misread` are the tiles of misread.png, in this order.
-        "mistakes": measured.mistakes.to_dict(),
+        # Confusion on the scored images. The images of `misread` are the tiles of misread.png, in this order.
+        "mistakes": measured.confusion.to_dict(),
         "class_accuracies": {
-            # None where the split shows no image of a class.
+            # None if the split has no image of a class.
             name: None if math.isnan(accuracy) else accuracy
-            for name, accuracy in zip(data.classes, measured.mistakes.class_accuracies, strict=True)
+            for name, accuracy in zip(data.classes, measured.confusion.class_accuracies, strict=True)
         },
-        "confusions": confusions(measured.mistakes, data.classes),
-        # On the test set; milliseconds of one call on one thread, from grey levels or colours to logits, by batch size.
+        "confusions": confusions(measured.confusion, data.classes),
+        # On the test set. Milliseconds are those of one call on one thread, from pixels to logits, by batch size.
         "formats": measured.formats,
     }
 
@@ -121,24 +121,24 @@ def _test_note(source: ModelSource) -> str:
         return "nothing but the median of the trainings was chosen by it"
     if source.select_on == "test":
         return "selected on test"
-    when = "for this export" if source.scored_on == "val" else "after the last epoch of this training"
-    return f"read once, {when}, after the selection"
+    moment = "for this export" if source.scored_on == "val" else "after the last epoch of this training"
+    return f"read once, {moment}, after the selection"
 
 
-def confusions(mistakes: Confusion, classes: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The commonest mistakes: what was shown, what it was taken for, how often."""
+def confusions(confusion: Confusion, classes: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Return the most frequent confusions: the class shown, the class it was taken for, and the number of images."""
     pairs = [
         (n, classes[label], classes[answer])
-        for label, row in enumerate(mistakes.confusion)
+        for label, row in enumerate(confusion.confusion)
         for answer, n in enumerate(row)
         if n and label != answer
     ]
-    commonest = sorted(pairs, key=lambda pair: -pair[0])[:N_CONFUSIONS]
-    return [{"shown": shown, "taken_for": taken_for, "n": n} for n, shown, taken_for in commonest]
+    most_frequent = sorted(pairs, key=lambda pair: -pair[0])[:N_CONFUSIONS]
+    return [{"shown": shown, "taken_for": taken_for, "n": n} for n, shown, taken_for in most_frequent]
 
 
 def readme(card: Mapping[str, Any], source: ModelSource, data: Dataset) -> str:
-    """README.md of the folder; `card` as read back from its JSON."""
+    """Return the text of the folder's README.md; `card` is read from its JSON."""
     formats: Mapping[str, Any] = card["formats"]
     usages = [
         _jinja().from_string(FORMATS[name].usage).render(card=card, form=form, arch=source.arch)

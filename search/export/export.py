@@ -1,6 +1,6 @@
-"""A trained network as a folder that runs without this project: the network in every format that is wanted, its card.
+"""Export a trained network as a folder that runs without this project, with the requested formats and a card.
 
-Nothing is put in place before the written files, loaded from outside, have repeated the recorded accuracy.
+The folder is put in place only after its files, loaded without the project, have repeated the recorded accuracy.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ from search.export.trained_model import ModelSource
 from search.report.images import sprite
 from search.study.card import CARD, MISREAD
 
-# Images answered at once where only the answers count.
+# Number of images in a batch when only the answers matter, not the time they take.
 BATCH_SIZE = 250
-# Largest difference of a logit that rounding explains, as a share of the largest logit: float32 has seven digits, a few
-# of which are lost in sums of some hundred products.
+# Largest difference of a logit that rounding explains, as a share of the largest logit. float32 has seven digits, and
+# sums of some hundred products lose a few of them.
 TOLERANCE = 1e-4
-# Largest share of the images that another processor may answer differently, which rounds differently in the last digit.
+# Largest share of the images whose answer may change on another processor, which rounds the last digit differently.
 MAX_DIFFERING = 5e-4
 
 
 def max_differing(n_images: int) -> int:
-    """Return how many of n images the exported files may answer right more, or less, than the training recorded."""
+    """Return by how many of `n_images` the correct answers of the exported files may differ from the recorded ones."""
     return max(1, round(MAX_DIFFERING * n_images))
 
 
 class ExportMismatchError(FailureError):
-    """The exported files do not repeat the recorded accuracy, or one file not what another computes."""
+    """Error for exported files that do not repeat the recorded accuracy, or that compute different results."""
 
 
 def export_model(
@@ -60,12 +60,14 @@ def export_model(
     force: bool = False,
     latencies: Latencies | None = None,
 ) -> dict[str, Any]:
-    """Write `folder` and return its card. The folder appears whole or, on any error, not at all.
+    """Write the folder of an exported network, complete or on any error not at all, and return its card.
 
-    formats: beside model.py and weights.pt, names of search.config.FORMATS. force: replace an earlier export.
-    latencies: those that are known already, and where to keep new ones; None measures all.
-    Raises InputError where `folder` is taken or cannot be written, where `data` is not what the network was made for or
-    a format's packages are missing; ExportMismatchError where the files do not repeat the recorded accuracy.
+    formats    formats to write besides model.py and weights.pt, names of search.config.FORMATS
+    force      True to replace an earlier export
+    latencies  latencies of earlier exports, to which new ones are added; None measures all
+
+    Raises InputError if `folder` exists or cannot be written, if the network was made for other data, or if packages of
+    a format are missing. Raises ExportMismatchError if the files do not repeat the recorded accuracy.
     """
     try:
         folder = folder.resolve()
@@ -74,8 +76,8 @@ def export_model(
     _check_data(source, data)
     check_formats(formats)
     check_folder(folder, force=force)
-    with whole_folder(folder) as new:
-        return _write(source, data, new, in_order(formats), latencies or Latencies())
+    with whole_folder(folder) as new_folder:
+        return _write(source, data, new_folder, in_order(formats), latencies or Latencies())
 
 
 def _check_data(source: ModelSource, data: Dataset) -> None:
@@ -93,14 +95,16 @@ def _write(
     source: ModelSource, data: Dataset, folder: Path, formats: Sequence[str], latencies: Latencies
 ) -> dict[str, Any]:
     (folder / "model.py").write_text(model_source(source, data), encoding="utf-8")
-    (folder / "weights.pt").write_bytes(_serialised(source.state))
+    (folder / "weights.pt").write_bytes(_serialise(source.state))
     module = _load_module(folder / "model.py")
     scored, test = _accuracies(module, source, data)
-    mistakes = confusion_of_state(source.arch, source.state, data)
-    (folder / MISREAD).write_bytes(sprite(mistakes, data.scored.images))
-    balanced = tuple(_balanced(module, split) for split in (data.scored, data.test)) if _is_shown(source, data) else ()
-    forms = _write_formats(Exporting(source, data, module, folder), formats, latencies)
-    measured = Measured(scored, test, mistakes, forms, balanced)
+    confusion = confusion_of_state(source.arch, source.state, data)
+    (folder / MISREAD).write_bytes(sprite(confusion, data.scored.images))
+    balanced = (
+        tuple(_balanced(module, split) for split in (data.scored, data.test)) if _shows_balanced(source, data) else ()
+    )
+    formats_by_name = _write_formats(Exporting(source, data, module, folder), formats, latencies)
+    measured = Measured(scored, test, confusion, formats_by_name, balanced)
     text = json.dumps(make_card(source, data, measured, folder), indent=2, allow_nan=False)
     card: dict[str, Any] = json.loads(text)
     (folder / "README.md").write_text(readme(card, source, data), encoding="utf-8")
@@ -108,8 +112,8 @@ def _write(
     return card
 
 
-def _serialised(state: Mapping[str, Tensor]) -> bytes:
-    """A plain state_dict on the CPU, each tensor with a storage of its own: a view would drag a larger one along."""
+def _serialise(state: Mapping[str, Tensor]) -> bytes:
+    """Serialise a state_dict on the CPU. Tensors are copied, because a view would include the tensor it is part of."""
     plain = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
     buffer = io.BytesIO()
     torch.save(plain, buffer)
@@ -118,7 +122,7 @@ def _serialised(state: Mapping[str, Tensor]) -> bytes:
 
 def _accuracies(module: ModuleType, source: ModelSource, data: Dataset) -> tuple[float, float]:
     """Measure the accuracies of the written files on the scored split and on test. Raises ExportMismatchError."""
-    # Where the search trains if it can: another kind of processor rounds otherwise, which can change an answer.
+    # The device of the training if possible: another kind of processor rounds differently, which can change an answer.
     device = training_device()
     net = module.load().to(device)
 
@@ -137,8 +141,8 @@ def _accuracies(module: ModuleType, source: ModelSource, data: Dataset) -> tuple
     return scored, scored if data.val is None else accuracy(data.test)
 
 
-def _is_shown(source: ModelSource, data: Dataset) -> bool:
-    """Return whether balanced accuracy goes with the accuracy."""
+def _shows_balanced(source: ModelSource, data: Dataset) -> bool:
+    """Return whether the card shows balanced accuracy besides accuracy."""
     return source.is_balanced or is_imbalanced(data.scored.labels) or is_imbalanced(data.test.labels)
 
 
@@ -150,7 +154,7 @@ def _balanced(module: ModuleType, split: Split) -> float:
 
 def _load_module(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("model", path)
-    assert spec is not None  # any path that ends in .py has one, with a loader
+    assert spec is not None  # any path that ends in .py has a spec with a loader
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -159,27 +163,27 @@ def _load_module(path: Path) -> ModuleType:
 
 
 def _write_formats(exporting: Exporting, names: Sequence[str], latencies: Latencies) -> dict[str, dict[str, Any]]:
-    """Write each, open it again, and measure it on the test set."""
+    """Write the named formats, open them again, and return the card's entry for each, measured on the test set."""
     test = exporting.data.test
     expected = _logits(FORMATS[TORCH].open(exporting), test.images)
     network = exporting.source.arch.key()
-    found = {}
+    entries = {}
     for name in names:
         form = FORMATS[name]
-        extra = form.write(exporting)
+        format_facts = form.write(exporting)
         answer = form.open(exporting)
         agreement = _agreement(name, form, _logits(answer, test.images), expected, test)
         latency = latencies.of(network, name, form.runtime_version, partial(milliseconds, answer, test.images))
-        found[name] = {
+        entries[name] = {
             "files": list(form.files),
             "bytes": sum((exporting.folder / file).stat().st_size for file in form.files),
             "runtime": latency["runtime"],
             "processor": latency["processor"],
             "milliseconds": latency["milliseconds"],
             **agreement,
-            **extra,
+            **format_facts,
         }
-    return found
+    return entries
 
 
 def _logits(answer: Answer, images: Tensor) -> Tensor:
@@ -187,7 +191,7 @@ def _logits(answer: Answer, images: Tensor) -> Tensor:
 
 
 def _agreement(name: str, form: Format, logits: Tensor, expected: Tensor, split: Split) -> dict[str, Any]:
-    """Measure a format's accuracy and distance from the network. Raises ExportMismatchError where that is too far."""
+    """Return a format's accuracy and differences from the network. Raises ExportMismatchError if they are too large."""
     difference = float((logits - expected).abs().max())
     largest = float(expected.abs().max())
     if not form.is_quantised and not difference <= TOLERANCE * max(1.0, largest):

@@ -1,1 +1,1 @@
-"""Decide which candidate is proposed next, and which ones a study starts with."""
+"""Choose the candidates that a study starts with and those that it proposes next."""

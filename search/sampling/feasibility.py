@@ -1,4 +1,4 @@
-"""Survey a space: the share that fits the limits, its smallest networks, and its costliest dimensions."""
+"""Survey a space for the share that fits the limits, the smallest network and the costliest dimensions."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ Params = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Feasibility:
-    """share: of `n_drawn` random candidates; smallest: parameters of the smallest network found.
+    """Result of a survey of a space with random candidates.
 
-    costliest: (dimension, parameters) for the dimensions that move the mean parameter count most, largest first.
+    n_drawn    number of random candidates
+    n_fitting  number of candidates within the limits
+    smallest   parameters of the smallest network found
+    costliest  (dimension, parameters) of the dimensions that change the mean number of parameters most, largest first
     """
 
     n_drawn: int
@@ -34,16 +37,16 @@ class Feasibility:
 
     @property
     def share(self) -> float:
-        """Share of the random candidates that fit, in [0, 1]."""
+        """Return the share of the random candidates that fit, in [0, 1]."""
         return self.n_fitting / self.n_drawn
 
 
 class NothingFitsError(InputError):
-    """No point of the space was found within the limits."""
+    """Error for limits within which no point of the space was found."""
 
 
 def check_something_fits(config: SearchConfig) -> None:
-    """Raise NothingFitsError, which names the nearest network, where no point of the space was found that fits."""
+    """Raise NothingFitsError that names the nearest network if no point of the space was found that fits."""
     cost = _cost_function(config)(nearest_point(config))
     reasons = [standing.reason for standing in standings(cost, config) if standing.slack < 0]
     if reasons:
@@ -54,7 +57,7 @@ def check_something_fits(config: SearchConfig) -> None:
 
 
 def survey(config: SearchConfig, *, n_draws: int = 2000, seed: int = 0) -> Feasibility:
-    """Draw candidates as a random search would and count what they cost; nothing is built."""
+    """Survey the space of a search by the computed cost of `n_draws` random candidates; nothing is built."""
     rng = random.Random(seed)
     space, cost_of = space_of(config), _cost_function(config)
     draws = [space.sample(rng) for _ in range(n_draws)]
@@ -70,7 +73,10 @@ def survey(config: SearchConfig, *, n_draws: int = 2000, seed: int = 0) -> Feasi
 
 
 def _effect(dimension: Dimension, draws: Sequence[Params], counts: Sequence[int]) -> int:
-    """Return how far the mean count moves between choices, or between the lowest and the highest third of a range."""
+    """Return the effect of a dimension on the mean of `counts`, the parameters of the `draws`.
+
+    It is the largest difference between the means of choices, or that between the lowest and highest third of a range.
+    """
     if isinstance(dimension, Choice):
         groups = [
             [n for params, n in zip(draws, counts, strict=True) if params[dimension.name] == choice]
@@ -86,39 +92,40 @@ def _effect(dimension: Dimension, draws: Sequence[Params], counts: Sequence[int]
 
 
 def nearest_point(config: SearchConfig, *, n_climbs: int = 2, n_steps: int = 4000, seed: int = 0) -> dict[str, Any]:
-    """A point that is well within the limits, or, where none was found, the one least beyond them.
+    """Return a point well within the limits or, if none was found, the one that exceeds them least.
 
-    Changes one to three dimensions of a random point at a time and keeps what is no further beyond the limits, all of
-    them together: limits may pull against each other, as few parameters against a wide receptive field.
+    The search changes one to three dimensions of a random point at a time, and keeps the change if the sum of all
+    excesses does not grow. It uses the sum because limits may conflict, such as few parameters and a wide receptive
+    field.
     """
-
     rng, space, cost_of = random.Random(seed), space_of(config), _cost_function(config)
 
-    def beyond(params: Params) -> float:
+    def total_excess(params: Params) -> float:
         return sum(max(0.0, standing.excess) for standing in standings(cost_of(params), config))
 
-    def worst(params: Params) -> float:
+    def largest_excess(params: Params) -> float:
         return worst_excess(cost_of(params), config)
 
-    found: dict[str, Any] = {}
+    nearest: dict[str, Any] = {}
     for _ in range(n_climbs):
-        climbed = _climb(space, beyond, rng, n_steps)
-        found = min(found or climbed, climbed, key=beyond)
-        if beyond(found) == 0:
+        point = _climb(space, total_excess, rng, n_steps)
+        nearest = min(nearest or point, point, key=total_excess)
+        if total_excess(nearest) == 0:
             break
-    return _descend(space, worst if beyond(found) == 0 else beyond, found)[0]
+    return _descend(space, largest_excess if total_excess(nearest) == 0 else total_excess, nearest)[0]
 
 
-def _climb(space: Space, beyond: Callable[[Params], float], rng: random.Random, n: int) -> dict[str, Any]:
+def _climb(space: Space, measure: Callable[[Params], float], rng: random.Random, n_steps: int) -> dict[str, Any]:
+    """Return the point with the lowest measure that random changes of a random point reach; 0 is low enough."""
     best = space.sample(rng)
-    lowest = beyond(best)
-    for _ in range(n):
+    lowest = measure(best)
+    for _ in range(n_steps):
         if lowest == 0:
             break
-        moved = rng.sample(space.dimensions, min(rng.randint(1, 3), len(space.dimensions)))
-        changed = best | {dimension.name: dimension.sample(rng) for dimension in moved}
-        if (found := beyond(changed)) <= lowest:
-            best, lowest = changed, found
+        dimensions = rng.sample(space.dimensions, min(rng.randint(1, 3), len(space.dimensions)))
+        changed = best | {dimension.name: dimension.sample(rng) for dimension in dimensions}
+        if (measured := measure(changed)) <= lowest:
+            best, lowest = changed, measured
     return best
 
 
@@ -129,8 +136,10 @@ def _cost_function(config: SearchConfig) -> Callable[[Params], Cost]:
 
 
 def _descend(space: Space, measure: Callable[[Params], float], start: Params) -> tuple[dict[str, Any], float]:
-    """The point with the lowest measure reached from `start` by changing one dimension at a time to an end or another
-    choice, and that measure."""
+    """Return the point with the lowest measure that is reached from `start`, and its measure.
+
+    Each step changes one dimension, to an end of its range or to another choice.
+    """
     best, lowest = dict(start), measure(start)
     improved = True
     while improved:
@@ -139,13 +148,13 @@ def _descend(space: Space, measure: Callable[[Params], float], start: Params) ->
             ends = dimension.choices if isinstance(dimension, Choice) else (dimension.low, dimension.high)
             for value in ends:
                 changed = best | {dimension.name: value}
-                if (found := measure(changed)) < lowest:
-                    best, lowest, improved = changed, found, True
+                if (measured := measure(changed)) < lowest:
+                    best, lowest, improved = changed, measured, True
     return best, lowest
 
 
 def feasibility_report(feasibility: Feasibility) -> str:
-    """Report the share that fits, the smallest network and the costliest dimensions: three lines."""
+    """Return three lines with the share that fits, the smallest network and the costliest dimensions."""
     costly = ", ".join(f"{name} (up to {n:,})" for name, n in feasibility.costliest)
     return "\n".join(
         (

@@ -1,9 +1,9 @@
-"""Points within every limit, for the proposals that a search begins with.
+"""Find points within every limit, for the first proposals of a search.
 
-A random point is drawn again until one fits: among the points that fit, each is as likely as in random search. Where
-hardly any fits, the last draw is pulled towards a point that does: first its choices are taken as drawn, as long as the
-network with the smallest ranges still fits, then all its whole numbers (widths, depths) are scaled together by
-bisection. All of it is arithmetic; no value leaves its range.
+Random points are drawn until one fits, so each fitting point is as likely as in random search. Where hardly any point
+fits, the last draw is moved towards a fitting point. First its choices are adopted one by one, if the network with the
+whole numbers of the fitting point still fits. Then all its whole numbers (widths, depths) are scaled together by
+bisection. All of this is arithmetic, and no value leaves its range.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from space import assemble, space_of
 
 Params = dict[str, Any]
 
-# Each takes a tenth of a millisecond. Where two points of a hundred fit, three of four proposals need no more.
+# A draw takes a tenth of a millisecond. If two of a hundred points fit, 64 draws suffice for three of four proposals.
 N_DRAWS = 64
 N_HALVINGS = 6
 
 
 class FeasibleStart:
-    """Draws points of the space that are within the limits of a search; picklable, for every worker to have its own."""
+    """Source of points within the limits of a search; picklable, so that every worker can have its own."""
 
     def __init__(self, config: SearchConfig) -> None:
         self._config = config
@@ -38,18 +38,20 @@ class FeasibleStart:
         self._form = form_of(config.data)
 
     def ask(self, trial: SuggestsValues) -> None:
-        """Ask `trial` for every dimension."""
+        """Suggest a value for every dimension with `trial`."""
         self._space.suggest(trial)
 
     def point(self, first: Params, rng: random.Random) -> Params:
-        """A point that fits: `first` if it does, else another one drawn with `rng`; `first` where none was found."""
-        drawn = first
+        """Return `first` if it fits, else a point found with `rng` that does, or `first` if none was found."""
+        point = first
         for _ in range(N_DRAWS):
-            if self.fits(drawn):
-                return drawn
-            drawn = self._space.sample(rng)
-        within = self._within
-        return drawn if self.fits(drawn) else first if within is None else self._pulled(drawn, within, rng)
+            if self.fits(point):
+                return point
+            point = self._space.sample(rng)
+        if self.fits(point):
+            return point
+        fitting = self._fitting_point
+        return first if fitting is None else self._move_towards(fitting, point, rng)
 
     def fits(self, params: Mapping[str, Any]) -> bool:
         """Return whether the network of a point is within every limit."""
@@ -57,23 +59,26 @@ class FeasibleStart:
         return worst_excess(compute_cost(arch), self._config) <= 0
 
     @cached_property
-    def _within(self) -> Params | None:
-        """A point that fits, as far within the limits as was found. Sought once, when it is first needed."""
+    def _fitting_point(self) -> Params | None:
+        """Return a point well within the limits, or None if none was found; computed once, on first use."""
         nearest = nearest_point(self._config)
         return nearest if self.fits(nearest) else None
 
-    def _pulled(self, drawn: Params, within: Params, rng: random.Random) -> Params:
-        """Return `drawn` as far as it fits, and for the rest values on the way to it from `within`."""
+    def _move_towards(self, fitting: Params, drawn: Params, rng: random.Random) -> Params:
+        """Return a fitting point with the choices of `drawn` that fit, and whole numbers on the way to `drawn`."""
         ranges = [dimension for dimension in self._space.dimensions if isinstance(dimension, IntRange)]
-        point = drawn | {dimension.name: within[dimension.name] for dimension in ranges}
+        point = drawn | {dimension.name: fitting[dimension.name] for dimension in ranges}
         choices = [dimension.name for dimension in self._space.dimensions if isinstance(dimension, Choice)]
-        point |= {name: within[name] for name in choices}
+        point |= {name: fitting[name] for name in choices}
         for name in rng.sample(choices, len(choices)):
             if self.fits(point | {name: drawn[name]}):
                 point[name] = drawn[name]
         share, step = 0.0, 0.5
         for _ in range(N_HALVINGS):
-            scaled = {one.name: _between(one, within[one.name], drawn[one.name], share + step) for one in ranges}
+            scaled = {
+                dimension.name: _between(dimension, fitting[dimension.name], drawn[dimension.name], share + step)
+                for dimension in ranges
+            }
             if self.fits(point | scaled):
                 point |= scaled
                 share += step
@@ -82,7 +87,7 @@ class FeasibleStart:
 
 
 def _between(dimension: IntRange, start: int, end: int, share: float) -> int:
-    """The whole number at `share` of the way, by ratio where the range is logarithmic."""
+    """Return the whole number at `share` of the way from `start` to `end`, by ratio if the range is logarithmic."""
     return round(
         math.exp((1 - share) * math.log(start) + share * math.log(end))
         if dimension.log

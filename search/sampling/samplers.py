@@ -1,4 +1,4 @@
-"""The samplers: what is proposed next. Each knows the study's trials and their ranges, and nothing of networks."""
+"""Samplers that propose the next point from the trials of a study and their ranges, and know nothing of networks."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from search.study.loop import n_trained
 from search.study.seeds import ProposalIndices, derived_seed
 from search.study.trials import FINISHED, REFUSED, outcome_of
 
-# Standard deviation of a step, as a share of the range (of its logarithm, on a log scale). A width from 3 to 32 moves
-# by about an eighth; a whole number always by 1 at least.
+# Standard deviation of a step as a share of the range, on a log scale of its logarithm. A width from 3 to 32 changes by
+# about an eighth, and every whole number by at least 1.
 FLOAT_STEP = 0.125
 INT_STEP = 0.05
-# So many trials are drawn before TPE takes them for a pattern.
+# Number of trials with which a search begins, before TPE or a mutation builds on them.
 N_START = 10
-# Mutations to try before the space counts as used up.
+# Number of mutations that are tried before the space counts as exhausted.
 MAX_DRAWS = 100
 
 
 class SeededSampler(BaseSampler):
-    """Gives every proposal a fresh sampler, seeded by the study's seed and the proposal's index.
+    """Sampler that makes a new sampler for every proposal, seeded with the study's seed and the proposal's index.
 
-    An ordinary seeded sampler goes on from where its generator stands, so that a resumed study would repeat its first
-    proposals, and workers with one seed would propose alike.
+    An ordinary seeded sampler keeps one generator for all proposals. A resumed study would restart it and repeat its
+    first proposals, and workers with the same seed would make the same proposals.
     """
 
     def __init__(self, seed: int, make_sampler: Callable[[int], BaseSampler]) -> None:
@@ -46,9 +46,12 @@ class SeededSampler(BaseSampler):
         self._sampler = make_sampler(seed)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Called first in every proposal that needs sampling."""
+        """Make the sampler of this proposal, and return its search space.
+
+        Optuna calls this method first for every proposal.
+        """
         if USER_NETWORK in trial.user_attrs:
-            return {}  # it will not be asked for any value
+            return {}  # no value will be suggested
         index = self._indices.index(trial, study.get_trials(deepcopy=False))
         self._sampler = self._make_sampler(derived_seed(self._seed, "sampler", index))
         return self._sampler.infer_relative_search_space(study, trial) or _space_beside_user_networks(study)
@@ -67,19 +70,20 @@ class SeededSampler(BaseSampler):
 
 
 class Start(Protocol):
-    """Protocol of the beginning of a search, which knows what fits its limits."""
+    """Protocol of a source of points within the limits of a search."""
 
     def ask(self, trial: SuggestsValues) -> None:
-        """Ask `trial` for every dimension."""
+        """Suggest a value for every dimension with `trial`."""
 
     def point(self, first: dict[str, Any], rng: random.Random) -> dict[str, Any]:
-        """A point that fits: `first` if it does, else another one drawn with `rng`."""
+        """Return `first` if it fits, else another point that does, drawn with `rng`."""
 
 
 class StartSampler(BaseSampler):
-    """Proposes points that fit until N_START trials did, then what `sampler` proposes. For one proposal.
+    """Sampler of one proposal that draws a point within the limits at the start of a study, and later uses `sampler`.
 
-    The first draw is the one that RandomSampler makes with the same seed, so where everything fits the two begin alike.
+    The start lasts until N_START trials are within the limits. The first draw equals that of RandomSampler with the
+    same seed, so both propose the same points where all points fit.
     """
 
     def __init__(self, seed: int, sampler: BaseSampler, start: Start) -> None:
@@ -89,13 +93,13 @@ class StartSampler(BaseSampler):
         self._is_starting = False
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """All dimensions at once, at the start; else see BaseSampler."""
+        """Return all dimensions at the start of a study, and later those of the other sampler."""
         self._is_starting = n_within(study.get_trials(deepcopy=False)) < N_START
         if not self._is_starting or fixed_params(trial):
             return self._sampler.infer_relative_search_space(study, trial)
-        asked = Distributions()
-        self._start.ask(asked)
-        return asked.found
+        distributions = Distributions()
+        self._start.ask(distributions)
+        return distributions.by_name
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -103,8 +107,11 @@ class StartSampler(BaseSampler):
         """See BaseSampler."""
         if not self._is_starting or fixed_params(trial):
             return self._sampler.sample_relative(study, trial, search_space)
-        drawn = RandomSampler(seed=self._seed)
-        first = {name: drawn.sample_independent(study, trial, name, one) for name, one in search_space.items()}
+        sampler = RandomSampler(seed=self._seed)
+        first = {
+            name: sampler.sample_independent(study, trial, name, distribution)
+            for name, distribution in search_space.items()
+        }
         return self._start.point(first, random.Random(derived_seed(self._seed, "start")))
 
     def sample_independent(
@@ -115,45 +122,45 @@ class StartSampler(BaseSampler):
 
 
 class Distributions:
-    """Stands in for a trial, and takes down what it is asked for. It answers with the lowest value, or first choice."""
+    """Stand-in for a trial that collects the suggested distributions, and suggests the lowest value or first choice."""
 
     def __init__(self) -> None:
-        self.found: dict[str, BaseDistribution] = {}
+        self.by_name: dict[str, BaseDistribution] = {}
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
         """See SuggestsValues."""
-        self.found[name] = IntDistribution(low, high, log=log)
+        self.by_name[name] = IntDistribution(low, high, log=log)
         return low
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
         """See SuggestsValues."""
-        self.found[name] = FloatDistribution(low, high, log=log)
+        self.by_name[name] = FloatDistribution(low, high, log=log)
         return low
 
     def suggest_categorical(self, name: str, choices: tuple[Any, ...]) -> Any:
         """See SuggestsValues."""
-        self.found[name] = CategoricalDistribution(choices)
+        self.by_name[name] = CategoricalDistribution(choices)
         return choices[0]
 
 
 def n_within(trials: Sequence[FrozenTrial]) -> int:
-    """Count the decided trials within the limits that a start knows of; a latency is measured after them."""
+    """Count the decided trials within the limits that a start can check, which are all limits but that of latency."""
     decided = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     return sum(trial.user_attrs.get(OUTCOME) != REFUSED or LATENCY in trial.user_attrs for trial in decided)
 
 
 class EvolveSampler(BaseSampler):
-    """Explores with TPE, then mostly changes a few values of one of the best finished trials. For one proposal.
+    """Sampler of one proposal that explores with TPE, and later mostly mutates one of the best finished trials.
 
-    Evolution by mutation alone with tournaments for parents: Real et al., Regularized Evolution for Image Classifier
-    Architecture Search (arXiv 1802.01548). Their populations age, so that a lucky value is forgotten; a search of a
-    hundred trials has no generations to lose, so luck is met here by parents that are drawn from several.
+    Evolution by mutation alone, with tournaments for parents, follows Real et al., Regularized Evolution for Image
+    Classifier Architecture Search (arXiv 1802.01548). Their populations age, so that a lucky value is forgotten. A
+    search of a hundred trials has too few generations for that, so here several parents reduce the effect of luck.
 
-    n_explore    trained trials, the starting points and those stopped early included, before the first mutation
-    n_parents    the best so many are parents; the better of two drawn ones is taken, so of 8 the best has a share of
-                 23 % and the last of 2 %
-    tpe_share    of the later proposals, for what no parent has
-    mean_changes mean number of values that differ from the parent's; at least 1. Some may have no effect on a network
+    n_explore     trained trials before the first mutation, including starting points and trials that were stopped early
+    n_parents     number of best trials that are parents. The better of two drawn parents is taken, so that of 8 parents
+                  the best has a share of 23 % and the last one of 2 %
+    tpe_share     share of the later proposals that come from TPE, for values that no parent has
+    mean_changes  mean number of values that differ from the parent's, at least 1; some may not affect the network
     """
 
     def __init__(
@@ -172,20 +179,20 @@ class EvolveSampler(BaseSampler):
         self._mean_changes = mean_changes
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """What all decided trials have in common: everything, where every value is suggested in every trial."""
+        """Return the dimensions of all decided trials: every dimension, if every trial suggests every value."""
         return self._tpe.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """All values at once: a mutation, or what TPE proposes."""
+        """Return the values of a mutation, or of a proposal of TPE."""
         trials = study.get_trials(deepcopy=False)
         finished = best_finished(trials)
-        found = None
+        point = None
         explored = bool(finished) and n_trained(trials) >= self._n_explore
         if search_space and explored and self._rng.random() >= self._tpe_share:
-            found = self._mutation(finished[: self._n_parents], trials, search_space)
-        return self._tpe.sample_relative(study, trial, search_space) if found is None else found
+            point = self._mutation(finished[: self._n_parents], trials, search_space)
+        return self._tpe.sample_relative(study, trial, search_space) if point is None else point
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -196,7 +203,7 @@ class EvolveSampler(BaseSampler):
     def _mutation(
         self, parents: Sequence[FrozenTrial], trials: Sequence[FrozenTrial], space: Mapping[str, BaseDistribution]
     ) -> dict[str, Any] | None:
-        """A point that no trial has had yet; None if none was found."""
+        """Return a mutation that no trial has had yet, or None if none was found."""
         names = list(space)
         share = (self._mean_changes - 1) / max(1, len(names) - 1)
         for _ in range(MAX_DRAWS):
@@ -211,37 +218,40 @@ class EvolveSampler(BaseSampler):
 
 
 def best_finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The points trained to the end, best first. Repeated ones are left out: their value is already there."""
+    """Return the finished trials that are points of the space, best first.
+
+    Repeated trials are left out, because their values are those of finished ones.
+    """
     finished = [trial for trial in trials if outcome_of(trial) == FINISHED and trial.value is not None]
     finished = [trial for trial in finished if USER_NETWORK not in trial.user_attrs]
     return sorted(finished, key=lambda trial: -(trial.value or 0.0))
 
 
 def moved(value: Any, distribution: BaseDistribution, rng: random.Random) -> Any:
-    """Another value near `value`, within the range; of choices, any other one. The range must have two values."""
+    """Return another value near `value` within its range, or any other choice. The range must have two values."""
     if isinstance(distribution, CategoricalDistribution):
         others = [choice for choice in distribution.choices if choice != value]
         return rng.choice(others)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
     low, high, step = distribution.low, distribution.high, distribution.step
     share = INT_STEP if isinstance(distribution, IntDistribution) else FLOAT_STEP
-    found = value
-    # Beyond an end is the end, so both ends are met often, as they should: 0 switches an augmentation off. From an end
-    # outwards there is no other value, so that is drawn again.
-    while found == value:
-        by = rng.gauss(0, share * (math.log(high / low) if distribution.log else high - low))
-        change = value * math.expm1(by) if distribution.log else by
+    new_value = value
+    # A value beyond an end becomes the end. Both ends are therefore proposed often, which is intended: 0 switches an
+    # augmentation off. A step outwards from an end gives no other value, so it is drawn again.
+    while new_value == value:
+        deviation = rng.gauss(0, share * (math.log(high / low) if distribution.log else high - low))
+        change = value * math.expm1(deviation) if distribution.log else deviation
         if step:
             change = math.copysign(max(1, round(abs(change) / step)) * step, change)
-        found = min(max(value + change, low), high)
-    return int(found) if isinstance(distribution, IntDistribution) else float(found)
+        new_value = min(max(value + change, low), high)
+    return int(new_value) if isinstance(distribution, IntDistribution) else float(new_value)
 
 
 def _space_beside_user_networks(study: optuna.Study) -> dict[str, BaseDistribution]:
-    """Return the dimensions that all decided trials but the user networks have; none where there is no user network.
+    """Return the dimensions that all decided trials have except user networks; none if there is no user network.
 
-    Optuna's samplers infer the dimensions that all trials have in common. A user network has none, so beside one they
-    would sample every dimension on its own.
+    Optuna's samplers infer the dimensions that all trials have in common. A user network has no dimensions, so with one
+    in the study they would sample every dimension independently.
     """
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
     points = [trial for trial in trials if USER_NETWORK not in trial.user_attrs]
@@ -257,13 +267,17 @@ def _tpe(seed: int) -> TPESampler:
 
 @dataclass(frozen=True)
 class SamplerKind:
-    """A sampler: how one is made from a seed, and whether it begins with proposals that fit the limits."""
+    """Row of the table of samplers.
+
+    make             function that makes a sampler from a seed
+    starts_feasible  True if the sampler begins with proposals that fit the limits
+    """
 
     make: Callable[[int], BaseSampler]
     starts_feasible: bool = True
 
 
-# The control draws from the whole space from first to last, and is refused what does not fit.
+# The random sampler is the control: it always draws from the whole space, and draws that do not fit are refused.
 KINDS = {
     "tpe": SamplerKind(_tpe),
     "random": SamplerKind(lambda seed: RandomSampler(seed=seed), starts_feasible=False),
@@ -274,7 +288,7 @@ if KINDS.keys() != SAMPLERS.keys():
 
 
 def make_sampler(name: str, seed: int, start: Start | None = None) -> BaseSampler:
-    """Return the sampler of that name. start: how it begins; None begins without knowing what fits."""
+    """Return the sampler of that name, which begins with points of `start` if that is given."""
     kind = KINDS[name]
     if start is None or not kind.starts_feasible:
         return SeededSampler(seed, kind.make)

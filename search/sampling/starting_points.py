@@ -1,6 +1,6 @@
-"""Points of the space that a search tries first: networks that earlier studies found, in several sizes.
+"""Define the points that a search tries first, networks that earlier studies found, in several sizes.
 
-Where they come from and what they reached: studies/README.md.
+Their origin and accuracies are in studies/README.md.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from search.search_space.dimensions import FloatRange
 from search.search_space.space import Space
 from space import WHOLE, Params, space_of
 
-# Networks of 2,000 parameters and less underfit: what keeps larger ones from overfitting costs them accuracy.
+# Networks of at most 2,000 parameters underfit: regularisation that larger networks need costs them accuracy.
 N_SMALL = 2
 SMALL_RECIPE: dict[str, Any] = {
     "activation": "silu",
@@ -33,10 +33,17 @@ SMALL_RECIPE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class _Family:
-    """Networks of one shape, for one budget each, the largest first; all separable but the very first convolution.
+    """Family of networks of one shape in several sizes, with separable convolutions except for the very first.
 
-    depths, padded, shared: of each stage; widths: by size, stage and convolution, as many as the stage has of its own;
-    common: other values that all of its networks have; recipe: of all but the last N_SMALL sizes, which have `small`.
+    depths      depth of each stage
+    padded      number of padded convolutions of each stage
+    widths      widths by size (largest first, one for each budget), stage and convolution, without widths that weight
+                sharing determines
+    optimizers  optimizers that each size is tried with
+    recipe      values of the recipe of all but the last N_SMALL sizes
+    small       values of the recipe of the last N_SMALL sizes
+    shared      weight sharing of each stage
+    common      other values that all networks of the family have
     """
 
     depths: tuple[int, ...]
@@ -49,32 +56,35 @@ class _Family:
     common: Mapping[str, Any] = field(default_factory=dict)
 
     def points(self, space: Space) -> Iterator[Params]:
-        """Yield every size, with each optimizer."""
+        """Yield the point of every size with each optimizer."""
         recipes = [self.recipe] * (len(self.widths) - N_SMALL) + [self.small] * N_SMALL
-        for widths, wanted in zip(self.widths, recipes, strict=True):
-            recipe = _within(space, wanted)
+        for widths, recipe in zip(self.widths, recipes, strict=True):
+            recipe_values = _fit_recipe(space, recipe)
             network: Params = {"stages": len(widths), **self.common}
             for i, stage in enumerate(widths, start=1):
-                at = f"stages.{i}"
-                network |= {f"{at}.depth": self.depths[i - 1], f"{at}.padded": self.padded[i - 1]}
-                network |= {f"{at}.kind": "separable", f"{at}.shared": self.shared[i - 1]}
-                network |= {f"{at}.width.{conv}": width for conv, width in enumerate(stage, start=1)}
+                prefix = f"stages.{i}"
+                network |= {f"{prefix}.depth": self.depths[i - 1], f"{prefix}.padded": self.padded[i - 1]}
+                network |= {f"{prefix}.kind": "separable", f"{prefix}.shared": self.shared[i - 1]}
+                network |= {f"{prefix}.width.{conv}": width for conv, width in enumerate(stage, start=1)}
             for optimizer in self.optimizers:
-                yield space.defaults | network | recipe | {"optimizer": optimizer}
+                yield space.defaults | network | recipe_values | {"optimizer": optimizer}
 
 
-def _within(space: Space, recipe: Mapping[str, Any]) -> Params:
-    """Return as much of a recipe as the space has: numbers out of a range at its end, else the space's defaults."""
-    found: Params = {}
-    for one in space.dimensions:
-        if one.name not in recipe:
+def _fit_recipe(space: Space, recipe: Mapping[str, Any]) -> Params:
+    """Return the values of a recipe as far as the space has them.
+
+    Real numbers beyond a range become its end; other values that the space does not have become its defaults.
+    """
+    values: Params = {}
+    for dimension in space.dimensions:
+        if dimension.name not in recipe:
             continue
-        value = recipe[one.name]
-        if isinstance(one, FloatRange):
-            found[one.name] = min(max(value, one.low), one.high)
+        value = recipe[dimension.name]
+        if isinstance(dimension, FloatRange):
+            values[dimension.name] = min(max(value, dimension.low), dimension.high)
         else:
-            found[one.name] = value if one.holds(value) else one.default
-    return found
+            values[dimension.name] = value if dimension.holds(value) else dimension.default
+    return values
 
 
 _FAMILIES = {
@@ -126,20 +136,20 @@ _FAMILIES = {
 
 
 def starting_points(space: Space = WHOLE) -> list[tuple[str, Params]]:
-    """Points of our own to try first, by name, of each name the largest first.
+    """Return the names and points of the space's own starting points, the largest first for each name.
 
-    A space may have room for some of them only. Of a recipe they have as much as the space has.
+    Networks outside `space` are left out. Recipes are fitted to its ranges.
     """
-    found = [
+    points = [
         (f"{name}-{params['optimizer']}", params)
         for name, family in _FAMILIES.items()
         for params in family.points(space)
     ]
-    return [(name, params) for name, params in found if space.holds(params)]
+    return [(name, params) for name, params in points if space.holds(params)]
 
 
 def fitting_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Params]:
-    """The hand-designed networks that are points of the space and within every limit."""
+    """Return the hand-designed networks that are points of the space and within every limit, by name."""
     starts = space.baseline_params(data.input_shape, data.n_classes, space_of(config))
     return {
         name: params for name, params in starts.items() if not refusal(compute_cost(BASELINES[name].spec), config)[1]
@@ -147,10 +157,10 @@ def fitting_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Param
 
 
 def own_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Params]:
-    """Return the largest of each of the space's own starting points that is within every limit."""
-    found: dict[str, space.Params] = {}
+    """Return the largest starting point of each name that is within every limit."""
+    starts: dict[str, space.Params] = {}
     for name, params in starting_points(space_of(config)):
         arch = space.assemble(params, data.input_shape, data.n_classes).arch
-        if name not in found and not refusal(compute_cost(arch), config)[1]:
-            found[name] = params
-    return found
+        if name not in starts and not refusal(compute_cost(arch), config)[1]:
+            starts[name] = params
+    return starts

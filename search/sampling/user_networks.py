@@ -1,4 +1,4 @@
-"""Networks that their user hands in: checked against the data, and queued beside the hand-designed ones."""
+"""Check user networks against the data, and queue them like the hand-designed networks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from space import space_of
 
 
 def check_networks(networks: Mapping[str, ArchSpec], data: Dataset) -> None:
-    """Raise InputError for a network that does not take the data's images."""
+    """Raise InputError for a network whose input shape or number of classes is not that of the data."""
     for name, spec in networks.items():
         if (spec.input_shape, spec.n_classes) != (data.input_shape, data.n_classes):
             raise InputError(
@@ -35,40 +35,44 @@ def check_networks(networks: Mapping[str, ArchSpec], data: Dataset) -> None:
 def queue_networks(
     study: optuna.Study, config: SearchConfig, data: Dataset, networks: Mapping[str, ArchSpec]
 ) -> list[str]:
-    """Queue as hand-designed what is not there yet of `networks`; the names of all that are trained beside the points.
+    """Queue user networks and fitting hand-designed networks that a --space file excludes, and return their names.
 
-    They get the recipe of the other hand-designed ones. One that is no point of the space is trained all the same; the
-    sampler learns nothing from it. So is a hand-designed network that a --space file left outside. Raises InputError
-    where the study has another network of that name.
+    Networks that the study already has are not queued again. All are recorded like hand-designed networks and trained
+    with the same recipe. A network that is no point of the space is trained too, but the sampler learns nothing from
+    it. Raises InputError if the study has another network of the same name.
     """
-    searched = space_of(config)
-    inside = space.baseline_params(data.input_shape, data.n_classes, searched)
-    usual = space.baseline_params(data.input_shape, data.n_classes)
-    outside = {
-        name: BASELINES[name].spec for name in usual if name not in inside and _fits(BASELINES[name].spec, config)
+    searched_space = space_of(config)
+    baseline_points = space.baseline_params(data.input_shape, data.n_classes, searched_space)
+    all_baseline_points = space.baseline_params(data.input_shape, data.n_classes)
+    excluded = {
+        name: BASELINES[name].spec
+        for name in all_baseline_points
+        if name not in baseline_points and _fits(BASELINES[name].spec, config)
     }
     points: dict[str, space.Params] = {}
-    others: dict[str, dict[str, Any]] = {}
-    for name, spec in {**outside, **networks}.items():
-        if name in inside and spec == BASELINES[name].spec:
+    other_networks: dict[str, dict[str, Any]] = {}
+    for name, spec in {**excluded, **networks}.items():
+        if name in baseline_points and spec == BASELINES[name].spec:
             continue
         try:
-            points[name] = searched.to_params(spec)
+            points[name] = searched_space.to_params(spec)
         except NotInSpaceError:
-            others[name] = spec.to_dict()
-    _check_names(study, points, others)
+            other_networks[name] = spec.to_dict()
+    _check_names(study, points, other_networks)
     enqueue(study, points, "baseline")
-    enqueue_user_network(study, others)
-    return [*points, *others]
+    enqueue_user_network(study, other_networks)
+    return [*points, *other_networks]
 
 
 def _fits(spec: ArchSpec, config: SearchConfig) -> bool:
     return not refusal(compute_cost(spec), config)[1]
 
 
-def _check_names(study: optuna.Study, points: Mapping[str, Any], others: Mapping[str, Any]) -> None:
+def _check_names(study: optuna.Study, points: Mapping[str, Any], other_networks: Mapping[str, Any]) -> None:
     for trial in study.get_trials(deepcopy=False):
         name, network = str(trial.user_attrs.get(BASELINE)), trial.user_attrs.get(USER_NETWORK)
         queued = fixed_params(trial) or trial.params
-        if (name in others and network != others[name]) or (name in points and (network or queued != points[name])):
+        is_other_network = name in other_networks and network != other_networks[name]
+        is_other_point = name in points and (network or queued != points[name])
+        if is_other_network or is_other_point:
             raise InputError(f"study {study.study_name!r} has another network named {name}; rename the file")

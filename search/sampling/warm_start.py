@@ -1,10 +1,10 @@
-"""Trials of other studies, taken into the history of a study so that it starts from what they found.
+"""Adopt trials of other studies into the history of a study, so that it starts from their results.
 
-An adopted trial is as it was, with its value, but for its constraints, which are those of the new limits. It is no
-proposal of the study that adopts it: it counts neither there nor in the sequence that its seed stands for.
+An adopted trial keeps its value, but gets the constraints of the new limits. It is not a proposal of the study that
+adopts it, so it neither counts for --trials nor has an index in the sequence of proposals.
 
-The other study may be of another space, or of this one before it grew: what it trained and this one could propose is
-adopted, as the point that stands for it here.
+The other study may have another space, or an earlier version of this one. A network that it trained is adopted if this
+study could propose it, as the point that stands for it in this space.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from search.study.study import load_study
 from search.study.trials import FINISHED
 from space import Params, assemble, space_of
 
-# Studies that agree in these settings give a candidate the same value, but for the seed.
+# Studies that agree in these settings give a candidate the same value, except for the effect of the seed.
 SAME = (
     "dataset",
     "data_checksum",
@@ -59,11 +59,11 @@ SAME = (
 
 
 def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[StudyLocation]) -> int:
-    """Adopt the finished trials of `others` that are within this study's limits and not yet in it; how many.
+    """Adopt the finished trials of `others` that are within this study's limits and new to it, and return their number.
 
-    Raises InputError for a study that is not there or whose values mean something else.
+    Raises InputError for a study that does not exist or whose values have another meaning.
     """
-    known = {trial.user_attrs.get(CANDIDATE) for trial in study.get_trials(deepcopy=False)}
+    candidates = {trial.user_attrs.get(CANDIDATE) for trial in study.get_trials(deepcopy=False)}
     space, form = space_of(config), form_of(config.data)
     n_adopted = 0
     for location in others:
@@ -71,51 +71,52 @@ def warm_start(study: optuna.Study, config: SearchConfig, others: Sequence[Study
         check_same(study.study_name, study.user_attrs[SETTINGS], other)
         for trial in other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             candidate = trial.user_attrs.get(CANDIDATE)
-            if trial.user_attrs.get(OUTCOME) != FINISHED or candidate in known:
+            if trial.user_attrs.get(OUTCOME) != FINISHED or candidate in candidates:
                 continue
             constraints, reason = refusal(compute_cost(ArchSpec.from_dict(trial.user_attrs[ARCH])), config)
-            # One that was never timed is as unknown as one that is too slow.
+            # A latency that was never measured counts as too slow, because the network may be.
             excess = latency_excess(trial.user_attrs.get(LATENCY, math.inf), config)
             constraints |= {} if excess is None else {"latency": excess}
             point = _point(trial, config, space, form)
             if point is not None and not reason and (excess is None or excess <= 0):
                 study.add_trial(_adopted(trial, constraints, str(location.name), *point))
-                known.add(candidate)
+                candidates.add(candidate)
                 n_adopted += 1
     return n_adopted
 
 
 def check_same(name: str, settings: Mapping[str, Any], other: optuna.Study) -> None:
-    """Raise InputError where the values of `other` mean something else than those of study `name` with its settings."""
-    theirs = other.user_attrs.get(SETTINGS)
-    if not isinstance(theirs, Mapping):
+    """Raise InputError if values of `other` have another meaning than those of study `name` with its `settings`."""
+    other_settings = other.user_attrs.get(SETTINGS)
+    if not isinstance(other_settings, Mapping):
         raise InputError(f"study {other.study_name!r} was not made by this program; name another --warm")
     for key in SAME:
-        if settings.get(key) != theirs.get(key):
+        if settings.get(key) != other_settings.get(key):
             raise InputError(
                 f"study {other.study_name!r} cannot start {name!r}: "
-                f"its {key} is {theirs.get(key)}, here {settings.get(key)}; name another --warm"
+                f"its {key} is {other_settings.get(key)}, here {settings.get(key)}; name another --warm"
             )
 
 
 def _point(
     trial: FrozenTrial, config: SearchConfig, space: Space, form: DataForm
 ) -> tuple[Params, dict[str, BaseDistribution]] | None:
-    """The values and ranges of a trial in the space of the adopting study; None if it is no point of that.
+    """Return the values and ranges of a trial in the space of the adopting study, or None if it is no point of it.
 
-    A network that was given is a point of no space.
+    A user network has neither values nor ranges.
     """
     if USER_NETWORK in trial.user_attrs:
         return {}, {}
     params = space.completed(trial.params)
-    asked = Distributions()
-    space.suggest(asked)
+    distributions = Distributions()
+    space.suggest(distributions)
     if not space.holds(params):
         return None
-    found = assemble(params, form.input_shape, form.n_classes)
-    recipes = (found.recipe, RecipeConfig.from_dict(trial.user_attrs[RECIPE]))
-    is_same = found.arch.to_dict() == trial.user_attrs[ARCH] and len({as_searched(one, config) for one in recipes}) == 1
-    return (params, asked.found) if is_same else None
+    assembled = assemble(params, form.input_shape, form.n_classes)
+    recipes = (assembled.recipe, RecipeConfig.from_dict(trial.user_attrs[RECIPE]))
+    is_same_recipe = len({as_searched(recipe, config) for recipe in recipes}) == 1
+    is_same = is_same_recipe and assembled.arch.to_dict() == trial.user_attrs[ARCH]
+    return (params, distributions.by_name) if is_same else None
 
 
 def _adopted(
@@ -126,7 +127,7 @@ def _adopted(
     distributions: dict[str, BaseDistribution],
 ) -> FrozenTrial:
     attrs = {name: value for name, value in trial.user_attrs.items() if name not in LEFT_ON_ADOPTION}
-    # One that was adopted itself keeps the study it was trained in.
+    # A trial that was itself adopted keeps the study in which it was trained as its origin.
     attrs.setdefault(ORIGIN, f"{origin}/{trial.number}")
     return optuna.trial.create_trial(
         value=trial.value,

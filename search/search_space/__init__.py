@@ -1,1 +1,1 @@
-"""The searched dimensions, how a point of them becomes a network and a recipe, and files that change them."""
+"""Define the searched dimensions, convert their points to networks and recipes, and read files that change them."""

@@ -1,6 +1,6 @@
-"""The ends of what can be built, a row for each dimension; the space searches less.
+"""Define the widest range that can be built for each dimension, of which the space searches a part.
 
-A row of RECIPE also says which field of the recipe its dimension sets.
+A row of RECIPE also names the field of the recipe that its dimension sets.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _DROPOUTS = ("none", "all", *map(str, range(1, MAX_DEPTH + 1)))
 
 @dataclass(frozen=True)
 class RecipeDimension:
-    """One searched training hyper-parameter: the field of the recipe that it sets, and how far it may be widened.
+    """Searched training hyper-parameter, with the field of the recipe that it sets and its widest range.
 
-    owner   the record that has the field: RecipeConfig, or its Augmentation
-    widest  named as the field, or "*.field" where each optimizer has a dimension of its own, as in "sgd.lr"
+    owner   record that has the field, RecipeConfig or its Augmentation
+    widest  widest range, named as the field, or "*.field" if each optimizer has a separate dimension such as "sgd.lr"
     """
 
     owner: type[RecipeConfig] | type[Augmentation]
@@ -54,7 +54,7 @@ RECIPE: tuple[RecipeDimension, ...] = (
     RecipeDimension(Augmentation, FloatRange("scale", 0.0, 0.9, 0.0)),
     RecipeDimension(Augmentation, FloatRange("shear", 0.0, 80.0, 0.0)),
 )
-# Under the dimensions' names, where * stands for a number or a name. Defaults mean nothing here.
+# Named as the dimensions of the space, with * for a number or a name. The defaults have no meaning.
 BUILDABLE: tuple[Dimension, ...] = (
     IntRange("stages", 1, MAX_STAGES, 1),
     IntRange("stages.*.depth", 1, MAX_DEPTH, 1),
@@ -80,7 +80,7 @@ BUILDABLE: tuple[Dimension, ...] = (
 
 
 def widest(name: str) -> Dimension:
-    """Return the row of BUILDABLE for a dimension. Raises KeyError that names a dimension without one."""
+    """Return the row of BUILDABLE for a dimension. Raises KeyError for a dimension without a row."""
     for dimension in BUILDABLE:
         if matches(dimension.name, name):
             return dimension
@@ -88,13 +88,15 @@ def widest(name: str) -> Dimension:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Return whether a name fits a pattern, in which * stands for any one part."""
-    parts, wanted = name.split("."), pattern.split(".")
-    return len(parts) == len(wanted) and all(part in (one, "*") for one, part in zip(parts, wanted, strict=True))
+    """Return whether a name fits a pattern in which * stands for any single part."""
+    parts, pattern_parts = name.split("."), pattern.split(".")
+    return len(parts) == len(pattern_parts) and all(
+        pattern_part in (part, "*") for part, pattern_part in zip(parts, pattern_parts, strict=True)
+    )
 
 
 def check_dimensions(dimensions: Sequence[Dimension]) -> None:
-    """Raise KeyError that names a dimension without a row here, or a row that no dimension uses."""
+    """Raise KeyError for a dimension without a row in BUILDABLE, or a row without a dimension."""
     names = [dimension.name for dimension in dimensions]
     for name in names:
         widest(name)

@@ -1,4 +1,4 @@
-"""The kinds of searched dimension: how each is asked of an Optuna trial, and how it is drawn without one."""
+"""Kinds of searched dimensions, whose values an Optuna trial suggests or a random generator draws."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any, Protocol
 
 
 class SuggestsValues(Protocol):
-    """The part of an Optuna trial that is used here."""
+    """Protocol of the methods of an Optuna trial that suggest values."""
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
-        """A whole number from [low, high]."""
+        """Return a whole number from [low, high]."""
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """A number from [low, high]."""
+        """Return a real number from [low, high]."""
 
     def suggest_categorical(self, name: str, choices: tuple[Any, ...]) -> Any:
-        """One of the choices."""
+        """Return one of the choices."""
 
 
 @dataclass(frozen=True)
 class IntRange:
-    """Whole numbers from low to high, both included."""
+    """Dimension of whole numbers from low to high, both included."""
 
     name: str
     low: int
@@ -35,29 +35,29 @@ class IntRange:
 
     @property
     def n_values(self) -> int | None:
-        """How many values it can take."""
+        """Return the number of values."""
         return self.high - self.low + 1
 
     def holds(self, value: Any) -> bool:
-        """Whether it can take that value."""
+        """Return whether `value` is within the range."""
         return bool(self.low <= value <= self.high)
 
     def suggest(self, trial: SuggestsValues) -> int:
-        """Ask the trial for a value."""
+        """Return a value that `trial` suggests."""
         return trial.suggest_int(self.name, self.low, self.high, log=self.log)
 
     def sample(self, rng: random.Random) -> int:
-        """Draw a value as a random search would."""
+        """Draw a value at random, with the distribution of a random search."""
         if not self.log:
             return rng.randint(self.low, self.high)
-        # Half a unit on either side gives both ends their share, as Optuna does.
-        drawn: float = (self.low - 0.5) * ((self.high + 0.5) / (self.low - 0.5)) ** rng.random()
-        return min(max(round(drawn), self.low), self.high)
+        # As in Optuna, half a unit is added on either side, so that both ends get their share.
+        value: float = (self.low - 0.5) * ((self.high + 0.5) / (self.low - 0.5)) ** rng.random()
+        return min(max(round(value), self.low), self.high)
 
 
 @dataclass(frozen=True)
 class FloatRange:
-    """Numbers from low to high."""
+    """Dimension of real numbers from low to high, both included."""
 
     name: str
     low: float
@@ -70,19 +70,19 @@ class FloatRange:
 
     @property
     def n_values(self) -> int | None:
-        """None: a real number."""
+        """Return 1 if the ends are equal, else None, because the values of a real range are not counted."""
         return 1 if self.low == self.high else None
 
     def holds(self, value: Any) -> bool:
-        """Whether it can take that value."""
+        """Return whether `value` is within the range."""
         return bool(self.low <= value <= self.high)
 
     def suggest(self, trial: SuggestsValues) -> float:
-        """Ask the trial for a value."""
+        """Return a value that `trial` suggests."""
         return trial.suggest_float(self.name, self.low, self.high, log=self.log)
 
     def sample(self, rng: random.Random) -> float:
-        """Draw a value as a random search would."""
+        """Draw a value at random, with the distribution of a random search."""
         if not self.log:
             return rng.uniform(self.low, self.high)
         return float(self.low * (self.high / self.low) ** rng.random())
@@ -90,7 +90,7 @@ class FloatRange:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few values without an order."""
+    """Dimension of a few values without an order."""
 
     name: str
     choices: tuple[Any, ...]
@@ -101,19 +101,19 @@ class Choice:
 
     @property
     def n_values(self) -> int | None:
-        """How many choices there are."""
+        """Return the number of choices."""
         return len(self.choices)
 
     def holds(self, value: Any) -> bool:
-        """Whether it can take that value."""
+        """Return whether `value` is one of the choices."""
         return value in self.choices
 
     def suggest(self, trial: SuggestsValues) -> Any:
-        """Ask the trial for a value."""
+        """Return a value that `trial` suggests."""
         return trial.suggest_categorical(self.name, self.choices)
 
     def sample(self, rng: random.Random) -> Any:
-        """Draw a value as a random search would."""
+        """Draw a value at random, with the distribution of a random search."""
         return rng.choice(self.choices)
 
 

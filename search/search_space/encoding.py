@@ -1,7 +1,7 @@
-"""A point of the space as a network and a recipe, and the way back from these to the point that stands for them.
+"""Convert points of the space to networks and recipes, and back.
 
-A point gives every dimension of space.DIMENSIONS a value, by its name. Where a stage is shallower than its dimensions,
-or a head has no hidden layer, the values that would describe these change nothing.
+A point has a value for the name of every dimension in space.DIMENSIONS. Values that describe layers which the network
+does not have, such as the width of a convolution beyond the depth of its stage, have no effect.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from search.search_space.buildable import RECIPE
 
 Params = dict[str, Any]
 
-# A convolution without padding is given padding where it would leave a map smaller than this.
+# A convolution is padded, whatever the point says, if it would otherwise leave a map smaller than this.
 MIN_SIDE = 3
 
 
 @dataclass(frozen=True)
 class Candidate(Record):
-    """One point of the space: a network and how to train it."""
+    """Network and training recipe that a point of the space stands for."""
 
     arch: ArchSpec
     recipe: RecipeConfig
@@ -32,7 +32,7 @@ class Candidate(Record):
 def assemble(
     params: Mapping[str, Any], input_shape: tuple[int, int, int] = (1, 28, 28), n_classes: int = 10
 ) -> Candidate:
-    """The candidate that `params` (a value for every dimension) stand for."""
+    """Assemble the candidate that `params`, a value for every dimension, stand for."""
     side, width = min(input_shape[1:]), input_shape[0]
     channels = input_shape[0]
     stages: list[Stage] = []
@@ -40,9 +40,9 @@ def assemble(
         blocks = _transition(params, i - 1, "after") if i > 1 else []
         convs, side = _stage_blocks(params, i, side, _widths(params, i, width))
         blocks += convs
-        last = i == params["stages"]
-        blocks += [] if last else _transition(params, i, "before")
-        pool = 0 if last or side < 2 else 2
+        is_last = i == params["stages"]
+        blocks += [] if is_last else _transition(params, i, "before")
+        pool = 0 if is_last or side < 2 else 2
         side = side // 2 if pool else side
         stages.append(Stage(tuple(blocks), pool))
         width = convs[-1].out_channels if convs else width
@@ -53,46 +53,49 @@ def assemble(
     return Candidate(ArchSpec(input_shape, n_classes, tuple(stages), head), _recipe(params))
 
 
-def _widths(params: Mapping[str, Any], stage: int, before: int) -> list[int]:
-    """Return the width of each convolution of a stage; before: of the last convolution of the stage before.
+def _widths(params: Mapping[str, Any], stage: int, previous_width: int) -> list[int]:
+    """Return the width of each convolution of a stage.
 
-    Where weights are shared there is one width for all, or none would be alike.
+    Convolutions that share weights have one width, because only weights of the same shape can be shared.
+
+    previous_width: width of the last convolution of the previous stage.
     """
-    at = f"stages.{stage}"
-    widths = [params[f"{at}.width.{conv}"] for conv in range(1, params[f"{at}.depth"] + 1)]
-    match params[f"{at}.shared"]:
+    prefix = f"stages.{stage}"
+    widths = [params[f"{prefix}.width.{conv}"] for conv in range(1, params[f"{prefix}.depth"] + 1)]
+    match params[f"{prefix}.shared"]:
         case "stage":
             return [widths[0]] * len(widths)
         case "before":
-            return [before if stage > 1 else widths[0]] * len(widths)
+            return [previous_width if stage > 1 else widths[0]] * len(widths)
     return widths
 
 
 def _with_shared_weights(stages: Sequence[Stage], shared: Sequence[str], channels: int) -> list[Stage]:
-    """The stages with every block shared that may be, and finds one like it.
+    """Return the stages with every block marked as shared that has the weight shapes of an earlier block.
 
-    shared: of each stage "none", "stage" (among its own blocks) or "before" (also with those of the stage before it).
+    shared: for each stage "none", "stage" (share within the stage) or "before" (also with the previous stage). Blocks
+    of 1x1 convolutions are never shared.
     """
-    found: list[Stage] = []
-    of_stage = set[WeightShapes]()
+    shared_stages: list[Stage] = []
+    stage_shapes = set[WeightShapes]()
     for stage, sharing in zip(stages, shared, strict=True):
-        known, of_stage = of_stage if sharing == "before" else set(), set()
+        previous_shapes, stage_shapes = stage_shapes if sharing == "before" else set(), set()
         blocks = []
         for block in stage.blocks:
-            weights = block.weight_shapes(channels)
-            is_shared = sharing != "none" and block.kernel_size > 1 and weights in known | of_stage
+            shapes = block.weight_shapes(channels)
+            is_shared = sharing != "none" and block.kernel_size > 1 and shapes in previous_shapes | stage_shapes
             blocks.append(replace(block, shared=True) if is_shared else block)
-            of_stage.add(weights)
+            stage_shapes.add(shapes)
             channels = block.out_channels
-        found.append(Stage(tuple(blocks), stage.pool))
-    return found
+        shared_stages.append(Stage(tuple(blocks), stage.pool))
+    return shared_stages
 
 
 def _stage_blocks(params: Mapping[str, Any], stage: int, side: int, widths: Sequence[int]) -> tuple[list[Block], int]:
-    """The convolutions of a stage whose map has `side` rows, and the side after them."""
-    at = f"stages.{stage}"
-    depth, kernel, dropout = params[f"{at}.depth"], params[f"{at}.kernel"], params[f"{at}.dropout"]
-    kind = params[f"{at}.kind"]
+    """Return the convolutions of a stage whose input map has `side` rows, and the side of its output map."""
+    prefix = f"stages.{stage}"
+    depth, kernel, dropout = params[f"{prefix}.depth"], params[f"{prefix}.kernel"], params[f"{prefix}.dropout"]
+    kind = params[f"{prefix}.kind"]
     blocks = []
     conv = 1
     while conv <= depth:
@@ -103,9 +106,9 @@ def _stage_blocks(params: Mapping[str, Any], stage: int, side: int, widths: Sequ
             conv += paired  # a residual block has the width of its second convolution
         elif kind == "separable" and stage == conv == 1:
             block_kind = "conv"
-        shrink = kernel - 1
-        padded = kind == "residual" or conv > depth - params[f"{at}.padded"] or side - shrink < MIN_SIDE
-        side -= 0 if padded else shrink
+        reduction = kernel - 1
+        padded = kind == "residual" or conv > depth - params[f"{prefix}.padded"] or side - reduction < MIN_SIDE
+        side -= 0 if padded else reduction
         blocks.append(
             Block(
                 widths[conv - 1],
@@ -125,24 +128,26 @@ def _norm_and_activation(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: params[name] for name in ("activation", "order", "norm_scale")}
 
 
-def _transition(params: Mapping[str, Any], pool: int, place: str) -> list[Block]:
-    """The 1x1 block that stands at `place` of a pool, if there is one."""
-    at = f"transitions.{pool}"
-    if params[f"{at}.place"] != place:
+def _transition(params: Mapping[str, Any], pool: int, position: str) -> list[Block]:
+    """Return the 1x1 block before or after a pool, if there is one; position: "before" or "after"."""
+    prefix = f"transitions.{pool}"
+    if params[f"{prefix}.place"] != position:
         return []
-    if params[f"{at}.bare"]:
-        return [Block(params[f"{at}.width"], 1, batch_norm=False, activation=None)]
-    return [Block(params[f"{at}.width"], 1, **_norm_and_activation(params))]
+    if params[f"{prefix}.bare"]:
+        return [Block(params[f"{prefix}.width"], 1, batch_norm=False, activation=None)]
+    return [Block(params[f"{prefix}.width"], 1, **_norm_and_activation(params))]
 
 
 def _head(params: Mapping[str, Any], channels: int, n_classes: int) -> Head:
     kind = params["head.kind"]
     if kind == "gap" and channels < n_classes:
         kind = "gap_linear"
-    p = params["dropout"] if params["head.dropout"] else 0.0
+    dropout = params["dropout"] if params["head.dropout"] else 0.0
     if kind in ("gap_conv", "conv") and params["head.hidden"]:
-        return Head(kind, hidden=(Block(params["head.hidden_width"], 1, **_norm_and_activation(params), dropout=p),))
-    return Head(kind, bias=kind == "gap_linear", dropout=p)
+        return Head(
+            kind, hidden=(Block(params["head.hidden_width"], 1, **_norm_and_activation(params), dropout=dropout),)
+        )
+    return Head(kind, bias=kind == "gap_linear", dropout=dropout)
 
 
 def _recipe(params: Mapping[str, Any]) -> RecipeConfig:
@@ -160,65 +165,69 @@ def _recipe(params: Mapping[str, Any]) -> RecipeConfig:
 
 
 def params_of(arch: ArchSpec, recipe: RecipeConfig | None, defaults: Mapping[str, Any]) -> Params:
-    """The inverse of `assemble`, as near as there is one: inactive dimensions, and without a recipe its own, get
-    `defaults`. Only if `assemble` returns the same network is the point found one that stands for it."""
+    """Return the point that describes a network and a recipe, as the inverse of `assemble`.
+
+    Inactive dimensions get `defaults`, and so do the dimensions of the recipe where `recipe` is None. Not every network
+    is a point of the space: the result stands for `arch` only if `assemble` returns that network again.
+    """
     params = dict(defaults)
     blocks = [block for stage in arch.stages for block in stage.blocks]
-    shaped = [block for block in blocks if block.activation and block.batch_norm]
-    if shaped:
-        params |= {name: getattr(shaped[0], name) for name in ("activation", "order", "norm_scale")}
+    full_blocks = [block for block in blocks if block.activation and block.batch_norm]
+    if full_blocks:
+        params |= {name: getattr(full_blocks[0], name) for name in ("activation", "order", "norm_scale")}
     params["dropout"] = max([block.dropout for block in [*blocks, *arch.head.hidden]] + [arch.head.dropout])
     params["stages"] = len(arch.stages)
     channels = arch.input_shape[0]
     for i, stage in enumerate(arch.stages, start=1):
-        params |= _stage_params(stage, i, _sharing(stage, channels), last=i == len(arch.stages))
+        params |= _stage_params(stage, i, _sharing(stage, channels), is_last=i == len(arch.stages))
         channels = stage.blocks[-1].out_channels if stage.blocks else channels
     params |= _head_params(arch.head)
     params |= {} if recipe is None else _recipe_params(recipe)
     return params
 
 
-# How many widths of a stage of its own count, by how it shares weights.
-_OWN_WIDTHS = {"none": None, "stage": 1, "before": 0}
+# Number of leading widths of a stage that have an effect, by how the stage shares weights; None: all.
+_N_WIDTHS = {"none": None, "stage": 1, "before": 0}
 
 
-def _stage_params(stage: Stage, number: int, sharing: str, *, last: bool) -> Params:
-    at = f"stages.{number}"
-    params: Params = {f"{at}.shared": sharing}
+def _stage_params(stage: Stage, number: int, sharing: str, *, is_last: bool) -> Params:
+    prefix = f"stages.{number}"
+    params: Params = {f"{prefix}.shared": sharing}
     blocks = list(stage.blocks)
-    for pool, place, index in ((number - 1, "after", 0), (number, "before", -1)):
-        exists = number > 1 if place == "after" else not last
+    for pool, position, index in ((number - 1, "after", 0), (number, "before", -1)):
+        exists = number > 1 if position == "after" else not is_last
         if exists and blocks and blocks[index].kernel_size == 1:
             block = blocks.pop(index)
-            params[f"transitions.{pool}.place"] = place
+            params[f"transitions.{pool}.place"] = position
             params[f"transitions.{pool}.width"] = block.out_channels
             params[f"transitions.{pool}.bare"] = not block.batch_norm
     kinds = [block.kind for block in blocks]
     widths = [block.out_channels for block in blocks for _ in range(1 + (block.kind == "residual"))]
-    params[f"{at}.depth"] = len(widths)
-    own = widths[: _OWN_WIDTHS[sharing]]
-    params |= {f"{at}.width.{j}": width for j, width in enumerate(own, start=1)}
-    params[f"{at}.kernel"] = max((block.kernel_size for block in blocks), default=3)
-    params[f"{at}.kind"] = max(kinds, key=BLOCK_KINDS.index, default="conv")
+    params[f"{prefix}.depth"] = len(widths)
+    effective_widths = widths[: _N_WIDTHS[sharing]]
+    params |= {f"{prefix}.width.{j}": width for j, width in enumerate(effective_widths, start=1)}
+    params[f"{prefix}.kernel"] = max((block.kernel_size for block in blocks), default=3)
+    params[f"{prefix}.kind"] = max(kinds, key=BLOCK_KINDS.index, default="conv")
     if "residual" not in kinds:
-        params[f"{at}.padded"] = sum(block.padding == "same" for block in blocks)
+        params[f"{prefix}.padded"] = sum(block.padding == "same" for block in blocks)
     ends = [sum(1 + (block.kind == "residual") for block in blocks[: j + 1]) for j in range(len(blocks))]
-    dropped = [str(end) for end, block in zip(ends, blocks, strict=True) if block.dropout]
-    params[f"{at}.dropout"] = "none" if not dropped else dropped[0] if len(dropped) == 1 < len(blocks) else "all"
+    dropout_positions = [str(end) for end, block in zip(ends, blocks, strict=True) if block.dropout]
+    dropout = "all" if dropout_positions else "none"
+    params[f"{prefix}.dropout"] = dropout_positions[0] if len(dropout_positions) == 1 < len(blocks) else dropout
     return params
 
 
 def _sharing(stage: Stage, channels: int) -> str:
-    """Return the sharing of a stage of these blocks. "stage" is preferred where "before" would be the same."""
-    owned, found = set[WeightShapes](), "none"
+    """Return how a stage with these blocks shares weights, "stage" where "before" would have the same effect."""
+    stage_shapes, sharing = set[WeightShapes](), "none"
     for block in stage.blocks:
-        weights = block.weight_shapes(channels)
-        if block.shared and weights not in owned:
+        shapes = block.weight_shapes(channels)
+        if block.shared and shapes not in stage_shapes:
             return "before"
-        found = "stage" if block.shared else found
-        owned.add(weights)
+        sharing = "stage" if block.shared else sharing
+        stage_shapes.add(shapes)
         channels = block.out_channels
-    return found
+    return sharing
 
 
 def _head_params(head: Head) -> Params:

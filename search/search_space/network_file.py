@@ -1,4 +1,4 @@
-"""Hand-made networks: read from a file in JSON or TOML, the fields those of models.spec.ArchSpec."""
+"""Read networks from JSON or TOML files with the fields of models.spec.ArchSpec."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _EXAMPLE = "describe ID --json prints one"
 
 
 def read_network(network: str) -> tuple[str, ArchSpec]:
-    """(name, network) of a hand-designed network's id or a file, whose name without its ending is the network's.
+    """Return the name and the network of a network file, or of the id of a hand-designed network.
 
-    Raises InputError, also for a file that has the name of another, hand-designed network.
+    The network of a file is named as the file, without its ending. Raises InputError for a file that holds no network,
+    and for one that is named as a hand-designed network but holds another.
     """
     baseline = BASELINES.get(network)
     if baseline:
@@ -31,13 +32,13 @@ def read_network(network: str) -> tuple[str, ArchSpec]:
 
 
 def read_spec(path: Path) -> ArchSpec:
-    """The network in a file. Raises InputError for a file that is none, RecordError for a network that cannot be."""
+    """Read the network in a file. Raises InputError for a file without a network or with an invalid one."""
     try:
         text = read_text(path)
     except OSError as error:
-        known = ", ".join(BASELINES)
+        names = ", ".join(BASELINES)
         raise InputError(
-            f"no hand-designed network or readable file {str(path)!r:.120}; the networks are {known}"
+            f"no hand-designed network or readable file {str(path)!r:.120}; the networks are {names}"
         ) from error
     except ValueError as error:
         raise InputError(f"{path} is not text: {error}; {_EXAMPLE}") from error
@@ -55,7 +56,7 @@ def read_spec(path: Path) -> ArchSpec:
 
 
 def _without_none(value: Any) -> Any:
-    """TOML has no null, so a bare block's activation is written "none"."""
+    """Return TOML data with the activation "none" as None, which TOML has no value for."""
     if isinstance(value, dict):
         return {
             name: None if (name, item) == ("activation", "none") else _without_none(item)

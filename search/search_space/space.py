@@ -1,4 +1,4 @@
-"""A set of dimensions, and the way from a point of them to a network and back."""
+"""Space of searched dimensions, whose points are converted to networks and back."""
 
 from __future__ import annotations
 
@@ -16,46 +16,50 @@ from search.search_space.encoding import Params, assemble, params_of
 
 
 class NotInSpaceError(ValueError):
-    """A network or recipe that is no point of the space."""
+    """Error for a network or a recipe that is no point of the space."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """DIMENSIONS, or the same with other ranges: what search.search_space.space_file makes of a --space file."""
+    """Set of searched dimensions, those of space.DIMENSIONS or those that a --space file has changed."""
 
     dimensions: tuple[Dimension, ...]
 
     @cached_property
     def defaults(self) -> Params:
-        """The point that inactive dimensions, and all that nobody chose, are taken from."""
+        """Return the point with the default of every dimension, which inactive and unset dimensions get."""
         return {dimension.name: dimension.default for dimension in self.dimensions}
 
     def suggest(self, trial: SuggestsValues) -> Params:
-        """Ask `trial` for every dimension."""
+        """Return the point that `trial` suggests, with a value for every dimension."""
         return {dimension.name: dimension.suggest(trial) for dimension in self.dimensions}
 
     def sample(self, rng: random.Random) -> Params:
-        """One point drawn as a random search would."""
+        """Draw a point at random, with the distribution of a random search."""
         return {dimension.name: dimension.sample(rng) for dimension in self.dimensions}
 
     def holds(self, params: Mapping[str, Any]) -> bool:
-        """Whether all values of a point are within their ranges."""
+        """Return whether all values of a point are within their ranges."""
         return all(dimension.holds(params[dimension.name]) for dimension in self.dimensions)
 
     def completed(self, params: Mapping[str, Any]) -> Params:
-        """A point of this space or an older one, with the defaults of dimensions that it does not have."""
+        """Return a point of this space or an older one with the defaults of missing dimensions.
+
+        Values of dimensions that this space does not have are left out.
+        """
         return self.defaults | {name: value for name, value in params.items() if name in self.defaults}
 
     def to_params(self, arch: ArchSpec, recipe: RecipeConfig | None = None) -> Params:
-        """The inverse of `assemble`: the point that stands for a network and a recipe (None: that of the defaults).
+        """Return the point that stands for a network and a recipe, as the inverse of `assemble`.
 
-        Inactive dimensions get their defaults. Raises NotInSpaceError if no point stands for exactly that.
+        recipe: None stands for the recipe of the defaults. Inactive dimensions get their defaults. Raises
+        NotInSpaceError if no point stands for exactly this network and recipe.
         """
         params = params_of(arch, recipe, self.defaults)
         try:
-            found = assemble(params, arch.input_shape, arch.n_classes)
+            candidate = assemble(params, arch.input_shape, arch.n_classes)
         except (KeyError, RecordError) as error:
             raise NotInSpaceError(f"the space has no such network: {error}") from error
-        if found.arch != arch or (recipe is not None and found.recipe != recipe) or not self.holds(params):
+        if candidate.arch != arch or (recipe is not None and candidate.recipe != recipe) or not self.holds(params):
             raise NotInSpaceError("the space has no such network or recipe")
         return params

@@ -1,10 +1,10 @@
-"""Another space: a TOML file that narrows, widens or fixes searched dimensions by their names in trials.csv.
+"""Read TOML files that narrow, widen or fix searched dimensions by their names in trials.csv.
 
-A value is one of three: `16` fixes a dimension, `[8, 16, 24]` lists its choices, `{low = 8, high = 24}` is a range; an
-end that is left out stays. `stages.1.width` stands for all widths of that stage, and `*` for any part of a name. A
-stage whose widths are changed shares no weights, unless the file says how.
+A value has one of three forms: `16` fixes a dimension, `[8, 16, 24]` lists its choices, and `{low = 8, high = 24}` is a
+range, where an end that is left out stays as it is. `stages.1.width` stands for all widths of that stage, and `*` for
+any part of a name. A stage whose widths are changed shares no weights unless the file sets how it shares them.
 
-A study keeps what was changed as lines `name = value`, in the order of the dimensions (SearchConfig.dimensions).
+A study keeps the changes as lines `name = value`, in the order of the dimensions (SearchConfig.dimensions).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from search.search_space.dimensions import Choice, Dimension
 from search.search_space.space import Space
 
 _ENDS = {"low", "high"}
-# `stages` is a dimension and the first part of the names of others. To TOML that is a contradiction, so a line on it is
-# read by itself.
-_OF_STAGES = re.compile(r"""^[ \t]*["']?stages["']?[ \t]*=.*$""", re.MULTILINE)
+# `stages` is a dimension and also the first part of other names. A TOML document cannot have both, so a line that sets
+# `stages` is read separately.
+_STAGES_LINE = re.compile(r"""^[ \t]*["']?stages["']?[ \t]*=.*$""", re.MULTILINE)
 
 
 def changed(space: Space, lines: tuple[str, ...]) -> Space:
-    """Return `space` with the changes that a study keeps.
+    """Return `space` with the changes that a study keeps as lines.
 
     Raises InputError for a dimension or a value that the generator cannot build.
     """
@@ -47,50 +47,52 @@ def changed(space: Space, lines: tuple[str, ...]) -> Space:
     unknown = values.keys() - space.defaults.keys()
     if unknown:
         raise InputError(f"unknown dimension {min(unknown)!r:.80}; it was written by another version")
-    # Layers that share weights have one width, perhaps another stage's: not where the file says widths.
+    # Layers that share weights have one width, perhaps that of another stage, which would override the file's widths.
     stages = {name.partition(".width.")[0] for name in values if ".width." in name}
     values = {f"{stage}.shared": "none" for stage in stages} | values
     return Space(
         tuple(
-            _with(dimension, values[dimension.name]) if dimension.name in values else dimension
+            _with_value(dimension, values[dimension.name]) if dimension.name in values else dimension
             for dimension in space.dimensions
         )
     )
 
 
 def read_changes(path: Path, space: Space) -> tuple[str, ...]:
-    """Read the changes of a file to `space` as lines `name = value`.
+    """Read the changes that a file makes to `space`, as lines `name = value`.
 
-    Of two values for one dimension the later counts. Raises InputError that names the file and the value.
+    If a dimension has two values, the later one counts. Raises InputError that names the file and the value.
     """
     values: dict[str, str] = {}
     try:
-        for name, value in _read(path):
-            values |= {dimension.name: _text(_with(dimension, value)) for dimension in _named(name, space)}
+        for name, value in _read_values(path):
+            values |= {
+                dimension.name: _text(_with_value(dimension, value)) for dimension in _dimensions_named(name, space)
+            }
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except RecursionError as error:
         raise InputError(f"{path}: nested too deeply; a name has at most four parts") from error
-    usual = {dimension.name: _text(dimension) for dimension in space.dimensions}
-    lines = tuple(f"{name} = {values[name]}" for name in usual if values.get(name, usual[name]) != usual[name])
+    original = {dimension.name: _text(dimension) for dimension in space.dimensions}
+    lines = tuple(f"{name} = {values[name]}" for name in original if values.get(name, original[name]) != original[name])
     if not lines:
         raise InputError(f"{path}: changes no dimension; python search.py space lists them")
     return lines
 
 
 def as_file(config: SearchConfig) -> str:
-    """Return the text of a space file that makes the same changes.
+    """Return the text of a space file that makes the changes of a search.
 
-    Names are in quotes, so that lines on `stages` and on its dimensions are TOML together.
+    Names are in quotes, so that a TOML document may hold both `stages` and names that begin with it.
     """
     return "".join(f'"{name}" = {value}\n' for name, _, value in (line.partition(" = ") for line in config.dimensions))
 
 
 def with_fixed(lines: tuple[str, ...], values: Mapping[str, Any], space: Space) -> tuple[str, ...]:
-    """Return the lines of a changed `space` with these dimensions fixed, whatever the lines said of them."""
+    """Return the lines of a changed `space` with the dimensions of `values` fixed, in place of their earlier lines."""
     texts = {name: text for name, _, text in (line.partition(" = ") for line in lines)}
     texts |= {
-        dimension.name: _text(_with(dimension, values[dimension.name]))
+        dimension.name: _text(_with_value(dimension, values[dimension.name]))
         for dimension in space.dimensions
         if dimension.name in values
     }
@@ -98,45 +100,47 @@ def with_fixed(lines: tuple[str, ...], values: Mapping[str, Any], space: Space) 
 
 
 def fixed_at(space: Space, name: str) -> Any:
-    """Return the value at which a space fixes a range, or None where it does not."""
+    """Return the value that `space` fixes a range at, or None if it does not fix it."""
     dimension = next(dimension for dimension in space.dimensions if dimension.name == name)
     return None if isinstance(dimension, Choice) or dimension.low != dimension.high else dimension.low
 
 
-def _read(path: Path) -> Iterator[tuple[str, Any]]:
-    """Yield every value with its whole name."""
+def _read_values(path: Path) -> Iterator[tuple[str, Any]]:
+    """Yield the full name and the value of every entry of a space file."""
     try:
         text = read_text(path)
         top, header, tables = f"\n{text}".partition("\n[")
-        of_stages = "\n".join(_OF_STAGES.findall(top))
-        rest = (_OF_STAGES.sub("", top) + header + tables)[1:]
-        leaves = [*_leaves(tomllib.loads(of_stages)), *_leaves(tomllib.loads(rest))]
+        stages_lines = "\n".join(_STAGES_LINE.findall(top))
+        rest = (_STAGES_LINE.sub("", top) + header + tables)[1:]
+        leaves = [*_leaves(tomllib.loads(stages_lines)), *_leaves(tomllib.loads(rest))]
     except OSError as error:
         raise InputError(f"cannot read the space file: {error.strerror}; name another with --space") from error
-    except ValueError as error:  # also of text that is not UTF-8
+    except ValueError as error:  # also for text that is not UTF-8
         raise InputError(f"not TOML: {error}") from error
     yield from leaves
 
 
-def _leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every value with its whole name."""
+def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the full name and the value of every entry of a table and the tables in it."""
     for key, value in table.items():
-        name = f"{above}{key}"
+        name = f"{prefix}{key}"
         if isinstance(value, dict) and not (value and value.keys() <= _ENDS):
             yield from _leaves(value, f"{name}.")
         else:
             yield name, value
 
 
-def _named(name: str, space: Space) -> list[Dimension]:
-    """Return the dimension of that name, or all that a pattern or a group stands for.
+def _dimensions_named(name: str, space: Space) -> list[Dimension]:
+    """Return the dimension of that name, or all dimensions that a pattern or a group name stands for.
 
-    Raises InputError that names the nearest dimension.
+    Raises InputError for an unknown name; it suggests the nearest one.
     """
     dimensions = [dimension for dimension in space.dimensions if matches(name, dimension.name)]
-    dimensions = dimensions or [one for one in space.dimensions if name and matches(name, _group(one.name))]
+    dimensions = dimensions or [
+        dimension for dimension in space.dimensions if name and matches(name, _group_name(dimension.name))
+    ]
     if not dimensions:
-        names = [*space.defaults, *filter(None, map(_group, space.defaults))]
+        names = [*space.defaults, *filter(None, map(_group_name, space.defaults))]
         nearest = difflib.get_close_matches(name[:80], names, n=1, cutoff=0.0)[0]
         raise InputError(
             f"unknown dimension {name!r:.80}; the nearest is {nearest!r}, python search.py space lists all"
@@ -144,34 +148,34 @@ def _named(name: str, space: Space) -> list[Dimension]:
     return dimensions
 
 
-def _group(name: str) -> str:
-    """Return a name without its last part where that is a number, else an empty one."""
-    above, _, number = name.rpartition(".")
-    return above if number.isdigit() else ""
+def _group_name(name: str) -> str:
+    """Return a name without its last part if that is a number, else an empty string."""
+    group, _, number = name.rpartition(".")
+    return group if number.isdigit() else ""
 
 
-def _with(dimension: Dimension, value: Any) -> Dimension:
-    """Return the dimension with the fixed value, choices or range that a file gives it. Raises InputError."""
+def _with_value(dimension: Dimension, value: Any) -> Dimension:
+    """Return a dimension with the fixed value, choices or range of a file. Raises InputError for an invalid one."""
     name = dimension.name
     if isinstance(value, list):
-        choices = tuple(dict.fromkeys(_checked(name, choice) for choice in value))
+        choices = tuple(dict.fromkeys(_checked_value(name, choice) for choice in value))
         if not choices:
             raise InputError(f"{name} needs at least one choice, got []")
         return Choice(name, choices, dimension.default if dimension.default in choices else choices[0])
     if isinstance(dimension, Choice):
         if isinstance(value, dict):
             raise InputError(f"{name} takes a value or a list of choices, not a range")
-        fixed = _checked(name, value)
+        fixed = _checked_value(name, value)
         return Choice(name, (fixed,), fixed)
     ends = value if isinstance(value, dict) else {"low": value, "high": value}
-    low, high = (_checked(name, ends.get(end, getattr(dimension, end))) for end in ("low", "high"))
+    low, high = (_checked_value(name, ends.get(end, getattr(dimension, end))) for end in ("low", "high"))
     if low > high:
         raise InputError(f"{name}: low must not be above high, got {low} to {high}")
     return replace(dimension, low=low, high=high, default=min(max(dimension.default, low), high))
 
 
-def _checked(name: str, value: Any) -> Any:
-    """Return the value in its dimension's type. Raises InputError for one that the generator cannot build."""
+def _checked_value(name: str, value: Any) -> Any:
+    """Return a value in the type of its dimension. Raises InputError for a value that the generator cannot build."""
     buildable = widest(name)
     is_whole = type(value) is int and type(buildable.default) is float  # a whole number may stand for a real one
     if not (is_whole or type(value) is type(buildable.default)) or not buildable.holds(value):
@@ -180,12 +184,12 @@ def _checked(name: str, value: Any) -> Any:
             if isinstance(buildable, Choice)
             else f"from {buildable}"
         )
-        raise InputError(f"{name} must be {values}, got {_shown(value)}; nothing else can be built")
+        raise InputError(f"{name} must be {values}, got {_shown_value(value)}; nothing else can be built")
     return float(value) if is_whole else value
 
 
 def _text(dimension: Dimension) -> str:
-    """Return the text of a file that stands for the dimension."""
+    """Return the TOML value that stands for a dimension."""
     if isinstance(dimension, Choice):
         choices = [_toml(choice) for choice in dimension.choices]
         return choices[0] if len(choices) == 1 else f"[{', '.join(choices)}]"
@@ -197,8 +201,8 @@ def _toml(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
-def _shown(value: Any) -> str:
-    """Return the value as its file has it, where that is short."""
+def _shown_value(value: Any) -> str:
+    """Return the start of a value as TOML, for messages."""
     try:
         return _toml(value)[:80]
     except (ValueError, RecursionError):

@@ -1,1 +1,1 @@
-"""One Optuna study: its settings, seeds, loop, pruner and location, and the records of its trials."""
+"""Create, resume and run an Optuna study, and read the records of its trials."""

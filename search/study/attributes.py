@@ -1,6 +1,6 @@
-"""Names of the user attributes of a study and of its trials, and the functions that write a trial's.
+"""Define the names of the user attributes of studies and trials, and record the attributes of trials.
 
-TrialRecord (search.study.trials) reads what stands here. The names lie in the databases of existing studies and stay.
+TrialRecord (search.study.trials) reads them. The databases of existing studies have these names, so they stay.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ if TYPE_CHECKING:
     from search.engine.confusion import Confusion
     from space import Candidate
 
-# Of a study.
-SETTINGS = "settings"  # what it was made with; by open_study
-DATA = "data"  # what its folder of images holds, and where it lies; by search.study.load
-VERSIONS = "versions"  # what its results depend on; by search.study.results_version
-EARLIER_VERSIONS = "code"  # the same in studies of earlier versions
-NOTICE = "notice"  # what a reader of its report should know of its data; by the run command
-PLAN = "confirmation"  # of a study of repeats: the plan of the last confirmation; by search.evidence.runner
-N_IMAGES = "n_images"  # of a study of baselines: how many images each is scored on; by the baselines command
+# Attributes of a study.
+SETTINGS = "settings"  # settings it was made with; written by open_study
+DATA = "data"  # form and directory of its folder of images; written by search.study.load
+VERSIONS = "versions"  # versions that its results depend on; written by search.study.results_version
+EARLIER_VERSIONS = "code"  # name of VERSIONS in studies of earlier versions of this program
+NOTICE = "notice"  # note on its data for the readers of its report; written by the run command
+PLAN = "confirmation"  # plan of the last confirmation, in a study of repeats; written by search.evidence.runner
+N_IMAGES = "n_images"  # images that each network of a study of baselines is scored on; written by the baselines command
 
-# Of a trial, while it is queued.
+# Attributes of a queued trial.
 BASELINE = "baseline"  # id of the hand-designed network
 START = "start"  # name of the space's own starting point
-USER_NETWORK = "given"  # a user network that is no point of the space: the network itself
-REPEAT = "repeat"  # in a study of repeats: the training to be done
-RETRY_OF = "retry_of"  # number of the trial that is run again; by recovery, as are the next two
-RETRIES = "retries"  # how many workers died of it
-RESTARTS = "restarts"  # how many times the whole command was killed while it ran
+USER_NETWORK = "given"  # user network that is no point of the space, as plain data
+REPEAT = "repeat"  # training to be done, in a study of repeats
+RETRY_OF = "retry_of"  # number of the trial that this one runs again; written by recovery, like the next two
+RETRIES = "retries"  # number of workers that died while it ran
+RESTARTS = "restarts"  # number of times that the whole command was killed while it ran
 ORIGIN = "origin"  # "study/number" of the trial that a warm start adopted
 
-# Of a trial, from its start on.
-WORKER = "worker"  # by whom it is run
-INDEX = "index"  # its place in the sequence of proposals
+# Attributes of a trial from its start on.
+WORKER = "worker"  # name of the worker that runs it
+INDEX = "index"  # its position in the sequence of proposals
 SEED = "seed"
-INTERRUPTED = "interrupted"  # by its user, so that it is run again without limit
+INTERRUPTED = "interrupted"  # True if its user interrupted it; such a trial is run again without limit
 N_PARAMS = "n_params"
 MACS = "macs"
 LATENCY = "latency_ms"
-CANDIDATE = "candidate"  # key of network and recipe
+CANDIDATE = "candidate"  # key of the network and the recipe
 ARCH = "arch"
 RECIPE = "recipe"
 RECEPTIVE_FIELD = "receptive_field"
@@ -53,28 +53,28 @@ PRECISION = "precision"
 ENGINE = "engine"
 CURVE = "curve"
 
-# Of a trial, at its end.
+# Attributes of a trial at its end.
 OUTCOME = "outcome"
 REASON = "reason"
 REPEATS = "repeats"  # number of the trial whose value it took over
 SECONDS = "seconds"
-CONFUSION = "mistakes"  # of a search's trial
-MISREAD = "misread"  # of a repeat: indices of the images it misread
+CONFUSION = "mistakes"  # confusion of the scored images, in a search
+MISREAD = "misread"  # indices of the misread images, in a study of repeats
 
-# What was queued with a trial stays with it when it is run again.
+# Attributes that a trial keeps when it is run again.
 KEPT_ON_RETRY = (BASELINE, START, REPEAT, USER_NETWORK)
-# What an adopted trial leaves behind: its place in the other study, and its starting point, which has a size for each
-# budget.
+# Attributes that an adopted trial loses: those of its run in the other study, and its starting point, because the size
+# of a starting point depends on the budget.
 LEFT_ON_ADOPTION = (INDEX, WORKER, RETRY_OF, RETRIES, RESTARTS, INTERRUPTED, START)
 
 
 def record_start(trial: optuna.Trial, index: int, seed: int) -> None:
-    """Record the place of a trial in the sequence of proposals, and its seed."""
+    """Record the index of a trial in the sequence of proposals, and its seed."""
     _record(trial, {INDEX: index, SEED: seed})
 
 
 def record_worker(trial: optuna.Trial, worker: str) -> None:
-    """Record who runs a trial."""
+    """Record the worker that runs a trial."""
     _record(trial, {WORKER: worker})
 
 
@@ -84,7 +84,7 @@ def record_interrupted(trial: optuna.Trial) -> None:
 
 
 def record_size(trial: optuna.Trial, cost: Cost) -> None:
-    """Record parameters and multiply-adds of a candidate, which is known also of those that are refused."""
+    """Record the parameters and multiply-adds of a candidate, even if it is refused."""
     _record(trial, {N_PARAMS: cost.n_params, MACS: cost.macs})
 
 
@@ -111,12 +111,12 @@ def record_candidate(trial: optuna.Trial, candidate: Candidate, cost: Cost) -> N
 
 
 def record_training(trial: optuna.Trial, seed: int, engine: str) -> None:
-    """Record that a training begins, from which seed and on which engine."""
+    """Record the seed, the precision and the engine of a training that begins."""
     _record(trial, {SEED: seed, PRECISION: "float32", ENGINE: engine})
 
 
 def record_curve(trial: optuna.Trial, curve: Sequence[Mapping[str, Any]]) -> None:
-    """Record the figures of every epoch so far."""
+    """Record the metrics of every epoch so far."""
     _record(trial, {CURVE: list(curve)})
 
 
@@ -131,18 +131,18 @@ def record_finished(
 
 
 def record_stopped(trial: optuna.Trial, reason: str, seconds: float) -> None:
-    """Record that the pruner gave a training up."""
+    """Record that the pruner stopped a training."""
     _record(trial, {OUTCOME: STOPPED, REASON: reason, SECONDS: seconds})
 
 
 def record_diverged(trial: optuna.Trial, reason: str, curve: Sequence[Mapping[str, Any]]) -> None:
     """Record that the loss became NaN or infinite."""
-    # The outcome last: with it the trial counts as decided, even if this process dies here.
+    # The outcome comes last: once it is recorded the trial counts as decided, even if this process dies.
     _record(trial, {CURVE: list(curve), REASON: reason, OUTCOME: DIVERGED})
 
 
 def record_refused(trial: optuna.Trial, reason: str) -> None:
-    """Record that a trial was not trained, and why."""
+    """Record that a trial was not trained, and the reason."""
     _record(trial, {OUTCOME: REFUSED, REASON: reason})
 
 

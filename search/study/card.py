@@ -1,4 +1,4 @@
-"""card.json of an exported network, read back: what is needed of it is there, or it is refused."""
+"""Read card.json of an exported network, and check the entries that the project uses."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from search.errors import InputError
 
 
 def read_card(folder: Path) -> dict[str, Any] | None:
-    """The card of the export in `folder`, None where there is none.
+    """Return the card of the export in `folder`, or None if there is no card.
 
-    It has `trial`, `seed` and the accuracy on test. Raises InputError for a file that is damaged.
+    The card has at least `trial`, `seed` and the accuracy on test. Raises InputError for a damaged file.
     """
     path = folder / CARD
     try:
@@ -23,34 +23,33 @@ def read_card(folder: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}; {_way_out(folder)}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}; {_remedy(folder)}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         problem = error if isinstance(error, RecordError) else f"{type(error).__name__} {error}"
-        raise InputError(f"{path} is damaged ({problem!s:.120}); {_way_out(folder)}") from error
+        raise InputError(f"{path} is damaged ({problem!s:.120}); {_remedy(folder)}") from error
     return card
 
 
-def _way_out(folder: Path) -> str:
+def _remedy(folder: Path) -> str:
     return f"move {folder} away and export again"
 
 
 def _check(card: dict[str, Any]) -> None:
-    """Raise one of the errors above for a card without what is read from it."""
-    known = [
+    """Raise KeyError, TypeError or RecordError for a card with a missing or invalid entry."""
+    entries = [
         (card["trial"], (int, type(None))),
         (card["seed"], (int,)),
         (card["accuracy"]["file_on_test"], (int, float)),
         (card.get("formats", {}), (dict,)),
     ]
-    for value, types in known:
+    for value, types in entries:
         if not isinstance(value, types):
             raise TypeError(f"{value!r:.40} where something else is wanted")
     if card.get("mistakes"):  # cards of older versions have none
         Confusion.from_dict(card["mistakes"])
 
 
-# What makes a folder an export; written last.
+# A folder is an export if it has this file, which is therefore written last.
 CARD = "card.json"
-
-
+# Images that the exported network misreads.
 MISREAD = "misread.png"

@@ -1,4 +1,4 @@
-"""Find a study, and load the settings and the data that it was made with."""
+"""Load a study and its settings, and check that its data is present."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from search.study.study import check_settings, load_study
 from space import space_of
 
 WINNER = "winner"
-# The kind of a study that says none.
+# Kind of a study whose settings name no kind.
 SEARCH = "search"
 
 
@@ -35,9 +35,9 @@ def is_there(location: StudyLocation) -> bool:
 
 
 def existing(location: StudyLocation) -> optuna.Study:
-    """Load the study at `location`; a missing database is not created.
+    """Load the study at `location` without creating a missing database.
 
-    Raises InputError where there is no such study, or where it holds the repeats of another one.
+    Raises InputError if there is no such study, or if it is a study of repeats.
     """
     path = location.sqlite_path
     if path is not None and (not path.is_file() or is_new(path)):
@@ -51,9 +51,9 @@ def existing(location: StudyLocation) -> optuna.Study:
 
 
 def check_resumable(location: StudyLocation, settings: Mapping[str, Any]) -> None:
-    """Raise InputError where there is a study at `location` that could not go on with these settings.
+    """Raise InputError if the study at `location` cannot be resumed with these settings.
 
-    Also where a storage is named that cannot be opened; a new one is made, if it can be.
+    Raises it also if a named storage cannot be opened. A missing storage is created if possible.
     """
     path = location.sqlite_path
     if path is not None and is_new(path):
@@ -67,23 +67,27 @@ def check_resumable(location: StudyLocation, settings: Mapping[str, Any]) -> Non
 
 
 def check_data(study: optuna.Study, data: Dataset) -> None:
-    """Raise InputError where these are not the images that the study was made with."""
-    made_with = study.user_attrs[SETTINGS].get("data_checksum", data.checksum)
-    if made_with != data.checksum:
+    """Raise InputError if `data` has other images than those that the study was made with."""
+    checksum = study.user_attrs[SETTINGS].get("data_checksum", data.checksum)
+    if checksum != data.checksum:
         raise InputError(
             f"study {study.study_name!r} was made with other images: those of {data.name} had the checksum "
-            f"{made_with!s:.8}, here {data.checksum:.8}; name their directory with --data-dir"
+            f"{checksum!s:.8}, here {data.checksum:.8}; name their directory with --data-dir"
         )
 
 
 def kind_of(location: StudyLocation) -> str:
-    """Return the kind of the study at `location`: "search", or "baselines"."""
+    """Return the kind of the study at `location`: "search" or "baselines"."""
     settings = existing(location).user_attrs.get(SETTINGS)
     return str(settings.get("kind", SEARCH)) if isinstance(settings, Mapping) else SEARCH
 
 
 def config_of(study: optuna.Study, data_dir: str | None = None) -> SearchConfig:
-    """The settings that a study was made with, and where its data lies; data_dir: if not there. Raises InputError."""
+    """Return the settings that a study was made with, with the directory of its data.
+
+    data_dir: directory of the data, None for the recorded or default one. Raises InputError for a study without
+    settings of a search that this version understands.
+    """
     settings = study.user_attrs.get(SETTINGS)
     if not isinstance(settings, Mapping):
         raise InputError(f"study {study.study_name!r} was not made by this program; name another")
@@ -105,21 +109,25 @@ _DIRECTORY = "directory"
 
 
 def as_read(config: DataConfig, data: Dataset) -> DataConfig:
-    """Return the configuration of a folder that was read: with its form, and with the size of its images."""
+    """Return `config` with the form and the image size of `data`, if that was read from a folder of images."""
     return replace(config, form=data.form, image_size=data.input_shape[1:]) if data.is_folder else config
 
 
 def keep_data_dir(study: optuna.Study, config: DataConfig) -> None:
-    """Note with a study what its folder of images holds, and where it lies now."""
+    """Record the form and the present directory of a study's folder of images."""
     if config.form:
         study.set_user_attr(DATA, config.form.to_dict() | {_DIRECTORY: config.directory})
 
 
-def as_kept(config: DataConfig, study: optuna.Study, given: str | None) -> DataConfig:
-    """With where the data lies: the directory that was given, else of a folder where it lay, else as for any data."""
-    kept = study.user_attrs.get(DATA)
-    if kept is None:
-        return replace(config, directory=data_directory(given))
-    form = DataForm.from_dict({name: value for name, value in kept.items() if name != _DIRECTORY})
-    directory = os.path.abspath(os.path.expanduser(given)) if given else str(kept[_DIRECTORY])
+def as_kept(config: DataConfig, study: optuna.Study, data_dir: str | None) -> DataConfig:
+    """Return `config` with the directory of the data and, for a folder of images, its recorded form.
+
+    data_dir: directory of the data. None stands for the recorded directory of a folder of images, and for the default
+    directory of any other data.
+    """
+    recorded = study.user_attrs.get(DATA)
+    if recorded is None:
+        return replace(config, directory=data_directory(data_dir))
+    form = DataForm.from_dict({name: value for name, value in recorded.items() if name != _DIRECTORY})
+    directory = os.path.abspath(os.path.expanduser(data_dir)) if data_dir else str(recorded[_DIRECTORY])
     return replace(config, directory=directory, form=form)

@@ -1,4 +1,4 @@
-"""Locate a study: its folder, its storage, and the right to write there."""
+"""Locate the folder and the storage of a study, and lock them while they are written."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from search.storage.url import is_server, parse_url, shown_url, sqlite_path, sql
 
 ARTIFACTS = "artifacts"
 DATABASE, OWN_DATABASE = "studies.db", "study.db"
-# Exports answer the whole test set, in every format.
+# Longest time to wait for another writer: an export evaluates the whole test set in every format.
 WRITER_SECONDS = 1800
 
 
 @dataclass(frozen=True)
 class StudyLocation:
-    """Location of a study: the folder of all studies, its name there (None: not chosen yet), its storage.
+    """Location of a study by its folder, its name and its storage.
 
-    The default storage (None) is `studies.db`, one SQLite file for all studies of the folder; a study that was given a
-    database of its own, `study.db` in its folder, is read from there.
+    out      folder of all studies
+    name     name of the study, and of its folder in `out`; None if it is not chosen yet
+    storage  URL of its storage; None for `studies.db` in `out`, one SQLite file for all studies, or for `study.db` in
+             the folder of the study where that exists
     """
 
     out: Path
@@ -34,7 +36,7 @@ class StudyLocation:
 
     @property
     def folder(self) -> Path:
-        """The study's own folder: report, trials, weights, winner. Raises InputError for a name no folder can have."""
+        """Return the folder with the study's report, trials, weights and winner. Raises InputError for a bad name."""
         name = self.name or ""
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", name):
             raise InputError(
@@ -47,46 +49,49 @@ class StudyLocation:
 
     @property
     def url(self) -> str:
-        """The storage's SQLAlchemy URL."""
+        """Return the SQLAlchemy URL of the storage."""
         if self.storage:
             return self.storage
         return sqlite_url(self.folder / OWN_DATABASE if self.has_own_database else self.out / DATABASE)
 
     @property
     def has_own_database(self) -> bool:
-        """Whether the study is read from a database in its own folder."""
+        """Return whether the study is read from a database in its own folder."""
         return not self.storage and bool(self.name) and (self.folder / OWN_DATABASE).is_file()
 
     @property
     def is_shared(self) -> bool:
-        """Whether the storage is a server, where several machines may work on one study."""
+        """Return whether the storage is a server, so that several machines may work on the study."""
         return is_server(self.url)
 
     @property
     def sqlite_path(self) -> Path | None:
-        """The database file, where the storage is one. Raises InputError for a URL that is none."""
+        """Return the database file of an SQLite storage, or None for a server. Raises InputError for an invalid URL."""
         return sqlite_path(parse_url(self.url))
 
     @property
     def shown_url(self) -> str:
-        """The URL without its password."""
+        """Return the URL without its password."""
         return shown_url(parse_url(self.url))
 
 
 @contextmanager
 def only_one(location: StudyLocation) -> Iterator[None]:
-    """Hold the study for this process; on a server, where many work on one study, there is nothing to hold."""
+    """Lock the study for this process. Raises InputError if another process has locked it.
+
+    A study on a server is not locked, because several processes may work on it.
+    """
     if location.is_shared:
         yield
         return
     message = f"study {location.name} is being run by another process; wait for it or choose another --study"
     with _locked(location, 0, message):
-        _sweep(location.folder)
+        _remove_partial_files(location.folder)
         yield
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed processes left half written."""
+def _remove_partial_files(folder: Path) -> None:
+    """Remove the files and folders that killed processes left incomplete."""
     for pattern in ("*.partial", "*/*.partial", ".writable-*"):
         for path in folder.glob(pattern):
             path.unlink(missing_ok=True)
@@ -96,7 +101,10 @@ def _sweep(folder: Path) -> None:
 
 @contextmanager
 def one_writer(location: StudyLocation) -> Iterator[None]:
-    """Hold the study's folder while its files are written, where that is not held already: others may share it."""
+    """Lock the folder of a study on a server while its files are written. Raises InputError after a long wait.
+
+    The folder of any other study is already locked, by `only_one`.
+    """
     if not location.is_shared:
         yield
         return
@@ -119,10 +127,10 @@ def _locked(location: StudyLocation, seconds: float, message: str) -> Iterator[N
         lock.release()
 
 
-# How the name of a study of repeats ends.
+# Ending of the name of a study of repeats.
 REPEATS = "-repeats"
 
 
 def repeats_name(location: StudyLocation) -> str:
-    """The name of the study of repeats."""
+    """Return the name of the study of repeats that belongs to the study at `location`."""
     return f"{location.name}{REPEATS}"

@@ -19,36 +19,36 @@ from search.study.trials import REFUSED, TRAINED, TrialFailedError, outcome_of
 
 Objective = Callable[[optuna.Trial], float]
 
-# A study in which this many proposals in a row were refused has nowhere to go.
+# A study ends after this many refused proposals in a row, because hardly any candidate is left to propose.
 MAX_REFUSED_IN_A_ROW = 1000
 
 
 class Stop(Protocol):
-    """When a study is done."""
+    """Protocol of the rule that ends a study."""
 
     def is_reached(self, study: optuna.Study) -> bool:
-        """Return whether the study is done; asked before the first and after every trial."""
+        """Return whether the study is done. This is called before the first trial and after every trial."""
 
 
 @dataclass(frozen=True)
 class StopRule:
-    """Stops the study at `n_trials` trained trials, or when no proposal fits any more."""
+    """Rule that ends a study after `n_trials` trained trials, or when no proposal fits any more."""
 
     n_trials: int
 
     def is_reached(self, study: optuna.Study) -> bool:
-        """Return whether the study has all its trials, or only refusals left."""
+        """Return whether the study has all its trials, or too many refused proposals in a row."""
         trials = study.get_trials(deepcopy=False)
         return n_trained(trials) >= self.n_trials or n_refused_in_a_row(trials) >= MAX_REFUSED_IN_A_ROW
 
 
 def n_trained(trials: Sequence[FrozenTrial]) -> int:
-    """Count the candidates that were trained here: finished, stopped or diverged."""
+    """Count the finished, stopped and diverged candidates that were trained in this study, not adopted."""
     return sum(outcome_of(trial) in TRAINED and ORIGIN not in trial.user_attrs for trial in trials)
 
 
 def n_refused_in_a_row(trials: Sequence[FrozenTrial]) -> int:
-    """Count the refused proposals that the study ends with."""
+    """Count the consecutive refused proposals at the end of the study."""
     count = 0
     for trial in reversed(trials):
         outcome = outcome_of(trial)
@@ -68,42 +68,44 @@ def run_trials(
     on_trial: Callable[[optuna.Study], None] | None = None,
     worker: str = "",
 ) -> None:
-    """Propose and train in this process, as `worker`, until `stop` says so or `timeout` seconds have passed.
+    """Propose and train trials as `worker` until `stop` is reached or `timeout` seconds have passed.
 
-    A trial that others gave up while it was in training here stays theirs, and the next one is begun.
+    If other processes abandon a trial while it is trained here, its result is dropped and the next trial begins.
+
+    on_trial: called after every trial.
     """
     if stop.is_reached(study):
         return
-    turn = _Turn(study, objective, seed, worker)
-    ends = None if timeout is None else time.monotonic() + timeout
+    recorded_objective = _RecordedObjective(study, objective, seed, worker)
+    deadline = None if timeout is None else time.monotonic() + timeout
 
-    def after(study: optuna.Study, _trial: FrozenTrial) -> None:
+    def after_trial(study: optuna.Study, _trial: FrozenTrial) -> None:
         if on_trial:
             on_trial(study)
         if stop.is_reached(study):
             study.stop()
 
     while True:
-        left = None if ends is None else ends - time.monotonic()
+        remaining = None if deadline is None else deadline - time.monotonic()
         try:
-            study.optimize(turn, timeout=left, callbacks=[after], catch=(TrialFailedError,))
+            study.optimize(recorded_objective, timeout=remaining, callbacks=[after_trial], catch=(TrialFailedError,))
             return
         except Exception as error:
-            meant = _meant(error)
-            if not turn.was_given_up(meant):
-                raise meant from meant.__cause__
+            original = _original_error(error)
+            if not recorded_objective.was_abandoned(original):
+                raise original from original.__cause__
         if stop.is_reached(study):
             return
 
 
-def _meant(error: Exception) -> BaseException:
-    """Return the error that came first, where Optuna's clearing up after a failed `tell` hides it by failing itself."""
-    hides = isinstance(error, AssertionError | UnboundLocalError) and error.__context__ is not None
-    return error.__context__ if hides and error.__context__ else error
+def _original_error(error: Exception) -> BaseException:
+    """Return the first error, where Optuna's clean-up after a failed `tell` hides it by raising another one."""
+    is_hiding = isinstance(error, AssertionError | UnboundLocalError) and error.__context__ is not None
+    return error.__context__ if is_hiding and error.__context__ else error
 
 
-class _Turn:
-    """One trial after the other: says whose it is and with which seed, and trains it."""
+class _RecordedObjective:
+    """Objective that records the worker, the index and the seed of a trial before it is trained."""
 
     def __init__(self, study: optuna.Study, objective: Objective, seed: int, worker: str) -> None:
         self._study = study
@@ -123,7 +125,7 @@ class _Turn:
         try:
             return self._objective(trial)
         except KeyboardInterrupt:
-            with suppress(Exception):  # whatever else is wrong is told by those who go on
+            with suppress(Exception):  # other problems are reported by the processes that continue
                 record_interrupted(trial)
             raise
         except (optuna.TrialPruned, TrialFailedError, UpdateFinishedTrialError):
@@ -132,10 +134,11 @@ class _Turn:
             self._error = error
             raise
 
-    def was_given_up(self, error: BaseException) -> bool:
-        """Return whether `error` means that others took this worker for dead, so that its trial is failed already.
+    def was_abandoned(self, error: BaseException) -> bool:
+        """Return whether `error` shows that other processes took this worker for dead and abandoned its trial.
 
-        Optuna says so when the trial notes something, or when its value is told, and then with a ValueError.
+        The trial is then failed already. Optuna raises UpdateFinishedTrialError when an attribute of such a trial is
+        set, and ValueError when it is told the trial's value.
         """
         if isinstance(error, UpdateFinishedTrialError):
             return True

@@ -1,4 +1,4 @@
-"""Record what repeats a run: code, versions, machine."""
+"""Record the code revision, the versions and the machine of a run, so that it can be repeated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACKAGES = ("torch", "torchvision", "optuna", "pandas", "scikit-learn", "numpy")
 
 
 def environment() -> dict[str, Any]:
-    """Versions, machine and code revision, as plain JSON types."""
+    """Return versions, machine and code revision as plain JSON types."""
     return {
         "python": platform.python_version(),
         "packages": {name: version_of(name) for name in PACKAGES},
@@ -31,7 +31,7 @@ def environment() -> dict[str, Any]:
 
 
 def version_of(package: str) -> str | None:
-    """Return the version of an installed package; None where it is not installed."""
+    """Return the version of a package, or None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -39,7 +39,7 @@ def version_of(package: str) -> str | None:
 
 
 def processor() -> str:
-    """The name of this machine's processor."""
+    """Return the name of this machine's processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -48,9 +48,9 @@ def processor() -> str:
 
 
 def _revision() -> str | None:
-    """The git commit of this code, with "+changes" where files differ from it; None outside a checkout.
+    """Return the git commit of this code, followed by "+changes" if files differ from it; None outside a checkout.
 
-    Studies are left out: a study that comes with the repository is changed by being run.
+    Changes of studies do not count, because a run changes the study even if that came with the repository.
     """
     root = Path(__file__).resolve().parents[2]
     try:
@@ -67,7 +67,7 @@ def _revision() -> str | None:
 
 
 def read_runs(path: Path) -> list[Any]:
-    """The `runs` in config.json; none where there is no such file. Raises InputError for one that is damaged."""
+    """Return the `runs` of config.json, none if the file is missing. Raises InputError for a damaged file."""
     try:
         runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
     except (FileNotFoundError, NotADirectoryError):
@@ -86,7 +86,7 @@ def _damaged(path: Path) -> InputError:
 
 
 def write_config(path: Path, settings: Mapping[str, Any]) -> None:
-    """Write or extend config.json: the settings once, and one entry in `runs` for every time the study was run."""
+    """Write config.json with the settings, and with one entry in `runs` for each run of the study, this one last."""
     argv = list(without_secrets(sys.argv[1:]))
     started = datetime.now(UTC).isoformat(timespec="seconds")
     runs = [*read_runs(path), {"started": started, "argv": argv, **environment()}]

@@ -13,11 +13,12 @@ from search.config import PRUNERS
 
 
 class HopelessPruner(BasePruner):
-    """Stops a trial whose lowest error so far is above 1.25 times the median error of the finished trials at its epoch.
+    """Pruner that stops a trial whose lowest error is above 1.25 times the median error of the finished trials.
 
-    Values are accuracies in [0, 1]. The lowest error so far, not the present one: a bad epoch stops nothing. Optuna's
-    MedianPruner has no such tolerance; beside the strong hand-designed networks it stopped all that was new, while
-    networks 0.05 points apart after a third of the epochs often change places by the last one (studies/README.md).
+    The error is 1 minus the value, an accuracy in [0, 1], and the median is taken at the trial's epoch. The lowest
+    error so far counts, not the present one, so that a single bad epoch does not stop a trial. Optuna's MedianPruner
+    has no such tolerance: beside the strong hand-designed networks it stopped all new candidates. Networks whose
+    accuracies differ by 0.05 points after a third of the epochs often swap ranks by the last one (studies/README.md).
     """
 
     TOLERANCE = 1.25
@@ -37,7 +38,7 @@ class HopelessPruner(BasePruner):
         return len(errors) >= self.MIN_FINISHED and lowest > self.TOLERANCE * median(errors)
 
 
-# By name, how one is made from the number of epochs.
+# Functions that make a pruner from the number of epochs, by name.
 KINDS: dict[str, Callable[[int], BasePruner]] = {
     "median": lambda epochs: HopelessPruner(max(1, epochs // 3)),
     "none": lambda _epochs: NopPruner(),
@@ -47,5 +48,5 @@ if KINDS.keys() != PRUNERS.keys():
 
 
 def make_pruner(name: str, epochs: int) -> BasePruner:
-    """Return the pruner of that name. The median pruner waits for a third of the epochs."""
+    """Return the pruner of that name. The median pruner stops no trial before a third of the epochs."""
     return KINDS[name](epochs)

@@ -1,4 +1,4 @@
-"""Read studies whose database cannot, or must not, be written: by a copy in a temporary folder."""
+"""Read studies whose database cannot or must not be written, from a copy in a temporary folder."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from pathlib import Path
 from search.storage.url import check_sqlite, is_new, sqlite_url
 from search.study.location import StudyLocation
 
-# What SQLite has not yet moved into the database itself.
-_LOG = "-wal"
+# Suffix of SQLite's write-ahead log, with changes that are not in the database itself yet.
+_LOG_SUFFIX = "-wal"
 
 
 @contextmanager
 def readable(location: StudyLocation) -> Iterator[StudyLocation]:
-    """Yield `location`, or, where its SQLite file can only be read, the same with a copy of it as the storage.
+    """Yield `location`, with a temporary copy as its storage if its SQLite file cannot be written.
 
-    Even to be read the file needs others beside it, which a file system that is mounted read-only has no room for.
+    SQLite creates other files beside a database even to read it, which a read-only file system does not allow.
     """
     path = location.sqlite_path
     if path is None or can_be_written(path) or not path.is_file():
@@ -35,22 +35,23 @@ def readable(location: StudyLocation) -> Iterator[StudyLocation]:
 
 @contextmanager
 def copied(path: Path) -> Iterator[Path]:
-    """Copy a database into a temporary folder, which is gone afterwards. Raises InputError for what is no database."""
+    """Yield a temporary copy of a database, which is removed afterwards. Raises InputError if `path` is no database."""
     check_sqlite(path)
     with tempfile.TemporaryDirectory(prefix="search-", ignore_cleanup_errors=True) as folder:
         copy = Path(folder) / path.name
         try:
             _back_up(path, copy)
         except sqlite3.Error:
-            # Where nothing can be written, SQLite may not open it. Nobody else can write it either, then.
-            for suffix in ("", _LOG):
+            # SQLite may fail to open a database that cannot be written. Then no other process writes it either, so
+            # that copies of the files are consistent.
+            for suffix in ("", _LOG_SUFFIX):
                 with suppress(FileNotFoundError):
                     shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
         yield copy
 
 
 def _back_up(path: Path, copy: Path) -> None:
-    """Copy a database as it is at one moment, whoever writes it meanwhile."""
+    """Copy a database in a consistent state, even while other processes write it."""
     mode = "rw" if can_be_written(path) else "ro"
     with (
         closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode={mode}", uri=True)) as original,
@@ -60,17 +61,17 @@ def _back_up(path: Path, copy: Path) -> None:
 
 
 def warn_unwritten(folder: Path, names: Sequence[str]) -> None:
-    """Say that these files of a study were not written, as its folder can only be read."""
+    """Print a warning that names the files of a study that were not written, because its folder is read-only."""
     print(f"search.py: {folder} can only be read: {', '.join(names)} are not written there", file=sys.stderr)
 
 
 def can_be_written(path: Path) -> bool:
-    """Return whether a database, and files beside it, can be written. A new one: whether it can be made."""
+    """Return whether a database and files beside it can be written or, if it is missing, created."""
     return is_writable(path.parent) and (is_new(path) or os.access(path, os.W_OK))
 
 
 def is_writable(folder: Path) -> bool:
-    """Return whether files can be made in a folder, or in one that is made there."""
+    """Return whether files can be created in a folder or, if it is missing, whether the folder can."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return os.access(folder, os.W_OK)

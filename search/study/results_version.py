@@ -1,4 +1,4 @@
-"""Compare the version of this program's results with that of a study before new trials join it."""
+"""Compare the versions that results depend on with those of a study, before trials are added to it."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from search.errors import InputError
 from search.study.attributes import EARLIER_VERSIONS, VERSIONS
 from search.study.provenance import version_of
 
-# Raise this number with every change after which the same seed proposes another candidate or gives it another value.
-# tests/test_results.py fails when such a change is made without it.
+# Increase this number with every change that gives a seed other candidates, or a candidate another value.
+# tests/test_results.py fails if such a change does not increase it.
 RESULTS_VERSION = 1
 
 _PACKAGES = ("torch", "numpy", "optuna")
 
 
 def results_version() -> dict[str, str]:
-    """Return what the values and proposals of a study depend on beside its settings: versions by name."""
+    """Return the versions that a study's proposals and values depend on besides its settings, by name."""
     return {"results": str(RESULTS_VERSION)} | {name: version_of(name) or "none" for name in _PACKAGES}
 
 
 def join_results(study: optuna.Study, *, may_differ: bool) -> None:
-    """Check that the study's versions are the present ones, and record the present ones with the study.
+    """Check that a study was made with the present versions, and record these with the study.
 
-    A study of an earlier version of this program is compared as far as it recorded versions. Raises InputError that
-    names the differences, unless they are allowed.
+    Only the versions that the study recorded are compared; earlier versions of this program recorded fewer. Raises
+    InputError that names the differences, unless they are allowed (`may_differ`).
     """
-    known, present = recorded_versions(study), results_version()
-    if known is not None and not may_differ and (differences := _differences(known, present)):
+    recorded, present = recorded_versions(study), results_version()
+    if recorded is not None and not may_differ and (differences := _differences(recorded, present)):
         raise InputError(
             f"study {study.study_name!r} was made with other versions ({differences}), so new trials may not compare "
             "with its own; use those versions, choose another --study name, or go on with --changed-code"
@@ -39,14 +39,16 @@ def join_results(study: optuna.Study, *, may_differ: bool) -> None:
 
 
 def recorded_versions(study: optuna.Study) -> dict[str, str] | None:
-    """Return the versions that a study was made with, as far as it recorded them; None if it recorded none."""
-    known = study.user_attrs.get(VERSIONS, study.user_attrs.get(EARLIER_VERSIONS))
-    if not isinstance(known, Mapping):
+    """Return the versions that a study was made with, those that it recorded, or None if it recorded none."""
+    recorded = study.user_attrs.get(VERSIONS, study.user_attrs.get(EARLIER_VERSIONS))
+    if not isinstance(recorded, Mapping):
         return None
-    return {name: str(known[name]) for name in ("results", *_PACKAGES) if name in known}
+    return {name: str(recorded[name]) for name in ("results", *_PACKAGES) if name in recorded}
 
 
-def _differences(known: Mapping[str, str], present: Mapping[str, str]) -> str:
+def _differences(recorded: Mapping[str, str], present: Mapping[str, str]) -> str:
     return ", ".join(
-        f"{name} {version} there, {present[name]} here" for name, version in known.items() if version != present[name]
+        f"{name} {version} there, {present[name]} here"
+        for name, version in recorded.items()
+        if version != present[name]
     )

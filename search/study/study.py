@@ -1,4 +1,4 @@
-"""Open or resume a study, and queue the points that it starts with."""
+"""Open or resume a study, and queue its first trials."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from optuna.study import StudyDirection
 from search.errors import InputError
 from search.study.attributes import BASELINE, SETTINGS, USER_NETWORK
 
-# The command line has lines of its own for what Optuna would log.
+# The command line reports what Optuna would log.
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 def load_study(storage: BaseStorage, name: str) -> optuna.Study:
-    """An existing study. Raises InputError that lists the ones there are."""
+    """Load an existing study. Raises InputError that lists the existing studies if there is none of that name."""
     try:
         return optuna.load_study(study_name=name, storage=storage)
     except KeyError as error:
@@ -28,7 +28,7 @@ def load_study(storage: BaseStorage, name: str) -> optuna.Study:
 
 
 def open_study(storage: BaseStorage, name: str, settings: Mapping[str, Any]) -> optuna.Study:
-    """Create the study, or resume it if it was made with the same settings; InputError names the differences."""
+    """Create a study, or resume one with the same settings. Raises InputError that names different settings."""
     study = optuna.create_study(study_name=name, storage=storage, direction="maximize", load_if_exists=True)
     check_settings(study, settings)
     if SETTINGS not in study.user_attrs:
@@ -40,21 +40,21 @@ def open_study(storage: BaseStorage, name: str, settings: Mapping[str, Any]) -> 
 
 
 def check_settings(study: optuna.Study, settings: Mapping[str, Any]) -> None:
-    """Raise InputError for a study that is not ours to go on with, or was made with other settings."""
-    found, name = study.user_attrs.get(SETTINGS), study.study_name
-    if found is None and not study.get_trials(deepcopy=False) and study.directions == [StudyDirection.MAXIMIZE]:
-        return  # just made
-    if not isinstance(found, Mapping):
+    """Raise InputError for a study that was made by another program or with other settings."""
+    recorded, name = study.user_attrs.get(SETTINGS), study.study_name
+    if recorded is None and not study.get_trials(deepcopy=False) and study.directions == [StudyDirection.MAXIMIZE]:
+        return  # the study is new
+    if not isinstance(recorded, Mapping):
         raise InputError(f"study {name!r} was not made by this program; choose another --study name")
-    if found != settings:
-        differences = ", ".join(_differences(found, settings))
+    if recorded != settings:
+        differences = ", ".join(_differences(recorded, settings))
         raise InputError(f"study {name!r} was made with other settings: {differences}; choose another --study name")
 
 
-def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:
+def _differences(recorded: Mapping[str, Any], present: Mapping[str, Any], prefix: str = "") -> list[str]:
     lines: list[str] = []
-    for key in sorted({*found, *wanted}):
-        old, new = found.get(key), wanted.get(key)
+    for key in sorted({*recorded, *present}):
+        old, new = recorded.get(key), present.get(key)
         if isinstance(old, Mapping) or isinstance(new, Mapping):
             lines += _differences(old or {}, new or {}, f"{prefix}{key}.")
         elif old != new:
@@ -63,19 +63,22 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any], prefix: st
 
 
 def enqueue(study: optuna.Study, starts: Mapping[str, Mapping[str, Any]], kind: str) -> None:
-    """Queue named points as the first trials, once in the life of the study.
+    """Queue named points as the first trials of a study, except those that it already has.
 
-    kind: the attribute that names them, "baseline" of the hand-designed networks, else "start".
+    kind: attribute that holds the name, "baseline" for hand-designed networks and "start" for other starting points.
     """
-    known = {trial.user_attrs.get(kind) for trial in study.get_trials(deepcopy=False)}
+    existing = {trial.user_attrs.get(kind) for trial in study.get_trials(deepcopy=False)}
     for name, params in starts.items():
-        if name not in known:
+        if name not in existing:
             study.enqueue_trial(dict(params), user_attrs={kind: name})
 
 
 def enqueue_user_network(study: optuna.Study, networks: Mapping[str, Mapping[str, Any]]) -> None:
-    """Queue networks that are no points of the space, as plain data, like `enqueue` as hand-designed ones."""
-    known = {trial.user_attrs.get(BASELINE) for trial in study.get_trials(deepcopy=False)}
+    """Queue named networks, as plain data, that are no points of the space, except those that the study already has.
+
+    They are recorded like hand-designed networks.
+    """
+    existing = {trial.user_attrs.get(BASELINE) for trial in study.get_trials(deepcopy=False)}
     for name, network in networks.items():
-        if name not in known:
+        if name not in existing:
             study.enqueue_trial({}, user_attrs={BASELINE: name, USER_NETWORK: dict(network)})

@@ -1,4 +1,4 @@
-"""Train networks: once, as a search, a repeat and `rerun` all do, and on behalf of a trial that records it."""
+"""Train networks, for a search, a repeat or `rerun`, and record their training with a trial."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ OnEpoch = Callable[[int, EpochMetrics], None]
 
 @dataclass(frozen=True)
 class Training:
-    """One training to be done, with all that decides its value beside the data.
+    """Settings of one training, which determine its value together with the data.
 
-    score_rule   which epochs the value is of, of search.config.SCORES
-    metric       what the value is, of search.config.METRICS
+    score_rule   rule that selects the epochs of the value, one of search.config.SCORES
+    metric       metric of the value, one of search.config.METRICS
     engine       as in search.engine.train.engine_for
-    every_epoch  False scores after the last epoch only
+    every_epoch  True to score after every epoch, False to score after the last one only
     """
 
     arch: ArchSpec
@@ -52,9 +52,9 @@ class Training:
     every_epoch: bool = True
 
     def run(self, data: Dataset, on_epoch: OnEpoch | None = None) -> TrainResult:
-        """Train from scratch. Raises TrainingDivergedError.
+        """Train the network from scratch. Raises TrainingDivergedError if the loss becomes NaN or infinite.
 
-        A result repeats itself only with the settings of search.engine.process.prepare_process.
+        A result can be repeated only with the settings of search.engine.process.prepare_process.
         """
         torch.manual_seed(self.seed)
         model = build_model(self.arch).to(training_device())
@@ -71,7 +71,7 @@ class Training:
         )
 
     def value(self, result: TrainResult) -> float:
-        """Return what a result of this training is worth, in [0, 1]."""
+        """Return the value of a result of this training, in [0, 1]."""
         return score(result.curve, self.score_rule, self.metric)
 
     def state(self, result: TrainResult) -> Mapping[str, Tensor]:
@@ -79,14 +79,15 @@ class Training:
         return result.best_state if self.score_rule == "best" else result.last_state
 
     def answers(self, result: TrainResult) -> Tensor:
-        """Return the class that each scored image was taken for, (N,), with those weights."""
+        """Return the predicted class of each scored image, shape (N,), with the weights of `state`."""
         return result.best_answers if self.score_rule == "best" else result.last_answers
 
 
 class RecordedTraining:
-    """Trains what trials ask for; picklable, so that every worker process can have its own.
+    """Trainer that records each training with a trial.
 
-    Data is loaded when it is first needed. Weights go to weights_dir (None: not kept).
+    It is picklable, so that every worker process can have its own. Data is loaded on first use. Weights are written to
+    weights_dir (None: not kept).
     """
 
     def __init__(self, weights_dir: Path | None = None) -> None:
@@ -94,7 +95,7 @@ class RecordedTraining:
         self._data: dict[DataConfig, Dataset] = {}
 
     def data(self, config: DataConfig) -> Dataset:
-        """Return the data set, which is read once."""
+        """Return the data set, which is read only once."""
         if config not in self._data:
             self._data[config] = load_dataset(config)
         return self._data[config]
@@ -102,7 +103,7 @@ class RecordedTraining:
     def train(
         self, trial: optuna.Trial, training: Training, data: Dataset, on_epoch: OnEpoch | None = None
     ) -> TrainResult:
-        """Train and record it with the trial. Raises TrialFailedError if the training diverged."""
+        """Run a training and record it with the trial. Raises TrialFailedError if the training diverged."""
         record_training(trial, training.seed, engine_for(training_device(), training.engine))
         curve: list[dict[str, Any]] = []
 
@@ -120,7 +121,7 @@ class RecordedTraining:
             record_curve(trial, curve)
 
     def keep_weights(self, number: int, state: Mapping[str, Tensor]) -> None:
-        """Write the weights of trial `number`; a file that exists is whole."""
+        """Write the weights of trial `number`. The file is never incomplete."""
         if self.weights_dir is None:
             return
         self.weights_dir.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
-"""Records of trials: written while a trial runs, read by report, export and dashboard.
+"""Read the records of trials, for the search, the report, the export and the dashboard.
 
-The facts lie in the trial's user attributes under the names of `TrialRecord`'s fields, so the dashboard shows them too.
+A record consists of user attributes of the trial, named as the fields of `TrialRecord`, so the dashboard shows it too.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 FINISHED = "finished"  # trained to the last epoch
-STOPPED = "stopped"  # trained, and given up as hopeless by the pruner
+STOPPED = "stopped"  # trained, and stopped by the pruner
 DIVERGED = "diverged"  # trained, and the loss became NaN or infinite
-REFUSED = "refused"  # over a limit; never trained, and but for a limit of latency never built
-REPEATED = "repeated"  # met before; has that trial's value without training
+REFUSED = "refused"  # over a limit; never trained, and built only to measure its latency
+REPEATED = "repeated"  # candidate of an earlier trial; takes over the value of that trial without training
 TRAINED = (FINISHED, STOPPED, DIVERGED)
-# Optuna's states of trials that have come to that end. The outcome is noted first, so a worker that dies in between
-# leaves a trial that is noted as finished and is not.
+# Optuna's states of trials with each outcome. The outcome is recorded before the state changes, so a worker that dies
+# between the two leaves a trial whose recorded outcome does not hold.
 _STATES = {
     FINISHED: ("COMPLETE",),
     STOPPED: ("PRUNED",),
@@ -35,29 +35,29 @@ _STATES = {
 
 
 class TrialFailedError(Exception):
-    """Ends the trial as failed and lets the study go on."""
+    """Error that fails a trial and lets the study continue."""
 
 
 def outcome_of(trial: FrozenTrial) -> str | None:
-    """The end that a trial came to, one of the constants above; None of one that waits, runs or was interrupted."""
-    noted: str | None = trial.user_attrs.get("outcome")
-    return noted if noted and trial.state.name in _STATES.get(noted, ()) else None
+    """Return the outcome of a trial, one of the constants above, or None if it waits, runs or was interrupted."""
+    outcome: str | None = trial.user_attrs.get("outcome")
+    return outcome if outcome and trial.state.name in _STATES.get(outcome, ()) else None
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial of a study. What its outcome does not have is None (or empty).
+    """Record of one trial of a study. A field that does not apply to the outcome of the trial is None or empty.
 
-    outcome    one of the constants above, or Optuna's state in lower case: running, waiting, fail (it was interrupted)
-    value      the score in [0, 1]; only finished and repeated trials have one
-    latency_ms  as search.engine.latency measures it; trials of older versions, and those refused before, have none
-    curve      one dict an epoch, the fields of search.engine.metrics.EpochMetrics
-    start      name of the space's own starting point, where the trial is one
-    origin     "study/number" of the trial that this one was adopted from
-    mistakes   what it gets wrong, the fields of search.engine.confusion.Confusion; trials of older versions have none
-    baseline   id of the hand-designed network, where the trial is one
-    repeats    number of the trial whose value this one took over
-    index      place in the study's sequence of proposals: as `number`, but a trial run again keeps its first index
+    outcome     one of the constants above, or Optuna's state in lower case: running, waiting, fail (interrupted)
+    value       score in [0, 1]; only finished and repeated trials have one
+    latency_ms  as search.engine.latency measures it; None in trials of older versions or refused before it is measured
+    curve       a dict for each epoch, with the fields of search.engine.metrics.EpochMetrics
+    start       name of the space's own starting point, if the trial is one
+    origin      "study/number" of the trial that this one was adopted from
+    mistakes    fields of search.engine.confusion.Confusion on the scored images; None in trials of older versions
+    baseline    id of the hand-designed network, if the trial is one
+    repeats     number of the trial whose value this one took over
+    index       position in the study's sequence of proposals; a trial that is run again keeps its first index
     """
 
     number: int
@@ -86,24 +86,24 @@ class TrialRecord:
 
     @classmethod
     def from_trial(cls, trial: FrozenTrial) -> TrialRecord:
-        """Read a trial back. Raises RecordError if it was written by an incompatible version."""
+        """Return the record of a trial. Raises RecordError if it was written by an incompatible version."""
         attrs = dict(trial.user_attrs)
-        own = {name: attrs[name] for name in cls.__dataclass_fields__ if name in attrs}
+        facts = {name: attrs[name] for name in cls.__dataclass_fields__ if name in attrs}
         try:
-            _check_types(own)
-            own["arch"] = ArchSpec.from_dict(own["arch"]) if "arch" in own else None
-            own["recipe"] = RecipeConfig.from_dict(own["recipe"]) if "recipe" in own else None
+            _check_types(facts)
+            facts["arch"] = ArchSpec.from_dict(facts["arch"]) if "arch" in facts else None
+            facts["recipe"] = RecipeConfig.from_dict(facts["recipe"]) if "recipe" in facts else None
         except RecordError as error:
             raise RecordError(
                 f"trial {trial.number} was written by another version of this program, which is to be used with it: "
                 f"{error}"
             ) from error
-        own["curve"] = tuple(own.get("curve", ()))
-        own.pop("outcome", None)
+        facts["curve"] = tuple(facts.get("curve", ()))
+        facts.pop("outcome", None)
         outcome = outcome_of(trial) or trial.state.name.lower()
         # Optuna gives a pruned trial the value it reported last.
         value = trial.value if outcome in (FINISHED, REPEATED) else None
-        return cls(number=trial.number, outcome=outcome, value=value, params=dict(trial.params), **own)
+        return cls(number=trial.number, outcome=outcome, value=value, params=dict(trial.params), **facts)
 
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
@@ -116,23 +116,23 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 def _check_types(facts: dict[str, Any]) -> None:
-    """Raise RecordError for facts that this program would not have written."""
-    for name, wanted in _TYPES.items():
-        if name in facts and not isinstance(facts[name], wanted):
+    """Raise RecordError for facts that this program does not write."""
+    for name, expected in _TYPES.items():
+        if name in facts and not isinstance(facts[name], expected):
             raise RecordError(f"its {name} is {shown(facts[name])}")
     for epoch in facts.get("curve", ()):
-        known = [epoch.get(name) for name in ("epoch", "accuracy")] if isinstance(epoch, dict) else [None]
-        if not all(isinstance(value, int | float) for value in known):
+        values = [epoch.get(name) for name in ("epoch", "accuracy")] if isinstance(epoch, dict) else [None]
+        if not all(isinstance(value, int | float) for value in values):
             raise RecordError(f"its curve has {shown(epoch)}")
 
 
 def read_trials(trials: Iterable[FrozenTrial]) -> list[TrialRecord]:
-    """Return all trials of a study as records, in order of their number."""
+    """Return the records of trials, in the order of their numbers."""
     return sorted((TrialRecord.from_trial(trial) for trial in trials), key=lambda record: record.number)
 
 
 def finished_trial(records: Iterable[TrialRecord], number: int | None) -> TrialRecord:
-    """The finished trial of that number; None: the best one. Raises InputError."""
+    """Return the finished trial of that number, or the best one for None. Raises InputError if there is none."""
     best = ranked(records)
     if not best:
         raise InputError("this study has no finished trial yet; search on with more --trials")
@@ -146,6 +146,6 @@ def finished_trial(records: Iterable[TrialRecord], number: int | None) -> TrialR
 
 
 def ranked(records: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """The finished trials, best first; of equals the one with fewer parameters, then the earlier one."""
+    """Return the finished trials, best first; equal values are ordered by parameters, then by number."""
     finished = [record for record in records if record.outcome == FINISHED and record.value is not None]
     return sorted(finished, key=lambda record: (-(record.value or 0.0), record.n_params or 0, record.number))

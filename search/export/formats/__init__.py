@@ -1,1 +1,1 @@
-"""The formats that a network can be exported in: a module writes each, opens it again and says how to use it."""
+"""Formats that a network can be exported in, with functions that write and open them and their usage texts."""

@@ -1,4 +1,4 @@
-"""Export a network as C: write it, compare it with the reference, open it again."""
+"""Export a quantised network as C code, which is compared with the reference before it is written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from search.export.latency import Answer
 def int8_network(
     arch: ArchSpec, state: Mapping[str, Tensor], images: Tensor, mean: Sequence[float], std: Sequence[float]
 ) -> Int8Network:
-    """Quantise a network as search.export.int8.quantise does. Raises InputError for one without an int8 form."""
+    """Quantise a network with search.export.int8.quantise. Raises InputError for a network without an int8 form."""
     try:
         return quantise(arch, state, images, mean, std)
     except QuantisationError as error:
@@ -33,10 +33,10 @@ def int8_network(
 
 
 def write_c(network: Int8Network, classes: Sequence[str], folder: Path, images: Tensor) -> dict[str, Any]:
-    """Write both files and return what the card says of them: bytes of flash and RAM, and how it was quantised.
+    """Write source and header, and return their facts for the card: bytes of flash and RAM, and the quantisation.
 
-    images: uint8 (N, C, H, W), on which the compiled file has to repeat the reference to the last bit. Raises
-    CMismatchError where it does not, and InputError without a compiler to check it with.
+    images: uint8 (N, C, H, W), for which the compiled code must give the logits of the reference to the last bit.
+    Raises CMismatchError if it does not, and InputError if there is no compiler.
     """
     source, header = c_source(network, classes), c_header(network, classes)
     try:
@@ -60,7 +60,7 @@ def open_folder(folder: Path, n_classes: int) -> Callable[[Tensor], Tensor]:
     source, header = ((folder / name).read_text(encoding="utf-8") for name in (SOURCE, HEADER))
     logits_of = open_c(source, header, n_classes)
     match = re.search(r"MODEL_LOGIT_SCALE\s+(\S+)", header)
-    assert match  # the header was written here
+    assert match  # write_c wrote the header
     scale = float(match[1])
 
     def answer(images: Tensor) -> Tensor:

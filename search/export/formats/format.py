@@ -1,4 +1,4 @@
-"""What a format is: its files, how they are written and opened again, and how their user runs them."""
+"""Format of an exported network, with its files, the functions that write and open them, and its usage text."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from search.export.latency import Answer
 from search.export.trained_model import ModelSource
 from search.study.provenance import version_of
 
-# Of the training images, for the ranges of quantised maps.
+# Number and seed of the training images that set the ranges of quantised maps.
 N_CALIBRATION, CALIBRATION_SEED = 1000, 0
 
 
 @dataclass(frozen=True, eq=False)
 class Exporting:
-    """Sources of the files of a folder: the network's origin, its data, and its model.py, imported."""
+    """Export in progress: the source of the network, its data, its imported model.py and the folder."""
 
     source: ModelSource
     data: Dataset
@@ -43,13 +43,13 @@ class Exporting:
 
     @cached_property
     def calibration(self) -> Tensor:
-        """Return images for calibration, always the same training images, uint8 (N, C, H, W)."""
+        """Return the calibration images, uint8 (N, C, H, W): a fixed sample of the training images."""
         generator = torch.Generator().manual_seed(CALIBRATION_SEED)
         images = self.data.train.images
         return images[torch.randperm(len(images), generator=generator)[:N_CALIBRATION]]
 
     def answer_with(self, net: Callable[[Tensor], Tensor]) -> Answer:
-        """Return the function from uint8 images to logits that `net` makes, which takes normalised images."""
+        """Return a function from uint8 images to logits, based on `net`, which takes normalised images."""
 
         @torch.inference_mode()
         def answer(images: Tensor) -> Tensor:
@@ -60,17 +60,17 @@ class Exporting:
 
 @dataclass(frozen=True)
 class Format:
-    """A format that a network can be exported in.
+    """Format that a network can be exported in.
 
     files         names of its files
-    write         writes them and returns what the card says of them beside what it says of every format
-    open          opens them again: uint8 images (N, C, H, W) to logits (N, classes)
-    usage         how its user runs them: Markdown for the folder's README.md, a Jinja template that is given the card
-                  (`card`), the card's entry of this format (`form`) and the network (`arch`)
-    runtime       package that runs the files; a latency depends on its version
-    packages      packages that it needs beside those of requirements.txt
-    is_quantised  whether its logits differ from the network's by more than rounding, because its weights and maps are
-                  whole numbers
+    write         function that writes the files and returns their facts for the card, besides those of every format
+    open          function that opens the files and returns a function from uint8 images (N, C, H, W) to logits
+                  (N, classes)
+    usage         usage text: Markdown for the folder's README.md, as a Jinja template with the card (`card`), its entry
+                  of this format (`form`) and the network (`arch`)
+    runtime       package that runs the files; latencies depend on its version
+    packages      packages that it needs besides those of requirements.txt
+    is_quantised  True if weights and maps are whole numbers, so that logits differ by more than rounding
     """
 
     files: tuple[str, ...]
@@ -83,6 +83,6 @@ class Format:
 
     @property
     def runtime_version(self) -> str:
-        """Return name and version of the runtime."""
+        """Return the name and the version of the runtime."""
         version = version_of(self.runtime)
         return f"{self.runtime} {version}" if version else self.runtime

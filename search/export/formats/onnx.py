@@ -1,4 +1,4 @@
-"""Export a network as ONNX: in float32, and quantised to int8 with the ranges of training images."""
+"""Export a network as ONNX, in float32 or quantised to int8 with the ranges of training images."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from search.export.formats.format import Exporting, Format
 from search.export.latency import Answer
 
 INPUT, OUTPUT = "images", "logits"
-# The oldest version that torch's exporter writes: whatever reads ONNX today reads it.
+# The oldest version that torch's exporter writes, which every current runtime reads.
 OPSET = 18
-# Images of one step of the calibration; the ranges do not depend on it.
+# Number of images in a step of the calibration; the ranges do not depend on it.
 CALIBRATION_BATCH = 100
 
 
 def write_onnx(net: nn.Module, input_shape: tuple[int, ...], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write `net` in evaluation mode: input "images" (n, C, H, W) float32, output "logits" (n, classes), n free.
+    """Write `net`, in evaluation mode, as an ONNX file with the metadata.
 
-    metadata goes into the file as it is. The same network gives the same bytes.
+    Its input is "images", float32 (n, C, H, W), and its output "logits", (n, classes), for any n. The same network
+    gives the same bytes.
     """
     import onnx
 
@@ -43,21 +44,21 @@ def write_onnx(net: nn.Module, input_shape: tuple[int, ...], path: Path, metadat
             output_names=[OUTPUT],
             dynamic_shapes=({0: torch.export.Dim("n", min=1)},),
         )
-    assert program is not None  # as documented where dynamo is used
+    assert program is not None  # as documented for dynamo=True
     model = program.model_proto
-    _forget_origin(model)
+    _remove_notes(model)
     onnx.helper.set_model_props(model, dict(metadata))
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
 
 
 def write_int8(float_model: Path, path: Path, calibration: Tensor, metadata: Mapping[str, str]) -> None:
-    """Write the quantised form of an ONNX file: weights in int8 by channel, maps in int8 by range (QDQ).
+    """Quantise an ONNX file to int8, with scales by channel for weights and by range for maps (QDQ).
 
-    calibration: normalised images, float32 (N, C, H, W); the smallest and largest values of each map that they lead to
-    are its range. Ranges by percentile or by entropy were no better: for the network of trial 87 of studies/evolve the
-    squared error of the logits of 10,000 other training images was 0.0046 with these ranges and 0.0046 to 0.0059 with
-    those.
+    calibration: normalised images, float32 (N, C, H, W). The range of a map reaches from its smallest to its largest
+    value for these images. Ranges by percentile or entropy were no better: for the network of trial 87 of
+    studies/evolve, the squared error of the logits of 10,000 other training images was 0.0046 with the present ranges
+    and 0.0046 to 0.0059 with the others.
     """
     import onnx
     from onnxruntime.quantization import (
@@ -76,7 +77,8 @@ def write_int8(float_model: Path, path: Path, calibration: Tensor, metadata: Map
             batch = next(self._batches, None)
             return None if batch is None else {INPUT: batch.numpy()}
 
-    # Both signed: on processors without int8 dot products, unsigned by signed products overflow in onnxruntime.
+    # Weights and maps are both signed: on processors without int8 dot products, the products of unsigned and signed
+    # numbers overflow in onnxruntime.
     with tempfile.TemporaryDirectory() as scratch, _quiet():
         quantised = Path(scratch) / "int8.onnx"
         quantize_static(
@@ -90,7 +92,7 @@ def write_int8(float_model: Path, path: Path, calibration: Tensor, metadata: Map
             calibrate_method=CalibrationMethod.MinMax,
         )
         model = onnx.load(quantised)
-    _forget_origin(model)
+    _remove_notes(model)
     onnx.helper.set_model_props(model, dict(metadata))
     onnx.save(model, path)
 
@@ -109,8 +111,8 @@ def open_onnx(path: Path) -> Callable[[Tensor], Tensor]:
     return answer
 
 
-def _forget_origin(model: Any) -> None:
-    """Drop the exporter's notes: file names and stack traces of this machine, twice as large as the network."""
+def _remove_notes(model: Any) -> None:
+    """Remove the exporter's notes, which are file names and stack traces, twice as large as the network."""
     graph = model.graph
     graph.doc_string = ""
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
@@ -122,7 +124,7 @@ def _forget_origin(model: Any) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the exporter and the quantiser, whose warnings and advice do not concern these networks."""
+    """Silence the exporter and the quantiser, whose warnings do not apply to these networks."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -152,7 +154,7 @@ def _write_quantised(exporting: Exporting) -> Mapping[str, Any]:
 
 
 def _metadata(exporting: Exporting) -> dict[str, str]:
-    """Return the metadata that a reader of the file alone needs."""
+    """Return the metadata that a user needs who has only the file."""
     data = exporting.data
     return {
         "classes": json.dumps(data.classes),

@@ -1,4 +1,4 @@
-"""Export a network for PyTorch: model.py with weights.pt or .safetensors, and a program of torch.export."""
+"""Export a network for PyTorch, as model.py with weights.pt or .safetensors, or as a program of torch.export."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from search.export.latency import Answer
 
 
 def _write_nothing(_: Exporting) -> Mapping[str, Any]:
-    """Write nothing: every other format is made from model.py and weights.pt, so they are there already."""
+    """Write nothing, because model.py and weights.pt exist already: all other formats are made from them."""
     return {}
 
 
@@ -20,16 +20,16 @@ def _open_torch(exporting: Exporting) -> Answer:
     return exporting.answer_with(exporting.net)
 
 
-# The template of README.md begins with how model.py is used.
+# The template of README.md already has the usage text of model.py.
 TORCH = Format(("model.py", "weights.pt"), _write_nothing, _open_torch, usage="")
 
 
 def _write_safetensors(exporting: Exporting) -> Mapping[str, Any]:
     from safetensors.torch import save
 
-    # It takes no two names for one tensor: weights that layers share are written out for each of them.
+    # safetensors does not accept one tensor under two names, so shared weights are written for each layer.
     state = {name: tensor.clone() for name, tensor in exporting.net.state_dict().items()}
-    # Not its save_file, whose file only its owner may read.
+    # save_file is not used, because only the owner could read its file.
     (exporting.folder / "weights.safetensors").write_bytes(save(state, {"format": "pt"}))
     return {}
 
@@ -53,7 +53,7 @@ def _write_program(exporting: Exporting) -> Mapping[str, Any]:
     example = torch.zeros(2, *exporting.source.arch.input_shape)
     program = torch.export.export(exporting.net, (example,), dynamic_shapes=({0: torch.export.Dim("n", min=1)},))
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # names files of this machine
+        node.meta.pop("stack_trace", None)  # it names files of the machine
     torch.export.save(program, exporting.folder / "model.pt2")
     return {}
 

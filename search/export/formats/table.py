@@ -1,4 +1,4 @@
-"""The table of formats: a row each, by the names of the command line."""
+"""Table of the export formats by their names on the command line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if tuple(FORMATS) != config.FORMATS:
 
 
 def check_formats(names: Iterable[str]) -> None:
-    """Raise InputError for a format whose packages are not installed; nothing is imported."""
+    """Raise InputError for a format whose packages are not installed, without importing them."""
     for name in names:
         missing = [package for package in FORMATS[name].packages if find_spec(package) is None]
         if missing:
@@ -42,5 +42,5 @@ def possible(names: Iterable[str]) -> list[str]:
 
 
 def in_order(names: Sequence[str]) -> list[str]:
-    """Return the formats to write, each once; torch comes first, because the others are made from it."""
+    """Return the names of the formats to write, without repeats. torch is always first, as others are made from it."""
     return [name for name in FORMATS if name == TORCH or name in names]
