@@ -126,7 +126,7 @@ def suggest(
 def baseline_params(input_shape: tuple[int, int, int], n_classes: int, space: Space = WHOLE) -> dict[str, Params]:
     """Return the hand-designed networks that are points of this space, by id, each with the default recipe.
 
-    The recipes of their authors differ in optimiser and schedule. With one recipe for all, a study compares networks.
+    The recipes of their authors differ in optimizer and schedule. With one recipe for all, a study compares networks.
     """
     points = {}
     for name, baseline in BASELINES.items():

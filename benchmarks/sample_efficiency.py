@@ -55,9 +55,9 @@ from search.errors import InputError
 from search.files import make_folder, write_whole
 from search.sampling.feasible_start import FeasibleStart
 from search.sampling.samplers import make_sampler
-from search.sampling.starting_points import fitting_starts
+from search.sampling.starting_points import fitting_baselines
 from search.storage.open import open_storage
-from search.study.location import StudyLocation, only_one
+from search.study.location import StudyLocation, hold_study
 from search.study.loop import StopRule, run_trials
 from search.study.pruner import make_pruner
 from search.study.seeds import derived_seed
@@ -143,7 +143,7 @@ class SubsetObjective(Objective):
 def run_study(plan: StudyPlan) -> None:
     """Run or resume a search, then train the leaders again; all results are stored in the database of the study."""
     make_folder(plan.location.folder)
-    with only_one(plan.location):
+    with hold_study(plan.location):
         objective = SubsetObjective(plan.config, plan.images)
         facts = {"data_checksum": objective.data.checksum, "space": SPACE_KEY, "images": plan.images}
         study = open_study(open_storage(plan.location.url), plan.name, {**plan.config.settings(), **facts})
@@ -155,7 +155,7 @@ def _search(plan: StudyPlan, study: optuna.Study, objective: SubsetObjective) ->
     config = plan.config
     requeue_abandoned(study, running_are_abandoned=True)
     if plan.starts:
-        enqueue(study, fitting_starts(config, objective.data), "baseline")
+        enqueue(study, fitting_baselines(config, objective.data), "baseline")
     study.sampler = make_sampler(config.sampler, config.seed, FeasibleStart(config))
     study.pruner = make_pruner(config.pruner, config.epochs)
     run_trials(study, objective, config.seed, StopRule(plan.n_trials))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from models.record import Record, RecordError, check_choice, check_range, check_types, shown
+from models.record import Record, RecordError, check_choice, check_range, check_types, short_repr
 
 OPTIMIZERS = ("sgd", "adam", "adamw", "soap")
 SCHEDULES = ("constant", "onecycle", "step")
@@ -59,7 +59,7 @@ class Augmentation(Record):
         check_range("crop_side", self.crop_side, 1 if self.crop_p else 0, LARGEST)
         for name in ("erase_area", "erase_ratio"):
             if len(getattr(self, name)) != 2:
-                raise RecordError(f"{name} must be two numbers, got {shown(getattr(self, name))}")
+                raise RecordError(f"{name} must be two numbers, got {short_repr(getattr(self, name))}")
             low, high = getattr(self, name)
             check_range(f"{name}[0]", low, 1e-6)
             check_range(f"{name}[1]", high, low, 1 if name == "erase_area" else float("inf"))

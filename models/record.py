@@ -43,7 +43,7 @@ class Record:
         Raises RecordError for an unknown or missing key or a value of the wrong type.
         """
         if not isinstance(data, Mapping):
-            raise RecordError(f"{cls.__name__} must be a mapping of field names to values, got {shown(data)}")
+            raise RecordError(f"{cls.__name__} must be a mapping of field names to values, got {short_repr(data)}")
         hints = _type_hints(cls)  # type: ignore[arg-type]  # a class is hashable; mypy doubts type[Self]
         names = [field.name for field in fields(cls)]
         for key in data:
@@ -51,7 +51,7 @@ class Record:
                 matches = difflib.get_close_matches(str(key)[:80], names, n=1)
                 nearest = f"the nearest is {matches[0]!r}, " if matches else ""
                 keys = f"{nearest}its keys are {', '.join(names)}"
-                raise RecordError(f"unknown key {shown(key)} in {cls.__name__}; {keys}")
+                raise RecordError(f"unknown key {short_repr(key)} in {cls.__name__}; {keys}")
         for field in fields(cls):
             if field.default is MISSING and field.name not in data:
                 raise RecordError(f"{cls.__name__} needs the key {field.name!r}")
@@ -89,7 +89,7 @@ def _convert(hint: Any, value: object, path: str) -> Any:
         return _convert(next(item for item in arguments if item is not type(None)), value, path)
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise RecordError(f"{path} must be a list, got {shown(value)}")
+            raise RecordError(f"{path} must be a list, got {short_repr(value)}")
         items = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
         if len(items) != len(value):
             raise RecordError(f"{path} must have {len(items)} entries, got {len(value)}")
@@ -102,12 +102,12 @@ def _convert(hint: Any, value: object, path: str) -> Any:
         try:
             return float(value)
         except OverflowError:
-            raise RecordError(f"{path} is too large, got {shown(value)}") from None
+            raise RecordError(f"{path} is too large, got {short_repr(value)}") from None
     # bool is a subclass of int: `true` for a width is an error, not a 1.
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise RecordError(f"{path} must be {_NAMES.get(hint, hint.__name__)}, got {shown(value)}")
+        raise RecordError(f"{path} must be {_NAMES.get(hint, hint.__name__)}, got {short_repr(value)}")
     if isinstance(value, int) and value.bit_length() > MAX_BITS:
-        raise RecordError(f"{path} is too large, got {shown(value)}")
+        raise RecordError(f"{path} is too large, got {short_repr(value)}")
     return value
 
 
@@ -123,7 +123,7 @@ def check_types(record: Record) -> None:
     for name, allowed, allowed_items, description in _declared_types(cls):
         value = getattr(record, name)
         if type(value) not in allowed or (allowed_items and not allowed_items.issuperset(map(type, value))):
-            raise RecordError(f"{cls.__name__}.{name} must be {description}, got {shown(value)}")
+            raise RecordError(f"{cls.__name__}.{name} must be {description}, got {short_repr(value)}")
 
 
 @cache
@@ -141,7 +141,7 @@ def _declared_types(cls: type) -> list[tuple[str, frozenset[type], frozenset[typ
     return declared
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """Return `value` as messages print it, on one line of at most 80 characters."""
     try:
         return f"{value!r:.80}"
@@ -152,7 +152,7 @@ def shown(value: object) -> str:
 def check_choice(name: str, value: object, choices: tuple[Any, ...]) -> None:
     """Raise RecordError unless `value` is one of `choices`."""
     if value not in choices:
-        raise RecordError(f"{name} must be one of {', '.join(map(str, choices))}, got {shown(value)}")
+        raise RecordError(f"{name} must be one of {', '.join(map(str, choices))}, got {short_repr(value)}")
 
 
 def check_range(name: str, value: float, low: float, high: float = float("inf")) -> None:
@@ -161,7 +161,7 @@ def check_range(name: str, value: float, low: float, high: float = float("inf"))
         lowest, highest = _format_number(low), _format_number(high)
         limits = f"at least {lowest}" if high == float("inf") else f"between {lowest} and {highest}"
         finite = " and finite" if value == high == float("inf") else ""
-        raise RecordError(f"{name} must be {limits}{finite}, got {shown(value)}")
+        raise RecordError(f"{name} must be {limits}{finite}, got {short_repr(value)}")
 
 
 def _format_number(value: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.record import Record, RecordError, check_choice, check_range, check_types, shown
+from models.record import Record, RecordError, check_choice, check_range, check_types, short_repr
 
 BLOCK_KINDS = ("conv", "separable", "residual")
 KERNEL_SIZES = (1, 3, 5, 7)
@@ -104,7 +104,7 @@ class Stage(Record):
     def __post_init__(self) -> None:
         check_types(self)
         if self.pool != 0 and not 2 <= self.pool <= LARGEST:
-            raise SpecError(f"pool must be 0 (none) or from 2 to {LARGEST:,}, got {shown(self.pool)}")
+            raise SpecError(f"pool must be 0 (none) or from 2 to {LARGEST:,}, got {short_repr(self.pool)}")
         if not self.blocks and not self.pool:
             raise SpecError("a stage needs at least one block or a pool")
 
@@ -164,7 +164,7 @@ class ArchSpec(Record):
     def __post_init__(self) -> None:
         check_types(self)
         if len(self.input_shape) != 3 or min(self.input_shape) < 1:
-            shape = shown(self.input_shape)
+            shape = short_repr(self.input_shape)
             raise SpecError(f"input_shape must be (channels, height, width), all at least 1, got {shape}")
         check_range("input_shape's largest number", max(self.input_shape), 1, LARGEST)
         check_range("n_classes", self.n_classes, 1, LARGEST)

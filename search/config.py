@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from models.recipe import MAX_EPOCHS
-from models.record import Record, RecordError, check_choice, check_range, check_types, shown
+from models.record import Record, RecordError, check_choice, check_range, check_types, short_repr
 from search.errors import InputError
 
 SCORES = ("last", "best", "last3")
@@ -221,7 +221,7 @@ class SearchConfig(Record):
         Raises RecordError for settings that are missing or invalid.
         """
         if not isinstance(settings, Mapping):
-            raise RecordError(f"settings must be a mapping of names to values, got {shown(settings)}")
+            raise RecordError(f"settings must be a mapping of names to values, got {short_repr(settings)}")
         values = {field.name: settings[field.name] for field in fields(cls) if field.name in settings}
         values |= {"max_params": settings["budget"]} if "budget" in settings else {}
         values |= {"dimensions": _dimension_lines(settings.get("dimensions", {}))}
@@ -234,7 +234,7 @@ def _sides(image_size: object) -> list[int]:
     """Return the height and width of a text like "28x32"; an empty list for ""."""
     sides = image_size.split("x") if isinstance(image_size, str) and image_size else []
     if not isinstance(image_size, str) or not all(side.isascii() and side.isdigit() for side in sides):
-        raise RecordError(f"image_size must be written like 28x28, got {shown(image_size)}")
+        raise RecordError(f"image_size must be written like 28x28, got {short_repr(image_size)}")
     return [int(side) for side in sides]
 
 
@@ -245,8 +245,8 @@ def optional_limits() -> tuple[str, ...]:
 
 def _dimension_lines(dimensions: object) -> list[str]:
     if not isinstance(dimensions, Mapping):
-        raise RecordError(f"dimensions must be a mapping of names to values, got {shown(dimensions)}")
+        raise RecordError(f"dimensions must be a mapping of names to values, got {short_repr(dimensions)}")
     for name, value in dimensions.items():
         if not isinstance(name, str) or " = " in name or not isinstance(value, str):
-            raise RecordError(f"dimension {shown(name)} must be a name with a text, got {shown(value)}")
+            raise RecordError(f"dimension {short_repr(name)} must be a name with a text, got {short_repr(value)}")
     return [f"{name} = {value}" for name, value in dimensions.items()]

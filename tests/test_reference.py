@@ -20,7 +20,7 @@ from search.export.export import _load_module, max_differing
 from search.export.formats.format import Exporting
 from search.export.formats.table import FORMATS
 from search.storage.open import open_storage
-from search.study.load import config_of, existing
+from search.study.load import config_of, load_existing
 from search.study.location import StudyLocation
 from search.study.study import load_study
 from search.study.trials import FINISHED, TRAINED, read_trials
@@ -55,7 +55,7 @@ def test_it_holds_what_it_should(reference):
 
 def test_its_winner_is_the_one_that_fresh_seeds_confirmed(reference):
     location = StudyLocation(reference / "studies", "reference")
-    study = existing(location)
+    study = load_existing(location)
     records = read_trials(study.trials)
     repeats, plan = repeats_of(location)
     assert plan is not None, "nothing was confirmed"

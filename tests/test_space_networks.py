@@ -9,7 +9,7 @@ from search.search_space.dimensions import Choice, Dimension, IntRange
 from space import DEFAULTS, DIMENSIONS, Params, assemble
 from tests.space_points import DATA, NAMES, POINTS, check_network
 
-# A point at which every dimension has a say but those of the other optimiser, where the image is large enough to leave
+# A point at which every dimension has a say but those of the other optimizer, where the image is large enough to leave
 # the last stage a choice.
 LARGE = (1, 64, 64)
 ACTIVE = DEFAULTS | {
@@ -24,7 +24,7 @@ ACTIVE = DEFAULTS | {
 
 
 def active(dimension: Dimension) -> Params:
-    """ACTIVE, with the optimiser that the dimension is of, if it is of one."""
+    """ACTIVE, with the optimizer that the dimension is of, if it is of one."""
     of, dot, _ = dimension.name.partition(".")
     return ACTIVE | ({"optimizer": of} if dot and of in ("sgd", "adamw", "soap") else {})
 

@@ -21,8 +21,8 @@ from search.evidence.runner import Trainer
 from search.files import make_folder, write_whole
 from search.report.reproduction import markdown, reproduction_plot, terminal
 from search.study.attributes import N_IMAGES, SETTINGS
-from search.study.load import check_resumable, existing
-from search.study.location import StudyLocation, only_one
+from search.study.load import check_resumable, load_existing
+from search.study.location import StudyLocation, hold_study
 from search.study.read_only import is_writable, warn_unwritten
 from search.study.seeds import derived_seed
 
@@ -45,7 +45,7 @@ def train_baselines(
     settings = {"kind": KIND, "dataset": data.dataset, "data_checksum": dataset.checksum, "select_on": "test"}
     check_resumable(location, settings)
     make_folder(location.folder)
-    with only_one(location):
+    with hold_study(location):
         repeats = _repeats(ids or list(BASELINES), n_seeds, *common)
         # The workers are those of a search, so they need the settings of one.
         config = SearchConfig(data, max_params=BUDGET, sampler="random", pruner="none")
@@ -59,7 +59,7 @@ def train_baselines(
 
 def report_baselines(location: StudyLocation) -> int:
     """Write report.md, results.json and stated.svg of the study, and print both tables."""
-    study = existing(location)
+    study = load_existing(location)
     results = read_results(study.get_trials(deepcopy=False))
     if N_IMAGES not in study.user_attrs:  # the command ended before its first training
         raise InputError(f"study {location.name!r} has no training yet; continue with python search.py baselines")

@@ -14,15 +14,15 @@ from search.data.dataset import Dataset
 from search.data.load import load_dataset
 from search.errors import FailureError, InputError
 from search.evidence.confirm import Confirmation
-from search.export.formats.table import possible
+from search.export.formats.table import installed_formats
 from search.export.request import winner_source, write_export
 from search.report.summary import StudySummary, card_facts, summary_of
 from search.report.terminal import REPORT_FILES, terminal_report, write_report
 from search.storage.open import open_storage
 from search.study.attributes import WORKER
 from search.study.card import CARD, read_card
-from search.study.load import WINNER, check_data, config_of, existing
-from search.study.location import StudyLocation, one_writer, repeats_name
+from search.study.load import WINNER, check_data, config_of, load_existing
+from search.study.location import StudyLocation, hold_folder, repeats_name
 from search.study.read_only import is_writable, warn_unwritten
 from search.study.study import load_study
 from search.study.training import weights_path
@@ -42,7 +42,7 @@ def conclude(
     data: data set of the study, if it is in memory already. Return the exit status. Raises InputError or FailureError
     at the end if the winner could not be exported.
     """
-    with one_writer(location):
+    with hold_folder(location):
         records, summary, failure = write_reports(study, config, location, with_export=with_export)
         publish(study, config, location, summary, records, data)
     if failure:
@@ -84,7 +84,7 @@ def write_reports(
 def _earlier_formats(winner: Path) -> list[str]:
     """Return the formats of the previous export that can still be written; a new winner is exported in them too."""
     card = read_card(winner)
-    return possible(card.get("formats", ())) if card else []
+    return installed_formats(card.get("formats", ())) if card else []
 
 
 def load_for_training(location: StudyLocation, data_dir: str | None) -> tuple[optuna.Study, SearchConfig, Dataset]:
@@ -92,7 +92,7 @@ def load_for_training(location: StudyLocation, data_dir: str | None) -> tuple[op
 
     Raises InputError if the data is missing or is not that of the study, before any worker starts.
     """
-    study = existing(location)
+    study = load_existing(location)
     config = config_of(study, data_dir)
     data = load_dataset(config.data)
     check_data(study, data)

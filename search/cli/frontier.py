@@ -14,7 +14,7 @@ from search.files import make_folder, write_whole
 from search.report.frontier import frontier_files, frontier_table
 from search.report.summary import StudySummary, summary_of
 from search.sampling.feasibility import NothingFitsError
-from search.study.load import config_of, existing, is_there
+from search.study.load import config_of, is_there, load_existing
 from search.study.location import StudyLocation
 from search.study.trials import read_trials
 
@@ -82,5 +82,5 @@ def write_frontier(frontier: Frontier, out: Path, storage: str | None) -> None:
 
 
 def _summary(location: StudyLocation) -> StudySummary:
-    study = existing(location)
+    study = load_existing(location)
     return summary_of(study, config_of(study), location, read_trials(study.get_trials(deepcopy=False)))

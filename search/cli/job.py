@@ -26,7 +26,7 @@ from search.files import make_folder, write_whole
 from search.limits import describe_limits
 from search.sampling.feasibility import Feasibility, check_something_fits, feasibility_report, survey
 from search.sampling.feasible_start import FeasibleStart
-from search.sampling.starting_points import fitting_starts, own_starts
+from search.sampling.starting_points import fitting_baselines, fitting_starting_points
 from search.sampling.user_networks import check_networks, queue_networks
 from search.sampling.warm_start import check_same, warm_start
 from search.search_space.space_file import as_file
@@ -34,8 +34,8 @@ from search.storage.open import GRACE_SECONDS, open_storage, study_lock
 from search.study import provenance
 from search.study.attributes import NOTICE, SETTINGS
 from search.study.card import read_card
-from search.study.load import WINNER, as_read, check_resumable, existing, keep_data_dir
-from search.study.location import REPEATS, StudyLocation, one_writer, only_one
+from search.study.load import WINNER, check_resumable, keep_data_dir, load_existing, with_form
+from search.study.location import REPEATS, StudyLocation, hold_folder, hold_study
 from search.study.loop import StopRule, n_refused_in_a_row, n_trained
 from search.study.results_version import join_results
 from search.study.study import enqueue, open_study
@@ -82,20 +82,20 @@ def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
     if notice:
         print(f"\n*** {notice}\n", file=sys.stderr)
     data = load_dataset(config.data)
-    config = replace(config, data=as_read(config.data, data))
+    config = replace(config, data=with_form(config.data, data))
     location = replace(location, name=study_name(location.name, config, notice))
     shown_url = _check_location(location)
     settings = _settings(config, data)
     # A study that cannot be resumed is refused before anything is written.
     for other in job.warm_starts:
-        check_same(str(location.name), settings, existing(other))
+        check_same(str(location.name), settings, load_existing(other))
     check_networks(job.baselines, data)
     check_resumable(location, settings)
     feasibility = survey(config)
     if not feasibility.n_fitting:
         check_something_fits(config)
     make_folder(location.folder)
-    with only_one(location):
+    with hold_study(location):
         study, queued = _open_and_queue(config, location, job, data, settings, notice)
         n_workers = min(job.n_workers, job.n_trials)
         workers = f"{device}; {n_workers} side by side, one thread each"
@@ -113,7 +113,7 @@ def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
         )
         if queued.n_adopted:
             print(f"adopted  {queued.n_adopted} finished trials of other studies")
-        with one_writer(location):
+        with hold_folder(location):
             if config.dimensions:
                 write_whole(location.folder / "space.toml", as_file(config))
             provenance.write_config(location.folder / CONFIG, study.user_attrs[SETTINGS])
@@ -165,10 +165,10 @@ def _open_and_queue(
         # A study that has all its trials is not changed, so that its confirmation stays valid.
         is_done = StopRule(job.n_trials).is_reached(study)
         n_adopted = 0 if is_done else warm_start(study, config, job.warm_starts)
-        starts = fitting_starts(config, data)
+        starts = fitting_baselines(config, data)
         enqueue(study, starts, "baseline")
         user_networks = queue_networks(study, config, data, job.baselines)
-        enqueue(study, own_starts(config, data), "start")
+        enqueue(study, fitting_starting_points(config, data), "start")
     return study, _Queued(len(starts) + len(user_networks), n_adopted)
 
 

@@ -14,7 +14,7 @@ from search.errors import InputError
 from search.evidence.confirm import confirmation
 from search.evidence.runner import repeats_of
 from search.export.trained_model import read_weights
-from search.study.load import check_data, config_of, existing
+from search.study.load import check_data, config_of, load_existing
 from search.study.location import StudyLocation
 from search.study.results_version import recorded_versions, results_version
 from search.study.training import RecordedTraining, Training, weights_path
@@ -46,7 +46,7 @@ def verify(location: StudyLocation, data_dir: str | None, number: int | None) ->
     or, after a confirmation, one of its trainings from fresh seeds. Only missing weights are written, and only if the
     value is equal.
     """
-    study = existing(location)
+    study = load_existing(location)
     config = config_of(study, data_dir)
     records = read_trials(study.get_trials(deepcopy=False))
     confirmed = _confirmed_training(location, records, config) if number is None else None

@@ -23,7 +23,7 @@ from search.storage.address import address, check_address, listen_error, warn_if
 from search.storage.open import open_storage
 from search.storage.url import is_new, sqlite_url
 from search.study.attributes import SETTINGS
-from search.study.load import config_of, existing
+from search.study.load import config_of, load_existing
 from search.study.location import ARTIFACTS, StudyLocation, repeats_name
 from search.study.read_only import can_be_written, copied
 from search.study.trials import read_trials
@@ -53,7 +53,7 @@ def _show(location: StudyLocation, host: str, port: int, data_dir: str | None, t
     artifacts = (temporary or location.out) / ARTIFACTS
     storage = open_storage(location.url)
     if location.name:
-        existing(location)
+        load_existing(location)
     names = [location.name] if location.name else sorted(optuna.get_all_study_names(storage))
     check_address(host, port)
     make_folder(artifacts)
@@ -75,7 +75,7 @@ def _update(location: StudyLocation, artifacts: Path, data_dir: str | None) -> N
     A study that cannot be read is reported on standard error, so that the others are still published.
     """
     try:
-        study = existing(location)
+        study = load_existing(location)
         settings = study.user_attrs.get(SETTINGS)
         if not isinstance(settings, Mapping) or "budget" not in settings:
             return

@@ -142,12 +142,13 @@ class IdxFiles:
                     os.replace(scratch_raw / name, raw / name)
         except (ImportError, RuntimeError, OSError, http.client.HTTPException) as error:
             raise UnavailableError(
-                f"{self.name} is not in {root}: {missing[0]} is missing and could not be downloaded ({brief(error)}); "
-                f"put {', '.join(self.files)}, plain or .gz, into {raw}, {self._hint}, or use --dataset digits"
+                f"{self.name} is not in {root}: {missing[0]} is missing and could not be downloaded "
+                f"({last_line(error)}); put {', '.join(self.files)}, plain or .gz, into {raw}, {self._hint}, or use "
+                "--dataset digits"
             ) from error
 
 
-def brief(error: Exception) -> str:
+def last_line(error: Exception) -> str:
     """Return the last line of an error's message.
 
     torchvision lists every mirror that it tried, and they mostly fail in the same way.

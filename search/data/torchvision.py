@@ -20,7 +20,7 @@ from torch import Tensor
 from search.config import AUGMENTATIONS
 from search.data.dataset import Definition, Split
 from search.data.definitions import DIGITS
-from search.data.idx import UnavailableError, brief, quiet_download
+from search.data.idx import UnavailableError, last_line, quiet_download
 from search.data.qmnist_writers import read_writers
 from search.errors import InputError
 
@@ -67,7 +67,7 @@ class TorchvisionFiles:
                 _check_split(split, input_shape, n_classes)
         except Exception as error:  # torchvision and pickle raise almost anything for a damaged file
             raise InputError(
-                f"{self.kind} in {root} cannot be read ({brief(error)}); delete {self.files[0]} there to have it "
+                f"{self.kind} in {root} cannot be read ({last_line(error)}); delete {self.files[0]} there to have it "
                 "downloaded again, or name a directory that holds it with --data-dir or $DATA_DIR"
             ) from error
         return splits[0], splits[1]
@@ -95,7 +95,7 @@ class TorchvisionFiles:
             missing = next((name for name in self.files if not (root / name).is_file()), self.files[0])
             names = self.archives or self.files
             raise UnavailableError(
-                f"{self.kind} is not in {root}: {missing} is missing and could not be downloaded ({brief(error)}); "
+                f"{self.kind} is not in {root}: {missing} is missing and could not be downloaded ({last_line(error)}); "
                 f"put {', '.join(names)} there, name a directory that holds the data with --data-dir or $DATA_DIR, "
                 "or use --dataset digits"
             ) from error

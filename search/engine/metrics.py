@@ -69,20 +69,20 @@ def score(curve: Sequence[EpochMetrics], rule: str, metric: str = "accuracy") ->
     return sum(last_values) / len(last_values)
 
 
-def beside(metric: str) -> str:
+def other_metric(metric: str) -> str:
     """Return the metric that is shown beside `metric` if both were measured."""
     return next(name for name in METRICS if name != metric)
 
 
-def value_beside(curve: Sequence[Mapping[str, Any]], rule: str, metric: str) -> float | None:
+def other_value(curve: Sequence[Mapping[str, Any]], rule: str, metric: str) -> float | None:
     """Return the other metric of the epochs that determine a trial's value, or None if it was not measured.
 
     curve: the epochs as TrialRecord stores them.
     """
-    other_metric = beside(metric)
-    if not curve or any(epoch.get(other_metric) is None or epoch.get(metric) is None for epoch in curve):
+    second = other_metric(metric)
+    if not curve or any(epoch.get(second) is None or epoch.get(metric) is None for epoch in curve):
         return None
     if rule == "best":
-        return float(max(curve, key=lambda epoch: float(epoch[metric]))[other_metric])
-    last_values = [float(epoch[other_metric]) for epoch in (curve[-3:] if rule == "last3" else curve[-1:])]
+        return float(max(curve, key=lambda epoch: float(epoch[metric]))[second])
+    last_values = [float(epoch[second]) for epoch in (curve[-3:] if rule == "last3" else curve[-1:])]
     return sum(last_values) / len(last_values)

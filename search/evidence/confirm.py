@@ -18,7 +18,7 @@ from typing import Any
 
 from models.record import Record
 from search.config import ConfirmConfig, SearchConfig
-from search.engine.metrics import value_beside
+from search.engine.metrics import other_value
 from search.evidence.repeats import CHOOSE, NOISE, REPORT, Repeat, RepeatResult, of_trial
 from search.evidence.shrinkage import shrunken
 from search.evidence.statistics import Estimate, McNemar, estimate, expected_maximum, mcnemar
@@ -254,7 +254,7 @@ def confirmation(
         contenders.append(Contender(number, values[number], estimated, estimate(first_round) if first_round else None))
     accuracy = estimate([result.value for result in winner_runs])
     comparison = _comparison(plan, winner, winner_runs, records, results, config)
-    beside_values = [value_beside(result.curve, "last", config.metric) for result in winner_runs]
+    beside_values = [other_value(result.curve, "last", config.metric) for result in winner_runs]
     measured = [value for value in beside_values if value is not None]
     mean_beside = fmean(measured) if len(measured) == len(winner_runs) else None
     return Confirmation(winner, tuple(contenders), accuracy, _median(winner_runs), comparison, mean_beside)

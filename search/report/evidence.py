@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from search.config import words_of
-from search.engine.metrics import beside
+from search.engine.metrics import other_metric
 from search.evidence.confirm import Comparison, Confirmation, NoiseFloor
 from search.evidence.statistics import Estimate
 from search.study.trials import TrialRecord
@@ -53,7 +53,7 @@ def winner_evidence(confirmation: Confirmation, selected_on: str, metric: str = 
     """
     accuracy, network = confirmation.accuracy, confirmation.network
     mean_beside = f"{percent(confirmation.beside)}, mean of the same trainings"
-    beside_facts = {} if confirmation.beside is None else {words_of(beside(metric)): mean_beside}
+    beside_facts = {} if confirmation.beside is None else {words_of(other_metric(metric)): mean_beside}
     name, gap = words_of(metric), points(confirmation.selection_gap)
     facts = {
         name: f"{percent(accuracy.mean)}, mean of {fresh_seeds(accuracy)} ({interval(accuracy)}) on the test "

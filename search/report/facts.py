@@ -9,7 +9,7 @@ from dataclasses import asdict
 from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from search.config import SearchConfig, words_of
-from search.engine.metrics import beside
+from search.engine.metrics import other_metric
 from search.limits import BYTES, latency_words, listed_limits, standings
 from search.report.architecture import architecture_line
 from search.report.caveats import SELECTED_ON
@@ -69,9 +69,9 @@ def winner_facts(summary: StudySummary) -> dict[str, str]:
     facts = {"trial": str(winner.number)}
     facts |= {"hand-designed": winner.baseline} if winner.baseline else {}
     facts[config.metric_name] = f"{percent(winner.value)}, selected on {SELECTED_ON[config.data.select_on]}"
-    value_beside = None if summary.confirmation else summary.value_beside(winner)
-    if value_beside is not None:
-        facts[words_of(beside(config.metric))] = f"{percent(value_beside)}, of the same training"
+    other_value = None if summary.confirmation else summary.other_value(winner)
+    if other_value is not None:
+        facts[words_of(other_metric(config.metric))] = f"{percent(other_value)}, of the same training"
     if summary.confirmation:
         facts |= winner_evidence(summary.confirmation, SELECTED_ON[config.data.select_on], config.metric)
     elif summary.test_accuracy is not None and config.data.select_on != "test":
@@ -115,7 +115,7 @@ def top_rows(summary: StudySummary) -> list[tuple[str, ...]]:
 
 
 def _top_row(rank: int, record: TrialRecord, summary: StudySummary) -> tuple[str, ...]:
-    values = (record.value, summary.value_beside(record))[: len(summary.metrics)]
+    values = (record.value, summary.other_value(record))[: len(summary.metrics)]
     costs = (record.n_params, record.macs, record.receptive_field)
     return str(rank), str(record.number), *map(percent, values), *map(count, costs), record.baseline or ""
 

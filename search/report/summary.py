@@ -14,7 +14,7 @@ from models.cost import Cost, compute_cost
 from search.config import SearchConfig
 from search.data.load import form_of
 from search.engine.confusion import Confusion
-from search.engine.metrics import beside, value_beside
+from search.engine.metrics import other_metric, other_value
 from search.evidence.confirm import Confirmation, ConfirmPlan, NoiseFloor, confirmation, noise_floor
 from search.evidence.importance import importances, rank_correlations
 from search.evidence.repeats import RepeatResult
@@ -129,12 +129,12 @@ class StudySummary:
     @property
     def metrics(self) -> tuple[str, ...]:
         """Return the metric of the search, and the other one if classes are imbalanced or it is not the accuracy."""
-        both = (self.config.metric, beside(self.config.metric))
-        return both if any(self.value_beside(record) is not None for record in self.top) else both[:1]
+        both = (self.config.metric, other_metric(self.config.metric))
+        return both if any(self.other_value(record) is not None for record in self.top) else both[:1]
 
-    def value_beside(self, record: TrialRecord) -> float | None:
+    def other_value(self, record: TrialRecord) -> float | None:
         """Return the value of a trial in the other metric, over the same epochs as its value."""
-        return value_beside(record.curve, self.config.score, self.config.metric)
+        return other_value(record.curve, self.config.score, self.config.metric)
 
 
 def summarise(

@@ -211,7 +211,7 @@ class EvolveSampler(BaseSampler):
             n_changes = 1 + sum(self._rng.random() < share for _ in names[1:])
             point = {name: parent.params[name] for name in names}
             for name in self._rng.sample(names, n_changes):
-                point[name] = moved(point[name], space[name], self._rng)
+                point[name] = mutate_value(point[name], space[name], self._rng)
             if not any(point.items() <= trial.params.items() for trial in trials):
                 return point
         return None
@@ -227,7 +227,7 @@ def best_finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return sorted(finished, key=lambda trial: -(trial.value or 0.0))
 
 
-def moved(value: Any, distribution: BaseDistribution, rng: random.Random) -> Any:
+def mutate_value(value: Any, distribution: BaseDistribution, rng: random.Random) -> Any:
     """Return another value near `value` within its range, or any other choice. The range must have two values."""
     if isinstance(distribution, CategoricalDistribution):
         others = [choice for choice in distribution.choices if choice != value]

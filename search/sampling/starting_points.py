@@ -148,7 +148,7 @@ def starting_points(space: Space = WHOLE) -> list[tuple[str, Params]]:
     return [(name, params) for name, params in points if space.holds(params)]
 
 
-def fitting_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Params]:
+def fitting_baselines(config: SearchConfig, data: Dataset) -> dict[str, space.Params]:
     """Return the hand-designed networks that are points of the space and within every limit, by name."""
     starts = space.baseline_params(data.input_shape, data.n_classes, space_of(config))
     return {
@@ -156,7 +156,7 @@ def fitting_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Param
     }
 
 
-def own_starts(config: SearchConfig, data: Dataset) -> dict[str, space.Params]:
+def fitting_starting_points(config: SearchConfig, data: Dataset) -> dict[str, space.Params]:
     """Return the largest starting point of each name that is within every limit."""
     starts: dict[str, space.Params] = {}
     for name, params in starting_points(space_of(config)):

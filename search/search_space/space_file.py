@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from models.record import shown
+from models.record import short_repr
 from search.config import SearchConfig
 from search.errors import InputError
 from search.files import read_text
@@ -206,4 +206,4 @@ def _shown_value(value: Any) -> str:
     try:
         return _toml(value)[:80]
     except (ValueError, RecursionError):
-        return shown(value)
+        return short_repr(value)

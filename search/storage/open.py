@@ -201,7 +201,7 @@ def study_lock(storage: Any, name: str) -> AbstractContextManager[None]:
     """Hold the lock of study `name`, so that no other machine changes its trials between a read and a write.
 
     The lock is not reentrant. A SQLite file needs none, because a single process decides about its trials
-    (search.study.location.only_one).
+    (search.study.location.hold_study).
     """
     storage = backend_of(storage)  # a study reads its storage through a cache
     return storage.hold(f"study {name}") if isinstance(storage, ServerStorage) else nullcontext()

@@ -28,13 +28,13 @@ SEARCH = "search"
 def is_there(location: StudyLocation) -> bool:
     """Return whether there is a study at `location`."""
     try:
-        existing(location)
+        load_existing(location)
     except InputError:
         return False
     return True
 
 
-def existing(location: StudyLocation) -> optuna.Study:
+def load_existing(location: StudyLocation) -> optuna.Study:
     """Load the study at `location` without creating a missing database.
 
     Raises InputError if there is no such study, or if it is a study of repeats.
@@ -78,7 +78,7 @@ def check_data(study: optuna.Study, data: Dataset) -> None:
 
 def kind_of(location: StudyLocation) -> str:
     """Return the kind of the study at `location`: "search" or "baselines"."""
-    settings = existing(location).user_attrs.get(SETTINGS)
+    settings = load_existing(location).user_attrs.get(SETTINGS)
     return str(settings.get("kind", SEARCH)) if isinstance(settings, Mapping) else SEARCH
 
 
@@ -95,7 +95,7 @@ def config_of(study: optuna.Study, data_dir: str | None = None) -> SearchConfig:
         raise InputError(f"study {study.study_name!r} is of {settings['kind']!r:.40}, not of a search; name another")
     try:
         config = SearchConfig.from_settings(settings, "")
-        config = replace(config, data=as_kept(config.data, study, data_dir))
+        config = replace(config, data=locate_data(config.data, study, data_dir))
         space_of(config)
         return config
     except (InputError, RecordError) as error:
@@ -108,7 +108,7 @@ def config_of(study: optuna.Study, data_dir: str | None = None) -> SearchConfig:
 _DIRECTORY = "directory"
 
 
-def as_read(config: DataConfig, data: Dataset) -> DataConfig:
+def with_form(config: DataConfig, data: Dataset) -> DataConfig:
     """Return `config` with the form and the image size of `data`, if that was read from a folder of images."""
     return replace(config, form=data.form, image_size=data.input_shape[1:]) if data.is_folder else config
 
@@ -119,7 +119,7 @@ def keep_data_dir(study: optuna.Study, config: DataConfig) -> None:
         study.set_user_attr(DATA, config.form.to_dict() | {_DIRECTORY: config.directory})
 
 
-def as_kept(config: DataConfig, study: optuna.Study, data_dir: str | None) -> DataConfig:
+def locate_data(config: DataConfig, study: optuna.Study, data_dir: str | None) -> DataConfig:
     """Return `config` with the directory of the data and, for a folder of images, its recorded form.
 
     data_dir: directory of the data. None stands for the recorded directory of a folder of images, and for the default

@@ -76,7 +76,7 @@ class StudyLocation:
 
 
 @contextmanager
-def only_one(location: StudyLocation) -> Iterator[None]:
+def hold_study(location: StudyLocation) -> Iterator[None]:
     """Lock the study for this process. Raises InputError if another process has locked it.
 
     A study on a server is not locked, because several processes may work on it.
@@ -100,10 +100,10 @@ def _remove_partial_files(folder: Path) -> None:
 
 
 @contextmanager
-def one_writer(location: StudyLocation) -> Iterator[None]:
+def hold_folder(location: StudyLocation) -> Iterator[None]:
     """Lock the folder of a study on a server while its files are written. Raises InputError after a long wait.
 
-    The folder of any other study is already locked, by `only_one`.
+    The folder of any other study is already locked, by `hold_study`.
     """
     if not location.is_shared:
         yield

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.recipe import RecipeConfig
-from models.record import RecordError, shown
+from models.record import RecordError, short_repr
 from models.spec import ArchSpec
 from search.errors import InputError
 
@@ -119,11 +119,11 @@ def _check_types(facts: dict[str, Any]) -> None:
     """Raise RecordError for facts that this program does not write."""
     for name, expected in _TYPES.items():
         if name in facts and not isinstance(facts[name], expected):
-            raise RecordError(f"its {name} is {shown(facts[name])}")
+            raise RecordError(f"its {name} is {short_repr(facts[name])}")
     for epoch in facts.get("curve", ()):
         values = [epoch.get(name) for name in ("epoch", "accuracy")] if isinstance(epoch, dict) else [None]
         if not all(isinstance(value, int | float) for value in values):
-            raise RecordError(f"its curve has {shown(epoch)}")
+            raise RecordError(f"its curve has {short_repr(epoch)}")
 
 
 def read_trials(trials: Iterable[FrozenTrial]) -> list[TrialRecord]:
@@ -142,7 +142,7 @@ def finished_trial(records: Iterable[TrialRecord], number: int | None) -> TrialR
         if record.number == number:
             return record
     finished = ", ".join(str(record.number) for record in best)
-    raise InputError(f"trial {shown(number)} is not a finished one; those are {finished:.300}")
+    raise InputError(f"trial {short_repr(number)} is not a finished one; those are {finished:.300}")
 
 
 def ranked(records: Iterable[TrialRecord]) -> list[TrialRecord]:

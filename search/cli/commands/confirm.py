@@ -23,7 +23,7 @@ def run(args: Namespace) -> int:
     from search.cli.conclude import conclude, load_for_training
     from search.evidence.runner import Trainer, confirm
     from search.files import make_folder
-    from search.study.location import only_one
+    from search.study.location import hold_study
 
     if args.confirm is None:
         raise InputError("nothing to confirm with --confirm none; give K:SEEDS")
@@ -31,6 +31,6 @@ def run(args: Namespace) -> int:
     study, config, data = load_for_training(location, args.data_dir)
     trainer = Trainer(args.engine, n_jobs(args), args.changed_code)
     make_folder(location.folder)
-    with only_one(location):
+    with hold_study(location):
         confirm(trainer.at(location, config), study, args.confirm, len(data.scored))
         return conclude(study, config, location, with_export=True, data=data)

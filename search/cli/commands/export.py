@@ -46,7 +46,7 @@ def run(args: Namespace) -> int:
     from search.export.request import ExportRequest, export_baseline, export_from_search, exported_line
     from search.report.summary import summary_of
     from search.study.attributes import SETTINGS
-    from search.study.load import config_of, existing, is_there, kind_of
+    from search.study.load import config_of, is_there, kind_of, load_existing
     from search.study.read_only import readable
     from search.study.trials import read_trials
 
@@ -56,7 +56,7 @@ def run(args: Namespace) -> int:
         if args.budget is not None and not is_there(location):
             frontier_location = replace(location, name=f"{location.name}-{args.budget}")
             location = frontier_location if is_there(frontier_location) else location
-        study = existing(location)
+        study = load_existing(location)
         trials = study.get_trials(deepcopy=False)
         if kind_of(location) == "baselines":
             data = DataConfig(study.user_attrs[SETTINGS]["dataset"], data_directory(args.data_dir))

@@ -31,7 +31,7 @@ def run(args: Namespace) -> int:
     from search.cli.conclude import conclude, load_for_training
     from search.evidence.runner import Trainer, measure_noise
     from search.files import make_folder
-    from search.study.location import only_one
+    from search.study.location import hold_study
     from search.study.trials import finished_trial, read_trials
 
     location = location_of(args.study, args.storage)
@@ -40,6 +40,6 @@ def run(args: Namespace) -> int:
     finished_trial(read_trials(study.get_trials(deepcopy=False)), args.trial)
     trainer = Trainer(args.engine, n_jobs(args), args.changed_code)
     make_folder(location.folder)
-    with only_one(location):
+    with hold_study(location):
         measure_noise(trainer.at(location, config), study, args.trial, args.runs)
         return conclude(study, config, location, with_export=False, data=data)

@@ -36,7 +36,7 @@ def check_formats(names: Iterable[str]) -> None:
             )
 
 
-def possible(names: Iterable[str]) -> list[str]:
+def installed_formats(names: Iterable[str]) -> list[str]:
     """Return those of the named formats whose packages are installed."""
     return [name for name in FORMATS if name in names and all(map(find_spec, FORMATS[name].packages))]
 

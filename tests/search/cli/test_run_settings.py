@@ -11,7 +11,7 @@ from models.cost import compute_cost
 from search.config import DataConfig, SearchConfig
 from search.data.load import DATASETS, load_dataset
 from search.engine.native import kernels
-from search.sampling.starting_points import own_starts
+from search.sampling.starting_points import fitting_starting_points
 from search.storage.open import open_storage
 from search.study.study import open_study
 from space import DEFAULTS, assemble
@@ -35,7 +35,7 @@ from tests.search.digits_runs import DIGITS, decided, trials
 )
 def test_of_each_starting_point_the_largest_within_every_limit_is_queued(limits, separable, deep, shared):
     config = SearchConfig(DataConfig("digits", "unused"), **limits)
-    found = own_starts(config, load_dataset(config.data))
+    found = fitting_starting_points(config, load_dataset(config.data))
     sizes = {name: compute_cost(assemble(params).arch).n_params for name, params in found.items()}
     expected = {"separable-sgd": separable, "separable-adamw": separable, "deep-sgd": deep, "shared-soap": shared}
     assert sizes == {name: size for name, size in expected.items() if size}

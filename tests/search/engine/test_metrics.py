@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
 
-from search.engine.metrics import EpochMetrics, balanced_accuracy, beside, is_imbalanced, score, value_beside
+from search.engine.metrics import EpochMetrics, balanced_accuracy, is_imbalanced, other_metric, other_value, score
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -56,13 +56,13 @@ def test_value_of_a_trial_and_the_other_metric_of_the_same_epochs(
     rule: str, metric: str, value: float, other: float
 ) -> None:
     assert score(CURVE, rule, metric) == pytest.approx(value)
-    assert value_beside([epoch.to_dict() for epoch in CURVE], rule, metric) == pytest.approx(other)
+    assert other_value([epoch.to_dict() for epoch in CURVE], rule, metric) == pytest.approx(other)
 
 
 def test_what_was_not_taken_is_neither_kept_nor_shown() -> None:
     epoch = EpochMetrics(1, 0.1, 0.9, 0.5, 0.1, 1.0)
     assert "balanced_accuracy" not in epoch.to_dict()
-    assert value_beside([epoch.to_dict()], "last", "accuracy") is None
-    assert value_beside([], "last", "accuracy") is None
+    assert other_value([epoch.to_dict()], "last", "accuracy") is None
+    assert other_value([], "last", "accuracy") is None
     with pytest.raises(ValueError, match="balanced_accuracy of epoch 1 was not taken"):
-        score([epoch], "last", beside("accuracy"))
+        score([epoch], "last", other_metric("accuracy"))

@@ -1,4 +1,4 @@
-"""The optimisers are PyTorch's, to the last bit; the learning rates those of a published run, to the last digit."""
+"""The optimizers are PyTorch's, to the last bit; the learning rates those of a published run, to the last digit."""
 
 from dataclasses import replace
 

@@ -27,7 +27,7 @@ from search.export.export import ExportMismatchError, export_model
 from search.export.formats import onnx
 from search.export.formats.format import Exporting
 from search.export.formats.onnx import OPSET
-from search.export.formats.table import FORMATS, TORCH, check_formats, in_order, possible
+from search.export.formats.table import FORMATS, TORCH, check_formats, in_order, installed_formats
 from search.export.latency import Latencies
 from search.export.trained_model import ModelSource
 from tests.search.made_up_networks import thrifty_spec
@@ -303,7 +303,7 @@ def test_a_missing_package_is_named_before_anything_is_written(tmp_path: Path, m
         export_model(source, data, tmp_path / "model", ["pt2", "onnx"])
     assert list(tmp_path.iterdir()) == []
     check_formats(["torch", "pt2", "safetensors"])
-    assert possible(NAMES) == [name for name in NAMES if not name.startswith("onnx")]
+    assert installed_formats(NAMES) == [name for name in NAMES if not name.startswith("onnx")]
 
 
 def test_without_a_compiler_there_is_no_c_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

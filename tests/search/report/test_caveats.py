@@ -115,7 +115,7 @@ def test_size_of_the_search() -> None:
         ({"dropout": 0.25, "stages.1.dropout": "all"}, "dropout = 0.25 (0 to 0.25)"),
         ({"transitions.1.width": 24}, ""),
         ({"transitions.1.width": 24, "transitions.1.place": "before"}, "transitions.1.width = 24 (3 to 24)"),
-        ({"adamw.lr": 0.05}, ""),  # inactive: the optimiser is SGD
+        ({"adamw.lr": 0.05}, ""),  # inactive: the optimizer is SGD
         ({"optimizer": "adamw", "adamw.lr": 0.05, "sgd.lr": 1.0}, "adamw.lr = 0.05 (0.001 to 0.05)"),
         ({"sgd.lr": 1.0, "shear": 10.0}, "sgd.lr = 1 (0.02 to 1), shear = 10 (0 to 10)"),
     ],

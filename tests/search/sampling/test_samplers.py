@@ -9,7 +9,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.config import SAMPLERS
-from search.sampling.samplers import N_START, EvolveSampler, best_finished, make_sampler, moved, n_within
+from search.sampling.samplers import N_START, EvolveSampler, best_finished, make_sampler, mutate_value, n_within
 from search.search_space.dimensions import SuggestsValues
 from search.study.loop import StopRule, n_trained, run_trials
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED
@@ -295,7 +295,7 @@ def walk(distribution: BaseDistribution, start: Any, n: int = 3000) -> Iterator[
     rng = random.Random(0)
     value = start
     for _ in range(n):
-        value = moved(value, distribution, rng)
+        value = mutate_value(value, distribution, rng)
         yield value
 
 
@@ -314,8 +314,8 @@ def test_steps_stay_in_the_range_and_reach_both_ends(distribution, start):
 
 def test_choices_switch_to_every_other_one():
     rng = random.Random(0)
-    assert {moved("conv", KIND, rng) for _ in range(50)} == {"separable", "residual"}
-    assert moved(False, SWITCH, rng) is True
+    assert {mutate_value("conv", KIND, rng) for _ in range(50)} == {"separable", "residual"}
+    assert mutate_value(False, SWITCH, rng) is True
 
 
 @pytest.mark.parametrize(
@@ -325,6 +325,6 @@ def test_choices_switch_to_every_other_one():
 )
 def test_steps_are_small(distribution, start, low, high):
     rng = random.Random(0)
-    steps = [moved(start, distribution, rng) for _ in range(500)]
+    steps = [mutate_value(start, distribution, rng) for _ in range(500)]
     assert sum(low <= value <= high for value in steps) >= 450
     assert len(set(steps)) > 1 or low == high

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from search.errors import InputError
-from search.study.location import StudyLocation, one_writer, only_one
+from search.study.location import StudyLocation, hold_folder, hold_study
 
 SERVER = "postgresql://me@host/db"
 
@@ -16,19 +16,19 @@ SERVER = "postgresql://me@host/db"
 def test_a_study_of_one_machine_is_held_by_one_process(tmp_path: Path) -> None:
     location = StudyLocation(tmp_path, "one")
     location.folder.mkdir()
-    with only_one(location), one_writer(location):
-        with pytest.raises(InputError, match="study one is being run by another process"), only_one(location):
+    with hold_study(location), hold_folder(location):
+        with pytest.raises(InputError, match="study one is being run by another process"), hold_study(location):
             pass
         with only_one_of_another(tmp_path):
             pass
-    with only_one(location):
+    with hold_study(location):
         pass
 
 
 def only_one_of_another(out: Path) -> AbstractContextManager[None]:
     other = StudyLocation(out, "other")
     other.folder.mkdir()
-    return only_one(other)
+    return hold_study(other)
 
 
 def test_of_a_shared_study_only_the_files_are_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +36,7 @@ def test_of_a_shared_study_only_the_files_are_held(tmp_path: Path, monkeypatch: 
     location = StudyLocation(tmp_path, "one", SERVER)
     location.folder.mkdir()
     refused = pytest.raises(InputError, match="another process has been writing to")
-    with only_one(location), only_one(location), one_writer(location), refused, one_writer(location):
+    with hold_study(location), hold_study(location), hold_folder(location), refused, hold_folder(location):
         pass
 
 
@@ -50,6 +50,6 @@ def test_what_killed_processes_left_is_swept_where_nobody_else_writes(
     for name in (*left, *kept):
         (location.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (location.folder / name).touch()
-    with only_one(location):
+    with hold_study(location):
         assert [(location.folder / name).exists() for name in left] == [not is_swept] * len(left)
         assert all((location.folder / name).exists() for name in kept)
