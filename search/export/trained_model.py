@@ -217,7 +217,7 @@ def source_from_repeat(result: RepeatResult, n_trainings: int, study: str, weigh
         trial=None,
         arch=repeat.arch,
         recipe=repeat.recipe,
-        state=read_weights(weights, repeat.arch),
+        state=read_weights(weights, repeat.arch, f"`search.py baselines {repeat.network}` trains it"),
         seed=repeat.seed,
         score="last",
         scored_on=repeat.select_on,
@@ -232,7 +232,7 @@ def source_from_repeat(result: RepeatResult, n_trainings: int, study: str, weigh
     )
 
 
-def read_weights(path: Path, arch: ArchSpec, advice: str = "train it again") -> dict[str, Tensor]:
+def read_weights(path: Path, arch: ArchSpec, advice: str) -> dict[str, Tensor]:
     """Return the state_dict of network `arch` from a file.
 
     Raises InputError, whose message ends with `advice`, for a file that is missing, damaged or of another network.

@@ -58,8 +58,12 @@ def _differences(recorded: Mapping[str, Any], present: Mapping[str, Any], prefix
         if isinstance(old, Mapping) or isinstance(new, Mapping):
             lines += _differences(old or {}, new or {}, f"{prefix}{key}.")
         elif old != new:
-            lines.append(f"{prefix}{key} {old} there, {new} now")
+            lines.append(f"{prefix}{key} {_setting(old)} there, {_setting(new)} now")
     return lines
+
+
+def _setting(value: object) -> str:
+    return "not set" if value is None else str(value)
 
 
 def enqueue(study: optuna.Study, starts: Mapping[str, Mapping[str, Any]], kind: str) -> None:

@@ -110,7 +110,7 @@ def test_a_changed_space_and_a_network_from_a_file(tmp_path, inside):
     # The space is a setting; the file that the study keeps is the same space.
     status, _, err = inside(tmp_path, *arguments)
     assert (status, err.count("\n")) == (2, 1)
-    assert "dimensions.stages.1.depth 1 there, None now" in err
+    assert "dimensions.stages.1.depth 1 there, not set now" in err
     status, _, err = inside(tmp_path, *arguments, "--space", study / "space.toml")
     assert (status, err) == (0, "")
 
