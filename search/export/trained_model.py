@@ -232,7 +232,7 @@ def source_from_repeat(result: RepeatResult, n_trainings: int, study: str, weigh
     )
 
 
-def read_weights(path: Path, arch: ArchSpec, advice: str) -> dict[str, Tensor]:
+def read_weights(path: Path, arch: ArchSpec, advice: str = "train it again") -> dict[str, Tensor]:
     """Return the state_dict of network `arch` from a file.
 
     Raises InputError, whose message ends with `advice`, for a file that is missing, damaged or of another network.
