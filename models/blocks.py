@@ -3,20 +3,18 @@
 `modules` returns plain torch layers in forward order (a residual block is the one exception), so a network is a flat
 list that a reader, an exporter or a compiler can walk. `cost` returns one LayerCost row for each layer that holds
 weights or changes the map; it does arithmetic only. The tests compare the two.
-
-Receptive field: rf += (kernel - 1) * jump; jump *= stride (Araujo, Norris, Sim 2019, doi 10.23915/distill.00021).
-Multiply-adds are those of convolutions and linear layers, without biases, batch norm and activations.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import ClassVar, NamedTuple, TypedDict
+from typing import ClassVar, TypedDict
 
 import torch
 from torch import Tensor, nn
 
+from models.layer_cost import LayerCost, conv_row
 from models.spec import BLOCK_KINDS, Block
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -26,27 +24,6 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "hardswish": nn.Hardswish,
     "gelu": nn.GELU,
 }
-
-
-class LayerCost(NamedTuple):
-    """Row of the layer table, which states the map after a layer and the cost of the layer for one image."""
-
-    name: str
-    kind: str
-    channels: int
-    height: int
-    width: int
-    receptive_field: int
-    jump: int
-    n_params: int
-    macs: int
-    live: int  # activation values that must exist at once while the layer runs: inputs, outputs, kept shortcuts
-    n_shared: int = 0  # weights and biases that belong to an earlier layer; n_params does not count them again
-
-    @property
-    def n_values(self) -> int:
-        """Return the number of values in the map after the layer."""
-        return self.channels * self.height * self.width
 
 
 class UnscaledBatchNorm2d(nn.BatchNorm2d):
@@ -70,41 +47,6 @@ def dropout_layers(p: float) -> list[nn.Module]:
     return [nn.Dropout(p)] if p else []
 
 
-def conv_row(
-    name: str,
-    kind: str,
-    input_map: LayerCost,
-    channels: int,
-    kernel: int,
-    shrink: int,
-    groups: int,
-    *,
-    bias: bool = False,
-    norm: int = 0,
-    shared: bool = False,
-) -> LayerCost:
-    """Return the row of a convolution of stride 1 and of the batch norm after it.
-
-    norm: number of batch-norm parameters a channel. shared: whether the weights belong to an earlier layer.
-    """
-    height, width = input_map.height - shrink, input_map.width - shrink
-    weights = kernel * kernel * (input_map.channels // groups) * channels
-    conv_params = weights + bias * channels
-    return LayerCost(
-        name,
-        f"{kind}, shared" if shared else kind,
-        channels,
-        height,
-        width,
-        input_map.receptive_field + (kernel - 1) * input_map.jump,
-        input_map.jump,
-        (0 if shared else conv_params) + channels * norm,
-        weights * height * width,
-        input_map.channels * input_map.height * input_map.width + channels * height * width,
-        conv_params if shared else 0,
-    )
-
-
 class _Extras(TypedDict):
     bias: bool
     norm: int
@@ -119,14 +61,12 @@ def _extras(block: Block) -> _Extras:
 class BlockKind(ABC):
     """Base class of the kinds of blocks; a subclass that lacks a member raises TypeError when it is imported.
 
-    mark           letter after the width in an architecture line
-    mark_meaning   explanation of the mark in the legend; empty where the mark is empty
-    always_padded  whether the padding is always "same", so that an architecture line does not mention it
+    mark          letter after the width in an architecture line
+    mark_meaning  explanation of the mark in the legend; empty where the mark is empty
     """
 
     mark: ClassVar[str]
     mark_meaning: ClassVar[str]
-    always_padded: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         require(cls, "mark", "mark_meaning", "label", "modules", "cost")
@@ -231,7 +171,6 @@ class ResidualBlock(BlockKind):
 
     mark = "r"
     mark_meaning = "residual (two convolutions and a shortcut)"
-    always_padded = True
 
     @staticmethod
     def label(_block: Block) -> str:
@@ -269,18 +208,6 @@ class ResidualBlock(BlockKind):
             live=input_map.n_values + (2 if weights else 1) * second.n_values,
         )
         return [first, second, total]
-
-
-def pool_cost(size: int, input_map: LayerCost, name: str) -> LayerCost:
-    """Return the row of a max pool of side and stride `size`."""
-    return pool_row(name, f"max pool {size}x{size}", input_map, input_map.height // size, input_map.width // size, size)
-
-
-def pool_row(name: str, kind: str, input_map: LayerCost, height: int, width: int, size: int) -> LayerCost:
-    """Return the row of a pool of side and stride `size` whose output map is height x width."""
-    live = input_map.n_values + input_map.channels * height * width
-    rf = input_map.receptive_field + (size - 1) * input_map.jump
-    return LayerCost(name, kind, input_map.channels, height, width, rf, input_map.jump * size, 0, 0, live)
 
 
 BLOCKS: dict[str, type[BlockKind]] = {

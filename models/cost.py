@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.blocks import BLOCKS, LayerCost, pool_cost
+from models.blocks import BLOCKS
 from models.heads import HEADS
+from models.layer_cost import LayerCost, pool_cost
 from models.spec import ArchSpec
 
 FLOAT32_BYTES = 4

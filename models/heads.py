@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.blocks import BLOCKS, LayerCost, check_kinds, conv_row, dropout_layers, pool_row, require
+from models.blocks import BLOCKS, check_kinds, dropout_layers, require
+from models.layer_cost import LayerCost, conv_row, pool_row
 from models.spec import HEAD_KINDS, Head
 
 

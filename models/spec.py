@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from models.record import Record, RecordError, check_choice, check_range, check_types, short_repr
 
 BLOCK_KINDS = ("conv", "separable", "residual")
+# Kinds whose convolutions are always padded.
+PADDED_KINDS = ("residual",)
 KERNEL_SIZES = (1, 3, 5, 7)
 PADDINGS = ("valid", "same")
 ORDERS = ("conv-bn-act", "conv-act-bn")
@@ -71,7 +73,7 @@ class Block(Record):
             and (self.activation is None or self.activation in ACTIVATIONS)
             and self.order in ORDERS
             and 0.0 <= self.dropout < 1.0
-            and (self.kind != "residual" or self.padding == "same")
+            and (self.kind not in PADDED_KINDS or self.padding == "same")
         ):
             return
         check_range("out_channels", self.out_channels, 1, LARGEST)

@@ -15,6 +15,7 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial
 
 from models.recipe import RecipeConfig
+from models.spec import BLOCK_KINDS, HEAD_KINDS
 from search.search_space.buildable import RecipeDimension, check_dimensions
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
 from space import DIMENSIONS, SPACE_KEY, assemble, sample, suggest
@@ -124,3 +125,14 @@ def greatest_distance(first: Sequence[float], second: Sequence[float]) -> float:
         abs(bisect_right(first, value) / len(first) - bisect_right(second, value) / len(second))
         for value in {*first, *second}
     )
+
+
+# Kinds that a network may have and that no search proposes, because they have shown no use at these sizes.
+NOT_SEARCHED = {"flatten_linear"}
+
+
+@pytest.mark.parametrize(("dimension", "kinds"), [("stages.2.kind", BLOCK_KINDS), ("head.kind", HEAD_KINDS)])
+def test_every_kind_is_searched(dimension: str, kinds: tuple[str, ...]) -> None:
+    (searched,) = (choice for choice in DIMENSIONS if choice.name == dimension)
+    assert isinstance(searched, Choice)
+    assert set(kinds) - set(searched.choices) <= NOT_SEARCHED

@@ -15,8 +15,8 @@ import optuna
 from optuna.trial import FrozenTrial
 from tqdm import tqdm
 
-from models.blocks import LayerCost
 from models.cost import compute_cost
+from models.layer_cost import LayerCost
 from models.spec import ArchSpec
 from search.config import SearchConfig
 from search.dashboard.artifacts import StudyArtifacts

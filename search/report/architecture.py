@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from models.baselines import Baseline, StatedResult
-from models.blocks import BLOCKS, LayerCost
+from models.blocks import BLOCKS
 from models.cost import Cost, compute_cost, trace_features
 from models.heads import HEADS
-from models.spec import ArchSpec, Block
+from models.layer_cost import LayerCost
+from models.spec import PADDED_KINDS, ArchSpec, Block
 from search.text import percent, text_table, wrapped
 
 _BLOCK_MARKS = ", ".join(f"{kind.mark}: {kind.mark_meaning}" for kind in BLOCKS.values() if kind.mark)
@@ -48,7 +49,7 @@ def _block_notation(block: Block) -> str:
     kind = BLOCKS[block.kind]
     kernel = "" if block.kernel_size == 3 else f"({block.kernel_size}x{block.kernel_size})"
     # A 1x1 convolution never needs padding.
-    padded = block.padding == "same" and block.kernel_size > 1 and not kind.always_padded
+    padded = block.padding == "same" and block.kernel_size > 1 and block.kind not in PADDED_KINDS
     bare = not block.batch_norm and block.activation is None
     return f"{kernel}{block.out_channels}{kind.mark}{'p' * padded}{'b' * bare}{'=' * block.shared}"
 

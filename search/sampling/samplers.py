@@ -269,6 +269,8 @@ def _tpe(seed: int) -> TPESampler:
 class SamplerKind:
     """Row of the table of samplers.
 
+    A sampler is made anew for every proposal, so all that it remembers must be in the trials of the study.
+
     make             function that makes a sampler from a seed
     starts_feasible  True if the sampler begins with proposals that fit the limits
     """

@@ -12,7 +12,7 @@ from typing import Any
 
 from models.recipe import Augmentation, RecipeConfig, Schedule
 from models.record import Record
-from models.spec import BLOCK_KINDS, ArchSpec, Block, Head, Stage, WeightShapes
+from models.spec import BLOCK_KINDS, PADDED_KINDS, ArchSpec, Block, Head, Stage, WeightShapes
 from search.search_space.buildable import RECIPE
 
 Params = dict[str, Any]
@@ -107,7 +107,7 @@ def _stage_blocks(params: Mapping[str, Any], stage: int, side: int, widths: Sequ
         elif kind == "separable" and stage == conv == 1:
             block_kind = "conv"
         reduction = kernel - 1
-        padded = kind == "residual" or conv > depth - params[f"{prefix}.padded"] or side - reduction < MIN_SIDE
+        padded = kind in PADDED_KINDS or conv > depth - params[f"{prefix}.padded"] or side - reduction < MIN_SIDE
         side -= 0 if padded else reduction
         blocks.append(
             Block(
@@ -208,7 +208,7 @@ def _stage_params(stage: Stage, number: int, sharing: str, *, is_last: bool) -> 
     params |= {f"{prefix}.width.{j}": width for j, width in enumerate(effective_widths, start=1)}
     params[f"{prefix}.kernel"] = max((block.kernel_size for block in blocks), default=3)
     params[f"{prefix}.kind"] = max(kinds, key=BLOCK_KINDS.index, default="conv")
-    if "residual" not in kinds:
+    if not set(kinds) & set(PADDED_KINDS):
         params[f"{prefix}.padded"] = sum(block.padding == "same" for block in blocks)
     ends = [sum(1 + (block.kind == "residual") for block in blocks[: j + 1]) for j in range(len(blocks))]
     dropout_positions = [str(end) for end, block in zip(ends, blocks, strict=True) if block.dropout]

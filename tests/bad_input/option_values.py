@@ -8,6 +8,7 @@ spellings of wrong amounts (tests/search/test_amounts.py) and of wrong sizes and
 
 from __future__ import annotations
 
+from search.config import FORMATS
 from tests.bad_input.refusals import RUN
 
 FRONTIER = ["frontier", "--budgets", "1000", "--dataset", "digits", "--trials", "1"]
@@ -100,7 +101,7 @@ VALUES: list[tuple[list[str], str, list[tuple[str, str]]]] = [
         ["export", "nowhere"],
         "--format",
         [
-            ("onnx,", "must be one or more of torch, safetensors, pt2, onnx, onnx-int8, c, or all; got ''"),
+            ("onnx,", f"must be one or more of {', '.join(FORMATS)}, or all; got ''"),
             ("ONNX", "got 'ONNX'"),
             ("all,c", "got 'all'"),
         ],

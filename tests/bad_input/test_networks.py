@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from models.baselines import BASELINES
+from models.spec import BLOCK_KINDS
 from tests.bad_input.handed_in import write
 from tests.bad_input.refusals import RUN, Refuses, short
 
@@ -76,7 +77,7 @@ NETWORKS: list[tuple[str, str | bytes | None, str]] = [
     ("a.json", block(out_channels=None), "must be a whole number, got None"),
     ("a.json", block(kernel_size=4), "kernel_size must be one of 1, 3, 5, 7, got 4"),
     ("a.json", block(kernel_size=10**30), "kernel_size must be one of"),
-    ("a.json", block(kind="dense"), "block kind must be one of conv, separable, residual, got 'dense'"),
+    ("a.json", block(kind="dense"), f"block kind must be one of {', '.join(BLOCK_KINDS)}, got 'dense'"),
     ("a.json", block(kind=""), "got ''"),
     ("a.json", block(padding="SAME"), "padding must be one of valid, same, got 'SAME'"),
     ("a.json", block(kind="residual"), "its padding must be 'same', got 'valid'"),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from models.blocks import BLOCKS
 from search.cli.main import make_parser
+from search.config import FORMATS, PRUNERS, SAMPLERS
+from search.limits import LIMITS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -167,3 +171,20 @@ def test_the_tree_names_every_module_and_no_other() -> None:
     assert modules - {"__init__"} <= named
     lines = [line.split()[1:] for line in tree.splitlines() if re.match(r" +[a-z0-9_]+/ +\w", line)]
     assert {word for words in lines for word in words if word.isidentifier()} <= modules
+
+
+# --- tables of the program ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("limits.md", [limit.flag for limit in LIMITS]),
+        ("method.md", [*SAMPLERS, *PRUNERS]),
+        ("export.md", FORMATS),
+        ("getting-started.md", [kind.mark for kind in BLOCKS.values() if kind.mark]),
+    ],
+)
+def test_a_page_names_every_row_of_a_table(page: str, words: Sequence[str]) -> None:
+    spans = {word for span in CODE_SPAN.findall(FENCE.sub("", text_of(DOCS / page))) for word in span.split()}
+    assert set(words) - spans == set()

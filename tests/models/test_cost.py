@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.blocks import LayerCost
 from models.build import build_model
 from models.cost import Cost, compute_cost
+from models.layer_cost import LayerCost
 from models.spec import (
     ACTIVATIONS,
     BLOCK_KINDS,

@@ -42,7 +42,7 @@ def spec(*stages: Stage, head: Any = GAP, shape: Any = (1, 28, 28), n_classes: A
         (lambda: Block(16**5000), "out_channels must be .*, got a int that is too large to be shown"),
         (lambda: Block(8, kernel_size=4), "kernel_size must be one of 1, 3, 5, 7, got 4"),
         (lambda: Block(8, kernel_size=9), "kernel_size must be one of 1, 3, 5, 7, got 9"),
-        (lambda: Block(8, kind="dense"), "block kind must be one of conv, separable, residual, got 'dense'"),
+        (lambda: Block(8, kind="dense"), f"block kind must be one of {', '.join(BLOCK_KINDS)}, got 'dense'"),
         (lambda: Block(8, padding="full"), "padding must be one of valid, same, got 'full'"),
         (lambda: Block(8, activation="tanh"), "activation must be one of .*None, got 'tanh'"),
         (lambda: Block(8, order="bn-conv"), "order must be one of .*, got 'bn-conv'"),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from models.blocks import UnscaledBatchNorm2d
 from models.build import build_model
 from models.cost import compute_cost
-from models.spec import ACTIVATIONS, BLOCK_KINDS, HEAD_KINDS, ORDERS, ArchSpec, Block, Head, Stage
+from models.spec import ACTIVATIONS, BLOCK_KINDS, HEAD_KINDS, ORDERS, PADDED_KINDS, ArchSpec, Block, Head, Stage
 from search.export.int8.network import Int8Network
 from search.export.int8.quantise import quantise
 from tests.models.random_specs import random_spec
@@ -34,7 +34,7 @@ def systematic_specs() -> dict[str, ArchSpec]:
             "bias": bool(option & 1),
             "batch_norm": option != 5 or order == "conv-act-bn",
         }
-        padding = "same" if kind == "residual" or option & 2 else "valid"
+        padding = "same" if kind in PADDED_KINDS or option & 2 else "valid"
         first = Block(6, 3, "conv", "valid" if option & 4 else "same", **settings)
         ours = Block(6 if option & 1 else 8, 3, kind, padding, dropout=0.1, **settings)
         head = next(heads)

@@ -32,6 +32,10 @@ def config(name: str, bound: int, bytes_in: str = "float32") -> SearchConfig:
     return replace(ROOMY, **{name: bound, "bytes_in": bytes_in})
 
 
+def test_every_limit_has_rows() -> None:
+    assert {name for name, *_ in ROWS} == {limit.name for limit in LIMITS}
+
+
 def row(name: str) -> Limit:
     return next(limit for limit in LIMITS if limit.name == name)
 
@@ -50,7 +54,7 @@ def test_a_network_at_its_limit_fits_and_beyond_it_is_refused(
 
 
 def test_every_limit_is_in_the_reason_and_a_constraint_of_its_own() -> None:
-    tight = replace(ROOMY, max_params=1, max_macs=1, max_memory=1, max_weights_bytes=1, min_rf=1000)
+    tight = replace(ROOMY, **{limit.name: 1000 if limit.is_floor else 1 for limit in LIMITS})
     constraints, reason = refusal(COST, tight)
     assert list(constraints) == [limit.noun for limit in LIMITS]
     assert min(constraints.values()) > 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 
 from models.baselines import BASELINES
-from models.blocks import LayerCost
 from models.cost import Cost, compute_cost
+from models.layer_cost import LayerCost
 from search.config import words_of
 from search.data.dataset import Dataset
 from search.export.trained_model import SPLIT_NAMES, ModelSource

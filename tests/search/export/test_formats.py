@@ -162,6 +162,11 @@ RUNS = {
 }
 
 
+def test_every_format_for_python_has_an_example_that_is_run() -> None:
+    python_files = {form.files[0] for form in FORMATS.values() if form.usage and "```c" not in form.usage}
+    assert python_files == set(RUNS)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("exported", ["separable"], indirect=True)
 @pytest.mark.parametrize("name", RUNS)

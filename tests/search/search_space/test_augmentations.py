@@ -9,7 +9,7 @@ from search.engine.augment import augment
 from search.errors import InputError
 from search.sampling.starting_points import starting_points
 from search.search_space.augmentations import as_searched, choose_augmentations, mirror_options
-from space import SPACE_KEY, WHOLE, space_of
+from space import WHOLE, space_of
 
 
 def chosen(dataset: str, on: str = "", off: str = "", dimensions: tuple[str, ...] = ()) -> SearchConfig:
@@ -78,11 +78,6 @@ def test_starting_points_have_no_more_of_an_augmentation_than_the_space() -> Non
     assert {(point["rotation"], point["scale"]) for _, point in points} == {(0.0, 0.0)}
     assert {point["shift"] for _, point in points} == {0.02, 0.04, 0.06}
     assert {point["rotation"] for _, point in starting_points()} == {3.0, 6.0, 7.0, 9.0}
-
-
-def test_the_space_of_older_studies_is_the_same() -> None:
-    """A change of this value means that they cannot be resumed, only start others (--warm)."""
-    assert SPACE_KEY == "1628c76eac38d9df"
 
 
 def test_half_of_the_images_are_mirrored_each_on_its_own() -> None:
