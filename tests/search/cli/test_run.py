@@ -114,7 +114,7 @@ def test_the_same_command_has_nothing_left_to_do(finished, inside):
         ("--select-on", "val", "select_on test there, val now"),
         ("--sampler", "random", "sampler tpe there, random now"),
         ("--max-macs", "500k", "max_macs not set there, 500000 now"),
-        ("--min-rf", 5, "min_rf None there, 5 now"),
+        ("--min-rf", 5, "min_rf not set there, 5 now"),
         ("--budget", "5k", "budget 8000 there, 5000 now"),
     ],
 )
