@@ -27,12 +27,11 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class UnscaledBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation that adds a bias and has a fixed weight of 1, which is not a parameter."""
+    """Batch normalisation that adds a bias and has no weight, so that no counter of parameters finds one."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__(num_features)
-        del self.weight
-        self.register_buffer("weight", torch.ones(num_features))
+        self.register_parameter("weight", None)
 
 
 def _norm_and_activation(block: Block, channels: int, *, activate: bool = True) -> list[nn.Module]:

@@ -19,6 +19,7 @@ from search.evidence.runner import repeats_of
 from search.export.export import _load_module, max_differing
 from search.export.formats.format import Exporting
 from search.export.formats.table import FORMATS
+from search.export.trained_model import read_weights
 from search.storage.open import open_storage
 from search.study.load import config_of, load_existing
 from search.study.location import StudyLocation
@@ -111,7 +112,8 @@ def test_its_winner_scores_on_mnist_what_its_card_says():
     # Another processor than that of the export may round some answers differently.
     accuracy = module.accuracy(net, data.test.images, data.test.labels)
     assert abs(round(10_000 * (accuracy - card["accuracy"]["file_on_test"]))) <= max_differing(10_000)
-    confusion = confusion_of_state(ArchSpec.from_dict(card["arch"]), net.state_dict(), data)
+    arch = ArchSpec.from_dict(card["arch"])
+    confusion = confusion_of_state(arch, read_weights(winner / "weights.pt", arch), data)
     misread, recorded = (
         {image.index for image in mistakes.misread} for mistakes in (confusion, Confusion.from_dict(card["mistakes"]))
     )

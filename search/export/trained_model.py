@@ -247,9 +247,16 @@ def read_weights(path: Path, arch: ArchSpec, advice: str = "train it again") -> 
         raise InputError(f"{path} is damaged or not a weights file; {advice}") from error
     with torch.device("meta"):
         expected = build_model(arch).state_dict()
+    if isinstance(state, dict):
+        state = {name: tensor for name, tensor in state.items() if name in expected or not _is_unit(tensor)}
     if not isinstance(state, dict) or _tensor_formats(state) != _tensor_formats(expected):
         raise InputError(f"{path} holds something other than the weights of this trial's network; {advice}")
     return state
+
+
+def _is_unit(tensor: object) -> bool:
+    """Return whether a tensor is a fixed weight of 1, which files of version 0.1 hold for batch norms without scale."""
+    return isinstance(tensor, Tensor) and tensor.ndim == 1 and bool((tensor == 1).all())
 
 
 def _tensor_formats(state: Mapping[str, object]) -> dict[str, object]:

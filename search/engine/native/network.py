@@ -147,6 +147,8 @@ class _ConvolutionStep:
         library: ctypes.CDLL,
     ) -> None:
         self._depthwise, self._conv, self._norm, self._library = depthwise, conv, norm, library
+        # The kernels multiply by a weight that they are given. One of 1 changes no value.
+        self._unit = torch.ones(conv.out_channels)
         self._layer = Layer(
             out_channels=conv.out_channels,
             groups=conv.groups,
@@ -168,7 +170,8 @@ class _ConvolutionStep:
         values, statistics = convolve(x, layer, self._depthwise, self._conv, norm, self._library)
         if norm is None or statistics is None:
             return x.with_values(values)
-        return x.with_values(values).then(norm=Norm(statistics, norm.weight, norm.bias))
+        weight = self._unit if norm.weight is None else norm.weight
+        return x.with_values(values).then(norm=Norm(statistics, weight, norm.bias))
 
 
 def _kernel(conv: nn.Conv2d) -> Kernel:

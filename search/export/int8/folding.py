@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from models.blocks import Residual
 from models.heads import FirstChannels
@@ -102,6 +102,8 @@ def scale_and_shift(norm: nn.BatchNorm2d) -> tuple[FloatArray, FloatArray]:
     """Return the factor and the offset of batch norm in evaluation mode, (C,) each."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    factor = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    # torch's annotations do not tell that a batch norm may have no weight.
+    weight: Tensor | None = norm.weight
+    factor = (1.0 if weight is None else weight.double()) / (norm.running_var.double() + norm.eps).sqrt()
     offset = norm.bias.double() - norm.running_mean.double() * factor
     return factor.numpy(), offset.numpy()

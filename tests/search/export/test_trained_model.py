@@ -19,7 +19,7 @@ from search.errors import InputError
 from search.evidence.confirm import Confirmation, Contender
 from search.evidence.repeats import REPORT, Repeat, RepeatResult
 from search.evidence.statistics import estimate
-from search.export.trained_model import ModelSource, source_from_confirmation, source_from_trial
+from search.export.trained_model import ModelSource, read_weights, source_from_confirmation, source_from_trial
 from search.study.trials import DIVERGED, FINISHED, REPEATED, TrialRecord
 from tests.search.made_up_networks import thrifty_spec
 
@@ -244,3 +244,16 @@ def test_bad_weights_file(write: Callable[[Path], object], message: str, tmp_pat
     with pytest.raises(InputError, match=message):
         source_from_confirmation(CONFIRMED, CONFIG, "tiny", path)
     assert not (tmp_path / "mark").exists(), "the file was executed"
+
+
+def test_weights_of_1_that_earlier_versions_stored_are_left_out(tmp_path: Path) -> None:
+    """Batch norm without scale had a weight of 1 in the files of version 0.1."""
+    spec = thrifty_spec((1, 12, 12), 4)
+    state = build_model(spec).state_dict()
+    names = [name.replace("bias", "weight") for name in state if name.replace("bias", "weight") not in state]
+    assert names
+    torch.save(state | {name: torch.ones(8) for name in names}, tmp_path / "weights.pt")
+    assert read_weights(tmp_path / "weights.pt", spec).keys() == state.keys()
+    torch.save(state | {names[0]: torch.full((8,), 2.0)}, tmp_path / "weights.pt")
+    with pytest.raises(InputError, match="holds something other than the weights"):
+        read_weights(tmp_path / "weights.pt", spec)

@@ -1,0 +1,64 @@
+"""The counters of parameters that people use agree with models.cost, to the last one."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+
+import pytest
+import torchinfo
+import torchsummary
+
+from models.baselines import BASELINES
+from models.build import build_model
+from models.cost import compute_cost
+from models.spec import ArchSpec
+from space import assemble, sample
+
+BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def counts(spec: ArchSpec) -> dict[str, int]:
+    """Count the parameters of a network in every way; `file` is the number of values that a weights file holds."""
+    model = build_model(spec).eval()
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        torchsummary.summary(model, spec.input_shape, device="cpu")
+    (total,) = (line for line in printed.getvalue().splitlines() if line.startswith("Total params"))
+    return {
+        "n_params": compute_cost(spec).n_params,
+        "n_stored": compute_cost(spec).n_stored,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "torchsummary": int(total.partition(":")[2].replace(",", "")),
+        "torchinfo": torchinfo.summary(model, (1, *spec.input_shape), verbose=0).total_params,
+        "file": sum(tensor.numel() for name, tensor in model.state_dict().items() if not name.endswith(BUFFERS)),
+    }
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_counts_of_hand_designed_networks(name: str) -> None:
+    assert len(set(counts(BASELINES[name].spec).values())) == 1
+
+
+def points(shared: str) -> list[ArchSpec]:
+    """Return 300 networks of the space, whose stages share weights in that way."""
+    rng = random.Random(0)
+    fixed = {f"stages.{stage}.shared": shared for stage in (1, 2, 3)}
+    return [assemble(sample(rng) | fixed).arch for _ in range(300)]
+
+
+def test_counts_of_networks_of_the_space() -> None:
+    for spec in points("none"):
+        assert len(set(counts(spec).values())) == 1, spec
+
+
+def test_counts_of_networks_that_share_weights() -> None:
+    """PyTorch counts a shared parameter once, and so does the budget; the others count layer by layer."""
+    n_sharing = 0
+    for spec in points("stage")[:50]:
+        found = counts(spec)
+        n_sharing += found["n_stored"] > found["n_params"]
+        assert found["parameters"] == found["n_params"]
+        assert {found["torchsummary"], found["torchinfo"], found["file"]} == {found["n_stored"]}
+    assert n_sharing > 10
