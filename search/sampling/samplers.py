@@ -6,147 +6,25 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.search_space import intersection_search_space
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from search.config import SAMPLERS
-from search.search_space.dimensions import SuggestsValues
-from search.storage.optuna_internals import fixed_params
-from search.study.attributes import LATENCY, OUTCOME, USER_NETWORK
+from search.sampling.proposals import N_START, SeededSampler, Start, StartSampler
+from search.study.attributes import USER_NETWORK
 from search.study.loop import n_trained
-from search.study.seeds import ProposalIndices, derived_seed
-from search.study.trials import FINISHED, REFUSED, outcome_of
+from search.study.trials import FINISHED, outcome_of
 
 # Standard deviation of a step as a share of the range, on a log scale of its logarithm. A width from 3 to 32 changes by
 # about an eighth, and every whole number by at least 1.
 FLOAT_STEP = 0.125
 INT_STEP = 0.05
-# Number of trials with which a search begins, before TPE or a mutation builds on them.
-N_START = 10
 # Number of mutations that are tried before the space counts as exhausted.
 MAX_DRAWS = 100
-
-
-class SeededSampler(BaseSampler):
-    """Sampler that makes a new sampler for every proposal, seeded with the study's seed and the proposal's index.
-
-    An ordinary seeded sampler keeps one generator for all proposals. A resumed study would restart it and repeat its
-    first proposals, and workers with the same seed would make the same proposals.
-    """
-
-    def __init__(self, seed: int, make_sampler: Callable[[int], BaseSampler]) -> None:
-        self._seed = seed
-        self._make_sampler = make_sampler
-        self._indices = ProposalIndices()
-        self._sampler = make_sampler(seed)
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Make the sampler of this proposal, and return its search space.
-
-        Optuna calls this method first for every proposal.
-        """
-        if USER_NETWORK in trial.user_attrs:
-            return {}  # no value will be suggested
-        index = self._indices.index(trial, study.get_trials(deepcopy=False))
-        self._sampler = self._make_sampler(derived_seed(self._seed, "sampler", index))
-        return self._sampler.infer_relative_search_space(study, trial) or _space_beside_user_networks(study)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """See BaseSampler."""
-        return self._sampler.sample_relative(study, trial, search_space) if search_space else {}
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """See BaseSampler."""
-        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
-
-
-class Start(Protocol):
-    """Protocol of a source of points within the limits of a search."""
-
-    def ask(self, trial: SuggestsValues) -> None:
-        """Suggest a value for every dimension with `trial`."""
-
-    def point(self, first: dict[str, Any], rng: random.Random) -> dict[str, Any]:
-        """Return `first` if it fits, else another point that does, drawn with `rng`."""
-
-
-class StartSampler(BaseSampler):
-    """Sampler of one proposal that draws a point within the limits at the start of a study, and later uses `sampler`.
-
-    The start lasts until N_START trials are within the limits. The first draw equals that of RandomSampler with the
-    same seed, so both propose the same points where all points fit.
-    """
-
-    def __init__(self, seed: int, sampler: BaseSampler, start: Start) -> None:
-        self._seed = seed
-        self._sampler = sampler
-        self._start = start
-        self._is_starting = False
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """Return all dimensions at the start of a study, and later those of the other sampler."""
-        self._is_starting = n_within(study.get_trials(deepcopy=False)) < N_START
-        if not self._is_starting or fixed_params(trial):
-            return self._sampler.infer_relative_search_space(study, trial)
-        distributions = Distributions()
-        self._start.ask(distributions)
-        return distributions.by_name
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """See BaseSampler."""
-        if not self._is_starting or fixed_params(trial):
-            return self._sampler.sample_relative(study, trial, search_space)
-        sampler = RandomSampler(seed=self._seed)
-        first = {
-            name: sampler.sample_independent(study, trial, name, distribution)
-            for name, distribution in search_space.items()
-        }
-        return self._start.point(first, random.Random(derived_seed(self._seed, "start")))
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        """See BaseSampler."""
-        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
-
-
-class Distributions:
-    """Stand-in for a trial that collects the suggested distributions, and suggests the lowest value or first choice."""
-
-    def __init__(self) -> None:
-        self.by_name: dict[str, BaseDistribution] = {}
-
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
-        """See SuggestsValues."""
-        self.by_name[name] = IntDistribution(low, high, log=log)
-        return low
-
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        """See SuggestsValues."""
-        self.by_name[name] = FloatDistribution(low, high, log=log)
-        return low
-
-    def suggest_categorical(self, name: str, choices: tuple[Any, ...]) -> Any:
-        """See SuggestsValues."""
-        self.by_name[name] = CategoricalDistribution(choices)
-        return choices[0]
-
-
-def n_within(trials: Sequence[FrozenTrial]) -> int:
-    """Count the decided trials within the limits that a start can check, which are all limits but that of latency."""
-    decided = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    return sum(trial.user_attrs.get(OUTCOME) != REFUSED or LATENCY in trial.user_attrs for trial in decided)
 
 
 class EvolveSampler(BaseSampler):
@@ -245,20 +123,6 @@ def mutate_value(value: Any, distribution: BaseDistribution, rng: random.Random)
             change = math.copysign(max(1, round(abs(change) / step)) * step, change)
         new_value = min(max(value + change, low), high)
     return int(new_value) if isinstance(distribution, IntDistribution) else float(new_value)
-
-
-def _space_beside_user_networks(study: optuna.Study) -> dict[str, BaseDistribution]:
-    """Return the dimensions that all decided trials have except user networks; none if there is no user network.
-
-    Optuna's samplers infer the dimensions that all trials have in common. A user network has no dimensions, so with one
-    in the study they would sample every dimension independently.
-    """
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    points = [trial for trial in trials if USER_NETWORK not in trial.user_attrs]
-    if len(points) == len(trials):
-        return {}
-    common = intersection_search_space(points, include_pruned=True)
-    return {name: distribution for name, distribution in common.items() if not distribution.single()}
 
 
 def _tpe(seed: int) -> TPESampler:

@@ -24,7 +24,7 @@ from search.config import DataForm, SearchConfig
 from search.data.load import form_of
 from search.errors import InputError
 from search.limits import latency_excess, refusal
-from search.sampling.samplers import Distributions
+from search.sampling.proposals import Distributions
 from search.search_space.augmentations import as_searched
 from search.search_space.space import Space
 from search.storage.open import open_storage

@@ -18,7 +18,8 @@ import optuna
 from search.config import SearchConfig
 from search.engine.process import end_with_parent
 from search.errors import FailureError, InputError, explanation
-from search.sampling.samplers import Start, make_sampler
+from search.sampling.proposals import Start
+from search.sampling.samplers import make_sampler
 from search.storage.open import GRACE_SECONDS, open_storage
 from search.storage.url import is_server
 from search.study.loop import Objective, Stop, n_trained, run_trials

@@ -9,7 +9,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.config import SAMPLERS
-from search.sampling.samplers import N_START, EvolveSampler, best_finished, make_sampler, mutate_value, n_within
+from search.sampling.proposals import N_START, n_within
+from search.sampling.samplers import EvolveSampler, best_finished, make_sampler, mutate_value
 from search.search_space.dimensions import SuggestsValues
 from search.study.loop import StopRule, n_trained, run_trials
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED

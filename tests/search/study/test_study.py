@@ -9,7 +9,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from search.errors import InputError
-from search.sampling.samplers import Start, make_sampler
+from search.sampling.proposals import Start
+from search.sampling.samplers import make_sampler
 from search.storage.open import open_storage
 from search.study.loop import MAX_REFUSED_IN_A_ROW, StopRule, n_trained, run_trials
 from search.study.pruner import make_pruner
