@@ -59,6 +59,8 @@ def test_a_dimension_without_a_row_and_a_row_without_a_dimension_are_named() -> 
         check_dimensions([*DIMENSIONS, FloatRange("cutmix", 0.0, 1.0, 0.0)])
     with pytest.raises(KeyError, match=r"row 'shear' of .* has no dimension in space\.py"):
         check_dimensions([dimension for dimension in DIMENSIONS if dimension.name != "shear"])
+    with pytest.raises(KeyError, match=r"dimension 'soap.lr' of .* is not in space\.py"):
+        check_dimensions([dimension for dimension in DIMENSIONS if dimension.name != "soap.lr"])
     with pytest.raises(TypeError, match="dimension 'cutmix': RecipeConfig has no field 'cutmix'"):
         RecipeDimension(RecipeConfig, FloatRange("cutmix", 0.0, 1.0, 0.0))
 

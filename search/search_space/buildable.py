@@ -105,5 +105,6 @@ def check_dimensions(dimensions: Sequence[Dimension]) -> None:
             raise KeyError(f"row {row.name!r} of search.search_space.buildable has no dimension in space.py")
     (optimizers,) = (dimension for dimension in dimensions if dimension.name == "optimizer")
     assert isinstance(optimizers, Choice)
-    for missing in {row.name(optimizer) for row in RECIPE for optimizer in optimizers.choices}.difference(names):
-        raise KeyError(f"dimension {missing!r} is in search.search_space.buildable and not in space.py")
+    missing = {row.name(optimizer) for row in RECIPE for optimizer in optimizers.choices}.difference(names)
+    if missing:
+        raise KeyError(f"dimension {min(missing)!r} of search.search_space.buildable is not in space.py")

@@ -177,11 +177,11 @@ _USAGE = """\
 import json, numpy, onnxruntime
 
 session = onnxruntime.InferenceSession("{{ form.files[0] }}")
-known = session.get_modelmeta().custom_metadata_map
-mean, std = (numpy.float32(json.loads(known[name])).reshape(-1, 1, 1) for name in ("mean", "std"))
+metadata = session.get_modelmeta().custom_metadata_map
+mean, std = (numpy.float32(json.loads(metadata[name])).reshape(-1, 1, 1) for name in ("mean", "std"))
 images = numpy.zeros((1, {{ arch.input_shape | join(", ") }}), dtype=numpy.uint8)
 (logits,) = session.run(["logits"], {"images": (images / numpy.float32(255) - mean) / std})
-print([json.loads(known["classes"])[i] for i in logits.argmax(1)])
+print([json.loads(metadata["classes"])[i] for i in logits.argmax(1)])
 ```
 """
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
