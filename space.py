@@ -11,6 +11,7 @@ from functools import cache
 
 from models.baselines import BASELINES
 from search.config import SearchConfig
+from search.errors import InputError
 from search.search_space.buildable import MAX_DEPTH, MAX_STAGES, check_dimensions
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange, SuggestsValues
 from search.search_space.encoding import Candidate, Params, assemble
@@ -20,6 +21,7 @@ from search.search_space.space_file import changed
 __all__ = [
     "DEFAULTS",
     "DIMENSIONS",
+    "UNSHARED",
     "WHOLE",
     "Candidate",
     "Params",
@@ -97,34 +99,53 @@ check_dimensions(DIMENSIONS)
 SPACE_KEY = hashlib.sha256(repr(DIMENSIONS).encode()).hexdigest()[:16]
 
 
+# All dimensions, and the default space, in which no layers share weights. A budget counts weights that layers share
+# once, and other counters of parameters do not.
 WHOLE = Space(DIMENSIONS)
-DEFAULTS = WHOLE.defaults
-sample = WHOLE.sample
+UNSHARED = Space(
+    tuple(
+        Choice(dimension.name, ("none",), "none") if dimension.name.endswith(".shared") else dimension
+        for dimension in DIMENSIONS
+    )
+)
+DEFAULTS = UNSHARED.defaults
+sample = UNSHARED.sample
 to_params = WHOLE.to_params
 
 
 def space_of(config: SearchConfig) -> Space:
-    """Return the space of a search, which a --space file may have changed. Raises InputError for damaged settings."""
-    return _changed_space(config.dimensions)
+    """Return the space of a search, which a --space file may have changed.
+
+    Raises InputError for a damaged setting, and for a file that shares weights in a search that does not.
+    """
+    return _changed_space(config.dimensions, config.share_weights)
 
 
 @cache
-def _changed_space(lines: tuple[str, ...]) -> Space:
-    return changed(WHOLE, lines)
+def _changed_space(lines: tuple[str, ...], share_weights: bool) -> Space:
+    if share_weights:
+        return changed(WHOLE, lines)
+    space = changed(UNSHARED, lines)
+    for dimension, unshared in zip(space.dimensions, UNSHARED.dimensions, strict=True):
+        if unshared.name.endswith(".shared") and dimension != unshared:
+            raise InputError(
+                f"the --space file sets {dimension.name} to {dimension}; add --share-weights, or leave it out"
+            )
+    return space
 
 
 def suggest(
     trial: SuggestsValues,
     input_shape: tuple[int, int, int] = (1, 28, 28),
     n_classes: int = 10,
-    space: Space = WHOLE,
+    space: Space = UNSHARED,
 ) -> Candidate:
     """Return the candidate that `trial` suggests. Its network is always valid; no model is built."""
     return assemble(space.suggest(trial), input_shape, n_classes)
 
 
-def baseline_params(input_shape: tuple[int, int, int], n_classes: int, space: Space = WHOLE) -> dict[str, Params]:
-    """Return the hand-designed networks that are points of this space, by id, each with the default recipe.
+def baseline_params(input_shape: tuple[int, int, int], n_classes: int, space: Space = UNSHARED) -> dict[str, Params]:
+    """The hand-designed networks that are points of this space, by id, each with the default recipe.
 
     The recipes of their authors differ in optimizer and schedule. With one recipe for all, a study compares networks.
     """

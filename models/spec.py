@@ -200,3 +200,8 @@ class ArchSpec(Record):
         if side is not None and (side, side) != (height, width):
             problem = "is larger than" if side > min(height, width) else "does not cover"
             raise SpecError(f"the {side}x{side} head {problem} its map of {height}x{width}")
+
+    @property
+    def shares_weights(self) -> bool:
+        """Return whether any layers share weights."""
+        return any(block.shared for stage in self.stages for block in stage.blocks)

@@ -147,6 +147,9 @@ def words_of(metric: str) -> str:
 # The settings that every study records. Other settings are recorded only if they differ from their defaults, so that a
 # study that is older than a setting can be resumed.
 _ALWAYS_RECORDED = ("max_macs", "max_memory", "epochs", "score", "seed", "sampler", "pruner")
+# Values of settings that a study does not record, where these are not the defaults. A study that is older than
+# --share-weights shares weights.
+_UNRECORDED = {"share_weights": True}
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,7 @@ class SearchConfig(Record):
     dimensions              changes that a --space file makes to the space, as written by search.search_space.space_file
     metric                  metric to maximise: accuracy, or balanced_accuracy, the mean accuracy over the classes
     mirror                  whether every other training image is mirrored
+    share_weights           whether convolutions may share weights, which the budget then counts once
     """
 
     data: DataConfig
@@ -177,6 +181,7 @@ class SearchConfig(Record):
     dimensions: tuple[str, ...] = ()
     metric: str = "accuracy"
     mirror: bool = False
+    share_weights: bool = False
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -207,7 +212,10 @@ class SearchConfig(Record):
             field.name: getattr(self, field.name)
             for field in fields(self)
             if field.name not in ("data", "max_params")
-            and (field.name in _ALWAYS_RECORDED or getattr(self, field.name) != field.default)
+            and (
+                field.name in _ALWAYS_RECORDED
+                or getattr(self, field.name) != _UNRECORDED.get(field.name, field.default)
+            )
         }
         values |= {"dimensions": dict(line.split(" = ", 1) for line in self.dimensions)} if self.dimensions else {}
         size = {"image_size": "x".join(map(str, self.data.image_size))} if self.data.image_size else {}
@@ -222,7 +230,7 @@ class SearchConfig(Record):
         """
         if not isinstance(settings, Mapping):
             raise RecordError(f"settings must be a mapping of names to values, got {short_repr(settings)}")
-        values = {field.name: settings[field.name] for field in fields(cls) if field.name in settings}
+        values = _UNRECORDED | {field.name: settings[field.name] for field in fields(cls) if field.name in settings}
         values |= {"max_params": settings["budget"]} if "budget" in settings else {}
         values |= {"dimensions": _dimension_lines(settings.get("dimensions", {}))}
         data = {name: settings[name] for name in ("dataset", "select_on") if name in settings}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from models.cost import Cost
 
 
+# How the budget counts in a search with --share-weights.
+SHARING_RULE = "layers may share them, and the budget counts shared ones once"
 MAX_LENGTH = 30
 # The latency of a network is that of the fastest of this many passes over one image.
 N_LATENCY_PASSES = 30

@@ -13,6 +13,15 @@ def percent(accuracy: float | None) -> str:
     return "-" if accuracy is None else f"{100 * accuracy:.2f} %"
 
 
+def parameter_count(n_params: int, n_stored: int, noun: str = " parameters") -> str:
+    """Return a number of parameters, with the count layer by layer beside it if layers share weights.
+
+    For example "6,829 parameters", or "7,895 parameters, 22,943 counted layer by layer".
+    """
+    layer_by_layer = f", {n_stored:,} counted layer by layer" if n_stored != n_params else ""
+    return f"{n_params:,}{noun}{layer_by_layer}"
+
+
 def text_table(header: Sequence[str], rows: Iterable[Sequence[str]], align: str) -> str:
     """Return a table with columns two spaces apart; `align` has one character for each column, "<" or ">"."""
     lines = [list(header), *map(list, rows)]

@@ -7,10 +7,10 @@ import torch
 from models.build import build_model
 from models.cost import compute_cost
 from models.spec import ArchSpec
-from space import DIMENSIONS, sample
+from space import DIMENSIONS, WHOLE
 
 NAMES = [dimension.name for dimension in DIMENSIONS]
-POINTS = [sample(random.Random(seed)) for seed in range(1000)]
+POINTS = [WHOLE.sample(random.Random(seed)) for seed in range(1000)]
 
 # Input shape and number of classes.
 DATA = [((1, 28, 28), 10), ((3, 32, 32), 7), ((1, 8, 8), 10), ((1, 28, 20), 10)]

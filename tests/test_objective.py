@@ -274,7 +274,7 @@ def test_the_score_rule_decides_which_weights_and_answers_are_kept(monkeypatch, 
     result = TrainResult(curve(0.6, 0.9, 0.8), **states, **answers, seconds=1.0)
     monkeypatch.setattr(training, "train", lambda *_args, **_kwargs: result)
     searched = study()
-    searched.optimize(Objective(replace(CONFIG, max_params=100_000, score=rule), tmp_path), n_trials=1)
+    searched.optimize(Objective(replace(CONFIG, max_params=1_000_000, score=rule), tmp_path), n_trials=1)
     assert torch.load(weights_path(tmp_path, 0), weights_only=True)["w"] == kept
     found = Confusion.from_dict(TrialRecord.from_trial(searched.trials[0]).mistakes)
     assert found.n_wrong == {1.0: 2, 2.0: 1}[kept]  # of the same weights

@@ -32,7 +32,7 @@ from search.search_space.dimensions import Choice
 from search.study.loop import StopRule, run_trials
 from search.study.results_version import RESULTS_VERSION
 from search.study.trials import FINISHED, REFUSED
-from space import DEFAULTS, DIMENSIONS, assemble, suggest
+from space import DEFAULTS, DIMENSIONS, WHOLE, assemble, suggest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GOLDEN = Path(__file__).parent / "golden" / "results.json"
@@ -110,10 +110,11 @@ def losses_of(name: str, recipe: RecipeConfig, engine: str) -> list[float]:
 def proposals(sampler: str) -> list[dict[str, Any]]:
     """Let a sampler propose, where the value of a candidate follows from its parameters by arithmetic."""
     form = DataForm("made up", (1, 28, 28), tuple("0123456789"))
-    config = SearchConfig(DataConfig("folder", "", form=form), max_params=8000, sampler=sampler, seed=5)
+    data = DataConfig("folder", "", form=form)
+    config = SearchConfig(data, max_params=8000, sampler=sampler, seed=5, share_weights=True)
 
     def objective(trial: optuna.Trial) -> float:
-        cost = compute_cost(suggest(trial).arch)
+        cost = compute_cost(suggest(trial, space=WHOLE).arch)
         excess = worst_excess(cost, config)
         trial.set_user_attr("outcome", REFUSED if excess > 0 else FINISHED)
         if excess > 0:
@@ -131,7 +132,7 @@ def starting_parameters() -> dict[str, int]:
     """Count the parameters of every starting point, by name and place."""
     points = enumerate(starting_points())
     return {
-        f"{place} {name}": compute_cost(suggest(optuna.trial.FixedTrial(dict(point))).arch).n_params
+        f"{place} {name}": compute_cost(suggest(optuna.trial.FixedTrial(dict(point)), space=WHOLE).arch).n_params
         for place, (name, point) in points
     }
 

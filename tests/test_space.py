@@ -18,7 +18,7 @@ from models.recipe import RecipeConfig
 from models.spec import BLOCK_KINDS, HEAD_KINDS
 from search.search_space.buildable import RecipeDimension, check_dimensions
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
-from space import DIMENSIONS, SPACE_KEY, assemble, sample, suggest
+from space import DIMENSIONS, SPACE_KEY, WHOLE, assemble, suggest
 from tests.space_points import DATA, NAMES, POINTS
 
 GOLDEN = Path(__file__).parent / "golden" / "space.json"
@@ -72,7 +72,7 @@ def test_a_dimension_without_a_row_and_a_row_without_a_dimension_are_named() -> 
 def test_every_dimension_is_suggested_in_every_trial(input_shape: tuple[int, int, int], n_classes: int) -> None:
     for point in POINTS[:200]:
         trial = FixedTrial(point)
-        assert suggest(trial, input_shape, n_classes) == assemble(point, input_shape, n_classes)
+        assert suggest(trial, input_shape, n_classes, WHOLE) == assemble(point, input_shape, n_classes)
         assert list(trial.params) == NAMES
 
 
@@ -92,7 +92,7 @@ def test_suggest_with_an_optuna_study() -> None:
 
 # --- drawing without a trial ----------------------------------------------------------------------------------------
 
-SAMPLED = [sample(rng) for rng in [random.Random(1)] for _ in range(4000)]
+SAMPLED = [WHOLE.sample(rng) for rng in [random.Random(1)] for _ in range(4000)]
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         metavar="A,A,...",
         help="augmentations to leave out, or all (default: those that do not suit the data set)",
     )
+    add_share_weights(parser)
     add_limit_options(parser)
     add(
         "--max-latency",
@@ -170,6 +171,15 @@ def add_data_options(parser: argparse.ArgumentParser, default: str, auto: str) -
         default=(),
         metavar="N|HxW",
         help="height and width to resize images to (default: original size; for a folder the commonest size, up to 64)",
+    )
+
+
+def add_share_weights(parser: argparse.ArgumentParser) -> None:
+    """Add the option that lets layers share weights."""
+    parser.add_argument(
+        "--share-weights",
+        action="store_true",
+        help="let convolutions share weights; the budget then counts these once, which other counters do not",
     )
 
 

@@ -23,7 +23,7 @@ from search.engine.train import engine_for, training_device
 from search.errors import InputError
 from search.evidence.runner import Retrainer, confirm
 from search.files import make_folder, write_whole
-from search.limits import describe_limits
+from search.limits import SHARING_RULE, describe_limits
 from search.sampling.feasibility import Feasibility, check_something_fits, feasibility_report, survey
 from search.sampling.feasible_start import FeasibleStart
 from search.sampling.starting_points import fitting_baselines, fitting_starting_points
@@ -89,7 +89,7 @@ def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
     # A study that cannot be resumed is refused before anything is written.
     for other in job.warm_starts:
         check_same(str(location.name), settings, load_existing(other))
-    check_networks(job.baselines, data)
+    check_networks(job.baselines, data, share_weights=config.share_weights)
     check_resumable(location, settings)
     feasibility = survey(config)
     if not feasibility.n_fitting:
@@ -228,6 +228,7 @@ def _plan(
             *(f"         {remark}" for remark in data.remarks),
             f"device   {workers}",
             f"space    {n_dimensions} dimensions{changed}; {_share(feasibility)} fit {describe_limits(config)}",
+            *([f"weights  {SHARING_RULE}"] if config.share_weights else []),
             f"trials   {n_trials} of at most {config.epochs} epochs, {n_done} done; "
             f"{n_starts} hand-designed ones first",
             "time     shown once the first trials are done",

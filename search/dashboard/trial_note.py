@@ -20,7 +20,7 @@ from search.report.architecture import architecture_line, legend
 from search.report.facts import count, recipe_facts
 from search.report.network_figures import Part, parts
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord
-from search.text import markdown_table, percent
+from search.text import markdown_table, parameter_count, percent
 from space import assemble
 
 # Of a longer curve, only every second, third, ... epoch and the last one are shown.
@@ -64,7 +64,9 @@ def _outcome(record: TrialRecord, config: SearchConfig) -> str:
     if record.outcome == FINISHED:
         trained = f", trained for {n_epochs} epochs" if n_epochs else ""
         metric_words = "" if config.metric == "accuracy" else f" {config.metric_name}"
-        return f"**Finished: {percent(record.value)}{metric_words}**{trained}, {count(record.n_params)} parameters."
+        n_params = record.n_params or 0
+        n_stored = compute_cost(record.arch).n_stored if record.arch else n_params
+        return f"**Finished: {percent(record.value)}{metric_words}**{trained}, {parameter_count(n_params, n_stored)}."
     if record.outcome == REFUSED:
         treatment = (
             "counted, neither built nor trained" if record.latency_ms is None else "built and timed, not trained"
@@ -98,7 +100,8 @@ def _network_blocks(arch: ArchSpec) -> list[str]:
     network_parts = parts(arch)
     largest = max(part.n_params for part in network_parts)
     rows = [_part_row(part, largest) for part in network_parts]
-    totals = ("**in total**", "", f"**{cost.receptive_field}**", f"**{cost.n_params:,}**", "")
+    n_params = parameter_count(cost.n_params, cost.n_stored, "")
+    totals = ("**in total**", "", f"**{cost.receptive_field}**", f"**{n_params}**", "")
     table = markdown_table(("layer", "output", "RF", "parameters", ""), [*rows, totals], "<>>><")
     return [f"**Network** `{architecture_line(arch)}`", table]
 

@@ -21,6 +21,7 @@ from search.export.standalone.framing import framing_for
 from search.export.trained_model import SPLIT_NAMES, ModelSource
 from search.report.facts import recipe_facts
 from search.study.provenance import version_of
+from search.text import parameter_count
 
 _PACKAGES = ("torch", "torchvision", "optuna")
 # Number of the most frequent confusions that the card lists.
@@ -150,6 +151,7 @@ def readme(card: Mapping[str, Any], source: ModelSource, data: Dataset) -> str:
         .get_template("export_readme.md")
         .render(
             card=card,
+            parameters=parameter_count(card["cost"]["n_params"], card["cost"]["n_stored"]),
             source=source,
             origin=f"Study {source.study}" + ("" if source.trial is None else f", trial {source.trial}"),
             test_files=data.test_files,

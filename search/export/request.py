@@ -21,6 +21,7 @@ from search.study.card import read_card
 from search.study.location import StudyLocation
 from search.study.training import weights_path
 from search.study.trials import TrialRecord, finished_trial, ranked
+from search.text import parameter_count
 
 LATENCIES = "latencies.json"
 
@@ -153,4 +154,5 @@ def write_export(
 def exported_line(source: ModelSource, target: Path) -> str:
     """Return a line that describes an export: the network, its size, its result and the folder."""
     name = source.network or f"trial {source.trial}"
-    return f"{name}, {compute_cost(source.arch).n_params:,} parameters, {source.result}: {target}"
+    cost = compute_cost(source.arch)
+    return f"{name}, {parameter_count(cost.n_params, cost.n_stored)}, {source.result}: {target}"

@@ -10,7 +10,7 @@ from models.cost import Cost, compute_cost, trace_features
 from models.heads import HEADS
 from models.layer_cost import LayerCost
 from models.spec import PADDED_KINDS, ArchSpec, Block
-from search.text import percent, text_table, wrapped
+from search.text import parameter_count, percent, text_table, wrapped
 
 _BLOCK_MARKS = ", ".join(f"{kind.mark}: {kind.mark_meaning}" for kind in BLOCKS.values() if kind.mark)
 _LEGEND = (
@@ -40,7 +40,7 @@ def architecture_line(spec: ArchSpec) -> str:
 
 def legend(spec: ArchSpec | None) -> str:
     """Return the explanation of the marks in an architecture line; rare marks only if the network has them."""
-    is_shared = spec is not None and any(block.shared for stage in spec.stages for block in stage.blocks)
+    is_shared = spec is not None and spec.shares_weights
     head = HEADS[spec.head.kind].meaning if spec is not None else ""
     return "; ".join([_LEGEND, *[_LEGEND_SHARED] * is_shared, *[head] * bool(head)])
 
@@ -66,9 +66,8 @@ def _layer_cells(row: LayerCost) -> tuple[str, ...]:
 
 def _totals(cost: Cost) -> str:
     in_float32, in_int8 = cost.peak_activation_bytes, cost.peak_activation_values
-    copied = f" ({cost.n_stored:,} with shared ones in every layer)" if cost.n_stored > cost.n_params else ""
     return (
-        f"total: {cost.n_params:,} parameters{copied}, {cost.macs:,} MACs\n"
+        f"total: {parameter_count(cost.n_params, cost.n_stored)}, {cost.macs:,} MACs\n"
         f"receptive field (RF): {cost.receptive_field} at the logits, {cost.feature_receptive_field} before the head\n"
         f"peak activation memory: {in_float32:,} bytes in float32, {in_int8:,} in int8"
     )

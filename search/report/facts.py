@@ -10,14 +10,14 @@ from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from search.config import SearchConfig, words_of
 from search.engine.metrics import other_metric
-from search.limits import BYTES, latency_words, listed_limits, standings
+from search.limits import BYTES, SHARING_RULE, latency_words, listed_limits, standings
 from search.report.architecture import architecture_line
 from search.report.caveats import SELECTED_ON
 from search.report.evidence import winner_evidence
 from search.report.summary import BaselineResult, StudySummary
 from search.search_space.augmentations import mirror_options
 from search.study.trials import TrialRecord
-from search.text import percent
+from search.text import parameter_count, percent
 
 NO_BASELINES = "None of them takes these images."
 NO_WINNER = "No trial has finished yet."
@@ -83,7 +83,9 @@ def winner_facts(summary: StudySummary) -> dict[str, str]:
 
 def _cost_facts(record: TrialRecord, config: SearchConfig) -> dict[str, str]:
     """Return the cost of a network by name, with its distance from every limit."""
-    facts = {"parameters": count(record.n_params), "MACs": count(record.macs)}
+    n_stored = compute_cost(record.arch).n_stored if record.arch else record.n_params
+    counts = "-" if record.n_params is None else parameter_count(record.n_params, n_stored or 0, "")
+    facts = {"parameters": counts, "MACs": count(record.macs)}
     facts["receptive field"] = count(record.receptive_field)
     for standing in standings(compute_cost(record.arch), config) if record.arch else []:
         limit = standing.limit
@@ -149,6 +151,12 @@ def proposal_lines(summary: StudySummary) -> list[str]:
     ]
 
 
+def shares_weights(summary: StudySummary) -> bool:
+    """Return whether the search may share weights, and its space has a way to."""
+    names = {name for record in summary.top for name in record.params}
+    return summary.config.share_weights and (not names or any(name.endswith(".shared") for name in names))
+
+
 def _listed(counts: dict[str, int]) -> str:
     return "; ".join(f"{n:,} {outcome}" for outcome, n in counts.items() if n) or "none"
 
@@ -172,6 +180,7 @@ def method_lines(summary: StudySummary) -> list[str]:
         *(config.data.form.remarks if config.data.form else []),
         *([BALANCED_RULE] if len(summary.metrics) > 1 else []),
         *(["Every other training image is mirrored, left to right."] if config.mirror else []),
+        *([f"Weights: {SHARING_RULE}."] if shares_weights(summary) else []),
         *([f"Of the space {len(config.dimensions)} dimensions were changed: space.toml."] if config.dimensions else []),
     ]
 
@@ -196,6 +205,6 @@ def command_line(summary: StudySummary) -> str:
     # The file is in the folder of the study, next to its report.
     space_options = {"dimensions": None, "space": "space.toml"} if config.dimensions else {}
     data = {"dataset": shlex.quote(config.data.option), "mirror": None} | mirror_options(config)
-    options = config.settings() | data | space_options | new_study
+    options = config.settings() | data | space_options | new_study | {"share_weights": None}
     words = [f"--{name.replace('_', '-')} {value}" for name, value in options.items() if value is not None]
-    return " ".join(["python search.py", *words])
+    return " ".join(["python search.py", *words, *(["--share-weights"] if shares_weights(summary) else [])])

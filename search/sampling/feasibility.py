@@ -18,6 +18,8 @@ from search.search_space.space import Space
 from space import assemble, space_of
 
 Params = Mapping[str, Any]
+# The smallest draws from which the smallest network is sought.
+N_DESCENTS = 3
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,13 @@ def survey(config: SearchConfig, *, n_draws: int = 2000, seed: int = 0) -> Feasi
     draws = [space.sample(rng) for _ in range(n_draws)]
     costs = [cost_of(params) for params in draws]
     counts = [cost.n_params for cost in costs]
+    # A descent may end at a network from which no single change leads further.
+    starts = sorted(draws, key=lambda params: cost_of(params).n_params)[:N_DESCENTS]
     effects = {dimension.name: _effect(dimension, draws, counts) for dimension in space.dimensions}
     return Feasibility(
         n_drawn=n_draws,
         n_fitting=sum(worst_excess(cost, config) <= 0 for cost in costs),
-        smallest=round(_descend(space, lambda params: cost_of(params).n_params, draws[counts.index(min(counts))])[1]),
+        smallest=round(min(_descend(space, lambda params: cost_of(params).n_params, start)[1] for start in starts)),
         costliest=tuple(sorted(effects.items(), key=lambda item: -item[1])[:3]),
     )
 

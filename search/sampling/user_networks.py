@@ -22,14 +22,16 @@ from search.study.study import enqueue, enqueue_user_network
 from space import space_of
 
 
-def check_networks(networks: Mapping[str, ArchSpec], data: Dataset) -> None:
-    """Raise InputError for a network whose input shape or number of classes is not that of the data."""
+def check_networks(networks: Mapping[str, ArchSpec], data: Dataset, *, share_weights: bool) -> None:
+    """Raise InputError for a network that does not take the data's images, or shares weights against the settings."""
     for name, spec in networks.items():
         if (spec.input_shape, spec.n_classes) != (data.input_shape, data.n_classes):
             raise InputError(
                 f"network {name} takes {spec.input_shape} images of {spec.n_classes} classes; "
                 f"those of {data.name} are {data.input_shape}, of {data.n_classes} classes"
             )
+        if spec.shares_weights and not share_weights:
+            raise InputError(f"network {name} shares weights between layers; add --share-weights")
 
 
 def queue_networks(

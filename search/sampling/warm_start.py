@@ -106,7 +106,8 @@ def _point(
     A user network has neither values nor ranges.
     """
     if USER_NETWORK in trial.user_attrs:
-        return {}, {}
+        shares = ArchSpec.from_dict(trial.user_attrs[ARCH]).shares_weights
+        return None if shares and not config.share_weights else ({}, {})
     params = space.completed(trial.params)
     distributions = Distributions()
     space.suggest(distributions)

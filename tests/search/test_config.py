@@ -248,6 +248,7 @@ def test_settings_have_the_names_of_the_command_line() -> None:
         "pruner": "none",
         "metric": "balanced_accuracy",
         "mirror": True,
+        "share_weights": False,
         "image_size": "20x30",
     }
 
@@ -260,13 +261,20 @@ def test_the_data_directory_is_no_setting_and_everything_else_is() -> None:
     for field in fields(SearchConfig):
         if field.name != "data":
             limited = replace(plain, max_memory=1)  # without a limit in bytes their kind decides nothing
-            changed = replace(limited, **{field.name: getattr(CONFIG, field.name)})
+            changed = replace(limited, **{field.name: getattr(replace(CONFIG, share_weights=True), field.name)})
             assert changed.settings() != limited.settings(), field.name
 
 
 def test_a_setting_that_older_studies_lack_is_left_out_at_its_default() -> None:
     first_settings = {"budget", "dataset", "select_on", "max_macs", "max_memory", "epochs", "score", "seed"}
     assert search().settings().keys() == first_settings | {"sampler", "pruner"}
+
+
+def test_a_study_without_the_setting_shares_weights() -> None:
+    shared = search(share_weights=True).settings()
+    assert shared.keys() == search().settings().keys() - {"share_weights"}
+    assert SearchConfig.from_settings(shared, "/data").share_weights
+    assert not SearchConfig.from_settings(search().settings(), "/data").share_weights
 
 
 def test_bytes_of_nothing_are_refused() -> None:

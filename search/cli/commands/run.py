@@ -62,6 +62,7 @@ def search_config(args: Namespace, budget: int) -> SearchConfig:
         sampler=args.sampler,
         pruner=args.pruner,
         metric=args.metric,
+        share_weights=args.share_weights,
     )
     return choose_augmentations(config, args.augment, args.no_augment, WHOLE)
 

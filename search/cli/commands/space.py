@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 
 from search.cli import values
-from search.cli.arguments import add_data_options, add_limit_options, dimensions_of, limits_of
+from search.cli.arguments import add_data_options, add_limit_options, add_share_weights, dimensions_of, limits_of
 from search.config import DataConfig, SearchConfig, data_directory
 
 HELP = "list the searched dimensions and the share of the space that fits the limits"
@@ -20,6 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--budget", type=values.count, default=8000, metavar="N", help="largest number of parameters (default: 8000)"
     )
     parser.add_argument("--space", metavar="FILE", help="TOML file that narrows, widens or fixes searched dimensions")
+    add_share_weights(parser)
     add_data_options(parser, "mnist", "")
     add_limit_options(parser)
 
@@ -33,10 +34,13 @@ def run(args: Namespace) -> int:
     from space import space_of
 
     data = DataConfig.named(args.dataset, data_directory(None), image_size=args.image_size)
-    config = SearchConfig(data, args.budget, **limits_of(args), dimensions=dimensions_of(args))
+    config = SearchConfig(
+        data, args.budget, **limits_of(args), dimensions=dimensions_of(args), share_weights=args.share_weights
+    )
+    usual_space = space.WHOLE if args.share_weights else space.UNSHARED
     searched, form = space_of(config), form_of(config.data)
     config = replace(config, data=replace(config.data, form=form))
-    for dimension, default in zip(searched.dimensions, space.DIMENSIONS, strict=True):
+    for dimension, default in zip(searched.dimensions, usual_space.dimensions, strict=True):
         print(f"{dimension.name:22}{dimension}" + (f"   instead of {default}" if dimension != default else ""))
     counts = [dimension.n_values for dimension in searched.dimensions if dimension.n_values]
     n_real = len(searched.dimensions) - len(counts)

@@ -10,6 +10,7 @@ from models.layer_cost import LayerCost
 from search.config import words_of
 from search.data.dataset import Dataset
 from search.export.trained_model import SPLIT_NAMES, ModelSource
+from search.text import parameter_count
 
 # Prose is easier to read in shorter lines than code.
 TEXT_WIDTH = 100
@@ -18,15 +19,14 @@ TEXT_WIDTH = 100
 def model_docstring(source: ModelSource, data: Dataset) -> str:
     """Return the docstring of the exported file as a literal, quotes included."""
     cost = compute_cost(source.arch)
+    size = parameter_count(cost.n_params, cost.n_stored)
     sections = {
         "Target": _target(source, data),
-        "Result": " ".join(
-            filter(None, (f"{cost.n_params:,} parameters; {source.result}.", source.evidence, source.selection_note))
-        ),
+        "Result": " ".join(filter(None, (f"{size}; {source.result}.", source.evidence, source.selection_note))),
         "Analysis": _analysis(source, cost),
     }
     paragraphs = [f"{title}\n{_paragraph(text)}" for title, text in sections.items()]
-    title = f"An image classifier of {cost.n_params:,} parameters for {data.name}."
+    title = f"An image classifier for {data.name} with {size}."
     text = "\n\n".join([title, *paragraphs, _layer_table(cost)])
     # The name of a data set may be a path: its quotes and backslashes must neither end the literal nor escape anything.
     return '"""' + text.replace("\\", "\\\\").replace('"', '\\"') + '\n"""'

@@ -75,7 +75,7 @@ def test_layer_table_of_shared_weights() -> None:
     assert rows[6] == ["stage1.block4.depthwise", "depthwise", "3x3,", "shared", "12x24x24", "9", "1", "0", "62,208"]
     assert rows[7] == ["stage1.block4.pointwise", "conv", "1x1,", "shared", "12x24x24", "9", "1", "12", "82,944"]
     assert rows[12] == ["head.scores", "first", "channels", "10x1x1", "36", "24", "1", "0"]
-    assert lines[14] == "total: 456 parameters (960 with shared ones in every layer), 417,492 MACs"
+    assert lines[14] == "total: 456 parameters, 960 counted layer by layer, 417,492 MACs"
 
 
 @pytest.mark.parametrize("name", BASELINES)

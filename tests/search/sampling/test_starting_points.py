@@ -8,14 +8,14 @@ from search.cli.commands.frontier import BUDGETS
 from search.sampling.starting_points import SMALL_RECIPE, starting_points
 from search.search_space.dimensions import Choice, FloatRange
 from search.search_space.space import Space
-from space import DIMENSIONS, Params, assemble, suggest, to_params
+from space import DIMENSIONS, WHOLE, Params, assemble, suggest, to_params
 
 STARTS = starting_points()
 
 
 @pytest.mark.parametrize(("name", "params"), STARTS, ids=[f"{i} {name}" for i, (name, _) in enumerate(STARTS)])
 def test_a_starting_point_is_a_point_of_the_space(name: str, params: Params) -> None:
-    candidate = suggest(FixedTrial(params))  # which warns of a value outside its range
+    candidate = suggest(FixedTrial(params), space=WHOLE)  # which warns of a value outside its range
     assert to_params(candidate.arch, candidate.recipe) == params
     assert name.endswith(f"-{candidate.recipe.optimizer}")
 

@@ -24,6 +24,7 @@ from search.study.loop import StopRule, run_trials
 from search.study.study import enqueue
 from search.study.trials import FINISHED, REFUSED, TrialRecord, read_trials
 from search.workers.recovery import requeue_abandoned
+from space import space_of
 from tests.test_objective import fake_train as fake_train  # a fixture
 
 CONFIG = SearchConfig(DataConfig("digits", "unused"), max_params=8000, epochs=3)
@@ -71,9 +72,17 @@ def test_another_network_of_a_name_that_is_taken_is_refused() -> None:
 
 
 def test_a_network_for_other_images_is_refused() -> None:
-    check_networks({"mine": OUTSIDE}, DATA)
+    check_networks({"mine": OUTSIDE}, DATA, share_weights=False)
     with pytest.raises(InputError, match=r"network mine takes \(3, 32, 32\) images of 7 classes; those of digits are"):
-        check_networks({"mine": replace(OUTSIDE, input_shape=(3, 32, 32), n_classes=7)}, DATA)
+        check_networks({"mine": replace(OUTSIDE, input_shape=(3, 32, 32), n_classes=7)}, DATA, share_weights=False)
+
+
+def test_a_network_that_shares_weights_needs_the_setting() -> None:
+    block = Block(8, padding="same")
+    sharing = replace(OUTSIDE, stages=(Stage((block, block, replace(block, shared=True)), 4),))
+    check_networks({"mine": sharing}, DATA, share_weights=True)
+    with pytest.raises(InputError, match="network mine shares weights between layers; add --share-weights"):
+        check_networks({"mine": sharing}, DATA, share_weights=False)
 
 
 def test_hand_designed_networks_that_a_file_leaves_outside_are_trained_as_they_are() -> None:
@@ -100,7 +109,8 @@ def test_the_sampler_learns_from_the_points_alone(sampler: str, monkeypatch: pyt
     enqueue(searched, {"a start": space.DEFAULTS}, "start")
     run_trials(searched, Objective(CONFIG), 0, StopRule(12))
     relative = searched.sampler.infer_relative_search_space(searched, searched.ask()._get_latest_trial())
-    assert len(relative) == len(space.DIMENSIONS)
+    searched_dimensions = [dimension for dimension in space_of(CONFIG).dimensions if dimension.n_values != 1]
+    assert set(relative) == {dimension.name for dimension in searched_dimensions}
     assert all(len(trial.params) == len(space.DIMENSIONS) for trial in searched.trials[1:-1])
     assert 0 not in [trial.number for trial in best_finished(searched.trials)]
 

@@ -23,7 +23,7 @@ from search.search_space.space import NotInSpaceError, Space
 from search.search_space.space_file import as_file, read_changes
 from space import space_of
 
-CONFIG = SearchConfig(DataConfig("mnist", "data"), max_params=8000)
+CONFIG = SearchConfig(DataConfig("mnist", "data"), max_params=8000, share_weights=True)
 WIDTH = IntRange("stages.1.width.1", 3, 64, 12, log=True)
 
 

@@ -72,7 +72,7 @@ def test_target_and_result(changes: dict[str, Any], words: str) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        "An image classifier of 7,784 parameters for noise. Target",
+        "An image classifier for noise with 7,784 parameters. Target",
         "One image takes 766,404 multiply-adds (MACs).",
         "The largest maps that exist at once take 34.7 KiB in float32, 8.7 KiB in int8.",
         "The receptive field (RF) is 34 pixels square before the head and 42 at the logits, of images of 28x28.",
