@@ -51,6 +51,13 @@ def blank_model(spec: ArchSpec) -> nn.Sequential:
         return build_model(spec)
 
 
+def shared_names(model: nn.Module) -> dict[str, str]:
+    """Return the names of parameters that belong to an earlier layer, each with its name in that layer."""
+    owners: dict[nn.Parameter, str] = {}
+    names = {name: owners.setdefault(value, name) for name, value in model.named_parameters(remove_duplicate=False)}
+    return {name: owner for name, owner in names.items() if owner != name}
+
+
 def _convolutions(modules: list[nn.Module]) -> list[nn.Conv2d]:
     return [inner for module in modules for inner in module.modules() if isinstance(inner, nn.Conv2d)]
 

@@ -21,7 +21,8 @@ class Cost:
 
     n_params                 number of trainable values, batch-norm weight and bias included, buffers excluded; weights
                              that layers share count once
-    n_stored                 as n_params, but shared weights count once for every layer, as in a weights file
+    n_stored                 as n_params, but counted layer by layer, as torchsummary counts: shared weights count in
+                             every layer
     macs                     multiply-adds of convolutions and linear layers
     peak_activation_bytes    largest sum of maps that must exist at once, in float32 (a quarter of it in int8);
                              batch norm, activation and dropout work in place

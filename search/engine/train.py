@@ -288,4 +288,7 @@ def _batches(n_images: int, batch_size: int) -> Iterator[slice]:
 
 
 def _copy_state(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    """Return a copy of the state_dict on the CPU; shared parameters stay one tensor under several names."""
+    state = model.state_dict(keep_vars=True)
+    copies = {tensor: tensor.detach().cpu().clone() for tensor in state.values()}
+    return {name: copies[tensor] for name, tensor in state.items()}

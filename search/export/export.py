@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.build import blank_model, shared_names
+from models.spec import ArchSpec
 from search.data.dataset import Dataset, Split
 from search.engine.confusion import confusion_of_state
 from search.engine.metrics import balanced_accuracy, is_imbalanced
@@ -95,7 +97,7 @@ def _write(
     source: ModelSource, data: Dataset, folder: Path, formats: Sequence[str], latencies: Latencies
 ) -> dict[str, Any]:
     (folder / "model.py").write_text(model_source(source, data), encoding="utf-8")
-    (folder / "weights.pt").write_bytes(_serialise(source.state))
+    (folder / "weights.pt").write_bytes(_serialise(source.state, source.arch))
     module = _load_module(folder / "model.py")
     scored, test = _accuracies(module, source, data)
     confusion = confusion_of_state(source.arch, source.state, data)
@@ -112,11 +114,17 @@ def _write(
     return card
 
 
-def _serialise(state: Mapping[str, Tensor]) -> bytes:
-    """Serialise a state_dict on the CPU. Tensors are copied, because a view would include the tensor it is part of."""
-    plain = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
+def _serialise(state: Mapping[str, Tensor], arch: ArchSpec) -> bytes:
+    """Serialise the state_dict of a network on the CPU; weights that layers share are stored once.
+
+    Tensors are copied, because a view would include the tensor it is part of.
+    """
+    copies = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()
+    }
+    copies |= {name: copies[owner] for name, owner in shared_names(blank_model(arch)).items()}
     buffer = io.BytesIO()
-    torch.save(plain, buffer)
+    torch.save(copies, buffer)
     return buffer.getvalue()
 
 

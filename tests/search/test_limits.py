@@ -102,12 +102,12 @@ def test_every_limit_is_a_setting_and_an_option() -> None:
             assert getattr(make_parser().parse_args(command), limit.name) is None
 
 
-def test_shared_weights_are_parameters_once_and_bytes_of_weights_once_for_every_layer() -> None:
+def test_shared_weights_count_once() -> None:
     blocks = (Block(4), Block(4), Block(4, shared=True))
     cost = compute_cost(ArchSpec((1, 8, 8), 4, (Stage(blocks),), Head("gap")))
     n_params = 36 + 144 + 3 * 8 + 1
     found = {limit.name: limit.read(cost) for limit in LIMITS}
-    assert (found["max_params"], found["max_weights_bytes"]) == (n_params, n_params + 144)
+    assert (found["max_params"], found["max_weights_bytes"]) == (n_params, n_params)
 
 
 def test_nothing_is_limited_that_is_not_asked_for() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from models.build import shared_names
 from search.export.formats.format import Exporting, Format
 from search.export.latency import Answer
 
@@ -27,9 +28,11 @@ TORCH = Format(("model.py", "weights.pt"), _write_nothing, _open_torch, usage=""
 def _write_safetensors(exporting: Exporting) -> Mapping[str, Any]:
     from safetensors.torch import save
 
-    # safetensors does not accept one tensor under two names, so shared weights are written for each layer.
-    state = {name: tensor.clone() for name, tensor in exporting.net.state_dict().items()}
-    # save_file is not used, because only the owner could read its file.
+    # The format does not hold one tensor under two names, so shared weights are written under the first of their
+    # names; safetensors.torch.load_model restores the others. Its save_model is not used, because only the owner could
+    # read its file, and because it writes the other names into the metadata in random order.
+    names = shared_names(exporting.net)
+    state = {name: tensor for name, tensor in exporting.net.state_dict().items() if name not in names}
     (exporting.folder / "weights.safetensors").write_bytes(save(state, {"format": "pt"}))
     return {}
 

@@ -58,9 +58,10 @@ class Call(NamedTuple):
 
 
 def calls_of(network: Int8Network, arena: Arena) -> Iterator[Call]:
-    """Yield the call of each step, in the order of the steps."""
+    """Yield the call of each step, in the order of the steps. Equal constants are one, with the name of the first."""
+    constants: dict[tuple[str, bytes], Constant] = {}
     for number, step in enumerate([*network.steps, network.last], start=1):
-        yield _CallWriter(network, arena, f"step{number}").call(step)
+        yield _CallWriter(network, arena, f"step{number}", constants).call(step)
 
 
 def shape_text(shape: Sequence[int]) -> str:
@@ -76,12 +77,18 @@ def wrapped_lines(items: Iterable[object], indent: int) -> list[str]:
 
 
 class _CallWriter:
-    """Writer of the call for one step; the names of the constants start with `prefix`."""
+    """Writer of the call for one step; the names of new constants start with `prefix`.
 
-    def __init__(self, network: Int8Network, arena: Arena, prefix: str) -> None:
+    constants: the constants so far, by kind and content
+    """
+
+    def __init__(
+        self, network: Int8Network, arena: Arena, prefix: str, constants: dict[tuple[str, bytes], Constant]
+    ) -> None:
         self.shapes = network.maps
         self.arena = arena
         self.prefix = prefix
+        self.constants = constants
 
     def call(self, step: Step | Classify) -> Call:
         match step:
@@ -94,7 +101,7 @@ class _CallWriter:
             case Classify():
                 return self._classify(step)
             case Table():
-                constant = Constant(f"{self.prefix}_table", TABLES, step.values)
+                constant = self._constant("table", TABLES, step.values)
                 n_values = map_bytes(self.shapes[step.target])
                 return Call("look_up", (self._address(step.target), n_values, constant.name), "activation", (constant,))
             case MaxPool():
@@ -121,8 +128,8 @@ class _CallWriter:
     def _per_channel(self, function: str, maps: tuple[str, ...], step: ReadImage | Affine) -> Call:
         channels, height, width = self.shapes[step.target]
         constants = (
-            Constant(f"{self.prefix}_multiplier", FACTORS, step.multiplier),
-            Constant(f"{self.prefix}_offset", FACTORS, step.offset),
+            self._constant("multiplier", FACTORS, step.multiplier),
+            self._constant("offset", FACTORS, step.offset),
         )
         names = (constant.name for constant in constants)
         remark = "image" if function == "read_image" else "batch norm after the activation"
@@ -163,10 +170,14 @@ class _CallWriter:
 
     def _weight_constants(self, step: Convolution | Classify, order: tuple[int, ...]) -> tuple[Constant, ...]:
         return (
-            Constant(f"{self.prefix}_weight", WEIGHTS, step.weight.transpose(order)),
-            Constant(f"{self.prefix}_bias", BIASES, step.bias),
-            Constant(f"{self.prefix}_multiplier", FACTORS, step.multiplier),
+            self._constant("weight", WEIGHTS, step.weight.transpose(order)),
+            self._constant("bias", BIASES, step.bias),
+            self._constant("multiplier", FACTORS, step.multiplier),
         )
+
+    def _constant(self, name: str, kind: str, values: NDArray[np.int8] | NDArray[np.int32]) -> Constant:
+        """Return a constant, an earlier one if that has the same content."""
+        return self.constants.setdefault((kind, values.tobytes()), Constant(f"{self.prefix}_{name}", kind, values))
 
     def _address(self, number: int) -> str:
         return f"arena + {self.arena.offsets[number]}"

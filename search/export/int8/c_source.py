@@ -8,7 +8,7 @@ from __future__ import annotations
 import string
 import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from search.export.int8.c_calls import (
     BIASES,
@@ -18,12 +18,14 @@ from search.export.int8.c_calls import (
     WEIGHTS,
     Arena,
     Call,
+    Constant,
     calls_of,
     plan_arena,
     shape_text,
 )
 from search.export.int8.c_layers import ARITHMETIC, LAYERS, MAIN
 from search.export.int8.network import Int8Network
+from search.text import parameter_count
 
 NAMES = "class names"
 
@@ -58,7 +60,7 @@ def c_source(network: Int8Network, classes: Sequence[str]) -> str:
         _opening(network, classes, arena),
         '#include "model.h"',
         _names(classes),
-        *(constant.text for call in calls for constant in call.constants),
+        *(constant.text for constant in _constants(calls)),
         f"/* Memory of all maps between the layers. */\nstatic int8_t arena[{arena.n_bytes}];",
         ARITHMETIC,
         *(text for name, text in LAYERS.items() if name in used),
@@ -72,10 +74,14 @@ def c_source(network: Int8Network, classes: Sequence[str]) -> str:
 def flash_bytes(network: Int8Network, classes: Sequence[str]) -> dict[str, int]:
     """Return the bytes of the constants in model.c by kind, without the machine code."""
     counts = Counter({NAMES: len(classes) * _name_bytes(classes)})
-    for call in calls_of(network, plan_arena(network)):
-        for constant in call.constants:
-            counts[constant.kind] += constant.values.nbytes
+    for constant in _constants(calls_of(network, plan_arena(network))):
+        counts[constant.kind] += constant.values.nbytes
     return {kind: counts[kind] for kind in (WEIGHTS, BIASES, FACTORS, TABLES, NAMES) if counts[kind]}
+
+
+def _constants(calls: Iterable[Call]) -> list[Constant]:
+    """Return the constants of all calls, each once."""
+    return list({constant.name: constant for call in calls for constant in call.constants}.values())
 
 
 def _axes(network: Int8Network) -> tuple[int, ...]:
@@ -135,10 +141,11 @@ def _opening(network: Int8Network, classes: Sequence[str], arena: Arena) -> str:
     """Return the comment at the top of model.c, which says what the file contains and needs."""
     flash = flash_bytes(network, classes)
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in flash.items())
-    copies = " Layers that share weights have a copy each, with their batch norm folded in." if network.shares else ""
+    size = parameter_count(network.n_params, network.n_stored)
+    shared = " Layers that share weights read the same array." if network.n_stored > network.n_params else ""
     paragraphs = [
-        f"{network.n_params:,} parameters as int8, for {shape_text(network.input_shape)} images of uint8 and "
-        f"{network.n_classes} classes. C99 without floating point, allocation and libraries.{copies}",
+        f"{size} as int8, for {shape_text(network.input_shape)} images of uint8 and "
+        f"{network.n_classes} classes. C99 without floating point, allocation and libraries.{shared}",
         f"Flash: {sum(flash.values()):,} bytes of constants ({kinds}), plus the machine code.",
         f"RAM: {arena.n_bytes:,} bytes of static memory for all maps between the layers, plus a little stack. The "
         "image and the logits belong to the caller and are not counted.",

@@ -198,7 +198,35 @@ def quantised_filters(weight: FloatArray, windows: FloatArray, means: FloatArray
     real_bias = means - (weight * windows).sum((1, 2, 3))
     unit = np.maximum(np.abs(weight).max((1, 2, 3)) / WEIGHT_MAX, np.abs(real_bias) / 2**29)
     unit = unit.clip(min=unit.max() * MIN_UNIT_SHARE) if unit.any() else np.ones_like(unit)
-    levels = np.rint(weight / unit[:, None, None, None])
+    return _filters(np.rint(weight / unit[:, None, None, None]), unit, windows, means, n_summed)
+
+
+def shared_filters(weight: FloatArray, factor: FloatArray, windows: FloatArray, means: FloatArray) -> Filters:
+    """Return the weights and biases of a layer that shares its weights, as integers, for inputs q - zero.
+
+    The weights are then those of every such layer. Only where the factors differ so much that the sums of a filter
+    would lose their precision does the layer get weights of its own.
+
+    weight          (O, C, k, k), as the layers share it
+    factor          factor of each filter, (O,): the real value of one level of the input, times batch norm's factor
+    windows, means  as in `quantised_filters`
+
+    Raises QuantisationError if a sum may exceed 32 bits.
+    """
+    largest = np.abs(weight).max((1, 2, 3))
+    steps = np.where(largest > 0, largest, largest.max() or 1) / WEIGHT_MAX
+    levels = np.rint(weight / steps[:, None, None, None])
+    unit = steps * factor
+    real_bias = means - (levels * windows).sum((1, 2, 3)) * unit
+    smallest = np.maximum(np.abs(real_bias) / 2**29, np.abs(unit).max() * MIN_UNIT_SHARE)
+    if (np.abs(unit) < smallest).any() or not unit.all():
+        return quantised_filters(weight * factor[:, None, None, None], windows, means)
+    return _filters(levels, unit, windows, means)
+
+
+def _filters(
+    levels: FloatArray, unit: FloatArray, windows: FloatArray, means: FloatArray, n_summed: int = 1
+) -> Filters:
     bias = np.rint(means / unit - (levels * windows).sum((1, 2, 3)))
     # |q - zero| is at most 255.
     largest = (np.abs(levels).sum((1, 2, 3)) * 255 * n_summed + np.abs(bias)).max()

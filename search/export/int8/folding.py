@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,20 +26,25 @@ class Layer:
     norm        batch norm that can be folded into the layer
     activation  activation after the layer and `norm`
     norm_after  batch norm after the activation
+    is_shared   whether another layer has the same weights
     """
 
     module: nn.Module
     norm: nn.BatchNorm2d | None = None
     activation: nn.Module | None = None
     norm_after: nn.BatchNorm2d | None = None
+    is_shared: bool = False
 
 
-def layers_of(modules: Iterable[nn.Module]) -> list[Layer]:
-    """Group modules, in forward order, into layers. Raises TypeError for a module of an unknown type."""
+def layers_of(modules: Iterable[nn.Module], shared: Collection[Tensor] = ()) -> list[Layer]:
+    """Group modules, in forward order, into layers. Raises TypeError for a module of an unknown type.
+
+    shared: the weights that several layers have
+    """
     layers: list[Layer] = []
     for module in modules:
         if isinstance(module, _LAYERS):
-            layers.append(Layer(module))
+            layers.append(Layer(module, is_shared=isinstance(module, nn.Conv2d) and module.weight in shared))
         elif isinstance(module, _ACTIVATIONS):
             layers[-1].activation = module
         elif isinstance(module, nn.BatchNorm2d) and layers[-1].activation is None:
@@ -74,7 +79,10 @@ def freedom_before(following: Sequence[Layer]) -> Freedom:
     for layer in following:
         match layer.module:
             case nn.Conv2d() as conv:
-                return Freedom(scales=True, centres=conv.padding[0] == 0, signs=signs)
+                # Layers that share weights have the same integers only if no scale of a channel is folded into them.
+                # In a depthwise convolution such a scale goes into the factor of the filter.
+                scales = conv.groups > 1 or not layer.is_shared
+                return Freedom(scales, centres=conv.padding[0] == 0, signs=signs and scales)
             case nn.Linear() | FirstChannels():
                 return Freedom(scales=True, centres=True, signs=signs)
             case nn.MaxPool2d():

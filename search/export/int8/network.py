@@ -152,8 +152,8 @@ class Int8Network:
     steps        in the order in which they run; the first is ReadImage
     last         layer that computes the logits from the last map
     logit_scale  factor from an integer logit to the real logit
-    n_params     number of parameters of the network in floating point
-    shares       True if layers of that network share weights; here each has a copy with its batch norm folded in
+    n_params     number of parameters of the network in floating point, as models.cost.Cost has it
+    n_stored     the same counted layer by layer, if layers share weights
     method       phrase that says how the network was quantised
     """
 
@@ -163,7 +163,7 @@ class Int8Network:
     last: Classify
     logit_scale: float
     n_params: int
-    shares: bool
+    n_stored: int
     method: str
 
     @property

@@ -16,7 +16,7 @@ smallest to the largest value the error is 2.7 to 2.9 %. With such ranges and th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,9 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from models.blocks import Residual
-from models.build import blank_model
+from models.build import blank_model, shared_names
 from models.cost import compute_cost
 from models.spec import ArchSpec
+from search.export.int8.activation import Activated, fit_activation, means_of, rows_of
 from search.export.int8.fixed_point import (
     FULL_FREEDOM,
     NO_FREEDOM,
@@ -36,6 +37,7 @@ from search.export.int8.fixed_point import (
     mean_windows,
     narrow_factors,
     quantised_filters,
+    shared_filters,
     wide_factors,
 )
 from search.export.int8.folding import (
@@ -48,8 +50,6 @@ from search.export.int8.folding import (
     split_head,
 )
 from search.export.int8.network import (
-    INT8_MAX,
-    INT8_MIN,
     Add,
     Affine,
     Classify,
@@ -89,16 +89,18 @@ def quantise(
         raise QuantisationError("the weights are not all finite")
     calibration = images[:: -(-len(images) // CALIBRATION_IMAGES)]
     model.eval().requires_grad_(False)
-    body, classifier, pooled = split_head(layers_of(layer for part in model.children() for layer in part.children()))
-    quantiser = _Quantiser()
+    shared = {model.get_parameter(owner) for owner in shared_names(model).values()}
+    layers = layers_of((layer for part in model.children() for layer in part.children()), shared)
+    body, classifier, pooled = split_head(layers)
+    quantiser = _Quantiser(shared)
     with torch.inference_mode():
         signal = quantiser.read(calibration, mean, std, [*body, classifier])
         signal = quantiser.run_layers(signal, body, [classifier])
         last, logit_scale = quantiser.classify(signal, classifier.module, pooled)
     method = f"after training, ranges fitted to {len(calibration)} training images"
     cost = compute_cost(arch)
-    maps, steps, shares = tuple(quantiser.maps), tuple(quantiser.steps), cost.n_stored > cost.n_params
-    return Int8Network(arch.input_shape, maps, steps, last, logit_scale, cost.n_params, shares, method)
+    maps, steps = tuple(quantiser.maps), tuple(quantiser.steps)
+    return Int8Network(arch.input_shape, maps, steps, last, logit_scale, cost.n_params, cost.n_stored, method)
 
 
 @dataclass
@@ -111,23 +113,16 @@ class _Signal:
     grid: Grid
 
 
-@dataclass
-class _Activated:
-    """Integer form of an activation: grid of the input, table if it needs one, exact output and grid of the output."""
-
-    before: Grid
-    table: Int8Array | None
-    exact: Tensor
-    after: Grid
-
-
 class _Quantiser:
     """Quantiser that adds steps and maps in forward order.
 
     Each layer is fitted to the levels that the integer network computes for its input, not to exact values.
+
+    shared: the weights that several layers have
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shared: Collection[Tensor]) -> None:
+        self.shared = shared
         self.steps: list[Step] = []
         self.maps: list[Shape] = []
 
@@ -180,12 +175,12 @@ class _Quantiser:
         exact = conv(signal.exact)
         exact = layer.norm(exact) if layer.norm else exact
         freedom = FULL_FREEDOM if layer.norm_after else freedom_before(following)
-        activated = _fit_activation(exact, layer.activation, freedom)
-        step = _convolution(signal, conv, layer.norm, exact, activated.before, len(self.maps))
+        activated = fit_activation(exact, layer.activation, freedom)
+        step = _convolution(signal, conv, layer, exact, activated.before, len(self.maps))
         output = self._table(self._run(step, [signal], activated.exact, activated.before), activated)
         return self._affine(output, layer.norm_after, freedom_before(following)) if layer.norm_after else output
 
-    def _table(self, signal: _Signal, activated: _Activated) -> _Signal:
+    def _table(self, signal: _Signal, activated: Activated) -> _Signal:
         if activated.table is None:
             return signal
         return self._run(Table(signal.number, activated.table), [signal], activated.exact, activated.after)
@@ -195,9 +190,9 @@ class _Quantiser:
         factor, offset = scale_and_shift(norm)
         exact = norm(signal.exact)
         scale, centre = signal.grid.scale * factor, signal.grid.centre * factor + offset
-        if freedom.centres and (freedom.signs or bool((scale >= 0).all())):
+        if freedom.scales and freedom.centres and (freedom.signs or bool((scale >= 0).all())):
             return _Signal(signal.number, exact, signal.levels, Grid(scale, signal.grid.zero, centre))
-        grid = fitted_grid(_rows(exact), freedom)
+        grid = fitted_grid(rows_of(exact), freedom)
         zero = np.full_like(scale, signal.grid.zero)
         factors = narrow_factors(scale / grid.scale, zero, (centre - grid.centre) / grid.scale + grid.zero)
         return self._run(Affine(signal.number, *factors), [signal], exact, grid)
@@ -206,7 +201,7 @@ class _Quantiser:
         """Add global average pooling; one factor makes the scales of all channels smaller, because means vary less."""
         grid = signal.grid
         scale = np.where(grid.scale == 0, 1, grid.scale)  # batch norm may multiply a channel by 0
-        mean_grid = fitted_grid((_rows(exact) - grid.centre[:, None]) / scale[:, None], NO_FREEDOM)
+        mean_grid = fitted_grid((rows_of(exact) - grid.centre[:, None]) / scale[:, None], NO_FREEDOM)
         n_summed = signal.levels[0, 0].size
         (multiplier,), shift = wide_factors(1 / (mean_grid.scale[:1] * n_summed))
         offset = (mean_grid.zero << shift) + (1 << (shift - 1)) - grid.zero * n_summed * int(multiplier)
@@ -214,9 +209,9 @@ class _Quantiser:
         return self._run(step, [signal], exact, Grid(grid.scale * mean_grid.scale, mean_grid.zero, grid.centre))
 
     def _residual(self, signal: _Signal, block: Residual, layer: Layer) -> _Signal:
-        main = self.run_layers(signal, layers_of(block.main))
-        shortcut = self.run_layers(signal, layers_of([block.shortcut]))
-        activated = _fit_activation(main.exact + shortcut.exact, layer.activation, NO_FREEDOM)
+        main = self.run_layers(signal, layers_of(block.main, self.shared))
+        shortcut = self.run_layers(signal, layers_of([block.shortcut], self.shared))
+        activated = fit_activation(main.exact + shortcut.exact, layer.activation, NO_FREEDOM)
         grid = activated.before
         factor = np.array([main.grid.scale[0], shortcut.grid.scale[0]]) / grid.scale[0]
         zero = np.array([main.grid.zero, shortcut.grid.zero], np.float64)
@@ -237,63 +232,31 @@ class _Quantiser:
         n_summed = height * width if pooled else 1
         weight = weight.reshape(len(weight), channels, *inputs.shape[2:])
         filters = quantised_filters(
-            weight * signal.grid.scale[:, None, None] / n_summed, inputs.mean(0), _means(expected), n_summed
+            weight * signal.grid.scale[:, None, None] / n_summed, inputs.mean(0), means_of(expected), n_summed
         )
         scale = float(filters.unit.max())
         factors = wide_factors(filters.unit / scale)
         return Classify(signal.number, filters.weight, filters.bias, *factors, signal.grid.zero, pooled), scale
 
 
-def _convolution(
-    signal: _Signal, conv: nn.Conv2d, norm: nn.BatchNorm2d | None, exact: Tensor, grid: Grid, target: int
-) -> Convolution:
+def _convolution(signal: _Signal, conv: nn.Conv2d, layer: Layer, exact: Tensor, grid: Grid, target: int) -> Convolution:
     """Return the step from `signal` to map `target` with `grid`; exact: its output before any activation."""
     side, padding, depthwise = conv.kernel_size[0], int(conv.padding[0]), conv.groups > 1
     windows = mean_windows(signal.levels - np.float64(signal.grid.zero), side, padding)
     scale = signal.grid.scale[:, None, None]
     if depthwise:
         windows, scale = windows[:, None], scale[:, None]
-    filters = quantised_filters(folded_weight(conv, norm) * scale, windows, _means(exact) - grid.centre)
+    means = means_of(exact) - grid.centre
+    if layer.is_shared:
+        norm_factor = scale_and_shift(layer.norm)[0] if layer.norm else 1.0
+        factor = np.broadcast_to(signal.grid.scale if depthwise else signal.grid.scale[0], len(means)) * norm_factor
+        filters = shared_filters(folded_weight(conv), factor, windows, means)
+    else:
+        filters = quantised_filters(folded_weight(conv, layer.norm) * scale, windows, means)
     factors = wide_factors(filters.unit / grid.scale)
     zeros = signal.grid.zero, grid.zero
     return Convolution(signal.number, target, filters.weight, filters.bias, *factors, *zeros, padding, depthwise)
 
 
-def _fit_activation(exact: Tensor, activation: nn.Module | None, freedom: Freedom) -> _Activated:
-    """Return the integer form of an activation of `exact`, (N, C, H, W); freedom: that of the output."""
-    if activation is None:
-        grid = fitted_grid(_rows(exact), freedom)
-        return _Activated(grid, None, exact, grid)
-    activated = activation(exact.clone())  # some activations work in place
-    if isinstance(activation, nn.ReLU):
-        # If 0 is the lowest level, the clamp of the convolution is the activation.
-        grid = fitted_grid(_rows(activated), freedom._replace(centres=False))
-        return _Activated(grid, None, activated, grid)
-
-    def function(values: FloatArray) -> FloatArray:
-        outputs: FloatArray = activation(torch.from_numpy(values.copy())).numpy()
-        return outputs
-
-    # All channels have one table. The error is measured after the activation, so that levels are not spent on inputs
-    # with nearly equal outputs.
-    before = fitted_grid(_rows(exact), NO_FREEDOM, function)
-    after = fitted_grid(_rows(activated), NO_FREEDOM)
-    every_level = np.arange(INT8_MIN, INT8_MAX + 1, dtype=np.int8)[None]
-    table = after.first().quantised(function(before.first().real(every_level)))[0]
-    return _Activated(before, table, activated, after)
-
-
 def _channels(values: FloatArray) -> Tensor:
     return torch.from_numpy(values).float().view(-1, 1, 1)
-
-
-def _rows(exact: Tensor) -> FloatArray:
-    """Return values (N, C, H, W) as rows (C, N * H * W)."""
-    rows: FloatArray = exact.transpose(0, 1).flatten(1).double().numpy()
-    return rows
-
-
-def _means(exact: Tensor) -> FloatArray:
-    """Return the mean of each channel, (C,), of values (N, C) or (N, C, H, W)."""
-    means: FloatArray = exact.transpose(0, 1).flatten(1).double().mean(1).numpy()
-    return means

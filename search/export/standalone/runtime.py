@@ -63,12 +63,11 @@ def load(path: str | Path = WEIGHTS) -> Net:
     net = Net()
     try:
         if Path(path).suffix == ".safetensors":
-            from safetensors.torch import load_file
+            from safetensors.torch import load_model
 
-            state = load_file(path)
+            load_model(net, path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        net.load_state_dict(state)
+            net.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (OSError, ModuleNotFoundError):
         raise
     except Exception as error:  # both packages raise exceptions of many types for a damaged file

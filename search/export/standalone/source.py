@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from models.blocks import Residual, UnscaledBatchNorm2d
-from models.build import blank_model
+from models.build import blank_model, shared_names
 from models.heads import FirstChannels
 from models.spec import ArchSpec
 from search.data.dataset import Dataset
@@ -153,13 +153,9 @@ def _ties(model: nn.Module) -> list[str]:
 
     One line is, for example, "self.stage2[3].weight = self.stage2[0].weight".
     """
-    owners: dict[nn.Parameter, str] = {}
-    lines = []
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        expression = _attribute_expression(name)
-        owner = owners.setdefault(parameter, expression)
-        if owner != expression:
-            lines.append(f"{expression} = {owner}")
+    lines = [
+        f"{_attribute_expression(name)} = {_attribute_expression(owner)}" for name, owner in shared_names(model).items()
+    ]
     return ["# Layers that share the weights of an earlier layer.", *lines] if lines else []
 
 

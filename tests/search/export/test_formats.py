@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import struct
 import subprocess
@@ -12,8 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx as onnx_package
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from models.build import build_model
@@ -23,7 +26,7 @@ from models.spec import ACTIVATIONS, ArchSpec, Block, Head, Stage
 from search.config import FORMATS as NAMES
 from search.data.dataset import Dataset, Split
 from search.errors import InputError
-from search.export.export import ExportMismatchError, export_model
+from search.export.export import ExportMismatchError, _load_module, export_model
 from search.export.formats import onnx
 from search.export.formats.format import Exporting
 from search.export.formats.onnx import OPSET
@@ -133,10 +136,31 @@ def test_every_text_says_how_shared_weights_are_counted(exported: tuple[Path, Da
     shares = cost.n_stored > cost.n_params
     assert shares == (source.arch == SPECS["thrifty"])
     readme = " ".join((folder / "README.md").read_text().split())
-    counted = ", weights that layers share counted once" * shares
-    assert f"{cost.n_params:,} parameters (batch norm's included{counted}), {cost.macs:,} multiply-adds" in readme
-    assert ("Layers that share weights" in (folder / "model.c").read_text()) == shares
-    assert ("weights that layers share" in (folder / "model.py").read_text()) == shares
+    counted = f", {cost.n_stored:,} counted layer by layer" * shares
+    assert f"{cost.n_params:,} parameters{counted} (batch norm's included), {cost.macs:,} multiply-adds" in readme
+    assert f"{cost.n_params:,} parameters{counted} as int8" in (folder / "model.c").read_text()
+    assert f"with {cost.n_params:,} parameters{counted}" in (folder / "model.py").read_text()
+
+
+@pytest.mark.slow
+def test_shared_weights_are_stored_once(exported: tuple[Path, Dataset, ModelSource]) -> None:
+    """Batch norm's statistics are buffers, and the int8 files hold biases, scales and tables besides the weights."""
+    folder, _, source = exported
+    n_params = compute_cost(source.arch).n_params
+    n_buffers = sum(t.numel() for name, t in source.state.items() if name.endswith(("running_mean", "running_var")))
+    state = torch.load(folder / "weights.pt", weights_only=True)
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in state.values() if t.dim()}
+    assert sum(storages.values()) == 4 * (n_params + n_buffers)
+    tensors = load_file(folder / "weights.safetensors")
+    assert sum(tensor.numel() for tensor in tensors.values() if tensor.dim()) == n_params + n_buffers
+    for weights in ("weights.pt", "weights.safetensors"):
+        assert sum(p.numel() for p in _load_module(folder / "model.py").load(folder / weights).parameters()) == n_params
+    # The exporter may fold a batch norm into its layer or not.
+    held = [math.prod(one.dims) for one in onnx_package.load(folder / "model.onnx").graph.initializer]
+    assert n_params - n_buffers <= sum(held) <= n_params + n_buffers + 10
+    quantised = onnx_package.load(folder / "model-int8.onnx").graph.initializer
+    int8 = [one for one in quantised if one.data_type == onnx_package.TensorProto.INT8]
+    assert sum(math.prod(one.dims) for one in int8 if len(one.dims) > 1) <= n_params
 
 
 @pytest.mark.slow

@@ -41,15 +41,16 @@ def test_opening_says_what_the_file_needs() -> None:
     assert "share" not in opening
 
 
-def test_opening_says_that_shared_weights_are_copied_for_each_layer() -> None:
+def test_shared_weights_are_written_once() -> None:
     network = quantised(SPECS["thrifty"])
     opening = " ".join(c_source(network, names(network)).partition("*/")[0].replace(" * ", " ").split())
     cost = compute_cost(SPECS["thrifty"])
-    assert opening.startswith(f"/* {cost.n_params:,} parameters as int8, for 2x16x14 images of uint8 and 10 classes")
-    assert "Layers that share weights have a copy each, with their batch norm folded in." in opening
+    counts = f"{cost.n_params:,} parameters, {cost.n_stored:,} counted layer by layer"
+    assert opening.startswith(f"/* {counts} as int8, for 2x16x14 images of uint8 and 10 classes")
+    assert "Layers that share weights read the same array." in opening
     # All parameters but the biases of batch norm; the single factor of the head becomes a matrix.
     n_biases = 5 + 4 * 12
-    assert flash_bytes(network, names(network))["weights"] == cost.n_stored - n_biases - 1 + 10 * 12
+    assert flash_bytes(network, names(network))["weights"] == cost.n_params - n_biases - 1 + 10 * 12
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from models.blocks import Residual
+from models.build import build_model, shared_names
 from models.cost import compute_cost
 from models.heads import FirstChannels
 from models.spec import ArchSpec, Block, Head, Stage
@@ -37,6 +38,7 @@ from tests.search.made_up_networks import (
     made_up_images,
     made_up_model,
     quantised,
+    shared_specs,
 )
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -93,6 +95,31 @@ def test_the_specs_cover_every_kind_of_step() -> None:
     # Batch norm's factors have both signs.
     assert any((step.multiplier < 0).any() for step in steps if isinstance(step, Affine))
     assert {network.input_shape[0] for network in networks} == {1, 2, 3}
+
+
+@pytest.mark.parametrize("spec", shared_specs().values(), ids=shared_specs())
+def test_layers_that_share_weights_have_the_same_integers(spec: ArchSpec) -> None:
+    names = shared_names(build_model(spec))
+    weights = [step.weight.tobytes() for step in quantised(spec).steps if isinstance(step, Convolution)]
+    assert len(set(weights)) == len(weights) - sum(name.endswith("weight") for name in names)
+
+
+def test_a_layer_whose_factors_differ_too_much_has_integers_of_its_own() -> None:
+    """A factor of 0 leaves the sums of a filter without a unit; the bias alone counts."""
+    spec = shared_specs()["shared conv conv-bn-act relu"]
+    spec = replace(spec, stages=tuple(replace(s, blocks=tuple(scaled(b) for b in s.blocks)) for s in spec.stages))
+    model = made_up_model(spec)
+    images = made_up_images(spec.input_shape, 60, seed=2)
+    network = quantised(spec)
+    first, second = [step.weight for step in network.steps if isinstance(step, Convolution)][1:]
+    assert (first != second).any()
+    expected = float_logits(model, images).double().numpy()
+    error = np.sqrt(((run(network, images.numpy()) * network.logit_scale - expected) ** 2).mean())
+    assert error < 0.05 * np.abs(expected).max()
+
+
+def scaled(block: Block) -> Block:
+    return replace(block, norm_scale=True)
 
 
 def test_equal_arguments_give_equal_integers() -> None:

@@ -113,4 +113,4 @@ def test_lines_fit_a_page(spec: ArchSpec) -> None:
 
 def test_name_of_the_data_cannot_break_out_of_the_text() -> None:
     name = r'folder:C:\new\"""{x}"'
-    assert f"for {name}." in text_of(source_of(MODEL3), replace(DATA, name=name))
+    assert f"for {name} with" in text_of(source_of(MODEL3), replace(DATA, name=name))
