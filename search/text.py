@@ -13,6 +13,14 @@ def percent(accuracy: float | None) -> str:
     return "-" if accuracy is None else f"{100 * accuracy:.2f} %"
 
 
+def counted(n: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun, such as "1 trial" or "1,000 trials".
+
+    plural: plural of the noun, by default the noun with an s.
+    """
+    return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
+
+
 def parameter_count(n_params: int, n_stored: int, noun: str = " parameters") -> str:
     """Return a number of parameters, with the count layer by layer beside it if layers share weights.
 

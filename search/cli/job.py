@@ -14,6 +14,7 @@ import space
 from models.spec import ArchSpec
 from objective import Objective
 from search.cli.conclude import conclude
+from search.cli.first_trials import trial_lines
 from search.config import ConfirmConfig, SearchConfig
 from search.dashboard.note_writer import NoteWriter
 from search.data.dataset import Dataset
@@ -39,6 +40,7 @@ from search.study.location import REPEATS, StudyLocation, hold_folder, hold_stud
 from search.study.loop import StopRule, n_refused_in_a_row, n_trained
 from search.study.results_version import join_results
 from search.study.study import enqueue, open_study
+from search.text import counted
 from search.workers.pool import Task, carry_out
 from search.workers.progress import Progress
 from search.workers.recovery import requeue_abandoned
@@ -96,7 +98,7 @@ def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
         check_something_fits(config)
     make_folder(location.folder)
     with hold_study(location):
-        study, queued = _open_and_queue(config, location, job, data, settings, notice)
+        study, n_adopted = _open_and_queue(config, location, job, data, settings, notice)
         n_workers = min(job.n_workers, job.n_trials)
         workers = f"{device}; {n_workers} side by side, one thread each"
         print(
@@ -105,14 +107,13 @@ def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
                 data,
                 study,
                 feasibility,
-                queued.n_designed,
                 job.n_trials,
                 workers,
                 f"{location.name} in {shown_url}",
             )
         )
-        if queued.n_adopted:
-            print(f"adopted  {queued.n_adopted} finished trials of other studies")
+        if n_adopted:
+            print(f"adopted  {counted(n_adopted, 'finished trial')} of other studies")
         with hold_folder(location):
             if config.dimensions:
                 write_whole(location.folder / "space.toml", as_file(config))
@@ -134,14 +135,6 @@ def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
         return conclude(study, config, location, with_export=True, data=data)
 
 
-@dataclass(frozen=True)
-class _Queued:
-    """Numbers of hand-designed networks and of trials adopted from other studies that a study starts with."""
-
-    n_designed: int
-    n_adopted: int
-
-
 def _open_and_queue(
     config: SearchConfig,
     location: StudyLocation,
@@ -149,8 +142,8 @@ def _open_and_queue(
     data: Dataset,
     settings: Mapping[str, Any],
     notice: str | None,
-) -> tuple[optuna.Study, _Queued]:
-    """Create or resume a study, and queue the trials that it starts with.
+) -> tuple[optuna.Study, int]:
+    """Create or resume a study, queue the trials that it starts with, and return it with the number of adopted trials.
 
     Raises InputError if the study was made with other settings, data, space or versions.
     """
@@ -165,11 +158,10 @@ def _open_and_queue(
         # A study that has all its trials is not changed, so that its confirmation stays valid.
         is_done = StopRule(job.n_trials).is_reached(study)
         n_adopted = 0 if is_done else warm_start(study, config, job.warm_starts)
-        starts = fitting_baselines(config, data)
-        enqueue(study, starts, "baseline")
-        user_networks = queue_networks(study, config, data, job.baselines)
+        enqueue(study, fitting_baselines(config, data), "baseline")
+        queue_networks(study, config, data, job.baselines)
         enqueue(study, fitting_starting_points(config, data), "start")
-    return study, _Queued(len(starts) + len(user_networks), n_adopted)
+    return study, n_adopted
 
 
 def _check_location(location: StudyLocation) -> str:
@@ -210,7 +202,6 @@ def _plan(
     data: Dataset,
     study: optuna.Study,
     feasibility: Feasibility,
-    n_starts: int,
     n_trials: int,
     workers: str,
     study_label: str,
@@ -218,7 +209,6 @@ def _plan(
     """Return a few lines that describe the search before it starts."""
     held_out = f"held-out training images ({data.held_out})"
     scored = f"{len(data.scored):,} {'test images' if data.val is None else held_out}"
-    n_done = n_trained(study.get_trials(deepcopy=False))
     n_dimensions = len(space.DIMENSIONS)
     changed = f", {len(config.dimensions)} of them changed" if config.dimensions else ""
     return "\n".join(
@@ -229,8 +219,7 @@ def _plan(
             f"device   {workers}",
             f"space    {n_dimensions} dimensions{changed}; {_share(feasibility)} fit {describe_limits(config)}",
             *([f"weights  {SHARING_RULE}"] if config.share_weights else []),
-            f"trials   {n_trials} of at most {config.epochs} epochs, {n_done} done; "
-            f"{n_starts} hand-designed ones first",
+            *trial_lines(study.get_trials(deepcopy=False), n_trials, config.epochs),
             "time     shown once the first trials are done",
         )
     )

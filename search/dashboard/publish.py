@@ -22,15 +22,17 @@ from search.config import SearchConfig
 from search.dashboard.artifacts import StudyArtifacts
 from search.dashboard.figures import figures
 from search.dashboard.note_writer import NoteWriter
-from search.dashboard.trial_note import fitted, network
+from search.dashboard.trial_note import fitted
 from search.data.dataset import Dataset
 from search.data.load import form_of, is_available, load_dataset
 from search.engine.confusion import Confusion
 from search.errors import InputError, explanation
 from search.report.evidence import fresh_seeds
+from search.report.fonts import drawable
 from search.report.images import misread_page
 from search.report.markdown import markdown_report
 from search.report.network_figures import draw_confusion, has_long_names
+from search.report.networks.of_trial import network_of
 from search.report.plot import png
 from search.report.study_figures import draw_curves
 from search.report.summary import StudySummary
@@ -138,7 +140,7 @@ def _attach_tables(store: StudyArtifacts, trial: FrozenTrial, record: TrialRecor
     if record.curve:
         source = DRAWN_AS + json.dumps(record.curve).encode()
         store.attach(trial, CURVE, source, partial(_curve_png, record, config.metric))
-    arch = network(record, config)
+    arch = network_of(record, config)
     if arch:
         table = _layer_csv(arch)
         store.attach(trial, LAYERS, table, partial(bytes, table))
@@ -184,7 +186,7 @@ def _attach_pictures(
 def _confusion_png(mistakes: Confusion, classes: Sequence[str]) -> bytes:
     # The space for long names is not known beforehand, so matplotlib computes the layout.
     frame = None if has_long_names(classes) else CONFUSION_FRAME
-    return png((6, 5.4), lambda axes: draw_confusion(axes, mistakes, classes), frame)
+    return png((6, 5.4), lambda axes: draw_confusion(axes, mistakes, drawable(classes)), frame)
 
 
 def _attach_winner(

@@ -15,13 +15,13 @@ from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec
 from search.config import SearchConfig
-from search.data.load import form_of
 from search.report.architecture import architecture_line, legend
 from search.report.facts import count, recipe_facts
 from search.report.network_figures import Part, parts
+from search.report.networks.of_trial import network_of
+from search.report.networks.origin import origin_of
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord
-from search.text import markdown_table, parameter_count, percent
-from space import assemble
+from search.text import counted, markdown_table, parameter_count, percent
 
 # Of a longer curve, only every second, third, ... epoch and the last one are shown.
 MAX_EPOCHS_SHOWN = 15
@@ -34,7 +34,7 @@ def trial_note(record: TrialRecord, config: SearchConfig, remark: str = "") -> s
 
     remark is a sentence about this trial in particular, for example that it is the winner.
     """
-    arch = network(record, config)
+    arch = network_of(record, config)
     blocks = [
         _outcome(record, config),
         *([remark] if remark else []),
@@ -47,22 +47,11 @@ def trial_note(record: TrialRecord, config: SearchConfig, remark: str = "") -> s
     return fitted("\n\n".join(blocks), break_lines=True)
 
 
-def network(record: TrialRecord, config: SearchConfig) -> ArchSpec | None:
-    """Return the network of a trial, also of a refused one; None if the trial ended before it had all values."""
-    if record.arch or not record.params:
-        return record.arch
-    form = form_of(config.data)
-    try:
-        return assemble(record.params, form.input_shape, form.n_classes).arch
-    except KeyError:
-        return None
-
-
 def _outcome(record: TrialRecord, config: SearchConfig) -> str:
     reason = _sentence(record.reason)
     n_epochs = len(record.curve)
     if record.outcome == FINISHED:
-        trained = f", trained for {n_epochs} epochs" if n_epochs else ""
+        trained = f", trained for {counted(n_epochs, 'epoch')}" if n_epochs else ""
         metric_words = "" if config.metric == "accuracy" else f" {config.metric_name}"
         n_params = record.n_params or 0
         n_stored = compute_cost(record.arch).n_stored if record.arch else n_params
@@ -144,9 +133,7 @@ def _fact_blocks(record: TrialRecord, config: SearchConfig) -> list[str]:
     if record.peak_activation_bytes is not None:
         facts["peak of activations"] = f"{record.peak_activation_bytes:,} bytes"
     facts |= {"latency": f"{record.latency_ms:.3g} ms"} if record.latency_ms is not None else {}
-    facts |= {"hand-designed": record.baseline} if record.baseline else {}
-    facts |= {"starting point": record.start} if record.start else {}
-    facts |= {"adopted from": record.origin} if record.origin else {}
+    facts["origin"] = str(origin_of(record))
     facts |= {"seed": str(record.seed)} if record.seed is not None and record.recipe else {}
     facts |= {"training": f"{record.seconds:.0f} s"} if record.seconds is not None else {}
     return [_table(facts)] if facts else []

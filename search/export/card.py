@@ -53,6 +53,8 @@ def make_card(source: ModelSource, data: Dataset, measured: Measured, folder: Pa
     return {
         "study": source.study,
         "trial": source.trial,
+        # Hand-designed, starting point, user network, adopted from another study, or proposed by the sampler.
+        "origin": source.origin,
         "cost": {
             "n_params": cost.n_params,
             # With a copy of shared weights for every layer that uses them.
@@ -153,7 +155,7 @@ def readme(card: Mapping[str, Any], source: ModelSource, data: Dataset) -> str:
             card=card,
             parameters=parameter_count(card["cost"]["n_params"], card["cost"]["n_stored"]),
             source=source,
-            origin=f"Study {source.study}" + ("" if source.trial is None else f", trial {source.trial}"),
+            origin=_origin(source),
             test_files=data.test_files,
             processors=sorted({form["processor"] for form in formats.values()}),
             usages=usages,
@@ -163,6 +165,13 @@ def readme(card: Mapping[str, Any], source: ModelSource, data: Dataset) -> str:
             recipe="; ".join(f"{name} {value}" for name, value in recipe_facts(source.recipe).items()),
         )
     )
+
+
+def _origin(source: ModelSource) -> str:
+    """Return the study, the trial and the origin of a network, in words."""
+    if source.trial is None:
+        return f"Study {source.study}"
+    return f"Study {source.study}, trial {source.trial}" + (f" ({source.origin})" if source.origin else "")
 
 
 @cache

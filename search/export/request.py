@@ -91,8 +91,7 @@ def winner_source(summary: StudySummary, location: StudyLocation) -> ModelSource
     if confirmation:
         number, seed = confirmation.network.number, confirmation.network.repeat.seed
         weights = _weights_file(weights_path(location.folder / "repeats", number), confirmation.trial, seed, location)
-        latency = summary.winner.latency_ms if summary.winner else None
-        return source_from_confirmation(confirmation, summary.config, summary.name, weights, latency)
+        return source_from_confirmation(confirmation, summary.config, summary.name, weights, summary.winner)
     if summary.winner is None:
         raise InputError("this study has no finished trial yet; search on with more --trials")
     return _trial_source(summary.winner, summary.config, location)

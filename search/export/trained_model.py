@@ -22,6 +22,8 @@ from search.evidence.confirm import Confirmation
 from search.evidence.repeats import RepeatResult
 from search.limits import limits_met
 from search.report.evidence import fresh_seeds, interval
+from search.report.networks.of_trial import HAND_DESIGNED
+from search.report.networks.origin import origin_of
 from search.study.trials import FINISHED, TrialRecord
 
 SPLIT_NAMES = {"test": "the test set", "val": "the validation images"}
@@ -47,6 +49,7 @@ class ModelSource:
     n_trainings   number of trainings of that network with different seeds; this is the one with the median accuracy
     metric        one of search.config.METRICS
     limits        the limits of the search, as search.limits.limits_met returns them; empty outside a search
+    origin        where the network comes from, as search.report.networks.origin states it
 
     Raises RecordError for an unknown score, scored_on, select_on or metric.
     """
@@ -70,6 +73,7 @@ class ModelSource:
     n_trainings: int = 0
     metric: str = "accuracy"
     limits: Mapping[str, Any] = field(default_factory=dict)
+    origin: str = ""
 
     def __post_init__(self) -> None:
         check_choice("score", self.score, SCORES)
@@ -172,16 +176,17 @@ def source_from_trial(record: TrialRecord, config: SearchConfig, study: str, wei
         precision=record.precision,
         metric=config.metric,
         limits=limits_met(compute_cost(arch), config, record.latency_ms),
+        origin=str(origin_of(record)),
     )
 
 
 def source_from_confirmation(
-    confirmation: Confirmation, config: SearchConfig, study: str, weights: Path, latency_ms: float | None = None
+    confirmation: Confirmation, config: SearchConfig, study: str, weights: Path, winner: TrialRecord | None = None
 ) -> ModelSource:
     """Return the confirmed winner as a model to export: its training from a fresh seed with the median accuracy.
 
-    weights: the file with the weights of that training. latency_ms: the latency that the search measured. Raises
-    InputError for a file that is missing, damaged or of another network.
+    weights: the file with the weights of that training. winner: the trial of the search. Raises InputError for a file
+    that is missing, damaged or of another network.
     """
     network = confirmation.network
     arch = network.repeat.arch
@@ -202,7 +207,8 @@ def source_from_confirmation(
         precision=network.precision,
         confirmation=confirmation,
         metric=config.metric,
-        limits=limits_met(compute_cost(arch), config, latency_ms),
+        limits=limits_met(compute_cost(arch), config, winner.latency_ms if winner else None),
+        origin=str(origin_of(winner)) if winner else "",
     )
 
 
@@ -229,6 +235,7 @@ def source_from_repeat(result: RepeatResult, n_trainings: int, study: str, weigh
         precision=result.precision,
         network=repeat.network,
         n_trainings=n_trainings,
+        origin=f"{HAND_DESIGNED} {repeat.network}",
     )
 
 

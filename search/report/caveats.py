@@ -10,6 +10,7 @@ from search.evidence.confirm import NoiseFloor
 from search.evidence.statistics import expected_maximum
 from search.search_space.dimensions import Choice, FloatRange, IntRange
 from search.study.trials import TrialRecord
+from search.text import counted
 from space import assemble, space_of
 
 # Images that each value of `select_on` selects on, in words.
@@ -27,32 +28,43 @@ def caveats(
     last_improved: int,
     winner: TrialRecord,
     noise: NoiseFloor | None = None,
+    *,
+    is_confirmed: bool = False,
 ) -> tuple[str, ...]:
     """Return reasons to doubt the winner, as sentences.
 
     records        finished trials of the study, ranked
     last_improved  number of the trial that has the best value
     noise          measured noise floor; None for the noise that was measured on MNIST, if that applies
+    is_confirmed   whether the winner was trained again from fresh seeds
     """
     # A study of an older space has fewer dimensions than the current space.
     n_dimensions = max((len(record.params) for record in records), default=0) or len(space_of(config).dimensions)
-    range_end_values = ", ".join(_values_on_range_ends(winner, config))
+    range_end_values = _values_on_range_ends(winner, config)
+    values = [record.value or 0.0 for record in records]
     return (
-        _selection_caveat(config, len(records), noise),
-        _noise_caveat(config, [record.value or 0.0 for record in records], noise),
-        *(
-            [f"Winning values on the end of their range, so that better ones may lie outside: {range_end_values}."]
-            if range_end_values
-            else []
-        ),
-        f"Finished trials: {len(records)}, in a space of {n_dimensions} dimensions; the best value was last "
+        _selection_caveat(config, len(records), noise, is_confirmed=is_confirmed),
+        *([_noise_caveat(config, values, noise)] if len(records) > 1 else []),
+        *([_range_end_caveat(range_end_values)] if range_end_values else []),
+        f"Finished trials: {len(records)}, in a space of {counted(n_dimensions, 'dimension')}; the best value was last "
         f"improved by trial {last_improved}.",
     )
 
 
-def _selection_caveat(config: SearchConfig, n_finished: int, noise: NoiseFloor | None) -> str:
+def _range_end_caveat(range_end_values: Sequence[str]) -> str:
+    subject, better = "Winning values on the end of their range", "better ones"
+    if len(range_end_values) == 1:
+        subject, better = "A winning value on the end of its range", "a better one"
+    return f"{subject}, so that {better} may lie outside: {', '.join(range_end_values)}."
+
+
+def _selection_caveat(config: SearchConfig, n_finished: int, noise: NoiseFloor | None, *, is_confirmed: bool) -> str:
     images = SELECTED_ON[config.data.select_on]
-    epochs = " and their epochs" if config.score == "best" else ""
+    picks_epoch = config.score == "best" and config.epochs > 1
+    if n_finished == 1:
+        epoch = f" Its epoch was chosen on {images}." if picks_epoch else ""
+        return f"Only one trial finished, from one seed, so it was compared with no other.{epoch}"
+    epochs = " and their epochs" if picks_epoch else ""
     luck = ""
     sd = _sd(config, noise)
     if sd is not None:
@@ -60,8 +72,9 @@ def _selection_caveat(config: SearchConfig, n_finished: int, noise: NoiseFloor |
         luck = f" Were all of them equally good, the best would still stand about {points:.2f} points above their mean."
     return (
         f"Selected on {images}: the best {config.metric_name} of the search is the maximum over all finished "
-        f"trials{epochs} ({n_finished}, one seed each), so it is optimistic.{luck} Fresh seeds take out that luck, but "
-        "not that every candidate was judged by the same images."
+        f"trials{epochs} ({n_finished}, one seed each), so it is optimistic.{luck} Fresh seeds "
+        f"{'take' if is_confirmed else 'would take'} out that luck, but not that every candidate was judged by the "
+        "same images."
     )
 
 

@@ -14,19 +14,23 @@ from search.limits import BYTES, SHARING_RULE, latency_words, listed_limits, sta
 from search.report.architecture import architecture_line
 from search.report.caveats import SELECTED_ON
 from search.report.evidence import winner_evidence
-from search.report.summary import BaselineResult, StudySummary
+from search.report.networks.baselines import BaselineResult
+from search.report.networks.of_trial import HAND_DESIGNED, STARTING_POINT
+from search.report.networks.origin import PROPOSED, USER_NETWORK, kind_of_baseline, listed_kinds, origin_of
+from search.report.summary import StudySummary
 from search.search_space.augmentations import mirror_options
 from search.study.trials import TrialRecord
-from search.text import parameter_count, percent
+from search.text import counted, parameter_count, percent
 
 NO_BASELINES = "None of them takes these images."
 NO_WINNER = "No trial has finished yet."
-BASELINE_COLUMNS = ("network", "parameters", "fits", "stated best", "epochs", "in this study")
-BASELINE_ALIGN = "<><>><"
-BASELINE_RULE = (
+_BASELINE_RULE = (
     "In this study the hand-designed networks are trained with the search's default recipe, not with their own, so the "
-    "last column compares networks. Stated best is their authors' figure, as a rule the best of so many epochs on the "
-    "test set, with recipes of their own."
+    "last column compares networks."
+)
+_STATED_RULE = (
+    "Stated on MNIST is their authors' figure, as a rule the best of so many epochs on the test set, with recipes of "
+    "their own."
 )
 _SCORED = {
     "test": "Every network is trained on all training images and scored on the test set after every epoch; the test "
@@ -38,6 +42,14 @@ _EPOCH_RULES = {
     "last": "{} after epoch {}, the last",
     "best": "highest {} of epochs 1 to {}",
     "last3": "mean {} of the last 3 of {} epochs",
+}
+# The rules for a training that is too short for the words above.
+_SHORT_RULES = {
+    ("last", 1): "{} after the only epoch",
+    ("best", 1): "{} after the only epoch",
+    ("last3", 1): "{} after the only epoch",
+    ("last3", 2): "mean {} of both epochs",
+    ("last3", 3): "mean {} of all 3 epochs",
 }
 BALANCED_RULE = (
     "Balanced accuracy is the mean over the classes of the share of a class's images that are told right: each class "
@@ -56,9 +68,18 @@ def headline(summary: StudySummary) -> list[str]:
     ]
 
 
+def unsearched(summary: StudySummary) -> str:
+    """Return a sentence that says that the study searched nothing, or "" if the sampler proposed a trained network."""
+    kinds = summary.kinds
+    if not kinds or kinds.get(PROPOSED):
+        return ""
+    return f"Nothing was searched: no trained network was proposed by the sampler; trained: {listed_kinds(kinds)}."
+
+
 def epoch_rule(config: SearchConfig) -> str:
     """Return the rule by which epochs give the value of a trial, in words."""
-    return _EPOCH_RULES[config.score].format(config.metric_name, config.epochs)
+    rule = _SHORT_RULES.get((config.score, config.epochs), _EPOCH_RULES[config.score])
+    return rule.format(config.metric_name, config.epochs)
 
 
 def winner_facts(summary: StudySummary) -> dict[str, str]:
@@ -66,8 +87,7 @@ def winner_facts(summary: StudySummary) -> dict[str, str]:
     winner, config = summary.winner, summary.config
     if winner is None:
         return {}
-    facts = {"trial": str(winner.number)}
-    facts |= {"hand-designed": winner.baseline} if winner.baseline else {}
+    facts = {"trial": str(winner.number), "origin": _winner_origin(winner)}
     facts[config.metric_name] = f"{percent(winner.value)}, selected on {SELECTED_ON[config.data.select_on]}"
     other_value = None if summary.confirmation else summary.other_value(winner)
     if other_value is not None:
@@ -79,6 +99,12 @@ def winner_facts(summary: StudySummary) -> dict[str, str]:
     facts |= _cost_facts(winner, config)
     facts |= {"architecture": architecture_line(winner.arch)} if winner.arch else {}
     return facts
+
+
+def _winner_origin(winner: TrialRecord) -> str:
+    origin = origin_of(winner)
+    note = " (stored with this program)" if STARTING_POINT in str(origin) else ""
+    return f"{str(origin).replace(PROPOSED, f'{PROPOSED} by the sampler')}{note}"
 
 
 def _cost_facts(record: TrialRecord, config: SearchConfig) -> dict[str, str]:
@@ -103,12 +129,12 @@ def count(value: int | None) -> str:
 
 def top_columns(summary: StudySummary) -> tuple[str, ...]:
     """Return the header of the table of the best trials."""
-    return ("rank", "trial", *map(words_of, summary.metrics), "parameters", "MACs", "RF", "hand-designed")
+    return ("rank", "trial", *map(words_of, summary.metrics), "parameters", "MACs", "RF", "origin", "architecture")
 
 
 def top_align(summary: StudySummary) -> str:
     """Return the alignment of the columns of the table of the best trials."""
-    return ">" * (len(top_columns(summary)) - 1) + "<"
+    return ">" * (len(top_columns(summary)) - 2) + "<<"
 
 
 def top_rows(summary: StudySummary) -> list[tuple[str, ...]]:
@@ -119,19 +145,44 @@ def top_rows(summary: StudySummary) -> list[tuple[str, ...]]:
 def _top_row(rank: int, record: TrialRecord, summary: StudySummary) -> tuple[str, ...]:
     values = (record.value, summary.other_value(record))[: len(summary.metrics)]
     costs = (record.n_params, record.macs, record.receptive_field)
-    return str(rank), str(record.number), *map(percent, values), *map(count, costs), record.baseline or ""
+    words = (str(origin_of(record)), architecture_line(record.arch) if record.arch else "")
+    return str(rank), str(record.number), *map(percent, values), *map(count, costs), *words
+
+
+def baseline_columns(summary: StudySummary) -> tuple[str, ...]:
+    """Return the header of the table of the hand-designed networks; stated accuracies are shown on MNIST only."""
+    stated = ("stated on MNIST", "epochs") if _shows_stated(summary) else ()
+    return ("network", "parameters", "fits", *stated, "in this study")
+
+
+def baseline_align(summary: StudySummary) -> str:
+    """Return the alignment of the columns of the table of the hand-designed networks."""
+    return "<><>><" if _shows_stated(summary) else "<><<"
+
+
+def baseline_rule(summary: StudySummary) -> str:
+    """Return the sentences that explain the table of the hand-designed networks."""
+    if not summary.baselines:
+        return NO_BASELINES
+    return f"{_BASELINE_RULE} {_STATED_RULE}" if _shows_stated(summary) else _BASELINE_RULE
+
+
+def _shows_stated(summary: StudySummary) -> bool:
+    return any(result.stated_accuracy is not None for result in summary.baselines)
 
 
 def baseline_rows(summary: StudySummary) -> list[tuple[str, ...]]:
-    """Return one row of cells for each hand-designed network, under BASELINE_COLUMNS."""
-    return [_baseline_row(result) for result in summary.baselines]
+    """Return one row of cells for each hand-designed or user network, under `baseline_columns`."""
+    return [_baseline_row(result, with_stated=_shows_stated(summary)) for result in summary.baselines]
 
 
-def _baseline_row(result: BaselineResult) -> tuple[str, ...]:
-    stated = f"{'about ' * result.approximate}{percent(result.stated_accuracy)}"
+def _baseline_row(result: BaselineResult, *, with_stated: bool) -> tuple[str, ...]:
+    approximate = "about " * result.approximate
+    stated = (f"{approximate}{percent(result.stated_accuracy)}", str(result.stated_epochs or "-"))
     in_study = result.remark if result.value is None else percent(result.value)
+    name = result.id if kind_of_baseline(result.id) == HAND_DESIGNED else f"{result.id} ({USER_NETWORK})"
     fits = "yes" if result.fits else "no"
-    return result.id, f"{result.n_params:,}", fits, stated, str(result.stated_epochs or "-"), in_study
+    return name, f"{result.n_params:,}", fits, *(stated if with_stated else ()), in_study
 
 
 def proposal_lines(summary: StudySummary) -> list[str]:
@@ -144,6 +195,7 @@ def proposal_lines(summary: StudySummary) -> list[str]:
     return [
         f"feasible / proposed: {counts.feasible:,} / {counts.proposed:,}{share}",
         f"trained: {_listed(trained_counts)}",
+        *([f"origin of the trained ones: {listed_kinds(summary.kinds)}"] if summary.kinds else []),
         f"not trained: {_listed(untrained_counts)}",
         *([f"adopted from other studies: {counts.adopted:,}"] if counts.adopted else []),
         *([f"unfinished: {_listed(unfinished_counts)}"] if any(unfinished_counts.values()) else []),
@@ -170,18 +222,19 @@ def _duration(seconds: float) -> str:
 def method_lines(summary: StudySummary) -> list[str]:
     """Return sentences that state how the networks were trained, scored and chosen."""
     config, winner = summary.config, summary.winner
+    n_changed = len(config.dimensions)
     precision = f", in {winner.precision}" if winner and winner.precision else ""
     seed = f"; the winner's is {winner.seed}" if winner and winner.seed is not None else ""
     return [
         _SCORED[config.data.select_on],
-        f"Value of a trial: {epoch_rule(config)}. One seed a trial, {config.epochs} epochs{precision}.",
+        f"Value of a trial: {epoch_rule(config)}. One seed a trial, {counted(config.epochs, 'epoch')}{precision}.",
         f"The study's seed is {config.seed}, from which each trial has a training seed of its own{seed}.",
         f"Sampler {config.sampler}, pruner {config.pruner}.",
         *(config.data.form.remarks if config.data.form else []),
         *([BALANCED_RULE] if len(summary.metrics) > 1 else []),
         *(["Every other training image is mirrored, left to right."] if config.mirror else []),
         *([f"Weights: {SHARING_RULE}."] if shares_weights(summary) else []),
-        *([f"Of the space {len(config.dimensions)} dimensions were changed: space.toml."] if config.dimensions else []),
+        *([f"The space was changed in {counted(n_changed, 'dimension')}: space.toml."] if n_changed else []),
     ]
 
 
@@ -202,9 +255,9 @@ def command_line(summary: StudySummary) -> str:
     """Return the command that repeats the study under a new name, as the old name would resume it."""
     new_study = {"trials": summary.counts.feasible or None, "study": f"{summary.name}-again", "jobs": 1}
     config = summary.config
-    # The file is in the folder of the study, next to its report.
-    space_options = {"dimensions": None, "space": "space.toml"} if config.dimensions else {}
-    data = {"dataset": shlex.quote(config.data.option), "mirror": None} | mirror_options(config)
+    space_options = {"dimensions": None, "space": summary.space_file} if config.dimensions else {}
+    data = {"dataset": config.data.option, "mirror": None} | mirror_options(config)
     options = config.settings() | data | space_options | new_study | {"share_weights": None}
-    words = [f"--{name.replace('_', '-')} {value}" for name, value in options.items() if value is not None]
-    return " ".join(["python search.py", *words, *(["--share-weights"] if shares_weights(summary) else [])])
+    settings = {f"--{name.replace('_', '-')}": value for name, value in options.items() if value is not None}
+    words = [word for name, value in [*settings.items(), *summary.run_options] for word in (name, str(value))]
+    return shlex.join(["python", "search.py", *words, *(["--share-weights"] if shares_weights(summary) else [])])

@@ -13,12 +13,19 @@ from matplotlib.axes import Axes
 
 from search.errors import InputError
 from search.report.caveats import SELECTED_ON
-from search.report.evidence import CONTENDER_COLUMNS, CONTENDER_RULE, contender_rows, interval, noise_lines, points
+from search.report.evidence import (
+    CONTENDER_COLUMNS,
+    contender_rows,
+    contender_rule,
+    fresh_seeds,
+    interval,
+    noise_lines,
+    points,
+)
 from search.report.facts import (
-    BASELINE_COLUMNS,
-    BASELINE_RULE,
-    NO_BASELINES,
+    baseline_columns,
     baseline_rows,
+    baseline_rule,
     command_line,
     headline,
     method_lines,
@@ -26,11 +33,14 @@ from search.report.facts import (
     recipe_facts,
     top_columns,
     top_rows,
+    unsearched,
     winner_facts,
 )
 from search.report.images import tiles
 from search.report.markdown import CORRELATION_RULE, IMPORTANCE_RULE
 from search.report.network_figures import draw_architecture, draw_confusion, draw_parameters, parts
+from search.report.networks.layers import LAYER_COLUMNS, LAYER_RULE, layer_rows
+from search.report.networks.origin import kind_of_baseline
 from search.report.plot import inline_svg
 from search.report.study_figures import draw_accuracy, draw_best_so_far, draw_curves, draw_importances
 from search.report.summary import StudySummary
@@ -83,19 +93,23 @@ def html_report(summary: StudySummary, records: Sequence[TrialRecord], folder: P
     return _TEMPLATES.get_template("report.html").render(
         summary=summary,
         headline=headline(summary),
+        unsearched=unsearched(summary),
         result=_result(summary),
         facts=winner_facts(summary),
+        layers=layer_rows(winner.arch) if winner and winner.arch else [],
+        layer_columns=LAYER_COLUMNS,
+        layer_rule=LAYER_RULE,
         figures=_figures(summary, records, classes),
         tiles=_tiles(summary, folder, classes),
         contenders=contender_rows(summary.confirmation) if summary.confirmation else [],
         contender_columns=CONTENDER_COLUMNS,
-        contender_rule=CONTENDER_RULE,
+        contender_rule=contender_rule(summary.confirmation) if summary.confirmation else "",
         noise=noise_lines(summary.noise, summary.top, summary.confirmation) if summary.noise else [],
         top=top_rows(summary),
         top_columns=top_columns(summary),
         baselines=baseline_rows(summary),
-        baseline_columns=BASELINE_COLUMNS,
-        baseline_rule=BASELINE_RULE if summary.baselines else NO_BASELINES,
+        baseline_columns=baseline_columns(summary),
+        baseline_rule=baseline_rule(summary),
         metric=config.metric_name,
         recipe=recipe_facts(winner.recipe) if winner and winner.recipe else {},
         method=[*method_lines(summary), *proposal_lines(summary)],
@@ -117,14 +131,18 @@ def _result(summary: StudySummary) -> dict[str, str]:
         accuracy = {percent(winner.value): f"{metric} of one seed, {selection}; not confirmed"}
     else:
         mean = confirmation.accuracy
-        meaning = f"mean test {metric}, n = {mean.n} fresh seeds, {interval(mean)}, {selection}"
+        meaning = f"mean test {metric}, n = {fresh_seeds(mean)}, {interval(mean)}, {selection}"
         accuracy = {percent(mean.mean): meaning}
     size = {f"{winner.n_params or 0:,}": f"parameters, of at most {summary.config.max_params:,}"}
     if confirmation is None or confirmation.comparison is None:
         return accuracy | size
     comparison = confirmation.comparison
+    kind = kind_of_baseline(comparison.baseline)
+    is_of_kind = winner.baseline is not None and kind_of_baseline(winner.baseline) == kind
+    role = f"another {kind}" if is_of_kind else f"the best {kind}"
+    noun = "" if kind.endswith("network") else " network"
     difference_meaning = (
-        f"points against {comparison.baseline}, the best hand-designed network, {interval(comparison.difference)}"
+        f"points against {comparison.baseline}, {role}{noun} in the search, {interval(comparison.difference)}"
     )
     return accuracy | size | {points(comparison.difference.mean): difference_meaning}
 
@@ -146,7 +164,7 @@ def _figures(summary: StudySummary, records: Sequence[TrialRecord], classes: Seq
     title = "Value of every trial and the best so far; stopped and refused ones marked"
     add("best_so_far", title, (5.4, 4), lambda axes: draw_best_so_far(axes, records, metric))
     curves = {f"trial {record.number}": record.curve for record in summary.top[:N_CURVES]}
-    title = f"{accuracy} after every epoch of the {len(curves)} best trials"
+    title = f"{accuracy} after every epoch of the {f'{len(curves)} best trials' if len(curves) > 1 else 'best trial'}"
     add("curves", title, (5.4, 4), lambda axes: draw_curves(axes, curves, metric))
     if winner.arch:
         arch = winner.arch
@@ -159,7 +177,9 @@ def _figures(summary: StudySummary, records: Sequence[TrialRecord], classes: Seq
         add("architecture", title, (10.5, 3.4), lambda axes: draw_architecture(axes, arch), wide=True)
         add("parameters", "Where the parameters sit", (5.4, 4.6), lambda axes: draw_parameters(axes, arch))
     if mistakes:
-        title = f"What the {mistakes.n_wrong} misread images show and were taken for; on the right accuracy by class"
+        n_wrong = mistakes.n_wrong
+        subject = "the misread image shows and was" if n_wrong == 1 else f"the {n_wrong:,} misread images show and were"
+        title = f"What {subject} taken for; on the right accuracy by class"
         add("confusion", title, (5.2, 4.6), lambda axes: draw_confusion(axes, mistakes, classes))
     if summary.importances:
         title = "Which dimensions mattered"

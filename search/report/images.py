@@ -6,11 +6,11 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.font_manager import findfont
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from torch import Tensor
 
 from search.engine.confusion import Confusion
+from search.report.fonts import drawable, font_file
 
 TILES_PER_ROW = 10
 
@@ -52,8 +52,6 @@ def png_file(image: Image.Image) -> bytes:
 N_SHOWN = 40
 # In pixels. Images are enlarged by a whole factor, to sides of at most TILE_SIDE.
 TILE_SIDE, LETTER_SIZE = 84, 13
-# This font has arrows and most alphabets, and comes with matplotlib.
-FONT = "DejaVu Sans"
 
 
 def misread_page(mistakes: Confusion, images: Tensor, classes: Sequence[str]) -> bytes:
@@ -63,8 +61,9 @@ def misread_page(mistakes: Confusion, images: Tensor, classes: Sequence[str]) ->
     shown in grey and inverted.
     """
     shown_images = mistakes.misread[:N_SHOWN]
-    captions = [f"{classes[misread.label]} → {classes[misread.answer]}" for misread in shown_images]
-    font = ImageFont.truetype(findfont(FONT), LETTER_SIZE)
+    names = drawable(classes)
+    captions = [f"{names[misread.label]} → {names[misread.answer]}" for misread in shown_images]
+    font = ImageFont.truetype(font_file("".join(captions)), LETTER_SIZE)
     scale = max(1, TILE_SIDE // max(images.shape[2:]))
     height, width = (scale * side for side in images.shape[2:])
     cell_height = height + 2 * LETTER_SIZE

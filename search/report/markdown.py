@@ -9,17 +9,16 @@ from search.report.architecture import layer_table, legend
 from search.report.evidence import (
     CONTENDER_ALIGN,
     CONTENDER_COLUMNS,
-    CONTENDER_RULE,
     contender_rows,
+    contender_rule,
     noise_lines,
 )
 from search.report.facts import (
-    BASELINE_ALIGN,
-    BASELINE_COLUMNS,
-    BASELINE_RULE,
-    NO_BASELINES,
     NO_WINNER,
+    baseline_align,
+    baseline_columns,
     baseline_rows,
+    baseline_rule,
     command_line,
     headline,
     method_lines,
@@ -28,6 +27,7 @@ from search.report.facts import (
     top_align,
     top_columns,
     top_rows,
+    unsearched,
     winner_facts,
 )
 from search.report.summary import StudySummary
@@ -52,6 +52,7 @@ def markdown_report(summary: StudySummary) -> str:
         *([f"**{first}**", *rest] if first else []),
         f"# Study {summary.name}",
         _bullets(headline(summary)),
+        *([f"**{unsearched(summary)}**"] if unsearched(summary) else []),
         "## Winner",
         *(_winner_blocks(summary) if summary.winner else [NO_WINNER]),
         *_evidence_blocks(summary),
@@ -59,10 +60,11 @@ def markdown_report(summary: StudySummary) -> str:
         markdown_table(top_columns(summary), top_rows(summary), top_align(summary)) if summary.top else NO_WINNER,
         "## Hand-designed networks",
         *(
-            [markdown_table(BASELINE_COLUMNS, baseline_rows(summary), BASELINE_ALIGN), BASELINE_RULE]
+            [markdown_table(baseline_columns(summary), baseline_rows(summary), baseline_align(summary))]
             if summary.baselines
-            else [NO_BASELINES]
+            else []
         ),
+        baseline_rule(summary),
         "## Caveats",
         _bullets(summary.caveats or [NO_WINNER]),
         "## How it was measured",
@@ -95,7 +97,8 @@ def _evidence_blocks(summary: StudySummary) -> list[str]:
     blocks = []
     if summary.confirmation:
         rows = contender_rows(summary.confirmation)
-        blocks += ["## Confirmation", markdown_table(CONTENDER_COLUMNS, rows, CONTENDER_ALIGN), CONTENDER_RULE]
+        blocks += ["## Confirmation", markdown_table(CONTENDER_COLUMNS, rows, CONTENDER_ALIGN)]
+        blocks += [contender_rule(summary.confirmation)]
     if summary.noise:
         lines = noise_lines(summary.noise, summary.top, summary.confirmation)
         blocks += ["## Noise floor", _bullets(lines)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
@@ -15,13 +16,23 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+
+from search.report.fonts import FONT, fallback_families
 
 # The palette of Okabe and Ito, whose colours colour-blind readers can distinguish.
 ORANGE, BLUE, GREEN, PURPLE, YELLOW, GREY = "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#B8860B", "#8C8C8C"
 # Placeholder for the text colour of the page; no other element has this colour.
 _INK = "#0a0b0c"
-_STYLE = {"svg.fonttype": "none", "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+# A dollar sign in a name is no formula.
+_STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 _INK_STYLE = dict.fromkeys(
     ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "legend.labelcolor"), _INK
 )
@@ -72,12 +83,24 @@ def _saved(
     size: tuple[float, float], draw: Draw, style: Mapping[str, Any], frame: Frame | None = None, **options: Any
 ) -> bytes:
     settings: Any = {**_STYLE, **style}
-    with mpl.rc_context(settings):
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        # Text in an SVG remains text, for which the browser has a font.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from|Matplotlib currently does not support")
         figure = Figure(figsize=size, layout=None if frame else "constrained")
         draw(figure.add_axes(frame) if frame else figure.add_subplot())
+        if options["format"] != "svg":
+            _add_fonts(figure)
         buffer = io.BytesIO()
         figure.savefig(buffer, **options)
     return buffer.getvalue()
+
+
+def _add_fonts(figure: Figure) -> None:
+    """Let installed fonts draw the characters that the font of the figures lacks."""
+    texts = [artist for artist in figure.findobj(Text) if isinstance(artist, Text)]
+    families = fallback_families("".join(text.get_text() for text in texts))
+    for text in texts if families else []:
+        text.set_fontfamily([FONT, *families])
 
 
 def error(accuracy: float | None) -> float:

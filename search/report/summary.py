@@ -9,36 +9,28 @@ from typing import Any
 
 import optuna
 
-from models.baselines import BASELINES, Baseline
-from models.cost import Cost, compute_cost
 from search.config import SearchConfig
-from search.data.load import form_of
 from search.engine.confusion import Confusion
 from search.engine.metrics import other_metric, other_value
 from search.evidence.confirm import Confirmation, ConfirmPlan, NoiseFloor, confirmation, noise_floor
 from search.evidence.importance import importances, rank_correlations
 from search.evidence.repeats import RepeatResult
+from search.evidence.run_options import run_options
 from search.evidence.runner import repeats_of
-from search.limits import standings
 from search.report.caveats import caveats
+from search.report.networks.baselines import INTERRUPTED, RUNNING, BaselineResult, baseline_results
+from search.report.networks.origin import origin_of
 from search.study.attributes import NOTICE
 from search.study.card import read_card
 from search.study.load import WINNER
 from search.study.location import StudyLocation
-from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord, ranked
-from space import baseline_params, space_of
+from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TRAINED, TrialRecord, ranked
 
 N_TOP = 10
-# Optuna's states of trials without an outcome.
-INTERRUPTED, RUNNING = "fail", "running"
-_REMARKS = {
-    STOPPED: "stopped early",
-    DIVERGED: "diverged",
-    REFUSED: "over a limit",
-    REPEATED: "repeats a stopped trial",
-    INTERRUPTED: "interrupted",
-    RUNNING: "running",
-}
+# File in the folder of a study with the changes that it makes to the space.
+SPACE_FILE = "space.toml"
+# File in the folder of a study that records its runs.
+RUNS_FILE = "config.json"
 
 
 @dataclass(frozen=True)
@@ -69,28 +61,6 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class BaselineResult:
-    """Result of a hand-designed network or of a user network in a study.
-
-    fits             whether it keeps to all limits of the study
-    stated_accuracy  best accuracy that its authors report; None for a network from a file
-    stated_epochs    length of that training in epochs; None for a network from a file
-    approximate      whether the stated accuracy is approximate
-    value            value in this study; None if it has none
-    remark           reason why it has no value
-    """
-
-    id: str
-    n_params: int
-    fits: bool
-    stated_accuracy: float | None
-    stated_epochs: int | None
-    approximate: bool
-    value: float | None
-    remark: str
-
-
-@dataclass(frozen=True)
 class StudySummary:
     """Summary of a study that contains all that the reports show.
 
@@ -102,11 +72,14 @@ class StudySummary:
     top            best finished trials, at most N_TOP, ranked
     improvements   trials that were better than all earlier ones, in order
     seconds        training time summed over all trials
+    kinds          numbers of the networks that this study trained, by kind of origin
     baselines      results of the hand-designed networks and of the user networks
     importances    importance of each dimension
     correlations   rank correlation of the accuracy after an epoch with that after the last one, by epoch
     caveats        reasons to doubt the winner, as sentences
     mistakes       mistakes of the exported winner; None without an export, or if an older version made it
+    space_file     path of the file with the changes of the space
+    run_options    options of the study's runs that are in no setting, with their values
     """
 
     name: str
@@ -120,11 +93,14 @@ class StudySummary:
     improvements: tuple[TrialRecord, ...]
     counts: Counts
     seconds: float
+    kinds: Mapping[str, int]
     baselines: tuple[BaselineResult, ...]
     importances: Mapping[str, float]
     correlations: Mapping[int, float]
     caveats: tuple[str, ...]
     mistakes: Confusion | None
+    space_file: str = SPACE_FILE
+    run_options: tuple[tuple[str, str], ...] = ()
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -147,12 +123,16 @@ def summarise(
     repeats: Sequence[RepeatResult] = (),
     plan: ConfirmPlan | None = None,
     importances: Mapping[str, float] | None = None,
+    space_file: str = SPACE_FILE,
+    run_options: tuple[tuple[str, str], ...] = (),
 ) -> StudySummary:
     """Return the summary of the trials of study `name`.
 
     winner_card  content of card.json of the exported winner; the card of another trial is ignored
     repeats      finished trainings of the confirmation and of the noise floor
     plan         plan of the last confirmation
+    space_file   path of the file with the changes of the space
+    run_options  options of the study's runs that are in no setting, with their values
     """
     ranked_records = ranked(records)
     own_records = [record for record in records if record.origin is None]
@@ -171,11 +151,23 @@ def summarise(
         top=tuple(ranked_records[:N_TOP]),
         improvements=improvements,
         counts=replace(_count(own_records), adopted=len(records) - len(own_records)),
-        seconds=sum(map(_training_seconds, own_records)),
-        baselines=_baseline_results(config, records),
+        seconds=sum(training_seconds(record) or 0.0 for record in own_records),
+        kinds=Counter(origin_of(record).kind for record in own_records if record.outcome in TRAINED),
+        baselines=baseline_results(config, records),
         importances=importances or {},
         correlations=rank_correlations(own_records),
-        caveats=caveats(config, ranked_records, improvements[-1].number, winner, noise) if winner else (),
+        caveats=caveats(
+            config,
+            ranked_records,
+            improvements[-1].number,
+            winner,
+            noise,
+            is_confirmed=confirmation_result is not None,
+        )
+        if winner
+        else (),
+        space_file=space_file,
+        run_options=run_options,
         **card_facts(card or {}),
     )
 
@@ -216,68 +208,14 @@ def _value(record: TrialRecord) -> float:
     return record.value or 0.0
 
 
-def _training_seconds(record: TrialRecord) -> float:
-    if record.seconds is not None:
-        return record.seconds
-    return sum(float(epoch["seconds"]) for epoch in record.curve)  # diverged or interrupted
+def training_seconds(record: TrialRecord) -> float | None:
+    """Return the time that this study spent on training a trial, also a diverged or interrupted one.
 
-
-def _baseline_results(config: SearchConfig, records: Iterable[TrialRecord]) -> tuple[BaselineResult, ...]:
-    form = form_of(config.data)
-    shape = (form.input_shape, form.n_classes)
-    space_networks = baseline_params(form.input_shape, form.n_classes, space_of(config))
-    # If a network was interrupted and run again, the later trial counts.
-    trials_by_network = {record.baseline: record for record in sorted(records, key=lambda record: record.number)}
-    return tuple(
-        _baseline_result(baseline, config, trials_by_network.get(name), in_space=name in space_networks)
-        for name, baseline in BASELINES.items()
-        # Networks for other images cannot be compared.
-        if (baseline.spec.input_shape, baseline.spec.n_classes) == shape
-    ) + tuple(
-        _user_network_result(record, name, record.n_params)
-        for name, record in trials_by_network.items()
-        if name is not None and name not in BASELINES and record.n_params is not None
-    )
-
-
-def _user_network_result(record: TrialRecord, name: str, n_params: int) -> BaselineResult:
-    """Return the result of a user network, which fits unless its trial was refused."""
-    fits = record.outcome != REFUSED
-    remark = "" if record.value is not None else _REMARKS.get(record.outcome, "not run yet")
-    return BaselineResult(name, n_params, fits, None, None, False, record.value, remark)
-
-
-def _baseline_result(
-    baseline: Baseline, config: SearchConfig, record: TrialRecord | None, *, in_space: bool
-) -> BaselineResult:
-    cost = compute_cost(baseline.spec)
-    excess = _excess(cost, config)
-    not_run = "not run yet" if in_space else "not in the space"
-    remark = excess or (_REMARKS.get(record.outcome, not_run) if record else not_run)
-    accuracy, epochs, approximate = _best_stated(baseline)
-    value = record.value if record else None
-    return BaselineResult(
-        id=baseline.id,
-        n_params=cost.n_params,
-        fits=not excess and (record is None or record.outcome != REFUSED),
-        stated_accuracy=accuracy,
-        stated_epochs=epochs,
-        approximate=approximate,
-        value=value,
-        remark="" if value is not None else remark,
-    )
-
-
-def _excess(cost: Cost, config: SearchConfig) -> str:
-    """Return the first limit that the network exceeds, in words, or an empty string."""
-    return next((standing.limit.over for standing in standings(cost, config) if standing.slack < 0), "")
-
-
-def _best_stated(baseline: Baseline) -> tuple[float, int, bool]:
-    """Return (accuracy, epochs, approximate) of the best stated training, the shortest of equally good ones."""
-    results = [(result.best_accuracy or result.last_accuracy or 0.0, result) for result in baseline.stated.values()]
-    accuracy, result = max(results, key=lambda item: (item[0], -item[1].epochs))
-    return accuracy, result.epochs, result.approximate
+    It is None for a trial that was not trained, and for an adopted one.
+    """
+    if record.origin is not None or record.seconds is not None:
+        return None if record.origin is not None else record.seconds
+    return sum(float(epoch["seconds"]) for epoch in record.curve) if record.curve else None
 
 
 def summary_of(
@@ -285,6 +223,7 @@ def summary_of(
 ) -> StudySummary:
     """Return the summary of a study from its trials and from its files on disk."""
     repeats, plan = repeats_of(location)
+    adopted = dict.fromkeys(record.origin.rpartition("/")[0] for record in records if record.origin)
     return summarise(
         str(location.name),
         config,
@@ -294,4 +233,6 @@ def summary_of(
         repeats=repeats,
         plan=plan,
         importances=importances(study),
+        space_file=str(location.folder / SPACE_FILE),
+        run_options=run_options(location.folder / RUNS_FILE, plan, list(adopted)),
     )

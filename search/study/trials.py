@@ -57,6 +57,7 @@ class TrialRecord:
     mistakes    fields of search.engine.confusion.Confusion on the scored images; None in trials of older versions
     baseline    id of the hand-designed network, if the trial is one
     repeats     number of the trial whose value this one took over
+    is_queued   whether the trial was queued, and did not get its values from the sampler
     index       position in the study's sequence of proposals; a trial that is run again keeps its first index
     """
 
@@ -83,10 +84,13 @@ class TrialRecord:
     origin: str | None = None
     mistakes: dict[str, Any] | None = None
     repeats: int | None = None
+    is_queued: bool = False
 
     @classmethod
     def from_trial(cls, trial: FrozenTrial) -> TrialRecord:
         """Return the record of a trial. Raises RecordError if it was written by an incompatible version."""
+        from search.storage.optuna_internals import fixed_params  # imports Optuna
+
         attrs = dict(trial.user_attrs)
         facts = {name: attrs[name] for name in cls.__dataclass_fields__ if name in attrs}
         try:
@@ -100,6 +104,8 @@ class TrialRecord:
             ) from error
         facts["curve"] = tuple(facts.get("curve", ()))
         facts.pop("outcome", None)
+        # A trial that is run again is queued with the values that it got before.
+        facts["is_queued"] = fixed_params(trial) is not None and "retry_of" not in attrs
         outcome = outcome_of(trial) or trial.state.name.lower()
         # Optuna gives a pruned trial the value it reported last.
         value = trial.value if outcome in (FINISHED, REPEATED) else None

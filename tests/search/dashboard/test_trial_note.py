@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from search.dashboard.trial_note import MAX_EPOCHS_SHOWN, network, trial_note
+from search.dashboard.trial_note import MAX_EPOCHS_SHOWN, trial_note
+from search.report.networks.of_trial import network_of
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, epoch, made_up
 
@@ -48,7 +49,7 @@ def test_a_refused_network_is_drawn_from_its_values():
     refused = BY_OUTCOME[REFUSED]
     assert refused.arch is None
     note = plain(trial_note(refused, CONFIG))
-    assert network(refused, CONFIG) == BY_OUTCOME[FINISHED].arch
+    assert network_of(refused, CONFIG) == BY_OUTCOME[FINISHED].arch
     assert "**Network** `" in note
     assert "| 12 × 26 × 26 |" in note
     assert "9,000, 1,000 over the budget of 8,000" in note
@@ -58,15 +59,15 @@ def test_a_refused_network_is_drawn_from_its_values():
 
 def test_one_that_lacks_values_has_no_network():
     record = TrialRecord(number=3, outcome="fail", value=None, params={"stages": 2})
-    assert network(record, CONFIG) is None
+    assert network_of(record, CONFIG) is None
     assert "Network" not in trial_note(record, CONFIG)
 
 
 def test_a_trained_trial_shows_network_curve_recipe_and_remark():
     note = plain(trial_note(BY_OUTCOME[FINISHED], CONFIG, "**A remark.**"))
     assert note.index("**Finished") < note.index("**A remark.**") < note.index("**Network**") < note.index("**Curve**")
-    assert "| hand-designed |" in note
-    assert "| s004_net3 |" in note
+    assert "| origin |" in note
+    assert "| hand-designed s004_net3 |" in note
     assert "| accuracy, % | 99.00 | 99.00 |" in note
     assert "| on training images, % | 98.10 | 98.20 |" in note
     assert "| sgd | 0.3 |" in note

@@ -73,6 +73,7 @@ def test_trial_and_weights_become_a_source(tmp_path: Path) -> None:
         epochs=3,
         precision="bfloat16",
         limits=LIMITS,
+        origin="proposed",
     )
     assert vars(source) == vars(expected)
 

@@ -7,10 +7,28 @@ from dataclasses import replace
 
 import pytest
 
-from search.evidence.confirm import Confirmation, ConfirmPlan, choosing, confirmation, measuring, noise_floor, reporting
+from search.evidence.confirm import (
+    Comparison,
+    Confirmation,
+    ConfirmPlan,
+    choosing,
+    confirmation,
+    measuring,
+    noise_floor,
+    reporting,
+)
 from search.evidence.repeats import RepeatResult
-from search.evidence.statistics import estimate
-from search.report.evidence import CONTENDER_COLUMNS, contender_rows, interval, noise_lines, points, winner_evidence
+from search.evidence.statistics import McNemar, estimate
+from search.report.evidence import (
+    CONTENDER_COLUMNS,
+    compared,
+    contender_rows,
+    contender_rule,
+    interval,
+    noise_lines,
+    points,
+    winner_evidence,
+)
 from search.report.summary import summarise
 from search.report.terminal import markdown_report, terminal_report
 from search.study.trials import ranked
@@ -77,9 +95,13 @@ def test_the_winner_in_words() -> None:
             "better. Of the two median networks only the winner misreads 30 images, only s004_net3 36 (McNemar's "
             "test: p = 0.54)",
         ),
-        # Differences of 0.02, -0.02 and 0.04 points.
-        (NOT_SHOWN, "+0.01 points (95 % interval -0.06 to 0.09), not shown to be better."),
-        ({1: BETTER[0], 0: BETTER[1]}, "-0.05 points (95 % interval -0.07 to -0.03), not shown to be better."),
+        # Differences of 0.02, -0.02 and 0.04 points. The median trainings are others here, and the images decide.
+        (
+            NOT_SHOWN,
+            "+0.01 points (95 % interval -0.06 to 0.09), undecided over the seeds. Of the two median networks only the "
+            "winner misreads 45 images, only s004_net3 0 (McNemar's test: p = 5.7e-14), which speaks for s004_net3",
+        ),
+        ({1: BETTER[0], 0: BETTER[1]}, "-0.05 points (95 % interval -0.07 to -0.03), worse. Of the two"),
     ],
     ids=["better", "not shown", "worse"],
 )
@@ -92,8 +114,40 @@ def test_beside_the_hand_designed_network(second: Mapping[int, Sequence[float]],
 def test_one_seed_has_no_interval_and_shows_nothing() -> None:
     facts = winner_evidence(confirmed(BETTER, n_seeds=1), "test")
     assert facts["accuracy"].startswith("99.53 %, mean of 1 fresh seed (one seed, so no interval) on the test set")
-    assert facts["seeds"] == "from 99.53 % to 99.53 %"
-    assert "+0.05 points (one seed, so no interval), not shown to be better" in facts["compared with"]
+    assert "seeds" not in facts
+    assert facts["file"].startswith("99.53 %, the only training (seed ")
+    assert (
+        "on the same seed): +0.05 points (one seed, so no interval), not shown to be better" in facts["compared with"]
+    )
+    assert "Of the two networks only the winner misreads" in facts["compared with"]
+
+
+@pytest.mark.parametrize(
+    ("differences", "misread", "verdict", "remark"),
+    [
+        ((0.002, 0.003, 0.004), (10, 30, 0.01), "better", ""),
+        ((0.002, 0.003, 0.004), (30, 36, 0.54), "better", ""),
+        ((0.002, 0.003, 0.004), (30, 10, 0.01), "better", ", which speaks for s004_net3"),
+        ((-0.02, 0.003, 0.02), (30, 36, 0.54), "not shown to be better", ""),
+        ((-0.02, 0.003, 0.02), (10, 30, 0.01), "undecided over the seeds", ", which speaks for the winner"),
+        ((-0.02, 0.003, 0.02), (30, 10, 0.01), "undecided over the seeds", ", which speaks for s004_net3"),
+        ((0.0, 0.0, 0.0), (0, 0, 1.0), "not shown to be better", ""),
+        ((-0.002, -0.003, -0.004), (30, 36, 0.54), "worse", ""),
+        ((-0.002, -0.003, -0.004), (30, 10, 0.01), "worse", ""),
+        ((-0.002, -0.003, -0.004), (10, 30, 0.01), "worse", ", which speaks for the winner"),
+        ((0.003,), (10, 30, 0.01), "undecided over the seeds", ", which speaks for the winner"),
+        ((0.003,), (1, 1, 1.0), "not shown to be better", ""),
+    ],
+)
+def test_the_verdict_agrees_with_both_tests(
+    differences: Sequence[float], misread: tuple[int, int, float], verdict: str, remark: str
+) -> None:
+    comparison = Comparison("s004_net3", 7496, estimate([0.99]), estimate(differences), McNemar(*misread))
+    words = compared(comparison)
+    assert f"), {verdict}. Of the two " in words
+    assert words.endswith(f"p = {misread[2]:.2g}){remark}")
+    assert ("misreads 1 image," in words) == (misread[0] == 1)
+    assert not ("not shown" in words and misread[2] < 0.05)
 
 
 def test_without_a_hand_designed_network_nothing_is_compared() -> None:
@@ -128,6 +182,9 @@ def test_a_single_contender_was_not_chosen_by_fresh_seeds() -> None:
     contender = replace(confirmed(BETTER).contenders[0], choice=None)
     rows = contender_rows(replace(confirmed(BETTER), contenders=(contender,)))
     assert rows == [("1", "99.64 %", "99.57 %", "-", "-", "-")]
+    rule = contender_rule(replace(confirmed(BETTER), contenders=(contender,)))
+    assert rule.endswith("was the only candidate, so no fresh seeds chose it; its accuracy is that over 3 fresh seeds.")
+    assert "highest mean" in contender_rule(confirmed(BETTER))
 
 
 def test_the_noise_floor_in_words() -> None:
@@ -138,6 +195,21 @@ def test_the_noise_floor_in_words() -> None:
         "Two single trainings of equal networks differ by more than 0.14 points once in twenty times; of the top ten "
         "that leaves undecided against the best: 2, 3.",
     ]
+
+
+def test_equal_trainings_measure_no_noise() -> None:
+    results = [replace(result, value=0.9950) for result in noise_results()]
+    floor = noise_floor(results, 100)
+    assert floor
+    (_, line) = noise_lines(floor, tuple(ranked(RECORDS)), confirmed(BETTER))
+    assert line == "All of these trainings have the same accuracy, so they do not show how large the noise is."
+
+
+def test_the_noise_of_a_single_trial_has_no_luck() -> None:
+    floor = noise_floor(noise_results(), 1)
+    assert floor
+    lines = noise_lines(floor, (RECORDS[0],), None)
+    assert lines[1:] == ["Two single trainings of equal networks differ by more than 0.14 points once in twenty times."]
 
 
 def test_where_the_best_stands_alone() -> None:
@@ -160,8 +232,13 @@ def test_where_the_best_stands_alone() -> None:
             "The winner's +0.05 points over s004_net3 are not above the 0.08 that means of 3 seeds differ by once in "
             "twenty times.",
         ),
+        (
+            {1: (0.9955, 0.9955, 0.9955), 0: (0.9964, 0.9964, 0.9964)},
+            "The winner's 0.09 points below s004_net3 are above the 0.08 that means of 3 seeds differ by once in "
+            "twenty times.",
+        ),
     ],
-    ids=["above", "not above"],
+    ids=["above", "not above", "below"],
 )
 def test_the_winner_s_lead_beside_the_noise(second: Mapping[int, Sequence[float]], line: str) -> None:
     assert noise(second)[-1] == line

@@ -98,7 +98,7 @@ def test_the_head_of_the_page_says_what_was_found() -> None:
     words = page(summary).text
     assert "99.41 % mean test accuracy, n = 3 fresh seeds, 95 % interval 99.32 to 99.50, selected on test" in words
     assert f"{summary.winner.n_params:,} parameters, of at most 8,000" in words
-    assert "+0.13 points against s004_net3, the best hand-designed network, 95 % interval" in words
+    assert "+0.13 points against s004_net3, the best hand-designed network in the search, 95 % interval" in words
 
 
 def test_one_seed_is_said_to_be_one() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from models.baselines import BASELINES
+from search.report.architecture import architecture_line
 from search.report.summary import StudySummary, summarise
 from search.report.terminal import markdown_report, terminal_report
 from search.report.trials_csv import trials_table
@@ -44,7 +45,11 @@ def test_top_ten() -> None:
         rows = [row for row in section(text, "Top ten") if row[0].isdigit()]
         assert [row[1] for row in rows] == ["20", "11", "10", "9", "8", "7", "6", "5", "4", "3"]
         assert [row[0] for row in rows] == [str(rank) for rank in range(1, 11)]
-        assert rows[0] == ["1", "20", "99.99 %", *rows[1][3:6], "s004_net3"]
+        assert rows[0][:6] == ["1", "20", "99.99 %", *rows[1][3:6]]
+        line = architecture_line(records[-1].arch)
+        in_markdown = f"| hand-designed s004_net3 | {line} |"
+        assert (in_markdown if text.startswith("#") else f"hand-designed\n        s004_net3: {line}\n") in text
+        assert text.count(line) == 11
 
 
 @pytest.mark.parametrize("name", ["nothing yet", "none finished", "all over"])
@@ -170,7 +175,7 @@ def test_both_accuracies_are_told_apart(summary: StudySummary, own: str, other: 
     assert f"the best {own} of the search is the maximum" in markdown
     assert ("MNIST: one network" in markdown) == (own == "accuracy")
     both = "last_accuracy", "last_balanced_accuracy"
-    table = trials_table(summary.top)
+    table = trials_table(summary.top, summary.config)
     assert {column for column in table.columns if column in both} == set(both)
     assert table.last_balanced_accuracy.tolist() == [0.97] * len(table)
 
@@ -178,4 +183,4 @@ def test_both_accuracies_are_told_apart(summary: StudySummary, own: str, other: 
 def test_where_classes_are_balanced_there_is_one_accuracy() -> None:
     terminal, markdown = reports("every outcome")
     assert "balanced" not in terminal + markdown
-    assert "last_accuracy" not in trials_table(EVERY_OUTCOME).columns
+    assert "last_accuracy" not in trials_table(EVERY_OUTCOME, CONFIG).columns

@@ -1,0 +1,50 @@
+"""Describe the trials of a run before it starts: how many there are, which go first, and whether any are left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from optuna.trial import FrozenTrial
+
+from search.report.networks.origin import PROPOSED, listed_kinds, origin_of
+from search.study.loop import n_trained
+from search.study.trials import TRAINED, read_trials
+from search.text import counted, wrapped
+
+# Width of the labels in front of the lines of the plan.
+LABEL = " " * 9
+
+
+def trial_lines(trials: Sequence[FrozenTrial], n_trials: int, n_epochs: int) -> list[str]:
+    """Return lines of the plan that state the numbers of trials, of those that go first, and of interrupted ones.
+
+    trials    trials of the study, with the queued ones
+    n_trials  number of trained candidates that the study is to have
+    n_epochs  largest number of epochs of a trial
+    """
+    n_done, records = n_trained(trials), read_trials(trials)
+    waiting = Counter(origin_of(record).kind for record in records if record.outcome == "waiting")
+    n_interrupted = waiting.pop(PROPOSED, 0)
+    is_searched = n_interrupted or any(
+        record.outcome in TRAINED and origin_of(record).kind == PROPOSED for record in records
+    )
+    lines = [f"trials   {n_trials:,} of at most {counted(n_epochs, 'epoch')}, {n_done:,} done"]
+    lines += [f"first    {listed_kinds(waiting)}"] if waiting else []
+    lines += [f"again    {counted(n_interrupted, 'interrupted trial')}"] if n_interrupted else []
+    if is_searched or n_trials > n_done + waiting.total():
+        return lines
+    return [*lines, _warning(n_trials, n_done, waiting.total())]
+
+
+def _warning(n_trials: int, n_done: int, n_first: int) -> str:
+    """Return a warning that all trials are spent before the sampler proposes one."""
+    verb = "takes" if n_first == 1 else "take"
+    subject = f"the {counted(n_first, 'network')} that {'goes' if n_first == 1 else 'go'} first {verb} all"
+    left = f"{subject} {counted(n_trials - n_done, 'trial')} that are left" if n_done else f"{subject} {n_trials:,}"
+    cause = left if n_first else f"no trial is left of {n_trials:,}"
+    return wrapped(
+        f"warning  nothing is searched: {cause}, so the sampler proposes none; it begins with --trials "
+        f"{n_done + n_first + 1}",
+        hanging=LABEL,
+    )
