@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.axes import Axes
 
 from search.errors import InputError
+from search.report.architecture import legend
 from search.report.caveats import SELECTED_ON
 from search.report.evidence import (
     CONTENDER_COLUMNS,
@@ -39,7 +40,7 @@ from search.report.facts import (
 from search.report.images import tiles
 from search.report.markdown import CORRELATION_RULE, IMPORTANCE_RULE
 from search.report.network_figures import draw_architecture, draw_confusion, draw_parameters, parts
-from search.report.networks.layers import LAYER_COLUMNS, LAYER_RULE, layer_rows
+from search.report.networks.layers import LAYER_COLUMNS, layer_rows, layer_rule
 from search.report.networks.origin import kind_of_baseline
 from search.report.plot import inline_svg
 from search.report.study_figures import draw_accuracy, draw_best_so_far, draw_curves, draw_importances
@@ -96,9 +97,10 @@ def html_report(summary: StudySummary, records: Sequence[TrialRecord], folder: P
         unsearched=unsearched(summary),
         result=_result(summary),
         facts=winner_facts(summary),
+        legend=legend(winner.arch) if winner and winner.arch else "",
         layers=layer_rows(winner.arch) if winner and winner.arch else [],
         layer_columns=LAYER_COLUMNS,
-        layer_rule=LAYER_RULE,
+        layer_rule=layer_rule(winner.arch) if winner and winner.arch else "",
         figures=_figures(summary, records, classes),
         tiles=_tiles(summary, folder, classes),
         contenders=contender_rows(summary.confirmation) if summary.confirmation else [],

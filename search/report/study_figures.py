@@ -66,7 +66,9 @@ def _draw_winner(axes: Axes, summary: StudySummary) -> None:
     bars = None
     if accuracy and accuracy.low is not None and accuracy.high is not None:
         bars = [[winner_error - error(min(accuracy.high, 1.0))], [error(max(accuracy.low, 0.0)) - winner_error]]
-    label = "winner, fresh seeds, 95 % interval" if accuracy else "winner, one seed"
+    label = (
+        "winner, fresh seeds, 95 % interval" if bars else "winner, one fresh seed" if accuracy else "winner, one seed"
+    )
     axes.errorbar(
         [_size(winner)], [winner_error], yerr=bars, fmt="*", markersize=13, capsize=4, color=ORANGE, label=label
     )

@@ -12,7 +12,7 @@ from search.text import parameter_count
 LAYER_COLUMNS = (
     *("layer", "kind", "kernel", "stride", "padding", "output", "jump", "RF", "parameters", "MACs"),
 )  # channels x height x width; jump and receptive field (RF) in pixels of the image
-LAYER_RULE = (
+_RULE = (
     "Output: channels x height x width. Jump: pixels of the image between two neighbours of the map; jump = jump "
     "before x stride. RF: receptive field in pixels; RF = RF before + (kernel - 1) x jump before."
 )
@@ -25,9 +25,15 @@ def layer_rows(arch: ArchSpec) -> list[tuple[str, ...]]:
     cost = compute_cost(arch)
     image = trace_features(arch)[0]
     image_row = ("image", "", "", "", "", _output(image), str(image.jump), str(image.receptive_field), "", "")
-    counts = (parameter_count(cost.n_params, cost.n_stored, ""), f"{cost.macs:,}")
-    total_row = ("total", "", "", "", "", "", "", str(cost.receptive_field), *counts)
+    total_row = ("total", *[""] * 6, str(cost.receptive_field), f"{cost.n_params:,}", f"{cost.macs:,}")
     return [image_row, *(_row(*pair) for pair in pairwise([image, *cost.layers])), total_row]
+
+
+def layer_rule(arch: ArchSpec) -> str:
+    """Return the sentences that explain the table of layers."""
+    cost = compute_cost(arch)
+    shared = f" Parameters: {parameter_count(cost.n_params, cost.n_stored, '')}."
+    return _RULE + (shared if cost.n_stored != cost.n_params else "")
 
 
 def _row(before: LayerCost, row: LayerCost) -> tuple[str, ...]:
