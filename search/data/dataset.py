@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from search.config import AUGMENTATIONS, FOLDER, DataForm
+from search.data.folder_rules import SPLIT_SEED
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +25,9 @@ class Dataset:
                        there are none
     test_files, terms  as in Definition
     remarks            sentences that its user should know
+    files              label and image file of every image of a folder without a folder of test images, in the order of
+                       reading; empty for other data
+    level_ranges       ranges of levels that were scaled to 8 bits, as in search.data.pictures.upright
     """
 
     name: str
@@ -39,6 +42,8 @@ class Dataset:
     test_files: tuple[str, ...] = ()
     terms: str = ""
     remarks: tuple[str, ...] = ()
+    files: tuple[tuple[int, Path], ...] = ()
+    level_ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -71,8 +76,6 @@ class Dataset:
 VAL_PARTS = 6
 # Ways of choosing these images. Results on different kinds of split are not comparable.
 STRATIFIED, WRITER_DISJOINT, OWN_FOLDER = "stratified", "stratified and writer-disjoint", "the folder's own"
-# Seed of the fixed splits. With another seed, results before and after are not comparable.
-SPLIT_SEED = 0
 # Number of images resized at once. Resizing all at once would need a floating-point copy of all of them.
 _RESIZED_AT_ONCE = 1000
 
@@ -128,20 +131,6 @@ def hold_out(split: Split, n_parts: int, writers: Tensor | None = None) -> tuple
         folds = StratifiedGroupKFold(n_parts, shuffle=True, random_state=SPLIT_SEED)
         kept, held_out = next(folds.split(labels, labels, groups=writers.numpy()))
     return split.take(torch.tensor(sorted(kept))), split.take(torch.tensor(sorted(held_out)))
-
-
-def choose_by_class(labels: Tensor, n_parts: int) -> Tensor:
-    """Choose one of `n_parts` parts of the images as a mask, bool (N,); the same labels give the same mask.
-
-    Every class contributes the same share, but at least one image. The only image of a class is never chosen.
-    """
-    rng = random.Random(SPLIT_SEED)
-    chosen = torch.zeros(len(labels), dtype=torch.bool)
-    for label in sorted(set(labels.tolist())):
-        rows = (labels == label).nonzero().flatten().tolist()
-        n_chosen = max(1, round(len(rows) / n_parts)) if len(rows) > 1 else 0
-        chosen[rng.sample(rows, n_chosen)] = True
-    return chosen
 
 
 def checksum_of(splits: Sequence[Split], classes: Sequence[str] = ()) -> str:

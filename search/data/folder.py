@@ -1,45 +1,35 @@
-"""Read a folder of images as a data set: decode the images, bring them to one size and split them.
-
-They are decoded as an exported network decodes its pictures.
-"""
+"""Read a folder of images as a data set: list its files, decode the images and split them."""
 
 from __future__ import annotations
 
-import os
-from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from search.config import FOLDER
-from search.data.dataset import Split, choose_by_class
-from search.data.folder_files import TEST, VAL, FolderFiles, list_files, shorten_names
-from search.data.pictures import pixels, upright
+from search.data.dataset import Split
+from search.data.decode import DecodedImages, decode_files
+from search.data.folder_files import FolderFiles, ImageFile, list_files
+from search.data.folder_remarks import folder_remarks, unreadable_text
+from search.data.folder_rules import MOST_UNREADABLE, VAL, choose_test_images, left_out_text, shorten_names
 from search.errors import InputError
 
-# Largest share of the image files that may be unreadable.
-MOST_UNREADABLE = 0.05
-# Longest side of the images, unless their size is requested.
-LONGEST_SIDE = 64
-# One in so many images is a test image, where there is no folder of test images.
-TEST_PARTS = 5
 TERMS = "They are the images of a folder; on what terms they may be used, only those who have them can say."
-
-_ORIENTATION = 0x0112  # the EXIF tag for the orientation of the camera
-_SIDEWAYS = (5, 6, 7, 8)
 
 
 @dataclass(frozen=True, eq=False)
 class FolderData:
     """Images and labels read from a folder.
 
-    train    all images to train with, including those of a folder `val`
-    is_val   mask of the training images that come from a folder `val`, bool (N,)
-    remarks  sentences that their user should know
+    train         all images to train with, including those of a folder `val`
+    is_val        mask of the training images that come from a folder `val`, bool (N,)
+    files         image file of every image that was read, in the order of `list_files`
+    has_test      whether the test images come from a folder `test`
+    level_ranges  ranges of levels that were scaled to eight bits, as in search.data.pictures.upright
+    remarks       sentences that their user should know
     """
 
     name: str
@@ -47,160 +37,52 @@ class FolderData:
     train: Split
     is_val: Tensor
     test: Split
+    files: tuple[ImageFile, ...]
+    has_test: bool
+    level_ranges: Mapping[str, tuple[float, float]]
     remarks: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class _DecodedImages:
-    """Images decoded from files.
-
-    images       uint8 (N, C, H, W), of the readable files
-    is_readable  mask of the files that could be read, bool, one value a file
-    unreadable   path and error of every other file
-    sizes        number of files of each (height, width)
-    """
-
-    images: Tensor
-    is_readable: Tensor
-    unreadable: tuple[tuple[str, str], ...]
-    sizes: Counter[tuple[int, int]]
-
-
-def read_folder(folder: Path, size: tuple[int, ...] = ()) -> FolderData:
+def read_folder(folder: Path, size: tuple[int, ...] = (), order: Sequence[str] = ()) -> FolderData:
     """Read all images of a folder and split them into training and test images.
 
-    Images are rotated as their cameras recorded it. Transparency is filled with black or white, and sixteen bits are
-    reduced to eight. The images have one channel (grey) where none of them has a colour, else three. They are cropped
-    in the middle to the aspect ratio of `size` (height, width) and scaled to it. Without `size` they get the most
-    common size, scaled down until no side exceeds LONGEST_SIDE. Without a folder `test`, one in TEST_PARTS images of
-    every class is a test image, always the same ones.
+    Images are rotated as their cameras recorded it. Transparency is filled with black or white. Levels of more than
+    eight bits are scaled to eight, by one range for all images. The images have one channel (grey) where none of them
+    has a colour, else three. They are cropped in the middle to the aspect ratio of `size` (height, width) and scaled to
+    it; without `size` they get the size that `decode_files` chooses. `choose_test_images` chooses the test images.
+    `order` is as in `list_files`.
 
-    Raises InputError as `list_files` does, if more than MOST_UNREADABLE of the files are unreadable, and if a class has
-    no image left to train with or the data set has none to test with.
+    Raises InputError as `list_files` does, if more than MOST_UNREADABLE of the files are unreadable, if the images have
+    no contrast, and if a class has no image left to train with or the data set has none to test with.
     """
-    folder_files = list_files(folder)
-    entries = [(split, file, label) for split, files in folder_files.files.items() for file, label in files]
-    files = tuple(file for _, file, _ in entries)
-    decoded = _decode(files, tuple(map(_stamp, files)), size)
-    remarks = _remarks(folder, decoded)
-    readable = [entry for entry, is_readable in zip(entries, decoded.is_readable, strict=True) if is_readable]
-    all_images = Split(decoded.images, torch.tensor([label for _, _, label in readable], dtype=torch.int64))
-    splits = [split for split, _, _ in readable]
-    is_test = torch.tensor([split == TEST for split in splits])
-    is_val = torch.tensor([split == VAL for split in splits])
-    if not is_test.any():
-        # Validation images stay out of the test set.
-        rows = (~is_val).nonzero().flatten()
-        is_test[rows[choose_by_class(all_images.labels[rows], TEST_PARTS)]] = True
+    folder_files = list_files(folder, order)
+    decoded = decode_files(tuple(file.path for file in folder_files.files), size)
+    _check_readable(folder, folder_files, decoded)
+    files = tuple(file for file in folder_files.files if file.path not in decoded.errors)
+    all_images = Split(decoded.images, torch.tensor([file.label for file in files], dtype=torch.int64))
+    is_test = choose_test_images([file.split for file in files], all_images.labels)
+    is_val = torch.tensor([file.split == VAL for file in files])
     train, test = all_images.take(~is_test), all_images.take(is_test)
     _check_splits(folder, folder_files, train, test)
-    remarks += folder_files.remarks + _split_remarks(folder_files, train, test)
+    remarks = folder_remarks(folder, folder_files, decoded, train, test)
     # Resolved, because the path may be a link or end in "..".
     name = f"{FOLDER}:{folder.resolve().name}"
-    return FolderData(name, folder_files.classes, train, is_val[~is_test], test, remarks)
+    facts = (files, folder_files.has_test, decoded.level_ranges, remarks)
+    return FolderData(name, folder_files.classes, train, is_val[~is_test], test, *facts)
 
 
-def _stamp(file: Path) -> tuple[int, int]:
-    """Return the size and the modification time of a file, or (-1, -1) where it cannot be examined.
-
-    They are part of the key of `_decode`'s cache, so that unchanged files are not read again.
-    """
-    try:
-        status = os.stat(file)
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
-
-
-@lru_cache(maxsize=1)
-def _decode(
-    files: tuple[Path, ...], _stamps: tuple[tuple[int, int], ...], requested_size: tuple[int, ...]
-) -> _DecodedImages:
-    sizes: list[tuple[int, int] | None] = []
-    errors: dict[Path, str] = {}
-    for file in files:
-        try:
-            sizes.append(_size(file))
-        except Exception as error:  # Pillow raises almost anything for a damaged file
-            sizes.append(None)
-            errors[file] = _short_message(error)
-    counts = Counter(size for size in sizes if size)
-    height, width = requested_size or _usual_size(counts)
-    images, is_readable = [], []
-    for file, size in zip(files, sizes, strict=True):
-        try:
-            if size:
-                images.append(_levels(file, height, width))
-        except Exception as error:
-            errors[file] = _short_message(error)
-        is_readable.append(file not in errors)
-    colours = torch.cat(images) if images else torch.empty(0, 3, height, width, dtype=torch.uint8)
-    is_grey = bool((colours == colours[:, :1]).all())
-    unreadable = tuple((str(file), errors[file]) for file in files if file in errors)
-    levels = colours[:, :1].contiguous() if is_grey else colours
-    return _DecodedImages(levels, torch.tensor(is_readable, dtype=torch.bool), unreadable, counts)
-
-
-def _size(file: Path) -> tuple[int, int]:
-    """Return the height and width of the upright image without reading its pixels."""
-    if not file.is_file():
-        raise FileNotFoundError("not a file" if file.exists() else "a link to nothing")
-    with Image.open(file) as picture:
-        width, height = picture.size
-        is_sideways = picture.getexif().get(_ORIENTATION) in _SIDEWAYS
-    return (width, height) if is_sideways else (height, width)
-
-
-def _usual_size(counts: Counter[tuple[int, int]]) -> tuple[int, int]:
-    """Return the most common size, scaled down until no side exceeds LONGEST_SIDE.
-
-    Of equally common sizes the smallest is used.
-    """
-    if not counts:
-        return 1, 1
-    height, width = min(counts, key=lambda size: (-counts[size], size[0] * size[1], size))
-    scale = min(1.0, LONGEST_SIDE / max(height, width))
-    return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _levels(file: Path, height: int, width: int) -> Tensor:
-    """Return the pixels of an image file in the requested size, uint8 (1, 3, height, width)."""
-    picture = upright(file).convert("RGB")
-    return pixels(picture if picture.size == (width, height) else ImageOps.fit(picture, (width, height)))
-
-
-def _short_message(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    # The message of Pillow repeats the path, which the caller prints itself.
-    return "no image" if isinstance(error, UnidentifiedImageError) else " ".join(str(text).split())[:80]
-
-
-def _remarks(folder: Path, decoded: _DecodedImages) -> tuple[str, ...]:
-    """Return sentences on the files that could not be read and on the form of the images.
-
-    Raises InputError if more than MOST_UNREADABLE of the files could not be read.
-    """
-    n_files = len(decoded.is_readable)
-    errors = [f"{os.path.relpath(file, folder)} ({error})" for file, error in decoded.unreadable]
-    remarks: list[str] = []
-    if errors:
-        count = f"{len(errors):,} of {n_files:,} image files cannot be read"
-        if len(errors) > MOST_UNREADABLE * n_files:
-            raise InputError(
-                f"{count} in {folder}, more than {MOST_UNREADABLE:.0%}: {shorten_names(errors)}; repair or remove them"
-            )
-        remarks.append(f"Left out, as {count}: {shorten_names(errors)}.")
-    _, channels, height, width = decoded.images.shape
-    kind = "grey" if channels == 1 else "colour"
-    if set(decoded.sizes) == {(height, width)}:
-        remarks.append(f"All images are {kind} and {height}x{width} (height x width).")
-    else:
-        sizes = shorten_names([f"{high}x{wide}" for (high, wide), _ in decoded.sizes.most_common()])
-        remarks.append(f"Images are {kind}, and were brought to {height}x{width} (height x width) from {sizes}.")
-    return tuple(remarks)
+def _check_readable(folder: Path, folder_files: FolderFiles, decoded: DecodedImages) -> None:
+    """Raise InputError if more than MOST_UNREADABLE of the image files could not be read."""
+    if len(decoded.errors) > MOST_UNREADABLE * len(folder_files.files):
+        others = f" (beside them: {left_out_text(folder_files.left_out)})" if folder_files.left_out.total() else ""
+        raise InputError(
+            unreadable_text(folder, folder_files, decoded, f" in {folder}, more than {MOST_UNREADABLE:.0%}")
+            + f"{others}; repair or remove them"
+        )
 
 
 def _check_splits(folder: Path, folder_files: FolderFiles, train: Split, test: Split) -> None:
+    """Raise InputError if a class has no training image, there is no test image, or the images show nothing."""
     missing = [name for label, name in enumerate(folder_files.classes) if not (train.labels == label).any()]
     if missing:
         raise InputError(
@@ -208,18 +90,9 @@ def _check_splits(folder: Path, folder_files: FolderFiles, train: Split, test: S
         )
     if not len(test):
         raise InputError(f"{folder} has no class with two images, so none is left to test with; add images")
-
-
-def _split_remarks(folder_files: FolderFiles, train: Split, test: Split) -> tuple[str, ...]:
-    remarks = []
-    if TEST not in folder_files.files:
-        remarks.append(
-            f"There is no folder of test images: one in {TEST_PARTS} of the images to train with is a test image, "
-            "class by class, always the same ones."
+    if bool((train.images == train.images[:1, :, :1, :1]).all()):
+        raise InputError(
+            f"all training images in {folder} have one level everywhere "
+            f"({', '.join(map(str, train.images[0, :, 0, 0].tolist()))} of 255), so there is nothing to learn; check "
+            "how the files were written"
         )
-    untested = [name for label, name in enumerate(folder_files.classes) if not (test.labels == label).any()]
-    if untested:
-        remarks.append(f"The test set has no image of {shorten_names(untested)}.")
-    counts = torch.bincount(train.labels, minlength=len(folder_files.classes)).tolist()
-    small_classes = [f"{name} ({n})" for name, n in zip(folder_files.classes, counts, strict=True) if n < TEST_PARTS]
-    return (*remarks, *([f"Very few images to train with: {shorten_names(small_classes)}."] if small_classes else []))

@@ -20,11 +20,11 @@ from search.data.dataset import (
     Split,
     channel_statistics,
     checksum_of,
-    choose_by_class,
     hold_out,
 )
 from search.data.definitions import BUILT_IN
 from search.data.folder import TERMS, FolderData, read_folder
+from search.data.folder_rules import choose_by_class
 from search.data.idx import UnavailableError
 from search.data.torchvision import DEFINITIONS
 from search.errors import InputError
@@ -135,7 +135,7 @@ def _load_folder(config: DataConfig) -> Dataset:
             f"the images of {config.form.name} are not in {config.directory} any more; say where they are now: "
             "--data-dir PATH, or for a search --dataset folder:PATH"
         )
-    folder = read_folder(Path(config.directory), config.image_size)
+    folder = read_folder(Path(config.directory), config.image_size, config.form.classes if config.form else ())
     checksum = checksum_of((folder.train, folder.test), folder.classes)
     if config.form and config.form.checksum not in ("", checksum):
         raise InputError(
@@ -147,7 +147,19 @@ def _load_folder(config: DataConfig) -> Dataset:
         train, val, held_out = _folder_validation(folder)
     mean, std = channel_statistics(train.images)
     return Dataset(
-        folder.name, folder.classes, train, val, folder.test, mean, std, checksum, held_out, (), TERMS, folder.remarks
+        folder.name,
+        folder.classes,
+        train,
+        val,
+        folder.test,
+        mean,
+        std,
+        checksum,
+        held_out,
+        terms=TERMS,
+        remarks=folder.remarks,
+        files=() if folder.has_test else tuple((file.label, file.path) for file in folder.files),
+        level_ranges=folder.level_ranges,
     )
 
 

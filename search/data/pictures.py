@@ -1,47 +1,138 @@
 """Read pictures of any kind and size.
 
-The functions are also copied into exported files.
+An exported model.py holds a copy of this source, so that it reads pictures as the search did. Therefore it uses only
+the standard library, torch and Pillow.
 """
 
 from __future__ import annotations
 
+import contextlib
+import re
 import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-MOST_PIXELS = 1024
+# Most pixels of a picture that is read. They take 1 GiB in memory.
+MOST_PIXELS = 2**28
+# Pictures with more pixels are reduced before anything else, because each change would copy all of them.
+MANY_PIXELS = 89_478_485
+# Longest side of a picture after reading.
+MOST_ON_A_SIDE = 1024
+# Kinds of pictures with more than eight bits a level: integers and floating-point numbers.
+INTEGER, FLOAT = "I", "F"
 
 
-def upright(path: str | Path) -> Any:
-    """Return a PIL image in RGBA without transparency, rotated upright, of at most MOST_PIXELS a side.
+@contextlib.contextmanager
+def opened(path: str | Path) -> Iterator[Any]:
+    """Open an image file as a PIL image, without Pillow's warnings.
 
-    Raises OSError for a file that cannot be read, ValueError for one that is not a picture.
+    Raises OSError for a file that cannot be opened. Raises ValueError, with the reason alone, for one that is damaged,
+    not a picture or larger than MOST_PIXELS, also while its pixels are read.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, UnidentifiedImageError
 
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MOST_PIXELS
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                picture: Any = ImageOps.exif_transpose(opened)
-                if picture.mode.startswith("I"):  # sixteen bits a level
-                    picture = picture.convert("I").point(lambda level: level / 256).convert("L")
-                picture = picture.convert("RGBA")
+            with Image.open(path) as picture:
+                yield picture
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        n_pixels = int(re.findall(r"\d+", str(error))[0])
+        raise ValueError(
+            f"{n_pixels / 1e6:,.0f} megapixels, more than the {MOST_PIXELS / 1e6:,.0f} that are read; scale it down"
+        ) from error
+    except UnidentifiedImageError as error:
+        raise ValueError("cannot identify image file") from error
     except Exception as error:  # Pillow raises almost anything for a file that is damaged, and may not name it
         if isinstance(error, OSError) and error.filename:
             raise
-        raise ValueError(f"{path}: {error}") from error
-    picture.thumbnail((MOST_PIXELS, MOST_PIXELS))
+        raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def upright(path: str | Path, level_ranges: Mapping[str, tuple[float, float]]) -> Any:
+    """Return a PIL image in RGBA without transparency, rotated upright, of at most MOST_ON_A_SIDE pixels a side.
+
+    level_ranges: by kind, INTEGER or FLOAT, the range of levels that becomes the 256 of the image, as `level_range`
+    returns it; a picture of another kind gets the range of its own levels. Raises OSError and ValueError as `opened`.
+    """
+    from PIL import Image, ImageOps
+
+    with opened(path) as source:
+        is_large = source.width * source.height > MANY_PIXELS
+        if is_large:
+            source.draft(None, (2 * MOST_ON_A_SIDE, 2 * MOST_ON_A_SIDE))  # JPEG files are reduced while decoded
+        picture: Any = ImageOps.exif_transpose(source)
+        if is_large:
+            picture = reduced(picture)
+        if kind := deep_kind(picture):
+            picture = eight_bits(picture, kind, level_ranges)
+        picture = picture.convert("RGBA")
+    picture.thumbnail((MOST_ON_A_SIDE, MOST_ON_A_SIDE))
     if picture.getextrema()[3][0] == 255:
         return picture
     # The background is taken to contrast with what is drawn on it.
     levels, alphas = pixels(picture.convert("LA")).double().unbind(1)
     is_dark = (levels * alphas).sum() < 128 * alphas.sum()
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white" if is_dark else "black"), picture)
+
+
+def reduced(picture: Any) -> Any:
+    """Return a PIL image whose longer side is at most two to four times MOST_ON_A_SIDE."""
+    # Pillow averages neither colours of a palette nor single bits nor sixteen bits.
+    modes = {"1": "L", "P": "RGBA", "PA": "RGBA"}
+    mode = INTEGER if deep_kind(picture) == INTEGER else modes.get(picture.mode, picture.mode)
+    picture = picture if mode == picture.mode else picture.convert(mode)
+    return picture.reduce(max(1, max(picture.size) // (2 * MOST_ON_A_SIDE)))
+
+
+def deep_kind(picture: Any) -> str:
+    """Return INTEGER or FLOAT for a PIL image with more than eight bits a level, else an empty text."""
+    return str(picture.mode[0]) if picture.mode[0] in (INTEGER, FLOAT) else ""
+
+
+def level_range(kind: str, low: float, high: float) -> tuple[float, float]:
+    """Return the range, its end exclusive for integers, that is divided into 256 levels for levels from low to high.
+
+    Integers are taken to have as few bits as hold them: 12 for levels up to 4,095, whatever the type of the file.
+    Floating-point numbers are taken to be in [0, 1]. Levels outside these ranges, and those that fill less than a
+    quarter of them, get a range of their own.
+    """
+    full = 2.0 ** int(high).bit_length() if kind == INTEGER else 1.0
+    end = high + 1.0 if kind == INTEGER or high == low else float(high)
+    if low >= 0 and high <= full and 4 * (end - low) >= full:
+        return 0.0, full
+    return float(low), end
+
+
+def eight_bits(picture: Any, kind: str, level_ranges: Mapping[str, tuple[float, float]]) -> Any:
+    """Return a PIL image of more than eight bits a level as a grey one of eight bits.
+
+    Raises ValueError for a picture with values that are not finite.
+    """
+    picture = picture.convert(kind)
+    extrema = finite_extrema(picture)
+    low, end = level_ranges.get(kind) or level_range(kind, *extrema)
+    scale = 256 / (end - low)
+    offset = -low * scale
+    return picture.point(lambda level: level * scale + offset).convert("L")
+
+
+def finite_extrema(picture: Any) -> tuple[float, float]:
+    """Return the lowest and the highest level of a grey PIL image. Raises ValueError unless all are finite numbers."""
+    if picture.mode == FLOAT:
+        values = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.float32)
+        if not values.isfinite().all():
+            raise ValueError("it has values that are not finite numbers")
+    low, high = picture.getextrema()
+    return low, high
 
 
 def pixels(picture: Any) -> Tensor:

@@ -1,16 +1,14 @@
 """Functions of an exported model.py that preprocess images, load the network, classify pictures and score a test set.
 
-The source of the functions in `EXPORTED` is copied into the file unchanged. They therefore use only torch, the standard
-library, Pillow (to read pictures) and the constants below, which the exported file defines with values of its own.
+The source of this module is copied into the file, and that of idx_test_set or folder_test_set. They therefore use only
+torch, the standard library, Pillow (to read pictures) and constants, which the exported file defines with values of its
+own.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
-import math
 import sys
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +16,21 @@ import torch
 from torch import Tensor, nn
 
 from search.data.pictures import pixels, upright
-
-# --- stand-ins for the constants and the class that source.py writes -------------------------------------------------
-
-CLASSES: tuple[str, ...] = ()
-DATASET = ""
-INPUT_SHAPE = (1, 1, 1)
-MEAN: tuple[float, ...] = ()
-STD: tuple[float, ...] = ()
-BACKGROUND: int | None = None
-EXTENT = 0
-CENTRE = (0.0, 0.0)
-BY_MASS = False
-TEST_FILES: tuple[str, ...] = ()
-WEIGHTS = Path("weights.pt")
-
-
-class Net(nn.Module):
-    """Stand-in for the network of the exported file."""
-
-
-# --- copied ---------------------------------------------------------------------------------------------------------
+from search.export.standalone.idx_test_set import read_test_set
+from search.export.standalone.stand_ins import (
+    BACKGROUND,
+    BY_MASS,
+    CENTRE,
+    CLASSES,
+    EXTENT,
+    INPUT_SHAPE,
+    LEVEL_RANGES,
+    MEAN,
+    STD,
+    TEST_FILES,
+    WEIGHTS,
+    Net,
+)
 
 
 def preprocess(images: Tensor) -> Tensor:
@@ -105,10 +97,13 @@ def read_picture(path: str | Path) -> Tensor:
     from PIL import ImageOps
 
     channels, height, width = INPUT_SHAPE
-    picture = upright(path).convert("L" if channels == 1 else "RGB")
-    if BACKGROUND is not None:
-        picture = frame_object(picture, BACKGROUND)
-    elif picture.size != (width, height):
+    try:
+        picture = upright(path, LEVEL_RANGES).convert("L" if channels == 1 else "RGB")
+        if BACKGROUND is not None:
+            picture = frame_object(picture, BACKGROUND)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if BACKGROUND is None and picture.size != (width, height):
         picture = ImageOps.fit(picture, (width, height))
     return pixels(picture).contiguous()
 
@@ -164,45 +159,6 @@ def object_centre(picture: Any) -> tuple[float, float]:
     return float(row), float(column)
 
 
-def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor]:
-    """Return the test images, uint8 (N, C, H, W), and their labels (N,).
-
-    folder: the data set in the layout of torchvision. For data without TEST_FILES: one folder of pictures for each
-    class, named after the class.
-
-    Raises OSError for a file that cannot be read, and ValueError for damaged files or other data.
-    """
-    if not TEST_FILES:
-        examples = [
-            (path, label) for label, name in enumerate(CLASSES) for path in sorted((Path(folder) / name).glob("*"))
-        ]
-        if not examples:
-            raise ValueError(f"{folder} has no folder of pictures that is named after a class: {', '.join(CLASSES)}")
-        return torch.cat([read_picture(path) for path, _ in examples]), torch.tensor([label for _, label in examples])
-    images, labels = (read_idx(Path(folder) / name) for name in TEST_FILES)
-    if labels.shape != images.shape[:1] or images[0].numel() != torch.Size(INPUT_SHAPE).numel():
-        raise ValueError(f"{folder} holds images {tuple(images.shape)} and labels {tuple(labels.shape)}, not {DATASET}")
-    return images.view(len(images), *INPUT_SHAPE), labels.long()
-
-
-def read_idx(path: Path) -> Tensor:
-    """Return the values, uint8, of an IDX file of bytes, plain or gzipped (.gz).
-
-    http://yann.lecun.com/exdb/mnist describes the format. Raises ValueError for a damaged file.
-    """
-    packed = path.with_name(f"{path.name}.gz")
-    try:
-        content = gzip.decompress(packed.read_bytes()) if packed.exists() and not path.exists() else path.read_bytes()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{packed} is damaged: {error}") from error
-    n_axes = content[3] if len(content) > 3 else 0
-    shape = [int.from_bytes(content[4 * i : 4 * i + 4], "big") for i in range(1, n_axes + 1)]
-    start = 4 + 4 * n_axes
-    if content[:3] != b"\0\0\x08" or not n_axes or not 0 < math.prod(shape) == len(content) - start:
-        raise ValueError(f"{path} is not a whole IDX file of bytes")
-    return torch.frombuffer(bytearray(content[start:]), dtype=torch.uint8).view(shape)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Classify pictures or score a test set from the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=f"Tells {', '.join(CLASSES)} apart.", exit_on_error=False)
@@ -224,13 +180,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         net = load()
         if options.test is not None:
-            images, labels = read_test_set(options.test)
-            print(f"{accuracy(net, images, labels):.2%} of {len(labels):,} test images")
+            images, labels, which_images = read_test_set(options.test)
+            print(f"{accuracy(net, images, labels):.2%} of {len(labels):,} {which_images}")
         for path in options.pictures:
-            try:
-                picture = read_picture(path)
-            except ValueError as error:
-                raise ValueError(str(error) if str(error).startswith(path) else f"{path}: {error}") from error
+            picture = read_picture(path)
             shares, classes = probabilities(net, picture)[0].topk(min(2, len(CLASSES)))
             guesses = [
                 f"{CLASSES[i]} ({share:.2%})" for share, i in zip(shares.tolist(), classes.tolist(), strict=True)
@@ -248,21 +201,3 @@ def print_error(message: str) -> int:
     """Print an error message on one line and return the exit status 2."""
     print(f"model.py: {' '.join(message.split())}", file=sys.stderr)
     return 2
-
-
-EXPORTED = (
-    preprocess,
-    load,
-    accuracy,
-    probabilities,
-    read_picture,
-    upright,
-    pixels,
-    frame_object,
-    border_level,
-    object_centre,
-    read_test_set,
-    read_idx,
-    main,
-    print_error,
-)

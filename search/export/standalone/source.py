@@ -6,8 +6,10 @@ give equal bytes.
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -17,11 +19,12 @@ from models.blocks import Residual, UnscaledBatchNorm2d
 from models.build import blank_model, shared_names
 from models.heads import FirstChannels
 from models.spec import ArchSpec
+from search.data import folder_rules, pictures
 from search.data.dataset import Dataset
-from search.data.pictures import MOST_PIXELS
+from search.data.folder_rules import fingerprint
+from search.export.standalone import folder_test_set, idx_test_set, runtime
 from search.export.standalone.docstring import model_docstring
 from search.export.standalone.framing import framing_for
-from search.export.standalone.runtime import EXPORTED
 from search.export.trained_model import ModelSource
 
 # Longest line of the exported file.
@@ -61,24 +64,56 @@ def model_source(source: ModelSource, data: Dataset) -> str:
     """
     model = blank_model(source.arch)
     kinds = {type(module) for module in model.modules()}
-    header = "\n\n".join([model_docstring(source, data), _IMPORTS, _constants(data)])
+    test_set = (idx_test_set,) if data.test_files else (folder_test_set, folder_rules)
     copies = [inspect.getsource(kind).strip() for kind in _COPIED if kind in kinds]
-    functions = [inspect.getsource(function).strip() for function in EXPORTED]
-    return "\n\n\n".join([header, *copies, _net(model, source.arch), *functions, _LAST])
+    modules = [_body(module) for module in (runtime, pictures, *test_set)]
+    code = "\n\n\n".join([*copies, _net(model, source.arch), *modules, _LAST])
+    constants = _constants(data)
+    header = "\n\n".join([model_docstring(source, data), _imports(f"{constants}\n{code}"), constants])
+    return f"{header}\n\n\n{code}"
 
 
-_IMPORTS = """\
-import argparse
-import gzip
-import math
-import sys
-import warnings
-import zlib
-from pathlib import Path
-from typing import Any
+# Names of the standard library that the copied modules import: modules, and names of modules.
+_MODULES = {
+    "argparse",
+    "contextlib",
+    "functools",
+    "gzip",
+    "hashlib",
+    "math",
+    "os",
+    "random",
+    "re",
+    "sys",
+    "unicodedata",
+    "warnings",
+    "zlib",
+}
+_NAMES = {
+    "collections": ("Counter",),
+    "collections.abc": ("Iterable", "Iterator", "Mapping", "Sequence"),
+    "pathlib": ("Path",),
+    "typing": ("Any",),
+}
 
-import torch
-from torch import Tensor, nn"""
+
+def _imports(code: str) -> str:
+    """Return the imports that `code` needs, in the order of a formatter."""
+    used = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+    lines = [f"import {module}" for module in sorted(_MODULES & used)]
+    for module, names in _NAMES.items():
+        if needed := [name for name in names if name in used]:
+            lines.append(f"from {module} import {', '.join(needed)}")
+    return "\n".join([*lines, "", "import torch", "from torch import Tensor, nn"])
+
+
+def _body(module: ModuleType) -> str:
+    """Return the source of a module below its imports."""
+    text = inspect.getsource(module)
+    tree = ast.parse(text)
+    last_line = max(node.end_lineno or 0 for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom))
+    return "\n".join(text.splitlines()[last_line:]).strip()
+
 
 _LAST = """\
 if __name__ == "__main__":
@@ -101,13 +136,25 @@ def _constants(data: Dataset) -> str:
         f"EXTENT = {framing.extent}",
         f"CENTRE = {framing.centre}",
         f"BY_MASS = {framing.by_mass}",
-        "# Most pixels on a side of a picture; larger pictures are scaled down first.",
-        f"MOST_PIXELS = {MOST_PIXELS}",
+        "# Ranges of levels, of pictures with more than eight bits, that the training images were scaled from.",
+        _level_ranges(data.level_ranges),
         "# Paths of the test images and labels in a folder with the layout of torchvision.",
         _tuple_constant("TEST_FILES", data.test_files),
+        *([] if data.test_files else _searched(data)),
         'WEIGHTS = Path(__file__).with_name("weights.pt")',
     ]
     return "\n".join(lines)
+
+
+def _level_ranges(ranges: Mapping[str, tuple[float, float]]) -> str:
+    items = ", ".join(f"{_literal(kind)}: {limits}" for kind, limits in ranges.items())
+    return f"LEVEL_RANGES: dict[str, tuple[float, float]] = {{{items}}}"
+
+
+def _searched(data: Dataset) -> list[str]:
+    """Return the lines that identify the folder of the search, of whose images only some are test images."""
+    comment = "# SHA-256 of the images of the searched folder, if some of these were chosen as test images."
+    return [comment, f'SEARCHED = "{fingerprint(data.files) if data.files else ""}"']
 
 
 def _tuple_constant(name: str, values: tuple[Any, ...]) -> str:

@@ -289,7 +289,10 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "images without folders": (lambda folder: picture(folder / "a.png"), "holds no images in folders of classes"),
     "one class": (lambda folder: write(folder, {"amber": 9}), "holds images of one class alone, 'amber'"),
     "one class with images": (lambda folder: write(folder, {"amber": 9, "blue": 0}), "one class alone, 'amber'"),
-    "only a test folder": (lambda folder: write(folder, {"test/a": 2, "b": 2}), "a folder test but no folder train"),
+    "only a test folder": (
+        lambda folder: write(folder, {"test/a": 2, "test/b": 2}),
+        "a folder test but no folder train",
+    ),
     "two of a kind": (
         lambda folder: write(folder, SPLITS | {"valid/amber": 1, "val/amber": 1}),
         "has both val and valid, which mean the same; keep one",

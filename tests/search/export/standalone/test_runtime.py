@@ -262,9 +262,10 @@ def test_a_data_set_without_files_is_scored_on_folders_of_pictures(run: Run, dat
     Image.fromarray(data.test.images[0, 0].numpy()).save(tmp_path / "3" / "a.png")
     status, out, err = run(folder, "--test", tmp_path)
     assert (status, err) == (0, "")
-    assert out in ("0.00% of 1 test images\n", "100.00% of 1 test images\n")
+    notes = f"of 1 images: all images in {tmp_path}\nleft out: 1 .pt, 1 .py\n"
+    assert out in (f"0.00% {notes}", f"100.00% {notes}")
     (tmp_path / "3" / "b.png").write_text("no picture")
-    check_refused(run(folder, "--test", tmp_path), "cannot identify image file")
+    check_refused(run(folder, "--test", tmp_path), "1 of 2 image files cannot be read: ")
 
 
 # --- damaged files -------------------------------------------------------------------------------------------------
