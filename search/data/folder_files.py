@@ -17,10 +17,10 @@ from search.data.folder_rules import (
     left_out_text,
     list_images,
     shorten_names,
-    shown,
     split_folders,
     subfolders,
 )
+from search.data.pictures import shown
 from search.errors import InputError
 
 _USAGE = "--dataset folder:PATH takes a folder with a folder of images for every class"

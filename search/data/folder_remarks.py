@@ -16,9 +16,8 @@ from search.data.folder_rules import (
     join_names,
     left_out_text,
     shorten_names,
-    shown,
 )
-from search.data.pictures import FLOAT, INTEGER
+from search.data.pictures import FLOAT, INTEGER, shown
 
 # All of so many classes are listed; of more classes, the first ones.
 _ALL_LISTED, _FIRST_LISTED = 12, 10

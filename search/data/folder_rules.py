@@ -19,6 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from search.data.pictures import shown
+
 # Formats that Pillow identifies but leaves to other programs to decode.
 UNDECODED_FORMATS = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
 # Suffixes of pictures that many expect to be read, although Pillow reads them nowhere or not everywhere.
@@ -259,11 +261,6 @@ def fingerprint(files: Iterable[tuple[int, Path]]) -> str:
     for label, file in files:
         digest.update(f"{label} ".encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def shown(path: object) -> str:
-    r"""Return a path as text that every terminal and file can hold; bytes that are not UTF-8 become \xe9."""
-    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
 
 
 def shown_name(path: Path) -> str:

@@ -7,6 +7,7 @@ the standard library, torch and Pillow.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -140,3 +141,8 @@ def pixels(picture: Any) -> Tensor:
     columns, rows = picture.size
     levels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
     return levels.view(1, rows, columns, -1).permute(0, 3, 1, 2)
+
+
+def shown(path: object) -> str:
+    r"""Return a path as text that every terminal and file can hold; bytes that are not UTF-8 become \xe9."""
+    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")

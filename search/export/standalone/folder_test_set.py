@@ -17,8 +17,8 @@ from search.data.folder_rules import (
     left_out_text,
     list_images,
     shorten_names,
-    shown,
 )
+from search.data.pictures import shown
 from search.export.standalone.runtime import read_picture
 from search.export.standalone.stand_ins import CLASSES, SEARCHED
 

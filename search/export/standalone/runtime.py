@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from search.data.pictures import pixels, upright
+from search.data.pictures import pixels, shown, upright
 from search.export.standalone.idx_test_set import read_test_set
 from search.export.standalone.stand_ins import (
     BACKGROUND,
@@ -102,7 +102,7 @@ def read_picture(path: str | Path) -> Tensor:
         if BACKGROUND is not None:
             picture = frame_object(picture, BACKGROUND)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{shown(path)}: {error}") from error
     if BACKGROUND is None and picture.size != (width, height):
         picture = ImageOps.fit(picture, (width, height))
     return pixels(picture).contiguous()
@@ -188,7 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
             guesses = [
                 f"{CLASSES[i]} ({share:.2%})" for share, i in zip(shares.tolist(), classes.tolist(), strict=True)
             ]
-            print(f"{path}: {', else '.join(guesses)}")
+            print(f"{shown(path)}: {', else '.join(guesses)}")
     except ModuleNotFoundError as error:
         package = "pillow" if error.name == "PIL" else error.name
         return print_error(f"{error.name} is needed for that: pip install {package}")
