@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def run_options(path: Path, plan: ConfirmPlan | None, adopted: Sequence[str]) ->
 def _values(argv: Sequence[Any], name: str) -> Iterator[str]:
     """Yield the values of an option, written as two arguments or with an equals sign."""
     words = list(map(str, argv))
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         if word == name:
             yield following
         elif word.startswith(f"{name}="):

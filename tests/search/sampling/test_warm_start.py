@@ -324,7 +324,7 @@ def test_a_search_that_starts_from_another(
         failing.setattr(training, "train", diverge)
         status, out, err = run(*smaller)
     assert (status, err) == (0, "")
-    assert "adopted  1 finished trials of other studies\n" in out
+    assert "adopted  1 finished trial of other studies\n" in out
     assert "adopted from other studies: 1\n" in out
     assert "feasible / proposed: 1 / 1 " in out
     assert "Written to " in out
