@@ -8,8 +8,8 @@ weights or changes the map; it does arithmetic only. The tests compare the two.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
-from typing import ClassVar, TypedDict
+from collections.abc import Iterable
+from typing import Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -17,12 +17,13 @@ from torch import Tensor, nn
 from models.layer_cost import LayerCost, conv_row
 from models.spec import BLOCK_KINDS, Block
 
-_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": lambda: nn.ReLU(inplace=True),
-    "leaky_relu": lambda: nn.LeakyReLU(0.01, inplace=True),
-    "silu": nn.SiLU,
-    "hardswish": nn.Hardswish,
-    "gelu": nn.GELU,
+# Classes of torch.nn, with their arguments.
+_ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "relu": ("ReLU", {"inplace": True}),
+    "leaky_relu": ("LeakyReLU", {"negative_slope": 0.01, "inplace": True}),
+    "silu": ("SiLU", {}),
+    "hardswish": ("Hardswish", {}),
+    "gelu": ("GELU", {}),
 }
 
 
@@ -37,8 +38,14 @@ class UnscaledBatchNorm2d(nn.BatchNorm2d):
 def _norm_and_activation(block: Block, channels: int, *, activate: bool = True) -> list[nn.Module]:
     kind = nn.BatchNorm2d if block.norm_scale else UnscaledBatchNorm2d
     norm: list[nn.Module] = [kind(channels)] if block.batch_norm else []
-    activation = [_ACTIVATIONS[block.activation]()] if block.activation and activate else []
+    activation = [_activation(block.activation)] if block.activation and activate else []
     return norm + activation if block.order == "conv-bn-act" else activation + norm
+
+
+def _activation(name: str) -> nn.Module:
+    kind, arguments = _ACTIVATIONS[name]
+    layer: nn.Module = getattr(nn, kind)(**arguments)
+    return layer
 
 
 def dropout_layers(p: float) -> list[nn.Module]:
@@ -46,15 +53,36 @@ def dropout_layers(p: float) -> list[nn.Module]:
     return [nn.Dropout(p)] if p else []
 
 
+def dropout_names(p: float) -> tuple[str, ...]:
+    """Return the classes of `dropout_layers`."""
+    return ("Dropout",) if p else ()
+
+
 class _Extras(TypedDict):
     bias: bool
     norm: int
     shared: bool
+    modules: tuple[str, ...]
 
 
-def _extras(block: Block) -> _Extras:
-    """Return the arguments of `conv_row` that follow from the block and not from its shape."""
-    return {"bias": block.bias, "norm": block.batch_norm * (1 + block.norm_scale), "shared": block.shared}
+def _extras(block: Block, *, activate: bool = True, drop: bool = True) -> _Extras:
+    """Return the arguments of `conv_row` that follow from the block and not from its shape.
+
+    activate, drop: whether the block's activation and dropout follow this convolution
+    """
+    norm = ("BatchNorm2d" if block.norm_scale else "UnscaledBatchNorm2d",) if block.batch_norm else ()
+    activation = _activation_names(block) if activate else ()
+    following = norm + activation if block.order == "conv-bn-act" else activation + norm
+    return {
+        "bias": block.bias,
+        "norm": block.batch_norm * (1 + block.norm_scale),
+        "shared": block.shared,
+        "modules": ("Conv2d", *following, *(dropout_names(block.dropout) if drop else ())),
+    }
+
+
+def _activation_names(block: Block) -> tuple[str, ...]:
+    return (_ACTIVATIONS[block.activation][0],) if block.activation else ()
 
 
 class BlockKind(ABC):
@@ -186,14 +214,15 @@ class ResidualBlock(BlockKind):
             *_norm_and_activation(block, out, activate=not activation_last),
         )
         shortcut: nn.Module = nn.Identity() if in_channels == out else nn.Conv2d(in_channels, out, 1, bias=False)
-        last_activation = [_ACTIVATIONS[block.activation]()] if block.activation and activation_last else []
+        last_activation = [_activation(block.activation)] if block.activation and activation_last else []
         return [Residual(main, shortcut), *last_activation, *dropout_layers(block.dropout)]
 
     @staticmethod
     def cost(block: Block, input_map: LayerCost, name: str) -> list[LayerCost]:
         out, kernel = block.out_channels, block.kernel_size
-        kind, extras = f"conv {kernel}x{kernel}", _extras(block)
-        first = conv_row(f"{name}.conv1", kind, input_map, out, kernel, 0, 1, **extras)
+        kind, activation_last = f"conv {kernel}x{kernel}", block.order == "conv-bn-act"
+        first = conv_row(f"{name}.conv1", kind, input_map, out, kernel, 0, 1, **_extras(block, drop=False))
+        extras = _extras(block, activate=not activation_last, drop=False)
         second = conv_row(f"{name}.conv2", kind, first, out, kernel, 0, 1, **extras)
         # The block's input is kept for the sum while the second convolution runs.
         second = second._replace(live=second.live + input_map.n_values)
@@ -205,6 +234,12 @@ class ResidualBlock(BlockKind):
             n_shared=weights if block.shared else 0,
             macs=weights * input_map.height * input_map.width,
             live=input_map.n_values + (2 if weights else 1) * second.n_values,
+            modules=(
+                "Conv2d" if weights else "Identity",
+                "Residual",
+                *(_activation_names(block) if activation_last else ()),
+                *dropout_names(block.dropout),
+            ),
         )
         return [first, second, total]
 

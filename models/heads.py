@@ -9,23 +9,27 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from models.blocks import BLOCKS, check_kinds, dropout_layers, require
+from models.blocks import BLOCKS, check_kinds, dropout_layers, dropout_names, require
 from models.layer_cost import LayerCost, conv_row, pool_row
 from models.spec import HEAD_KINDS, Head
 
 
-def _global_pool_row(input_map: LayerCost) -> LayerCost:
+def _global_pool_row(input_map: LayerCost, *following: str) -> LayerCost:
     # Counted as a pool whose kernel and stride are the map's longer side, which is exact on a square map.
-    return pool_row("head.gap", "global average pool", input_map, 1, 1, max(input_map.height, input_map.width))
+    side = max(input_map.height, input_map.width)
+    return pool_row("head.gap", "global average pool", input_map, 1, 1, side, ("AdaptiveAvgPool2d", *following))
 
 
-def _dense_row(name: str, kind: str, input_map: LayerCost, n_classes: int, *, bias: bool) -> LayerCost:
+def _dense_row(
+    name: str, kind: str, input_map: LayerCost, n_classes: int, modules: tuple[str, ...], *, bias: bool
+) -> LayerCost:
     """Return the row of a layer that sees its whole input map: a linear layer or a convolution of the map's size."""
     side = max(input_map.height, input_map.width)
     weights = input_map.n_values * n_classes
     rf = input_map.receptive_field + (side - 1) * input_map.jump
     n_params = weights + bias * n_classes
-    return LayerCost(name, kind, n_classes, 1, 1, rf, input_map.jump, n_params, weights, input_map.n_values + n_classes)
+    live = input_map.n_values + n_classes
+    return LayerCost(name, kind, n_classes, 1, 1, rf, input_map.jump, n_params, weights, live, 0, modules)
 
 
 def _hidden_modules(head: Head, in_channels: int) -> tuple[list[nn.Module], int]:
@@ -84,8 +88,8 @@ class GapLinearHead(HeadKind):
 
     @staticmethod
     def cost(head: Head, last_map: LayerCost, n_classes: int) -> list[LayerCost]:
-        pooled = _global_pool_row(last_map)
-        return [pooled, _dense_row("head.linear", "linear", pooled, n_classes, bias=head.bias)]
+        pooled = _global_pool_row(last_map, "Flatten", *dropout_names(head.dropout))
+        return [pooled, _dense_row("head.linear", "linear", pooled, n_classes, ("Linear",), bias=head.bias)]
 
 
 class GapConvHead(HeadKind):
@@ -105,7 +109,8 @@ class GapConvHead(HeadKind):
     def cost(head: Head, last_map: LayerCost, n_classes: int) -> list[LayerCost]:
         rows = [_global_pool_row(last_map)]
         rows += _hidden_rows(head, rows[0])
-        return [*rows, conv_row("head.conv", "conv 1x1", rows[-1], n_classes, 1, 0, 1, bias=head.bias)]
+        modules = (*dropout_names(head.dropout), "Conv2d", "Flatten")
+        return [*rows, conv_row("head.conv", "conv 1x1", rows[-1], n_classes, 1, 0, 1, bias=head.bias, modules=modules)]
 
 
 class ConvGapHead(HeadKind):
@@ -122,8 +127,9 @@ class ConvGapHead(HeadKind):
 
     @staticmethod
     def cost(head: Head, last_map: LayerCost, n_classes: int) -> list[LayerCost]:
-        conv = conv_row("head.conv", "conv 1x1", last_map, n_classes, 1, 0, 1, bias=head.bias)
-        return [conv, _global_pool_row(conv)]
+        modules = (*dropout_names(head.dropout), "Conv2d")
+        conv = conv_row("head.conv", "conv 1x1", last_map, n_classes, 1, 0, 1, bias=head.bias, modules=modules)
+        return [conv, _global_pool_row(conv, "Flatten")]
 
 
 class ConvHead(HeadKind):
@@ -145,8 +151,9 @@ class ConvHead(HeadKind):
     @staticmethod
     def cost(head: Head, last_map: LayerCost, n_classes: int) -> list[LayerCost]:
         rows = _hidden_rows(head, last_map)
-        kind = f"conv {last_map.height}x{last_map.width}"
-        return [*rows, _dense_row("head.conv", kind, rows[-1] if rows else last_map, n_classes, bias=head.bias)]
+        kind, input_map = f"conv {last_map.height}x{last_map.width}", rows[-1] if rows else last_map
+        modules = (*dropout_names(head.dropout), "Conv2d", "Flatten")
+        return [*rows, _dense_row("head.conv", kind, input_map, n_classes, modules, bias=head.bias)]
 
 
 class FirstChannels(nn.Module):
@@ -182,10 +189,16 @@ class GapHead(HeadKind):
         return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), *dropout_layers(head.dropout), FirstChannels(n_classes)]
 
     @staticmethod
-    def cost(_head: Head, last_map: LayerCost, n_classes: int) -> list[LayerCost]:
-        pooled = _global_pool_row(last_map)
-        live = last_map.channels + n_classes
-        first = pooled._replace(name="head.scores", kind="first channels", channels=n_classes, n_params=1, live=live)
+    def cost(head: Head, last_map: LayerCost, n_classes: int) -> list[LayerCost]:
+        pooled = _global_pool_row(last_map, "Flatten", *dropout_names(head.dropout))
+        first = pooled._replace(
+            name="head.scores",
+            kind="first channels",
+            channels=n_classes,
+            n_params=1,
+            live=last_map.channels + n_classes,
+            modules=("FirstChannels",),
+        )
         return [pooled, first]
 
 
@@ -202,7 +215,8 @@ class FlattenLinearHead(HeadKind):
 
     @staticmethod
     def cost(head: Head, last_map: LayerCost, n_classes: int) -> list[LayerCost]:
-        return [_dense_row("head.linear", "linear", last_map, n_classes, bias=head.bias)]
+        modules = ("Flatten", *dropout_names(head.dropout), "Linear")
+        return [_dense_row("head.linear", "linear", last_map, n_classes, modules, bias=head.bias)]
 
 
 HEADS: dict[str, type[HeadKind]] = {

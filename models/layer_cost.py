@@ -6,6 +6,8 @@ Multiply-adds are those of convolutions and linear layers, without biases, batch
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -23,6 +25,7 @@ class LayerCost(NamedTuple):
     macs: int
     live: int  # activation values that must exist at once while the layer runs: inputs, outputs, kept shortcuts
     n_shared: int = 0  # weights and biases that belong to an earlier layer; n_params does not count them again
+    modules: tuple[str, ...] = ()  # classes of the PyTorch modules of the layer, in forward order
 
     @property
     def n_values(self) -> int:
@@ -42,10 +45,12 @@ def conv_row(
     bias: bool = False,
     norm: int = 0,
     shared: bool = False,
+    modules: tuple[str, ...] = ("Conv2d",),
 ) -> LayerCost:
     """Return the row of a convolution of stride 1 and of the batch norm after it.
 
-    norm: number of batch-norm parameters a channel. shared: whether the weights belong to an earlier layer.
+    norm: number of batch-norm parameters a channel. shared: whether the weights belong to an earlier layer. modules:
+    classes of the PyTorch modules
     """
     height, width = input_map.height - shrink, input_map.width - shrink
     weights = kernel * kernel * (input_map.channels // groups) * channels
@@ -62,16 +67,51 @@ def conv_row(
         weights * height * width,
         input_map.channels * input_map.height * input_map.width + channels * height * width,
         conv_params if shared else 0,
+        modules,
     )
 
 
 def pool_cost(size: int, input_map: LayerCost, name: str) -> LayerCost:
     """Return the row of a max pool of side and stride `size`."""
-    return pool_row(name, f"max pool {size}x{size}", input_map, input_map.height // size, input_map.width // size, size)
+    height, width = input_map.height // size, input_map.width // size
+    return pool_row(name, f"max pool {size}x{size}", input_map, height, width, size, ("MaxPool2d",))
 
 
-def pool_row(name: str, kind: str, input_map: LayerCost, height: int, width: int, size: int) -> LayerCost:
+def pool_row(
+    name: str, kind: str, input_map: LayerCost, height: int, width: int, size: int, modules: tuple[str, ...]
+) -> LayerCost:
     """Return the row of a pool of side and stride `size` whose output map is height x width."""
     live = input_map.n_values + input_map.channels * height * width
     rf = input_map.receptive_field + (size - 1) * input_map.jump
-    return LayerCost(name, kind, input_map.channels, height, width, rf, input_map.jump * size, 0, 0, live)
+    return LayerCost(name, kind, input_map.channels, height, width, rf, input_map.jump * size, 0, 0, live, 0, modules)
+
+
+class ModuleCost(NamedTuple):
+    """PyTorch module: its class, the shape of its output for one image, and the number of parameters that it holds.
+
+    Modules that share parameters hold them each, as torchsummary counts.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    n_params: int
+
+
+# Number of parameters a channel.
+_NORM_PARAMS = {"BatchNorm2d": 2, "UnscaledBatchNorm2d": 1}
+_HOLD_WEIGHTS = ("Conv2d", "Linear", "FirstChannels")
+
+
+def module_costs(input_shape: tuple[int, int, int], layers: Iterable[LayerCost]) -> list[ModuleCost]:
+    """Return the PyTorch modules of all layers, in forward order."""
+    modules, shape = [], tuple(input_shape)
+    for row in layers:
+        norm_params = {kind: row.channels * _NORM_PARAMS[kind] for kind in row.modules if kind in _NORM_PARAMS}
+        weights = row.n_params + row.n_shared - sum(norm_params.values())
+        for kind in row.modules:
+            if kind == "Flatten":
+                shape = (math.prod(shape),)
+            elif kind != "Dropout":
+                shape = (row.channels,) if len(shape) == 1 else (row.channels, row.height, row.width)
+            modules.append(ModuleCost(kind, shape, weights if kind in _HOLD_WEIGHTS else norm_params.get(kind, 0)))
+    return modules

@@ -8,7 +8,8 @@ from models.baselines import Baseline, StatedResult
 from models.blocks import BLOCKS
 from models.cost import Cost, compute_cost, trace_features
 from models.heads import HEADS
-from models.layer_cost import LayerCost
+from models.layer_cost import LayerCost, module_costs
+from models.module_table import module_table
 from models.spec import PADDED_KINDS, ArchSpec, Block
 from search.text import parameter_count, percent, text_table, wrapped
 
@@ -57,6 +58,11 @@ def _block_notation(block: Block) -> str:
 def layer_table(cost: Cost) -> str:
     """Return a table with one line per layer, outputs as channels x height x width, and the totals below."""
     return f"{text_table(_LAYER_COLUMNS, map(_layer_cells, cost.layers), '<<<>>>>')}\n\n{_totals(cost)}"
+
+
+def torchsummary_table(spec: ArchSpec, cost: Cost) -> str:
+    """Return the table that torchsummary prints, computed from the cost."""
+    return module_table(module_costs(spec.input_shape, cost.layers), spec.input_shape, cost.n_params)
 
 
 def _layer_cells(row: LayerCost) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.build import build_model
 from models.cost import Cost, compute_cost
-from models.layer_cost import LayerCost
+from models.layer_cost import LayerCost, ModuleCost, module_costs
 from models.spec import (
     ACTIVATIONS,
     BLOCK_KINDS,
@@ -103,9 +103,26 @@ def check_against_torch(spec: ArchSpec, label: str) -> None:
     assert shapes == {name: (BATCH, *map_shape(row)) for name, row in last_rows(cost).items() if name != "head"}, label
     assert map_shape(cost.layers[-1]) == (spec.n_classes, 1, 1), label
 
+    assert module_costs(spec.input_shape, cost.layers) == modules_of(model, spec), label
+
     first, second = model.state_dict(), build_on_meta(spec).state_dict()
     assert {key: value.shape for key, value in first.items()} == {key: value.shape for key, value in second.items()}
     assert list(first) == list(second), label
+
+
+def modules_of(model: nn.Sequential, spec: ArchSpec) -> list[ModuleCost]:
+    """Return the modules in the order in which they run, as torchsummary counts them."""
+    found: list[ModuleCost] = []
+
+    def record(module: nn.Module, _: object, output: Tensor) -> None:
+        n_params = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        found.append(ModuleCost(type(module).__name__, tuple(output.shape[1:]), n_params))
+
+    for module in model.modules():
+        if not isinstance(module, nn.Sequential):
+            module.register_forward_hook(record)
+    model(torch.empty(BATCH, *spec.input_shape, device="meta"))
+    return found
 
 
 def output_shapes(model: nn.Sequential, images: Tensor) -> dict[str, tuple[int, ...]]:

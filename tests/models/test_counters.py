@@ -14,6 +14,7 @@ from models.baselines import BASELINES
 from models.build import build_model
 from models.cost import compute_cost
 from models.spec import ArchSpec
+from search.report.architecture import torchsummary_table
 from space import assemble, sample
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
@@ -34,6 +35,21 @@ def counts(spec: ArchSpec) -> dict[str, int]:
         "torchinfo": torchinfo.summary(model, (1, *spec.input_shape), verbose=0).total_params,
         "file": sum(tensor.numel() for name, tensor in model.state_dict().items() if not name.endswith(BUFFERS)),
     }
+
+
+def test_the_table_is_that_of_torchsummary() -> None:
+    """Only modules without a weight differ: torchsummary takes the bias of an unscaled batch norm for not trainable."""
+    specs = [baseline.spec for baseline in BASELINES.values()] + points("none")[:50] + points("stage")[:50]
+    for spec in specs:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            torchsummary.summary(build_model(spec).eval(), spec.input_shape, device="cpu")
+        expected = [line for line in printed.getvalue().splitlines() if "rainable" not in line]
+        table = torchsummary_table(spec, compute_cost(spec)).splitlines()
+        assert [line for line in table if "rainable" not in line and "shared" not in line] == expected, spec
+        once = [line.rpartition(" ")[2].replace(",", "") for line in table if "shared ones counted once" in line]
+        cost = compute_cost(spec)
+        assert once == ([str(cost.n_params)] if cost.n_stored > cost.n_params else [])
 
 
 @pytest.mark.parametrize("name", BASELINES)

@@ -21,7 +21,7 @@ def run(args: Namespace) -> int:
     """Print the layer table of a network, or with --json the network and its cost."""
     from models.baselines import BASELINES
     from models.cost import compute_cost
-    from search.report.architecture import describe_baseline, describe_json, layer_table
+    from search.report.architecture import describe_baseline, describe_json, layer_table, torchsummary_table
     from search.search_space.network_file import read_network
 
     name, spec = read_network(args.network)
@@ -30,6 +30,7 @@ def run(args: Namespace) -> int:
         print(json.dumps(describe_json(spec, cost), indent=2))
         return 0
     print(layer_table(cost))
+    print(f"\nin the form of torchsummary:\n{torchsummary_table(spec, cost)}")
     if name == args.network and name in BASELINES:
         print(f"\n{describe_baseline(BASELINES[name])}")
     return 0

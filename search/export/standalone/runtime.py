@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models.module_table import module_table
 from search.data.pictures import pixels, shown, upright
 from search.export.standalone.idx_test_set import read_test_set
 from search.export.standalone.stand_ins import (
@@ -83,6 +84,23 @@ def accuracy(net: nn.Module, images: Tensor, labels: Tensor, batch_size: int = 1
 def probabilities(net: nn.Module, images: Tensor) -> Tensor:
     """Return the probability of each class, (N, classes), for uint8 images (N, C, H, W)."""
     return torch.softmax(net(preprocess(images)), dim=1)
+
+
+@torch.inference_mode()
+def summary(net: nn.Module) -> str:
+    """Return the table of the network's modules and their parameters in the form of torchsummary."""
+    modules: list[tuple[str, tuple[int, ...], int]] = []
+
+    def record(module: nn.Module, _: object, output: Tensor) -> None:
+        n_params = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+        modules.append((type(module).__name__, tuple(output.shape[1:]), n_params))
+
+    counted = [module for module in net.modules() if module is not net and not isinstance(module, nn.Sequential)]
+    hooks = [module.register_forward_hook(record) for module in counted]
+    net(torch.zeros(1, *INPUT_SHAPE))
+    for hook in hooks:
+        hook.remove()
+    return module_table(modules, INPUT_SHAPE, sum(parameter.numel() for parameter in net.parameters()))
 
 
 def read_picture(path: str | Path) -> Tensor:
@@ -168,17 +186,20 @@ def main(arguments: list[str] | None = None) -> int:
         "with the data set as torchvision lays it out" if TEST_FILES else "with a folder of pictures for each class"
     )
     parser.add_argument("--test", metavar="DIR", help=f"folder {layout}")
+    parser.add_argument("--summary", action="store_true", help="print the layers and their parameters")
     try:
         options, unknown = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
         return print_error(f"{error}; --help lists the options")
     if unknown:
         return print_error(f"there is no option {unknown[0]}; --help lists those there are")
-    if not options.pictures and options.test is None:
+    if not options.pictures and options.test is None and not options.summary:
         parser.print_help()
         return 0
     try:
         net = load()
+        if options.summary:
+            print(summary(net))
         if options.test is not None:
             images, labels, which_images = read_test_set(options.test)
             print(f"{accuracy(net, images, labels):.2%} of {len(labels):,} {which_images}")

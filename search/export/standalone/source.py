@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from models import module_table
 from models.blocks import Residual, UnscaledBatchNorm2d
 from models.build import blank_model, shared_names
 from models.heads import FirstChannels
@@ -66,7 +67,7 @@ def model_source(source: ModelSource, data: Dataset) -> str:
     kinds = {type(module) for module in model.modules()}
     test_set = (idx_test_set,) if data.test_files else (folder_test_set, folder_rules)
     copies = [inspect.getsource(kind).strip() for kind in _COPIED if kind in kinds]
-    modules = [_body(module) for module in (runtime, pictures, *test_set)]
+    modules = [_body(module) for module in (runtime, module_table, pictures, *test_set)]
     code = "\n\n\n".join([*copies, _net(model, source.arch), *modules, _LAST])
     constants = _constants(data)
     header = "\n\n".join([model_docstring(source, data), _imports(f"{constants}\n{code}"), constants])

@@ -20,6 +20,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from models.build import build_model
+from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig
@@ -29,6 +30,7 @@ from search.engine.train import train
 from search.export.export import _load_module
 from search.export.standalone.source import model_source
 from search.export.trained_model import ModelSource
+from search.report.architecture import torchsummary_table
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -223,6 +225,11 @@ def test_a_test_set_is_scored(
             path.write_bytes(idx(values))
     expected = module.accuracy(module.load(), data.test.images, data.test.labels)
     assert run(folder, "--test", tmp_path) == (0, f"{expected:.2%} of {len(data.test):,} test images\n", "")
+
+
+def test_the_summary_is_that_of_torchsummary(run: Run, folder: Path) -> None:
+    cost = compute_cost(SPEC)
+    assert run(folder, "--summary") == (0, f"{torchsummary_table(SPEC, cost)}\n", "")
 
 
 def broken_files() -> dict[str, tuple[dict[str, bytes], str]]:

@@ -23,6 +23,7 @@ from search.engine.train import evaluate, predict
 from search.export.standalone import source as module_under_test
 from search.export.standalone.source import model_source
 from search.export.trained_model import ModelSource
+from search.report.architecture import torchsummary_table
 from tests.search.made_up_networks import thrifty_spec
 
 ROOT = Path(__file__).parents[4]
@@ -132,6 +133,7 @@ def test_network_is_the_one_that_build_model_makes(spec: ArchSpec, tmp_path: Pat
     }
     assert sum(parameter.numel() for parameter in net.parameters()) == compute_cost(spec).n_params
     assert not net.training
+    assert module.summary(net) == torchsummary_table(spec, compute_cost(spec))
     with torch.inference_mode():
         logits = net(module.preprocess(data.test.images))
     assert torch.equal(logits, predict(model, data.test, data))
