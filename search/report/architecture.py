@@ -92,7 +92,7 @@ def describe_json(spec: ArchSpec, cost: Cost) -> dict[str, Any]:
         "peak_activation_bytes": cost.peak_activation_bytes,
         "peak_activation_bytes_int8": cost.peak_activation_values,
         "arch": spec.to_dict(),
-        "layers": [row._asdict() for row in cost.layers],
+        "layers": [row._asdict() | {"modules": list(row.modules)} for row in cost.layers],
     }
 
 
