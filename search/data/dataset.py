@@ -174,6 +174,7 @@ class Definition:
     writers        function of the data directory and the training labels, (N,), that returns the writer of each image,
                    int64 (N,), or None where the writers are unknown
     is_present     function of the data directory that returns whether `load` would read it without a download
+    files          paths of all files below the data directory; empty where there are none
     test_files     files below the data directory with the test images and labels; empty where they are not IDX files of
                    bytes, or hold the images in another form
     terms          origin and terms of use of the images, for those who publish a network trained on them
@@ -185,6 +186,7 @@ class Definition:
     load: Callable[[Path], tuple[Split, Split]]
     writers: Callable[[Path, Tensor], Tensor | None] = lambda _root, _labels: None
     is_present: Callable[[Path], bool] = lambda _root: True
+    files: tuple[str, ...] = ()
     test_files: tuple[str, ...] = ()
     terms: str = ""
     augmentations: tuple[str, ...] = CHARACTER_AUGMENTATIONS

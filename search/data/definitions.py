@@ -64,6 +64,7 @@ BUILT_IN: Mapping[str, Definition] = {
         partial(load_idx, MNIST_FILES),
         read_writers,
         MNIST_FILES.is_present,
+        files=MNIST_FILES.paths,
         test_files=MNIST_FILES.paths[2:],
         terms=_MNIST_TERMS,
     ),

@@ -82,7 +82,7 @@ def _file_remarks(folder: Path, folder_files: FolderFiles, decoded: DecodedImage
     frames = [fact.n_frames for fact in decoded.facts if fact.n_frames > 1]
     if frames:
         remarks.append(
-            f"{len(frames):,} files hold several pages or frames; the first of each is read, and "
+            f"Files with several pages or frames: {len(frames):,}; the first of each is read, and "
             f"{sum(frames) - len(frames):,} are left out."
         )
     return remarks
@@ -107,12 +107,12 @@ def _level_remarks(decoded: DecodedImages) -> list[str]:
         name = {INTEGER: "integer levels of more than eight bits", FLOAT: "floating-point levels"}[kind]
         last = end - 1 if kind == INTEGER else end
         remarks.append(
-            f"{len(facts):,} images have {name}, from {_number(lowest)} to {_number(highest)}: "
+            f"Images with {name}: {len(facts):,}, from {_number(lowest)} to {_number(highest)}; "
             f"{_number(low)} to {_number(last)} became 0 to 255."
         )
     n_cut = sum(fact.is_cut for fact in decoded.facts)
     if n_cut:
-        remarks.append(f"{n_cut:,} images have sixteen bits a channel, of which Pillow reads the upper eight.")
+        remarks.append(f"Images with sixteen bits a channel, of which Pillow reads the upper eight: {n_cut:,}.")
     return remarks
 
 

@@ -52,7 +52,7 @@ class IdxFiles:
 
         Absent files are downloaded. Raises UnavailableError if that fails, another InputError if a file is wrong.
         """
-        raw = root / self.name / "raw"
+        raw = self._folder(root)
         try:
             for path in (root, raw.parent, raw):
                 if path.exists() and not path.is_dir():
@@ -74,7 +74,14 @@ class IdxFiles:
 
     def is_present(self, root: Path) -> bool:
         """Return whether every file exists, without verifying or downloading any."""
-        return all((root / self.name / "raw" / name).is_file() for name in self.files)
+        folder = self._folder(root)
+        return all((folder / name).is_file() for name in self.files)
+
+    def _folder(self, root: Path) -> Path:
+        """Return the folder of the files: ROOT/<name>/raw, or `root` or ROOT/raw if it holds some of them instead."""
+        folders = [root / self.name / "raw", root / "raw", root]
+        names = [f"{name}{suffix}" for name in self.files for suffix in ("", ".gz")]
+        return next((folder for folder in folders if any((folder / name).exists() for name in names)), folders[0])
 
     @property
     def _hint(self) -> str:
@@ -128,9 +135,8 @@ class IdxFiles:
         try:
             from torchvision import datasets
 
-            root.mkdir(parents=True, exist_ok=True)
             print(f"{self.name} is not in {root}: downloading it", file=sys.stderr)
-            with tempfile.TemporaryDirectory(dir=root, prefix="download-") as scratch:
+            with created(root), tempfile.TemporaryDirectory(dir=root, prefix="download-") as scratch:
                 scratch_raw = Path(scratch) / self.name / "raw"
                 scratch_raw.mkdir(parents=True)
                 for archive in raw.glob("*.gz"):  # torchvision checks these first, and may then need no network
@@ -146,6 +152,20 @@ class IdxFiles:
                 f"({last_line(error)}); put {', '.join(self.files)}, plain or .gz, into {raw}, {self._hint}, or use "
                 "--dataset digits"
             ) from error
+
+
+@contextlib.contextmanager
+def created(folder: Path) -> Iterator[None]:
+    """Create a folder and its parents; if the body fails, remove those that were missing and are still empty."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
 
 
 def last_line(error: Exception) -> str:

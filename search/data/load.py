@@ -26,6 +26,7 @@ from search.data.definitions import BUILT_IN
 from search.data.folder import TERMS, FolderData, read_folder
 from search.data.folder_rules import choose_by_class
 from search.data.idx import UnavailableError
+from search.data.root import root_of
 from search.data.torchvision import DEFINITIONS
 from search.errors import InputError
 
@@ -79,7 +80,7 @@ def resolve_auto(config: DataConfig) -> tuple[DataConfig, str | None]:
             definition(config.dataset)
         return config, None
     try:
-        definition("mnist").load(_data_directory(config))
+        definition("mnist").load(_data_directory(replace(config, dataset="mnist")))
     except UnavailableError as error:
         notice = "THIS IS NOT MNIST but scikit-learn's 1,797 small digits; accuracies do not compare with MNIST's."
         return replace(config, dataset="digits"), f"{notice}\n{error}"
@@ -87,8 +88,10 @@ def resolve_auto(config: DataConfig) -> tuple[DataConfig, str | None]:
 
 
 def _data_directory(config: DataConfig) -> Path:
+    """Return the folder of images, or the directory below which the data set has torchvision's layout."""
     try:
-        return Path(config.directory).expanduser()
+        directory = Path(config.directory).expanduser()
+        return directory if config.dataset == FOLDER else root_of(directory, definition(config.dataset).files)
     except RuntimeError as error:
         raise InputError(
             f"there is no such user: {config.directory}; name another directory with --data-dir"

@@ -20,7 +20,7 @@ from torch import Tensor
 from search.config import AUGMENTATIONS
 from search.data.dataset import Definition, Split
 from search.data.definitions import DIGITS
-from search.data.idx import UnavailableError, last_line, quiet_download
+from search.data.idx import UnavailableError, created, last_line, quiet_download
 from search.data.qmnist_writers import read_writers
 from search.errors import InputError
 
@@ -80,9 +80,8 @@ class TorchvisionFiles:
         try:
             from torchvision import datasets
 
-            root.mkdir(parents=True, exist_ok=True)
             print(f"{self.kind} is not in {root}: downloading it", file=sys.stderr)
-            with tempfile.TemporaryDirectory(dir=root, prefix="download-") as scratch:
+            with created(root), tempfile.TemporaryDirectory(dir=root, prefix="download-") as scratch:
                 for name in self.archives or self.files:  # torchvision checks these first, and may then need no network
                     if (root / name).is_file():
                         (Path(scratch) / name).parent.mkdir(parents=True, exist_ok=True)
@@ -150,7 +149,7 @@ def _define(
     files: TorchvisionFiles, input_shape: tuple[int, int, int], classes: tuple[str, ...], terms: str, **facts: Any
 ) -> Definition:
     load = partial(files.load, input_shape, len(classes))
-    return Definition(input_shape, classes, load, is_present=files.is_present, terms=terms, **facts)
+    return Definition(input_shape, classes, load, is_present=files.is_present, files=files.files, terms=terms, **facts)
 
 
 _SPLITS: tuple[Mapping[str, Any], Mapping[str, Any]] = ({"train": True}, {"train": False})

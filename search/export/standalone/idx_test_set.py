@@ -26,8 +26,12 @@ def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor, str]:
 
 
 def find_file(folder: Path, name: str) -> Path:
-    """Return the path of a file of the data set, which may be plain or gzipped (.gz)."""
-    for path in (folder / name, folder / Path(name).name):
+    """Return the path of a file of the data set, which may be plain or gzipped (.gz).
+
+    `name` is its path in the layout of torchvision, of which `folder` may hold the last parts alone.
+    """
+    parts = Path(name).parts
+    for path in (folder.joinpath(*parts[start:]) for start in range(len(parts))):
         if path.exists() or path.with_name(f"{path.name}.gz").exists():
             return path
     return folder / name

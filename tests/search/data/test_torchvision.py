@@ -257,7 +257,7 @@ def test_what_cannot_be_downloaded_is_one_line_and_leaves_nothing(
     assert "Connection refused" in message
     assert "with --data-dir or $DATA_DIR, or use --dataset digits" in message
     assert "\n" not in message
-    assert list(root.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr().err.endswith(f"is not in {root}: downloading it\n")
 
 

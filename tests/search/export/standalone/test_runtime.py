@@ -224,7 +224,9 @@ def test_a_test_set_is_scored(
         else:
             path.write_bytes(idx(values))
     expected = module.accuracy(module.load(), data.test.images, data.test.labels)
-    assert run(folder, "--test", tmp_path) == (0, f"{expected:.2%} of {len(data.test):,} test images\n", "")
+    for inside in (".", "MNIST", "MNIST/raw"):
+        done = run(folder, "--test", tmp_path / inside)
+        assert done == (0, f"{expected:.2%} of {len(data.test):,} test images\n", "")
 
 
 def test_the_summary_is_that_of_torchsummary(run: Run, folder: Path) -> None:

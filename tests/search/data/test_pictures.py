@@ -1,0 +1,151 @@
+"""Pictures of more than eight bits, of many pixels and of odd modes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from search.data import pictures
+from search.data.pictures import FLOAT, INTEGER, finite_extrema, level_range, opened, pixels, upright
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high", "expected"),
+    [
+        (INTEGER, 0, 255, (0, 256)),
+        (INTEGER, 320, 3984, (0, 4096)),
+        (INTEGER, 100, 65535, (0, 65536)),
+        (INTEGER, 0, 2**31 - 1, (0, 2**31)),
+        (INTEGER, 0, 1, (0, 2)),
+        # Less than a quarter of the range, and levels below 0, get a range of their own.
+        (INTEGER, 30_000, 30_500, (30_000, 30_501)),
+        (INTEGER, -1024, 3071, (-1024, 3072)),
+        (INTEGER, 7, 7, (7, 8)),
+        (INTEGER, 0, 0, (0, 1)),
+        (FLOAT, 0.0, 0.988, (0, 1)),
+        (FLOAT, 0.4, 0.5, (0.4, 0.5)),
+        (FLOAT, 0.0, 255.0, (0, 255)),
+        (FLOAT, -1.0, 1.0, (-1, 1)),
+        (FLOAT, 2.0, 2.0, (2, 3)),
+    ],
+)
+def test_level_range(kind: str, low: float, high: float, expected: tuple[float, float]) -> None:
+    assert level_range(kind, low, high) == pytest.approx(expected)
+
+
+def grey(levels: np.ndarray, mode: str) -> Image.Image:
+    kinds = {"I;16": "<u2", "I;16B": ">u2", "I": "<i4", "F": "<f4"}
+    return Image.frombytes(mode, levels.shape[::-1], levels.astype(kinds[mode]).tobytes())
+
+
+LEVELS = np.arange(256).reshape(16, 16)
+# Name, mode, levels, the range of the data set, and the expected eight bits.
+DEEP: dict[str, tuple[str, str, np.ndarray, dict[str, tuple[float, float]], np.ndarray]] = {
+    "8 in 16": ("a.png", "I;16", LEVELS, {}, LEVELS),
+    "12 in 16": ("a.png", "I;16", LEVELS * 16 + 5, {}, LEVELS),
+    "16": ("a.tif", "I;16", LEVELS * 256 + 200, {}, LEVELS),
+    "16, dark": ("a.png", "I;16", LEVELS, {INTEGER: (0, 65536)}, LEVELS * 0),
+    "32": ("a.tif", "I", LEVELS * 2**23 + 99, {}, LEVELS),
+    "signed": ("a.tif", "I", LEVELS * 4 - 512, {}, LEVELS),
+    "PGM": ("a.pgm", "I", LEVELS * 256, {}, LEVELS),
+    "float": ("a.tif", "F", LEVELS / 255, {}, LEVELS),
+    "float of another range": ("a.tif", "F", LEVELS * 2.0 - 256, {}, np.minimum(LEVELS * 256 // 255, 255)),
+    "PFM": ("a.pfm", "F", LEVELS / 255, {}, LEVELS),
+    "beyond the range": ("a.tif", "F", LEVELS / 100, {FLOAT: (0, 1)}, np.minimum(LEVELS * 2.56, 255).astype(int)),
+    "another kind than the data": ("a.png", "I;16", LEVELS, {FLOAT: (0, 1)}, LEVELS),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_more_than_eight_bits_are_scaled(name: str, tmp_path: Path) -> None:
+    file, mode, levels, ranges, expected = DEEP[name]
+    grey(levels, mode).save(tmp_path / file)
+    picture = upright(tmp_path / file, ranges).convert("L")
+    np.testing.assert_array_equal(pixels(picture)[0, 0].numpy(), expected)
+
+
+def test_both_byte_orders_are_read(tmp_path: Path) -> None:
+    for mode in ("I;16", "I;16B"):
+        grey(LEVELS * 256, mode).save(tmp_path / "a.jp2")
+        np.testing.assert_array_equal(pixels(upright(tmp_path / "a.jp2", {}).convert("L"))[0, 0].numpy(), LEVELS)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(value: float, tmp_path: Path) -> None:
+    grey(np.where(LEVELS == 3, value, LEVELS), "F").save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="it has values that are not finite numbers"):
+        upright(tmp_path / "a.tif", {FLOAT: (0, 1)})
+    with pytest.raises(ValueError, match="not finite"), opened(tmp_path / "a.tif") as picture:
+        finite_extrema(picture)
+
+
+def halves(mode: str, size: tuple[int, int]) -> Image.Image:
+    """A picture whose left half is black and whose right half is white."""
+    image = Image.new("L", size, 0)
+    image.paste(255, (size[0] // 2, 0, *size))
+    return image if mode == "L" else image.convert(mode)
+
+
+def palette(size: tuple[int, int]) -> Image.Image:
+    image = Image.new("P", size, 3)
+    image.putpalette([0, 0, 0] * 3 + [0] * 3 + [255] * 3)
+    image.paste(4, (size[0] // 2, 0, *size))
+    return image
+
+
+LARGE: dict[str, Callable[[Path], object]] = {
+    "PNG": lambda path: halves("L", (12_000, 9_000)).save(path, "PNG", compress_level=1),
+    "JPEG": lambda path: halves("L", (12_000, 9_000)).save(path, "JPEG"),
+    "bits": lambda path: halves("1", (14_000, 10_000)).save(path, "TIFF", compression="group4"),
+    "palette": lambda path: palette((12_000, 9_000)).save(path, "PNG", compress_level=1),
+    "sixteen bits": lambda path: halves("L", (12_000, 9_000)).convert("I").convert("I;16").save(path, "TIFF"),
+}
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind in ("PNG", "JPEG") else pytest.mark.slow) for kind in LARGE]
+)
+def test_large_pictures_are_reduced_and_nothing_is_printed(
+    kind: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    LARGE[kind](tmp_path / "large")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        picture = upright(tmp_path / "large", {})
+    assert max(picture.size) == pictures.MOST_ON_A_SIDE
+    levels = pixels(picture.convert("L"))[0, 0]
+    assert (int(levels[:, 10].max()), int(levels[:, -10].min())) == (0, 255)
+    assert Image.MAX_IMAGE_PIXELS != pictures.MOST_PIXELS
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_picture_beyond_the_bound_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    halves("L", (2000, 1500)).save(tmp_path / "a.png")
+    for bound in (2_500_000, 1_000_000):
+        monkeypatch.setattr(pictures, "MOST_PIXELS", bound)
+        with pytest.raises(ValueError, match=r"^3 megapixels, more than the \d that are read; scale it down$"):
+            upright(tmp_path / "a.png", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("a.jpg", "CMYK"), ("a.tif", "CMYK"), ("a.png", "LA"), ("a.png", "1"), ("a.tif", "YCbCr"), ("a.png", "P")],
+)
+def test_modes(name: str, mode: str, tmp_path: Path) -> None:
+    halves(mode, (16, 8)).save(tmp_path / name)
+    levels = pixels(upright(tmp_path / name, {}).convert("L"))[0, 0]
+    assert int(levels[:, 0].max()) < 5
+    assert int(levels[:, -1].min()) > 250
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "GIF", "TIFF"])
+def test_the_first_of_several_frames_is_read(form: str, tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (8, 8), (level, level, level)) for level in (0, 120, 250)]
+    options = {"lossless": True} if form == "WEBP" else {}
+    frames[0].save(tmp_path / "a", form, save_all=True, append_images=frames[1:], **options)
+    assert pixels(upright(tmp_path / "a", {}).convert("L")).unique().tolist() == [0]
