@@ -25,6 +25,7 @@ from search.study.load import check_resumable, load_existing
 from search.study.location import StudyLocation, hold_study
 from search.study.read_only import is_writable, warn_unwritten
 from search.study.seeds import derived_seed
+from search.text import counted
 
 KIND = "baselines"
 SEED = 0
@@ -49,7 +50,7 @@ def train_baselines(
         repeats = _repeats(ids or list(BASELINES), n_seeds, *common)
         # The workers are those of a search, so they need the settings of one.
         config = SearchConfig(data, max_params=BUDGET, sampler="random", pruner="none")
-        print(f"baselines {len(repeats)} trainings, of which some may be there already", flush=True)
+        print(f"baselines {counted(len(repeats), 'training')}, of which some may be there already", flush=True)
         retrainer = replace(trainer.at(location, config), every_epoch=True)
         study = retrainer.open(str(location.name), settings)
         study.set_user_attr(N_IMAGES, len(dataset.test))
@@ -66,9 +67,10 @@ def report_baselines(location: StudyLocation) -> int:
     reproductions = own_recipes(results, study.user_attrs[N_IMAGES])
     commons = common_recipe(results)
     dataset = study.user_attrs[SETTINGS]["dataset"]
-    notice = (
-        "" if dataset == "mnist" else f"Trained on {dataset}: the stated accuracies are of MNIST and do not compare."
-    )
+    notice = ""
+    if dataset != "mnist":
+        reproductions = [reproduction.without_stated() for reproduction in reproductions]
+        notice = f"Trained on {dataset}: the accuracies that the authors state are of MNIST, and are left out."
     print(f"\n{terminal(reproductions, commons, notice)}")
     files = {
         "report.md": markdown(reproductions, commons, notice),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from models.baselines import BASELINES, Baseline, StatedResult
@@ -42,6 +42,10 @@ class Reproduction:
     best: Estimate | None
     n_images: int
     curves: tuple[tuple[float, ...], ...]
+
+    def without_stated(self) -> Reproduction:
+        """Return the reproduction without the stated results, which are of MNIST and do not compare on other data."""
+        return replace(self, baseline=replace(self.baseline, stated={}))
 
     @property
     def recipe(self) -> RecipeConfig:

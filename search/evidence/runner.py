@@ -31,6 +31,7 @@ from search.study.loop import n_trained
 from search.study.results_version import join_results
 from search.study.study import load_study, open_study
 from search.study.trials import TrialRecord, finished_trial, ranked, read_trials
+from search.text import counted
 from search.workers.pool import Task, carry_out
 from search.workers.progress import Progress
 from search.workers.recovery import requeue_abandoned
@@ -136,14 +137,23 @@ def confirm(trainer: Retrainer, search_study: optuna.Study, settings: ConfirmCon
     )
     study.set_user_attr(PLAN, plan.to_dict())
     first_round = choosing(plan, records, config)
-    _announce(f"confirm  {len(plan.candidates)} trials, {plan.n_seeds} fresh seeds each")
+    _announce(f"confirm  {_round_words(plan)}")
     winner = choose(plan, records, trainer.train(study, first_round), config)
     if winner is None:
         raise InputError("every candidate diverged on a fresh seed; search on with more --trials")
     second_round = reporting(plan, winner, records, config)
-    _announce(f"report   trial {winner}, {len(second_round)} trainings on further seeds")
+    seeds = "further fresh seeds" if first_round else "fresh seeds"
+    _announce(f"report   trial {winner}, {counted(len(second_round), 'training')} on {seeds}")
     if confirmation(plan, records, trainer.train(study, second_round), config) is None:
         raise InputError(f"trial {winner} diverged on a further seed, so it is no winner; search on with more --trials")
+
+
+def _round_words(plan: ConfirmPlan) -> str:
+    """Return what the first round of a confirmation trains, in words."""
+    n_candidates = len(plan.candidates)
+    if n_candidates == 1:
+        return "1 trial, the only candidate"
+    return f"{n_candidates} trials, {counted(plan.n_seeds, 'fresh seed')} each"
 
 
 def measure_noise(trainer: Retrainer, search_study: optuna.Study, number: int | None, n: int) -> int:

@@ -140,6 +140,8 @@ class ModelSource:
         if self.confirmation is None:
             return ""
         estimate = self.confirmation.accuracy
+        if estimate.n == 1:
+            return f"Trained from 1 fresh seed the network reaches {estimate.mean:.2%}; this is that training."
         return (
             f"Trained from {fresh_seeds(estimate)} the network reaches {estimate.mean:.2%} in the mean "
             f"({interval(estimate)}), from {estimate.minimum:.2%} to {estimate.maximum:.2%}; "

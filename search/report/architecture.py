@@ -20,7 +20,7 @@ _LEGEND = (
 )
 _LEGEND_SHARED = "=: with the weights of the last one of that shape that has its own"
 _LAYER_COLUMNS = ("layer", "kind", "output", "RF", "jump", "parameters", "MACs")
-_STATED_COLUMNS = ("stated accuracy, by recipe", "best", "at epoch", "last", "epochs", "taken from")
+_STATED_COLUMNS = ("stated on MNIST, by recipe", "best", "at epoch", "last", "epochs", "taken from")
 
 
 def architecture_line(spec: ArchSpec) -> str:

@@ -12,7 +12,7 @@ from search.report.architecture import architecture_line
 from search.report.evidence import bounds, sd_points
 from search.report.plot import BLUE, GREY, ORANGE, accuracy_scale, error, svg, thousands
 from search.report.summary import StudySummary
-from search.text import markdown_table, percent, text_table
+from search.text import counted, markdown_table, percent, text_table
 
 COLUMNS = (
     "budget",
@@ -67,7 +67,7 @@ def _markdown(prefix: str, studies: Sequence[StudySummary], rows: Sequence[Seque
     config = studies[0].config
     return (
         f"# Frontier {prefix}\n\n"
-        f"- {config.data.label}, at most {config.epochs} epochs, searched on {config.data.select_on}\n"
+        f"- {config.data.label}, at most {counted(config.epochs, 'epoch')}, searched on {config.data.select_on}\n"
         f"- Mean {config.metric_name}: of the confirmed winner on the test set after the last epoch, over n fresh "
         "seeds that neither found nor chose it. In brackets: not confirmed, the best value of the search.\n"
         "- Each study was started with the trials of the others that fit its budget.\n\n"

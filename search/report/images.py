@@ -63,16 +63,17 @@ def misread_page(mistakes: Confusion, images: Tensor, classes: Sequence[str]) ->
     shown_images = mistakes.misread[:N_SHOWN]
     names = drawable(classes)
     captions = [f"{names[misread.label]} → {names[misread.answer]}" for misread in shown_images]
-    font = ImageFont.truetype(font_file("".join(captions)), LETTER_SIZE)
+    fonts = [ImageFont.truetype(font_file(caption), LETTER_SIZE) for caption in captions]
     scale = max(1, TILE_SIDE // max(images.shape[2:]))
     height, width = (scale * side for side in images.shape[2:])
     cell_height = height + 2 * LETTER_SIZE
-    cell_width = max([width, *(round(font.getlength(caption)) for caption in captions)]) + LETTER_SIZE
+    lengths = [round(font.getlength(caption)) for font, caption in zip(fonts, captions, strict=True)]
+    cell_width = max([width, *lengths]) + LETTER_SIZE
     n_rows = max(1, -(-len(shown_images) // TILES_PER_ROW))
     mode = "RGB" if images.shape[1] == 3 else "L"
     page = Image.new(mode, (TILES_PER_ROW * cell_width, n_rows * cell_height), "white")
     pen = ImageDraw.Draw(page)
-    for position, (misread, caption) in enumerate(zip(shown_images, captions, strict=True)):
+    for position, (misread, caption, font) in enumerate(zip(shown_images, captions, fonts, strict=True)):
         row, column = divmod(position, TILES_PER_ROW)
         middle, top = column * cell_width + cell_width // 2, row * cell_height
         tile = _picture(images[misread.index]).resize((width, height), Image.Resampling.NEAREST)

@@ -74,7 +74,7 @@ def test_the_study_has_its_report_as_a_note(address, recorded):
     recorded.page.get_by_role("heading", name="Study reference").wait_for()
     tables = recorded.page.locator("table")
     assert tables.count() >= 4
-    assert "s004_net3" in tables.filter(has_text="stated best").inner_text()
+    assert "s004_net3" in tables.filter(has_text="stated on MNIST").inner_text()
     # No element is wider than the window.
     assert recorded.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 

@@ -38,7 +38,7 @@ def source(trained: TrainResult) -> ModelSource:
 
 
 def test_card(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
-    card = export_model(source, data, tmp_path / "winner")
+    card = export_model(replace(source, origin="starting point deep-sgd"), data, tmp_path / "winner")
     cost = compute_cost(SPEC)
     assert card["cost"] == {
         "n_params": cost.n_params,
@@ -54,6 +54,8 @@ def test_card(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
     assert card["recipe"]["momentum"] == 0.9, "a default must be in the card"
     assert (card["study"], card["trial"], card["seed"], card["epochs"]) == ("tiny", 12, 1, 3)
     assert card["precision"] == "float32"
+    assert card["origin"] == "starting point deep-sgd"
+    assert "Study tiny, trial 12 (starting point deep-sgd): " in (tmp_path / "winner" / "README.md").read_text()
     assert card["limits"] == {"max_params": 8000, "epochs": 3}
     assert card["accuracy"]["select_on"] == card["accuracy"]["test_note"].removeprefix("selected on ") == "test"
     assert (card["accuracy"]["scored_on"], card["accuracy"]["note"]) == ("test", source.selection_note)

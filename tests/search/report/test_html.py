@@ -22,6 +22,7 @@ from search.report.summary import StudySummary
 from search.report.terminal import write_report
 from tests.search.made_up_summaries import SUMMARIES
 from tests.search.made_up_trials import EVERY_OUTCOME, made_up
+from tests.search.report_sections import reports
 
 CLASSES = definition("mnist").classes
 VOID = {"meta", "img", "br"}
@@ -99,6 +100,51 @@ def test_the_head_of_the_page_says_what_was_found() -> None:
     assert "99.41 % mean test accuracy, n = 3 fresh seeds, 95 % interval 99.32 to 99.50, selected on test" in words
     assert f"{summary.winner.n_params:,} parameters, of at most 8,000" in words
     assert "+0.13 points against s004_net3, the best hand-designed network in the search, 95 % interval" in words
+
+
+@pytest.mark.parametrize(
+    ("winner", "compared", "words"),
+    [
+        (None, "s004_net3", "against s004_net3, the best hand-designed network in the search, "),
+        (None, "mine", "against mine, the best user network in the search, "),
+        ("s001_model3", "s004_net3", "against s004_net3, another hand-designed network in the search, "),
+        ("mine", "s004_net3", "against s004_net3, the best hand-designed network in the search, "),
+        ("mine", "yours", "against yours, another user network in the search, "),
+    ],
+)
+def test_the_network_compared_with_is_named_for_what_it_is(winner: str | None, compared: str, words: str) -> None:
+    summary = SUMMARIES["measured"]
+    assert summary.winner
+    assert summary.confirmation
+    assert summary.confirmation.comparison
+    comparison = replace(summary.confirmation.comparison, baseline=compared)
+    summary = replace(
+        summary,
+        winner=replace(summary.winner, baseline=winner),
+        confirmation=replace(summary.confirmation, comparison=comparison),
+    )
+    assert words in page(summary).text
+
+
+def test_the_layers_have_kernel_stride_padding_and_receptive_field() -> None:
+    words = page(SUMMARIES["measured"]).text
+    assert "layer kind kernel stride padding output jump RF parameters MACs image 1 x 28 x 28 1 1" in words
+    assert "stage1.block1 conv 3x3 3x3 1 0 12 x 26 x 26 1 3 " in words
+    assert "stage1.pool max pool 2x2 2x2 2 0 12 x 12 x 12 2 6 0 0 " in words
+
+
+def test_the_page_says_that_nothing_was_searched() -> None:
+    text = html_report(SUMMARIES["baseline wins"], EVERY_OUTCOME, Path("nowhere"), CLASSES)
+    assert '<p class="notice">Nothing was searched: ' in text
+    assert "Nothing was searched" not in html_report(SUMMARIES["measured"], EVERY_OUTCOME, Path("nowhere"), CLASSES)
+
+
+@pytest.mark.parametrize(("name", "is_mnist"), [("every outcome", True), ("digits", False)])
+def test_stated_accuracies_are_those_of_mnist(name: str, is_mnist: bool) -> None:
+    for text in (page(SUMMARIES[name]).text, *reports(name)):
+        words = " ".join(text.split())
+        assert ("stated on MNIST" in words) == is_mnist
+        assert ("99.61 %" in words) == is_mnist  # of s000_net
 
 
 def test_one_seed_is_said_to_be_one() -> None:

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from models.baselines import BASELINES
+from search.cli.commands.run import search_config
+from search.cli.main import make_parser
+from search.config import ConfirmConfig, DataConfig, SearchConfig
 from search.report.architecture import architecture_line
+from search.report.facts import command_line
 from search.report.summary import StudySummary, summarise
 from search.report.terminal import markdown_report, terminal_report
 from search.report.trials_csv import trials_table
+from search.search_space.space_file import as_file
 from tests.search.made_up_summaries import BALANCED_SUMMARY, NOTICE, SUMMARIES, VAL
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, made_up
 from tests.search.report_sections import reports, section
@@ -154,6 +161,39 @@ def test_markdown_names_values_on_the_end_of_their_range() -> None:
 )
 def test_command_line(summary: StudySummary, command: str) -> None:
     assert f"```\npython search.py {command}\n```" in markdown_report(summary)
+
+
+@pytest.mark.parametrize(
+    ("config", "options"),
+    [
+        (CONFIG, ()),
+        (replace(VAL, score="best", seed=7, sampler="random", pruner="none", epochs=1), (("--confirm", "2:3:4"),)),
+        (
+            replace(CONFIG, max_macs=5, max_memory=6, max_weights_bytes=7, min_rf=8, bytes_in="int8", max_latency=1.5),
+            (),
+        ),
+        (replace(CONFIG, metric="balanced_accuracy", share_weights=True), (("--warm", "a b"), ("--engine", "torch"))),
+        (replace(CONFIG, data=DataConfig("digits", "data", image_size=(32, 40))), ()),
+        (replace(CONFIG, dimensions=("shear = 0.0", "batch_size = 32")), ()),
+        (replace(CONFIG, data=DataConfig("cifar10", "data"), mirror=True), ()),
+        (replace(CONFIG, data=DataConfig("cifar10", "data"), mirror=False), ()),
+    ],
+)
+def test_the_command_repeats_all_settings(
+    config: SearchConfig, options: tuple[tuple[str, str], ...], tmp_path: Path
+) -> None:
+    (tmp_path / "space.toml").write_text(as_file(config))
+    summary = summarise("s", config, [], space_file=str(tmp_path / "space.toml"), run_options=options)
+    python, program, *arguments = shlex.split(command_line(summary))
+    assert (python, program) == ("python", "search.py")
+    args = make_parser().parse_args(["run", *arguments])
+    repeated = search_config(args, args.budget)
+    assert repeated.settings() == config.settings()
+    assert repeated.data.option == config.data.option
+    assert (args.study, args.jobs) == ("s-again", 1)
+    expected = dict(options)
+    assert args.confirm == (ConfirmConfig(2, 3, 4) if "--confirm" in expected else ConfirmConfig())
+    assert (args.warm, args.engine) == (["a b"] if "--warm" in expected else [], expected.get("--engine", "auto"))
 
 
 @pytest.mark.parametrize(
