@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,11 +20,13 @@ from torch.nn import functional as F  # noqa: N812 (torch's customary name)
 from models.recipe import RecipeConfig
 from search.data.dataset import Dataset, Split
 from search.engine.augment import augment
+from search.engine.batch_norm import FEW_STEPS, estimate_statistics
 from search.engine.cuda_graph import CudaGraphSGD, CudaGraphStep, StepFunction
 from search.engine.metrics import EpochMetrics, balanced_accuracy, is_imbalanced
 from search.engine.native import kernels
 from search.engine.native.network import NativeNetwork
 from search.engine.optimizers import MovingAverage, make_optimizer, make_schedules
+from search.engine.process import subnormals_as_zero
 from search.errors import InputError
 
 # A module, or an object that runs one.
@@ -54,20 +55,6 @@ class TrainResult:
     best_answers: Tensor = field(compare=False, repr=False)
     seconds: float = field(compare=False)
     engine: str = "torch"
-
-
-@contextmanager
-def _subnormals_as_zero() -> Iterator[None]:
-    """Replace numbers below 1.2e-38 by zero within the context, on this thread and on those that it starts.
-
-    Weights and moments without gradients decay to such numbers, which processors compute many times more slowly than
-    others: the fifth epoch of one network took five times as long (benchmarks/subnormals.py).
-    """
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:  # the scores must be those of an exported copy
-        torch.set_flush_denormal(False)
 
 
 def normalise(images: Tensor, data: Dataset) -> Tensor:
@@ -103,7 +90,11 @@ def evaluate(model: nn.Module, split: Split, data: Dataset) -> float:
 
 def _logits(network: Network, split: Split, data: Dataset, device: torch.device) -> Tensor:
     batches = torch.split(split.images, EVALUATION_BATCH)
-    return torch.cat([network(normalise(images.to(device).float().div(255), data)) for images in batches])
+    return torch.cat([network(_inputs(images.to(device), data)) for images in batches])
+
+
+def _inputs(images: Tensor, data: Dataset) -> Tensor:
+    return normalise(images.float().div(255), data)
 
 
 def _answers(logits: Tensor) -> Tensor:
@@ -160,6 +151,7 @@ def train(
 
     Raises TrainingDivergedError. The accuracy after the last epoch, and with keep_best after every epoch, is exactly
     that of `evaluate`. The native engine takes the others from its own forward pass, which may differ by rounding.
+    After fewer than FEW_STEPS steps, scored and returned weights have the batch-norm statistics of the training images.
     """
     started = time.perf_counter()
     trainer = _Trainer(model, data, recipe, seed, engine)
@@ -169,7 +161,7 @@ def train(
     for epoch in range(1, recipe.epochs + 1):
         epoch_started = time.perf_counter()
         lr = trainer.lr
-        with _subnormals_as_zero():
+        with subnormals_as_zero():
             train_loss, train_accuracy = trainer.run_epoch()
         if not math.isfinite(train_loss):
             raise TrainingDivergedError(f"the training loss became {train_loss} in epoch {epoch}")
@@ -200,8 +192,10 @@ class _Trainer:
         # Only the step of SGD can be recorded with a momentum that changes.
         cuda_graph = self.device.type == "cuda" and recipe.optimizer == "sgd"
         self.average = MovingAverage(model, recipe.ema_decay, cuda_graph=cuda_graph) if recipe.ema_decay else None
-        # A separate model, because the memory format of the trained model is changed for speed.
-        self.scored = self.average.model if self.average else deepcopy(model)
+        # A separate model, because the memory format of the trained model is changed for speed, and because new
+        # batch-norm statistics must not enter the average.
+        self.scored = deepcopy(model)
+        self._n_steps = 0
         self._network: Network = model
         self._scored_network: Network = self.scored
         if self.engine == "native":
@@ -236,6 +230,7 @@ class _Trainer:
             if isinstance(self.optimizer, CudaGraphSGD):
                 self.optimizer.refresh()
             loss, correct = self._run(index)
+            self._n_steps += 1
             if self.step_schedule:
                 self.step_schedule.step()
             n_seen += len(index)
@@ -270,8 +265,9 @@ class _Trainer:
 
         exact: return the classes of `predict` and not those of the engine.
         """
-        if not self.average:
-            self.scored.load_state_dict(self.model.state_dict())
+        self.scored.load_state_dict((self.average.model if self.average else self.model).state_dict())
+        if self._n_steps < FEW_STEPS:
+            estimate_statistics(self.scored, self.images, lambda images: _inputs(images, self.data))
         if exact or self.engine == "torch":
             return _answers(predict(self.scored, self.data.scored, self.data))
         self.scored.eval()

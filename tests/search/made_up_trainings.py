@@ -51,6 +51,11 @@ def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
+def parameters(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a network without batch norm's statistics."""
+    return {name: tensor for name, tensor in state.items() if name.endswith(("weight", "bias"))}
+
+
 def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in state.items()}
 
