@@ -291,7 +291,7 @@ def test_the_noise_floor_is_measured_reported_and_used(
 
 def test_noise_of_a_trial_that_has_none(searched: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert null(searched, "--trial", 99) == 2
-    assert capsys.readouterr().err == "search.py: trial 99 is not a finished one; those are 2, 0, 1\n"
+    assert capsys.readouterr().err == "search.py: trial 99 is not a finished one; those are 0, 1, 2\n"
 
 
 def test_of_a_study_where_nothing_was_trained_again(searched: Path) -> None:
