@@ -160,8 +160,9 @@ def test_the_exported_file_reads_pictures_as_the_training_did(signs: Signs, tmp_
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{number}.png")
     for name in ("model.py", "weights.pt"):
         shutil.copy(signs.study / "winner" / name, tmp_path)
-    stated = f"{signs.card['accuracy']['file_on_test']:.2%} of {len(data.test):,} test images\n"
-    assert run_alone(tmp_path, "--test", "test") == stated
+    stated = f"{signs.card['accuracy']['file_on_test']:.2%} of {len(data.test):,} "
+    assert run_alone(tmp_path, "--test", "test").startswith(f"{stated}images: all images in test (")
+    assert run_alone(tmp_path, "--test", str(signs.root / "signs")).startswith(f"{stated}test images: one in 5 of the ")
 
 
 @pytest.mark.slow
