@@ -85,6 +85,8 @@ def list_files(folder: Path, order: Sequence[str] = ()) -> FolderFiles:
     if len(classes) < 2:
         content = f"images of one class alone, {classes[0]!r}" if classes else "no images in folders of classes"
         others = f" (left out: {left_out_text(left_out)})" if left_out.total() else ""
+        inner = [path.name for path in subfolders(roots[TRAIN]) if len(subfolders(path)) > 1]
+        others += f"; if the classes are the folders in {inner[0]}, give its path" if len(inner) == 1 else ""
         raise InputError(f"{roots[TRAIN]} holds {content}{others}; {_USAGE}, of two classes at least")
     for split in (VAL, TEST):
         unknown = [name for name, files in by_split.get(split, {}).items() if files and name not in classes]

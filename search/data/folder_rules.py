@@ -21,8 +21,8 @@ from torch import Tensor
 
 from search.data.pictures import shown
 
-# Formats that Pillow identifies but leaves to other programs to decode.
-UNDECODED_FORMATS = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
+# Formats that Pillow only writes, or identifies but leaves to other programs to decode.
+UNDECODED_FORMATS = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PALM", "PDF", "WMF")
 # Suffixes of pictures that many expect to be read, although Pillow reads them nowhere or not everywhere.
 FOREIGN_PICTURES = frozenset(
     (".arw", ".avif", ".cr2", ".cr3", ".dcm", ".dng", ".exr", ".heic", ".heif", ".hif", ".jp2", ".jxl", ".nef", ".npy")
@@ -47,7 +47,7 @@ def image_suffixes() -> frozenset[str]:
     from PIL import Image
 
     formats = Image.registered_extensions()
-    return frozenset(suffix for suffix, name in formats.items() if name in Image.OPEN and name not in UNDECODED_FORMATS)
+    return frozenset(suffix for suffix, name in formats.items() if name not in UNDECODED_FORMATS)
 
 
 def list_images(folder: Path, left_out: Counter[str]) -> dict[str, dict[str, list[Path]]]:

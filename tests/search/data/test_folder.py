@@ -6,6 +6,7 @@ import os
 import shutil
 import unicodedata
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,16 @@ def test_a_split_is_always_the_same_wherever_the_folder_lies(tmp_path: Path) -> 
     assert before.val is not None
     assert after.val is not None
     assert torch.equal(after.val.images, before.val.images)
+
+
+def test_a_study_keeps_its_order_of_classes(tmp_path: Path) -> None:
+    """Studies of earlier versions have the order 1, 10, 2."""
+    folder = write(tmp_path, {"1": 6, "2": 7, "10": 8})
+    assert load(folder).classes == ("1", "2", "10")
+    earlier = read_folder(folder, order=("1", "10", "2"))
+    assert earlier.train.labels.bincount().tolist() == [5, 6, 6]
+    form = replace(load(folder).form, classes=earlier.classes, checksum="")
+    assert load_dataset(DataConfig("folder", str(folder), form=form)).classes == ("1", "10", "2")
 
 
 @pytest.mark.parametrize("change", ["image", "name of a class"])
@@ -288,6 +299,10 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda folder: folder.mkdir(), "holds no images in folders of classes; --dataset folder:PATH"),
     "images without folders": (lambda folder: picture(folder / "a.png"), "holds no images in folders of classes"),
     "one class": (lambda folder: write(folder, {"amber": 9}), "holds images of one class alone, 'amber'"),
+    "classes one folder further in": (
+        lambda folder: write(folder, {"data/amber": 9, "data/blue": 9}),
+        "'data'; if the classes are the folders in data, give its path; --dataset",
+    ),
     "one class with images": (lambda folder: write(folder, {"amber": 9, "blue": 0}), "one class alone, 'amber'"),
     "only a test folder": (
         lambda folder: write(folder, {"test/a": 2, "test/b": 2}),

@@ -158,7 +158,7 @@ def test_what_is_not_read_is_counted_by_the_reason(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("suffix", [".PNG", ".jpe", ".dib", ".avif", ".jp2", ".tif", ".webp", ".apng", ".jfif", ".ppm"])
+@pytest.mark.parametrize("suffix", [".PNG", ".jpe", ".dib", ".avif", ".jp2", ".tif", ".webp", ".apng", ".ppm", ".mpo"])
 def test_every_suffix_that_pillow_decodes_is_read(suffix: str, tmp_path: Path) -> None:
     if suffix.lower() not in Image.registered_extensions():
         pytest.skip("Pillow lacks it here")
