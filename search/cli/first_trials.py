@@ -39,10 +39,18 @@ def trial_lines(trials: Sequence[FrozenTrial], n_trials: int, n_epochs: int) -> 
 
 def _warning(n_trials: int, n_done: int, n_first: int) -> str:
     """Return a warning that all trials are spent before the sampler proposes one."""
-    verb = "takes" if n_first == 1 else "take"
-    subject = f"the {counted(n_first, 'network')} that {'goes' if n_first == 1 else 'go'} first {verb} all"
-    left = f"{subject} {counted(n_trials - n_done, 'trial')} that are left" if n_done else f"{subject} {n_trials:,}"
-    cause = left if n_first else f"no trial is left of {n_trials:,}"
+    n_left = n_trials - n_done
+    first = f"the {counted(n_first, 'network')} that {'goes first takes' if n_first == 1 else 'go first take'}"
+    left = (
+        f"{counted(n_left, 'trial')} that {'is' if n_left == 1 else 'are'} left"
+        if n_done
+        else counted(n_trials, "trial")
+    )
+    cause = (
+        f"{first} the {left}"
+        if n_left > 0
+        else f"{counted(n_trials, 'trial')} of {n_trials:,} {'is' if n_trials == 1 else 'are'} done"
+    )
     return wrapped(
         f"warning  nothing is searched: {cause}, so the sampler proposes none; it begins with --trials "
         f"{n_done + n_first + 1}",

@@ -43,8 +43,8 @@ def study_with(queued: list[dict[str, Any]], finished: list[dict[str, Any]]) -> 
             [
                 "trials   2 of at most 1 epoch, 0 done",
                 "first    1 hand-designed network, 1 starting point",
-                "warning  nothing is searched: the 2 networks that go first take all 2, so the",
-                "         sampler proposes none; it begins with --trials 3",
+                "warning  nothing is searched: the 2 networks that go first take the 2 trials,",
+                "         so the sampler proposes none; it begins with --trials 3",
             ],
         ),
         (
@@ -54,8 +54,19 @@ def study_with(queued: list[dict[str, Any]], finished: list[dict[str, Any]]) -> 
             [
                 "trials   2 of at most 1 epoch, 1 done",
                 "first    1 starting point",
-                "warning  nothing is searched: the 1 network that goes first takes all 1 trial",
-                "         that are left, so the sampler proposes none; it begins with --trials 3",
+                "warning  nothing is searched: the 1 network that goes first takes the 1 trial",
+                "         that is left, so the sampler proposes none; it begins with --trials 3",
+            ],
+        ),
+        (
+            [START],
+            [NET, {"baseline": "mine"}],
+            2,
+            [
+                "trials   2 of at most 1 epoch, 2 done",
+                "first    1 starting point",
+                "warning  nothing is searched: 2 trials of 2 are done, so the sampler proposes",
+                "         none; it begins with --trials 4",
             ],
         ),
         ([START], [NET, {}], 3, ["trials   3 of at most 1 epoch, 2 done", "first    1 starting point"]),
