@@ -3,54 +3,21 @@
 `modules` returns plain torch layers in forward order (a residual block is the one exception), so a network is a flat
 list that a reader, an exporter or a compiler can walk. `cost` returns one LayerCost row for each layer that holds
 weights or changes the map; it does arithmetic only. The tests compare the two.
+
+Only `modules` imports torch, because commands that print a cost should answer at once.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, ClassVar, TypedDict
 
-import torch
-from torch import Tensor, nn
-
-from models.layer_cost import LayerCost, conv_row
+from models.layer_cost import ACTIVATION_LAYERS, LayerCost, conv_row
 from models.spec import BLOCK_KINDS, Block
 
-# Classes of torch.nn, with their arguments.
-_ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "relu": ("ReLU", {"inplace": True}),
-    "leaky_relu": ("LeakyReLU", {"negative_slope": 0.01, "inplace": True}),
-    "silu": ("SiLU", {}),
-    "hardswish": ("Hardswish", {}),
-    "gelu": ("GELU", {}),
-}
-
-
-class UnscaledBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation that adds a bias and has no weight, so that no counter of parameters finds one."""
-
-    def __init__(self, num_features: int) -> None:
-        super().__init__(num_features)
-        self.register_parameter("weight", None)
-
-
-def _norm_and_activation(block: Block, channels: int, *, activate: bool = True) -> list[nn.Module]:
-    kind = nn.BatchNorm2d if block.norm_scale else UnscaledBatchNorm2d
-    norm: list[nn.Module] = [kind(channels)] if block.batch_norm else []
-    activation = [_activation(block.activation)] if block.activation and activate else []
-    return norm + activation if block.order == "conv-bn-act" else activation + norm
-
-
-def _activation(name: str) -> nn.Module:
-    kind, arguments = _ACTIVATIONS[name]
-    layer: nn.Module = getattr(nn, kind)(**arguments)
-    return layer
-
-
-def dropout_layers(p: float) -> list[nn.Module]:
-    """Return a list of one dropout layer of probability p, or an empty list where p is 0."""
-    return [nn.Dropout(p)] if p else []
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def dropout_names(p: float) -> tuple[str, ...]:
@@ -82,7 +49,7 @@ def _extras(block: Block, *, activate: bool = True, drop: bool = True) -> _Extra
 
 
 def _activation_names(block: Block) -> tuple[str, ...]:
-    return (_ACTIVATIONS[block.activation][0],) if block.activation else ()
+    return (ACTIVATION_LAYERS[block.activation][0],) if block.activation else ()
 
 
 class BlockKind(ABC):
@@ -140,9 +107,13 @@ class ConvBlock(BlockKind):
 
     @staticmethod
     def modules(block: Block, in_channels: int) -> list[nn.Module]:
+        from torch import nn
+
+        from models.layers import dropout_layers, norm_and_activation
+
         padding = block.kernel_size // 2 if block.padding == "same" else 0
         conv = nn.Conv2d(in_channels, block.out_channels, block.kernel_size, padding=padding, bias=block.bias)
-        return [conv, *_norm_and_activation(block, block.out_channels), *dropout_layers(block.dropout)]
+        return [conv, *norm_and_activation(block, block.out_channels), *dropout_layers(block.dropout)]
 
     @staticmethod
     def cost(block: Block, input_map: LayerCost, name: str) -> list[LayerCost]:
@@ -162,11 +133,15 @@ class SeparableBlock(BlockKind):
 
     @staticmethod
     def modules(block: Block, in_channels: int) -> list[nn.Module]:
+        from torch import nn
+
+        from models.layers import dropout_layers, norm_and_activation
+
         kernel = block.kernel_size
         padding = kernel // 2 if block.padding == "same" else 0
         depthwise = nn.Conv2d(in_channels, in_channels, kernel, padding=padding, groups=in_channels, bias=False)
         pointwise = nn.Conv2d(in_channels, block.out_channels, 1, bias=block.bias)
-        return [depthwise, pointwise, *_norm_and_activation(block, block.out_channels), *dropout_layers(block.dropout)]
+        return [depthwise, pointwise, *norm_and_activation(block, block.out_channels), *dropout_layers(block.dropout)]
 
     @staticmethod
     def cost(block: Block, input_map: LayerCost, name: str) -> list[LayerCost]:
@@ -175,18 +150,6 @@ class SeparableBlock(BlockKind):
         channels, shared = input_map.channels, block.shared
         first = conv_row(f"{name}.depthwise", kind, input_map, channels, kernel, block.shrink, channels, shared=shared)
         return [first, conv_row(f"{name}.pointwise", "conv 1x1", first, out, 1, 0, 1, **_extras(block))]
-
-
-class Residual(nn.Module):
-    """Module that returns main(x) + shortcut(x), from (N, C, H, W) to (N, out_channels, H, W)."""
-
-    def __init__(self, main: nn.Sequential, shortcut: nn.Module) -> None:
-        super().__init__()
-        self.main = main
-        self.shortcut = shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.add(self.main(x), self.shortcut(x))
 
 
 class ResidualBlock(BlockKind):
@@ -205,16 +168,20 @@ class ResidualBlock(BlockKind):
 
     @staticmethod
     def modules(block: Block, in_channels: int) -> list[nn.Module]:
+        from torch import nn
+
+        from models.layers import Residual, activation_layer, dropout_layers, norm_and_activation
+
         out, kernel = block.out_channels, block.kernel_size
         activation_last = block.order == "conv-bn-act"
         main = nn.Sequential(
             nn.Conv2d(in_channels, out, kernel, padding=kernel // 2, bias=block.bias),
-            *_norm_and_activation(block, out),
+            *norm_and_activation(block, out),
             nn.Conv2d(out, out, kernel, padding=kernel // 2, bias=block.bias),
-            *_norm_and_activation(block, out, activate=not activation_last),
+            *norm_and_activation(block, out, activate=not activation_last),
         )
         shortcut: nn.Module = nn.Identity() if in_channels == out else nn.Conv2d(in_channels, out, 1, bias=False)
-        last_activation = [_activation(block.activation)] if block.activation and activation_last else []
+        last_activation = [activation_layer(block.activation)] if block.activation and activation_last else []
         return [Residual(main, shortcut), *last_activation, *dropout_layers(block.dropout)]
 
     @staticmethod

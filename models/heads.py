@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor, nn
-
-from models.blocks import BLOCKS, check_kinds, dropout_layers, dropout_names, require
+from models.blocks import BLOCKS, check_kinds, dropout_names, require
 from models.layer_cost import LayerCost, conv_row, pool_row
 from models.spec import HEAD_KINDS, Head
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def _global_pool_row(input_map: LayerCost, *following: str) -> LayerCost:
@@ -83,6 +83,10 @@ class GapLinearHead(HeadKind):
 
     @staticmethod
     def modules(head: Head, last_map: LayerCost, n_classes: int) -> list[nn.Module]:
+        from torch import nn
+
+        from models.layers import dropout_layers
+
         linear = nn.Linear(last_map.channels, n_classes, bias=head.bias)
         return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), *dropout_layers(head.dropout), linear]
 
@@ -101,6 +105,10 @@ class GapConvHead(HeadKind):
 
     @staticmethod
     def modules(head: Head, last_map: LayerCost, n_classes: int) -> list[nn.Module]:
+        from torch import nn
+
+        from models.layers import dropout_layers
+
         hidden, channels = _hidden_modules(head, last_map.channels)
         conv = nn.Conv2d(channels, n_classes, 1, bias=head.bias)
         return [nn.AdaptiveAvgPool2d(1), *hidden, *dropout_layers(head.dropout), conv, nn.Flatten()]
@@ -122,6 +130,10 @@ class ConvGapHead(HeadKind):
 
     @staticmethod
     def modules(head: Head, last_map: LayerCost, n_classes: int) -> list[nn.Module]:
+        from torch import nn
+
+        from models.layers import dropout_layers
+
         conv = nn.Conv2d(last_map.channels, n_classes, 1, bias=head.bias)
         return [*dropout_layers(head.dropout), conv, nn.AdaptiveAvgPool2d(1), nn.Flatten()]
 
@@ -144,6 +156,10 @@ class ConvHead(HeadKind):
 
     @staticmethod
     def modules(head: Head, last_map: LayerCost, n_classes: int) -> list[nn.Module]:
+        from torch import nn
+
+        from models.layers import dropout_layers
+
         hidden, channels = _hidden_modules(head, last_map.channels)
         conv = nn.Conv2d(channels, n_classes, (last_map.height, last_map.width), bias=head.bias)
         return [*hidden, *dropout_layers(head.dropout), conv, nn.Flatten()]
@@ -154,22 +170,6 @@ class ConvHead(HeadKind):
         kind, input_map = f"conv {last_map.height}x{last_map.width}", rows[-1] if rows else last_map
         modules = (*dropout_names(head.dropout), "Conv2d", "Flatten")
         return [*rows, _dense_row("head.conv", kind, input_map, n_classes, modules, bias=head.bias)]
-
-
-class FirstChannels(nn.Module):
-    """Module that returns the first n_channels of (N, C), multiplied by one factor, as (N, n_channels)."""
-
-    # The mean of a map after batch norm and activation is rarely above 1. Logits that small would leave every class
-    # likely, so training starts from a larger factor.
-    START = 4.0
-
-    def __init__(self, n_channels: int) -> None:
-        super().__init__()
-        self.n_channels = n_channels
-        self.weight = nn.Parameter(torch.full((1,), self.START))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x[:, : self.n_channels] * self.weight
 
 
 class GapHead(HeadKind):
@@ -186,6 +186,10 @@ class GapHead(HeadKind):
 
     @staticmethod
     def modules(head: Head, _last_map: LayerCost, n_classes: int) -> list[nn.Module]:
+        from torch import nn
+
+        from models.layers import FirstChannels, dropout_layers
+
         return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), *dropout_layers(head.dropout), FirstChannels(n_classes)]
 
     @staticmethod
@@ -211,6 +215,10 @@ class FlattenLinearHead(HeadKind):
 
     @staticmethod
     def modules(head: Head, last_map: LayerCost, n_classes: int) -> list[nn.Module]:
+        from torch import nn
+
+        from models.layers import dropout_layers
+
         return [nn.Flatten(), *dropout_layers(head.dropout), nn.Linear(last_map.n_values, n_classes, bias=head.bias)]
 
     @staticmethod

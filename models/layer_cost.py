@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+# Class of torch.nn of each activation of models.spec.ACTIVATIONS, with its arguments.
+ACTIVATION_LAYERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "relu": ("ReLU", {"inplace": True}),
+    "leaky_relu": ("LeakyReLU", {"negative_slope": 0.01, "inplace": True}),
+    "silu": ("SiLU", {}),
+    "hardswish": ("Hardswish", {}),
+    "gelu": ("GELU", {}),
+}
 
 
 class LayerCost(NamedTuple):

@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from search.config import AUGMENTATIONS, FOLDER, DataForm
-from search.data.folder_rules import SPLIT_SEED
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +99,8 @@ class Split:
 
         Images of another aspect ratio are stretched.
         """
+        import torch
+
         if tuple(self.images.shape[2:]) == (height, width):
             return self
         parts = [
@@ -120,7 +122,10 @@ def hold_out(split: Split, n_parts: int, writers: Tensor | None = None) -> tuple
     the classes and the size are then met as nearly as possible. Every class needs at least `n_parts` images;
     `choose_by_class` accepts smaller classes.
     """
+    import torch
     from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+
+    from search.data.folder_rules import SPLIT_SEED
 
     labels = split.labels.numpy()
     if writers is None:
@@ -154,6 +159,8 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
     They are computed from counts of the 256 levels, which is exact and needs no copy. A constant channel gets a
     deviation of 1, because images are divided by it.
     """
+    import torch
+
     levels = torch.arange(256, dtype=torch.float64) / 255
     counts = torch.stack([torch.bincount(channel.reshape(-1), minlength=256) for channel in images.unbind(1)])
     share = counts.double() / counts.sum(1, keepdim=True)

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from search.data.dataset import Definition, Split, hold_out
 from search.data.idx import IdxFiles
 from search.data.qmnist_writers import read_writers
@@ -24,6 +22,7 @@ def _load_digits(_: Path) -> tuple[Split, Split]:
 
     The images, 8x8 with levels 0..16, are scaled to 20x20 in a frame of 28x28.
     """
+    import torch
     from sklearn.datasets import load_digits
 
     digits = load_digits()

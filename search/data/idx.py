@@ -22,11 +22,12 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from search.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Longest wait for an answer from a server, in seconds. A whole download may take longer.
 DOWNLOAD_TIMEOUT = 10.0
@@ -197,6 +198,8 @@ def _parse_idx(content: bytes) -> Tensor:
 
     The file holds two zeros, type 8, the number of axes, the axes as big-endian int32, and the values.
     """
+    import torch
+
     n_axes = content[3]
     shape = struct.unpack_from(f">{n_axes}i", content, 4)
     return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=4 + 4 * n_axes).reshape(shape)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from search.config import FOLDER, DataConfig, DataForm
 from search.data.dataset import (
@@ -23,12 +24,13 @@ from search.data.dataset import (
     hold_out,
 )
 from search.data.definitions import BUILT_IN
-from search.data.folder import TERMS, FolderData, read_folder
-from search.data.folder_rules import choose_by_class
 from search.data.idx import UnavailableError
 from search.data.root import root_of
 from search.data.torchvision import DEFINITIONS
 from search.errors import InputError
+
+if TYPE_CHECKING:
+    from search.data.folder import FolderData
 
 __all__ = [
     "DATASETS",
@@ -133,6 +135,8 @@ def load_dataset(config: DataConfig) -> Dataset:
 
 
 def _load_folder(config: DataConfig) -> Dataset:
+    from search.data.folder import TERMS, read_folder
+
     if config.form and not Path(config.directory).is_dir():
         raise InputError(
             f"the images of {config.form.name} are not in {config.directory} any more; say where they are now: "
@@ -168,6 +172,8 @@ def _load_folder(config: DataConfig) -> Dataset:
 
 def _folder_validation(folder: FolderData) -> tuple[Split, Split, str]:
     """Return (training images, validation images, way of choosing the latter)."""
+    from search.data.folder_rules import choose_by_class
+
     has_validation_folder = bool(folder.is_val.any())
     chosen = folder.is_val if has_validation_folder else choose_by_class(folder.train.labels, VAL_PARTS)
     if not chosen.any():

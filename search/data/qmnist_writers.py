@@ -6,12 +6,12 @@ import gzip
 import struct
 import zlib
 from pathlib import Path
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from search.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # https://github.com/facebookresearch/qmnist: an IDX file, with a row for every training image of MNIST, in its order.
 _FOLDER, _FILE = Path("QMNIST", "raw"), "qmnist-train-labels-idx2-int"
@@ -54,6 +54,9 @@ def _unpack(content: bytes) -> bytes:
 
 
 def _parse(content: bytes, labels: Tensor) -> Tensor:
+    import numpy as np
+    import torch
+
     header = struct.pack(">HBBii", 0, _INT32, 2, len(labels), _N_COLUMNS)
     size = len(header) + 4 * len(labels) * _N_COLUMNS
     if len(content) != size:

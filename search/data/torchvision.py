@@ -12,10 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from search.config import AUGMENTATIONS
 from search.data.dataset import Definition, Split
@@ -24,7 +21,10 @@ from search.data.idx import UnavailableError, created, last_line, quiet_download
 from search.data.qmnist_writers import read_writers
 from search.errors import InputError
 
-ImagesAndLabels = tuple[Tensor, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    ImagesAndLabels = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,16 @@ class TorchvisionFiles:
 
 def _tensors(dataset: Any) -> ImagesAndLabels:
     """Return the images and labels of a data set of torchvision, which stores labels under one of two names."""
+    import torch
+
     labels = dataset.labels if hasattr(dataset, "labels") else dataset.targets
     return torch.as_tensor(dataset.data), torch.as_tensor(labels).long()
 
 
 def _check_split(split: Split, input_shape: tuple[int, int, int], n_classes: int) -> None:
     """Raise ValueError for images or labels that no file of this data set can contain."""
+    import torch
+
     images, labels = split.images, split.labels
     if images.dtype != torch.uint8 or tuple(images.shape[1:]) != input_shape or len(images) != len(labels):
         shape = tuple(images.shape)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from models.record import Record
 from search.config import METRICS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Smallest ratio of the largest to the smallest class at which the scored images count as imbalanced. MNIST's test set
 # has 1.27.
@@ -52,6 +52,8 @@ def is_imbalanced(labels: Tensor) -> bool:
 def balanced_accuracy(answers: Tensor, labels: Tensor) -> float:
     """Return the mean accuracy over the classes that have images; `answers` and `labels` are (N,)."""
     n_images = labels.bincount()
+    import torch
+
     n_right = torch.bincount(labels[answers == labels], minlength=len(n_images))
     present = n_images > 0
     return float((n_right[present].double() / n_images[present]).mean())

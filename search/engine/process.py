@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 
-import torch
-
 
 def prepare_process() -> None:
     """Configure this process for training.
@@ -18,6 +16,8 @@ def prepare_process() -> None:
     Every process that trains calls this once, before it loads the data. PyTorch is limited to one thread, so that a
     result does not depend on the number of trainings that run side by side.
     """
+    import torch
+
     torch.set_num_threads(1)
     keep_freed_memory()
 

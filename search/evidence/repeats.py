@@ -19,7 +19,6 @@ from models.recipe import RecipeConfig
 from models.record import Record
 from models.spec import ArchSpec
 from search.config import DataConfig
-from search.engine.process import prepare_process
 from search.study.attributes import (
     CURVE,
     ENGINE,
@@ -31,7 +30,6 @@ from search.study.attributes import (
     record_n_params,
     record_refused,
 )
-from search.study.training import RecordedTraining, Training
 from search.study.trials import FINISHED, outcome_of
 
 # Purposes of a repeat: to choose the winner, to report its accuracy, to measure the noise between equal trainings.
@@ -105,6 +103,8 @@ class Retraining:
         every_epoch: bool = False,
         metric: str = "accuracy",
     ) -> None:
+        from search.study.training import RecordedTraining
+
         self.data = data
         self.options: dict[str, Any] = {"every_epoch": every_epoch, "metric": metric, "engine": engine}
         self.training = RecordedTraining(weights_dir)
@@ -114,6 +114,9 @@ class Retraining:
 
         Raises TrialPruned if nothing was queued, and TrialFailedError if the training diverged.
         """
+        from search.engine.process import prepare_process
+        from search.study.training import Training
+
         if REPEAT not in trial.user_attrs:
             # Two workers can see the last trial of the queue; only one of them gets it.
             record_refused(trial, "nothing was queued any more")

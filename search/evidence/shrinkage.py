@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from statistics import fmean
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from search.study.trials import TrialRecord
@@ -51,7 +50,9 @@ def _predictions(records: Sequence[TrialRecord], values: Values) -> Values:
     """Return the out-of-bag prediction of each trial, from the trees that were grown without it."""
     if len(records) < MIN_FOREST:
         return np.full(len(records), fmean(values))
-    from sklearn.ensemble import RandomForestRegressor  # imported here, as it takes half a second
+    # Imported here, as both take half a second.
+    import pandas as pd
+    from sklearn.ensemble import RandomForestRegressor
 
     table = pd.DataFrame([{**record.params, "parameters": record.n_params, "MACs": record.macs} for record in records])
     forest = RandomForestRegressor(N_TREES, min_samples_leaf=3, oob_score=True, random_state=0)

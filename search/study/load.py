@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
 
 from models.record import RecordError
 from search.config import DataConfig, DataForm, SearchConfig, data_directory
-from search.data.dataset import Dataset
 from search.errors import InputError
 from search.storage.open import open_storage
 from search.storage.url import is_new
@@ -19,6 +18,9 @@ from search.study.attributes import DATA, SETTINGS
 from search.study.location import REPEATS, StudyLocation
 from search.study.study import check_settings, load_study
 from space import space_of
+
+if TYPE_CHECKING:
+    from search.data.dataset import Dataset
 
 WINNER = "winner"
 # Kind of a study whose settings name no kind.

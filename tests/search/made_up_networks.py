@@ -10,9 +10,9 @@ from itertools import cycle, product
 import torch
 from torch import Tensor, nn
 
-from models.blocks import UnscaledBatchNorm2d
 from models.build import build_model
 from models.cost import compute_cost
+from models.layers import UnscaledBatchNorm2d
 from models.spec import ACTIVATIONS, BLOCK_KINDS, HEAD_KINDS, ORDERS, PADDED_KINDS, ArchSpec, Block, Head, Stage
 from search.export.int8.network import Int8Network
 from search.export.int8.quantise import quantise

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from models.blocks import Residual
+from models.layers import Residual
 from search.engine.native import kernels
 from search.engine.native.kernels import Kernel, Layer
 from search.engine.native.ops import (

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
-from models.blocks import Residual
-from models.heads import FirstChannels
+from models.layers import FirstChannels, Residual
 from search.export.int8.fixed_point import NO_FREEDOM, Freedom
 from search.export.int8.network import FloatArray
 

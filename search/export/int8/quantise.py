@@ -23,9 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.blocks import Residual
 from models.build import blank_model, shared_names
 from models.cost import compute_cost
+from models.layers import Residual
 from models.spec import ArchSpec
 from search.export.int8.activation import Activated, fit_activation, means_of, rows_of
 from search.export.int8.fixed_point import (

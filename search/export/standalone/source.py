@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from models import module_table
-from models.blocks import Residual, UnscaledBatchNorm2d
 from models.build import blank_model, shared_names
-from models.heads import FirstChannels
+from models.layers import FirstChannels, Residual, UnscaledBatchNorm2d
 from models.spec import ArchSpec
 from search.data import folder_rules, pictures
 from search.data.dataset import Dataset

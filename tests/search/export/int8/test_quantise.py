@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from models.blocks import Residual
 from models.build import build_model, shared_names
 from models.cost import compute_cost
-from models.heads import FirstChannels
+from models.layers import FirstChannels, Residual
 from models.spec import ArchSpec, Block, Head, Stage
 from search.export.int8 import quantise as module
 from search.export.int8.fixed_point import NO_FREEDOM, Freedom
