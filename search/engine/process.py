@@ -40,6 +40,8 @@ def subnormals_as_zero() -> Iterator[None]:
     Weights and moments without gradients decay to such numbers, which processors compute many times more slowly than
     others: the fifth epoch of one network took five times as long (benchmarks/subnormals.py).
     """
+    import torch
+
     torch.set_flush_denormal(True)
     try:
         yield
