@@ -43,8 +43,8 @@ def study_with(queued: list[dict[str, Any]], finished: list[dict[str, Any]]) -> 
             [
                 "trials   2 of at most 1 epoch, 0 done",
                 "first    1 hand-designed network, 1 starting point",
-                "warning  nothing is searched: the 2 networks that go first take the 2 trials,",
-                "         so the sampler proposes none; it begins with --trials 3",
+                "warning  nothing is searched: the 2 networks that go first take the 2 trials, so",
+                "         the sampler proposes none; it begins with --trials 3",
             ],
         ),
         (
