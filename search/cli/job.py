@@ -10,7 +10,6 @@ from typing import Any
 
 import optuna
 
-import space
 from models.spec import ArchSpec
 from objective import Objective
 from search.cli.conclude import conclude
@@ -44,6 +43,7 @@ from search.text import counted
 from search.workers.pool import Task, carry_out
 from search.workers.progress import Progress
 from search.workers.recovery import requeue_abandoned
+from space import SPACE_KEY, space_of
 
 CONFIG = "config.json"
 # Longest part of a study's name that is taken from its data set.
@@ -194,7 +194,7 @@ def study_name(name: str | None, config: SearchConfig, notice: str | None) -> st
 def _settings(config: SearchConfig, data: Dataset) -> dict[str, Any]:
     # A study that is selected on the test set holds out no images, and has no such setting.
     held_out = {"held_out": data.held_out} if data.held_out else {}
-    return {**config.settings(), "data_checksum": data.checksum, **held_out, "space": space.SPACE_KEY}
+    return {**config.settings(), "data_checksum": data.checksum, **held_out, "space": SPACE_KEY}
 
 
 def _plan(
@@ -209,15 +209,15 @@ def _plan(
     """Return a few lines that describe the search before it starts."""
     held_out = f"held-out training images ({data.held_out})"
     scored = f"{len(data.scored):,} {'test images' if data.val is None else held_out}"
-    n_dimensions = len(space.DIMENSIONS)
-    changed = f", {len(config.dimensions)} of them changed" if config.dimensions else ""
+    changed = f"; {len(config.dimensions)} changed by --space" if config.dimensions else ""
+    dimensions = f"{space_of(config).n_searched} dimensions{changed}"
     return "\n".join(
         (
             f"study    {study_label}",
             f"data     {data.name}: {len(data.train):,} training images; selected on {scored}",
             *(f"         {remark}" for remark in data.remarks),
             f"device   {workers}",
-            f"space    {n_dimensions} dimensions{changed}; {_share(feasibility)} fit {describe_limits(config)}",
+            f"space    {dimensions}; {_share(feasibility)} fit {describe_limits(config)}",
             *([f"weights  {SHARING_RULE}"] if config.share_weights else []),
             *trial_lines(study.get_trials(deepcopy=False), n_trials, config.epochs),
             "time     shown once the first trials are done",

@@ -38,8 +38,9 @@ def caveats(
     noise          measured noise floor; None for the noise that was measured on MNIST, if that applies
     is_confirmed   whether the winner was trained again from fresh seeds
     """
+    space, n_suggested = space_of(config), max((len(record.params) for record in records), default=0)
     # A study of an older space has fewer dimensions than the current space.
-    n_dimensions = max((len(record.params) for record in records), default=0) or len(space_of(config).dimensions)
+    n_dimensions = n_suggested if 0 < n_suggested < len(space.dimensions) else space.n_searched
     range_end_values = _values_on_range_ends(winner, config)
     values = [record.value or 0.0 for record in records]
     return (

@@ -30,6 +30,11 @@ class Space:
         """Return the point with the default of every dimension, which inactive and unset dimensions get."""
         return {dimension.name: dimension.default for dimension in self.dimensions}
 
+    @cached_property
+    def n_searched(self) -> int:
+        """Return the number of dimensions that have more than one value."""
+        return sum(dimension.n_values != 1 for dimension in self.dimensions)
+
     def suggest(self, trial: SuggestsValues) -> Params:
         """Return the point that `trial` suggests, with a value for every dimension."""
         return {dimension.name: dimension.suggest(trial) for dimension in self.dimensions}

@@ -45,7 +45,7 @@ def run(args: Namespace) -> int:
     counts = [dimension.n_values for dimension in searched.dimensions if dimension.n_values]
     n_real = len(searched.dimensions) - len(counts)
     print(
-        f"\n{len(searched.dimensions)} dimensions: 10^{math.log10(math.prod(counts)):.0f} points of whole numbers and "
+        f"\n{searched.n_searched} dimensions: 10^{math.log10(math.prod(counts)):.0f} points of whole numbers and "
         f"choices, and {n_real} of real numbers; for {describe_limits(config)}"
     )
     shape = "x".join(map(str, form.input_shape))

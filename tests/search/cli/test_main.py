@@ -154,7 +154,7 @@ def test_a_changed_space_is_shown_beside_the_usual_one(capsys, tmp_path):
     assert "stages.2.width.6 3 to 64, log scale" in lines
     # 2 * (6 * 62^6 * 2 * 7 * 3 * 8)^3 * (3 * 22 * 2)^2 * 5 * 2 * 29 * 2^4 * 3^2 without the 2 stages, and of
     # the first stage 62^6 widths.
-    assert "64 dimensions: 10^40 points of whole numbers and choices, and 12 of real numbers" in out
+    assert "54 dimensions: 10^40 points of whole numbers and choices, and 12 of real numbers" in out
     assert "for the budget of 8,000 parameters, 1,000 multiply-adds" in out
     assert "0 of 2,000 random candidates" in out
 

@@ -10,7 +10,7 @@ from search.evidence.confirm import NoiseFloor
 from search.evidence.statistics import estimate
 from search.report.caveats import caveats
 from search.study.trials import TrialRecord
-from space import DIMENSIONS
+from space import UNSHARED
 from tests.search.made_up_trials import CONFIG, made_up
 
 DIGITS = SearchConfig(DataConfig("digits", "data"), max_params=8000)
@@ -95,11 +95,11 @@ def test_noise_of_another_data_set_is_unknown() -> None:
 def test_size_of_the_search() -> None:
     records = finished([0.99, 0.98])
     last = caveats(CONFIG, records, last_improved=7, winner=records[0])[-1]
-    assert f"Finished trials: 2, in a space of {len(DIMENSIONS)} dimensions" in last
+    assert f"Finished trials: 2, in a space of {UNSHARED.n_searched} dimensions" in last
     assert last.endswith("last improved by trial 7.")
     older = [replace(record, params=dict(list(record.params.items())[1:])) for record in records]
     last = caveats(CONFIG, older, last_improved=7, winner=older[0])[-1]
-    assert f"in a space of {len(DIMENSIONS) - 1} dimensions" in last
+    assert f"in a space of {len(UNSHARED.dimensions) - 1} dimensions" in last
 
 
 @pytest.mark.parametrize(
