@@ -19,6 +19,7 @@ from search.engine.metrics import EpochMetrics
 from search.engine.process import prepare_process
 from search.limits import latency_excess, latency_words, refusal
 from search.search_space.augmentations import as_searched
+from search.storage.optuna_internals import fixed_params
 from search.study.attributes import (
     BASELINE,
     CANDIDATE,
@@ -33,6 +34,7 @@ from search.study.attributes import (
     record_stopped,
 )
 from search.study.training import RecordedTraining, Training
+from search.study.trials import OUTSIDE_SPACE
 from space import Candidate, assemble, space_of, suggest
 
 
@@ -54,9 +56,10 @@ class Objective:
     def __call__(self, trial: optuna.Trial) -> float:
         """Return the value of a trial's candidate, its accuracy in [0, 1] or the metric of the search.
 
-        Raises TrialPruned if the candidate is over a limit or stopped by the pruner, now or in an earlier trial. Raises
-        TrialFailedError if its training diverged.
+        Raises TrialPruned if the trial was queued with values outside the space, or if the candidate is over a limit or
+        stopped by the pruner, now or in an earlier trial. Raises TrialFailedError if its training diverged.
         """
+        self._refuse_outside_space(trial)
         candidate = self._user_network(trial) or self._suggest(trial)
         candidate = replace(candidate, recipe=as_searched(candidate.recipe, self.config))
         cost = compute_cost(candidate.arch)
@@ -81,6 +84,14 @@ class Objective:
         if network is None:
             return None
         return Candidate(ArchSpec.from_dict(network), assemble(self._space.defaults).recipe)
+
+    def _refuse_outside_space(self, trial: optuna.Trial) -> None:
+        """Refuse a trial that was queued, for example with Optuna's enqueue_trial, with values outside the space."""
+        objection = self._space.objection_to(fixed_params(trial) or {})
+        if objection:
+            reason = f"{OUTSIDE_SPACE}: {objection}"
+            record_refused(trial, reason)
+            raise optuna.TrialPruned(reason)
 
     def _refuse_over_limit(self, trial: optuna.Trial, cost: Cost) -> None:
         constraints, reason = refusal(cost, self.config)

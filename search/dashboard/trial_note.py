@@ -56,6 +56,8 @@ def _outcome(record: TrialRecord, config: SearchConfig) -> str:
         n_params = record.n_params or 0
         n_stored = compute_cost(record.arch).n_stored if record.arch else n_params
         return f"**Finished: {percent(record.value)}{metric_words}**{trained}, {parameter_count(n_params, n_stored)}."
+    if record.is_outside_space:
+        return f"**Refused: outside the space.** {reason} It was neither counted nor trained."
     if record.outcome == REFUSED:
         treatment = (
             "counted, neither built nor trained" if record.latency_ms is None else "built and timed, not trained"

@@ -190,7 +190,11 @@ def proposal_lines(summary: StudySummary) -> list[str]:
     counts = summary.counts
     share = f" ({100 * counts.feasible / counts.proposed:.1f} %)" if counts.proposed else ""
     trained_counts = {"finished": counts.finished, "stopped early": counts.stopped, "diverged": counts.diverged}
-    untrained_counts = {"over a limit": counts.refused, "repeated an earlier one": counts.repeated}
+    untrained_counts = {
+        "over a limit": counts.refused,
+        "outside the space": counts.outside,
+        "repeated an earlier one": counts.repeated,
+    }
     unfinished_counts = {"interrupted": counts.interrupted, "running": counts.running}
     return [
         f"feasible / proposed: {counts.feasible:,} / {counts.proposed:,}{share}",

@@ -37,6 +37,8 @@ RUNS_FILE = "config.json"
 class Counts:
     """Numbers of trials by outcome.
 
+    refused  number of trials that were refused as over a limit
+    outside  number of trials that were refused because they were queued with values outside the space
     adopted  number of trials that were adopted from other studies; they are in none of the other counts
     """
 
@@ -48,6 +50,7 @@ class Counts:
     interrupted: int
     running: int
     adopted: int = 0
+    outside: int = 0
 
     @property
     def feasible(self) -> int:
@@ -57,7 +60,7 @@ class Counts:
     @property
     def proposed(self) -> int:
         """Return the number of candidates that have an outcome; an interrupted one counts when it is proposed again."""
-        return self.feasible + self.refused + self.repeated
+        return self.feasible + self.refused + self.outside + self.repeated
 
 
 @dataclass(frozen=True)
@@ -191,9 +194,17 @@ def confirmed_winner(records: Sequence[TrialRecord], confirmation_result: Confir
 
 
 def _count(records: Iterable[TrialRecord]) -> Counts:
-    counts = Counter(record.outcome for record in records)
-    outcomes = (FINISHED, STOPPED, DIVERGED, REFUSED, REPEATED, INTERRUPTED, RUNNING)
-    return Counts(*(counts[outcome] for outcome in outcomes))
+    counts = Counter("outside" if record.is_outside_space else record.outcome for record in records)
+    return Counts(
+        finished=counts[FINISHED],
+        stopped=counts[STOPPED],
+        diverged=counts[DIVERGED],
+        refused=counts[REFUSED],
+        repeated=counts[REPEATED],
+        interrupted=counts[INTERRUPTED],
+        running=counts[RUNNING],
+        outside=counts["outside"],
+    )
 
 
 def _improvements(records: Iterable[TrialRecord]) -> tuple[TrialRecord, ...]:

@@ -44,7 +44,7 @@ class SeededSampler(BaseSampler):
             return {}  # no value will be suggested
         index = self._indices.index(trial, study.get_trials(deepcopy=False))
         self._sampler = self._make_sampler(derived_seed(self._seed, "sampler", index))
-        return self._sampler.infer_relative_search_space(study, trial) or _space_beside_user_networks(study)
+        return self._sampler.infer_relative_search_space(study, trial) or _space_beside_other_trials(study)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -139,14 +139,15 @@ def n_within(trials: Sequence[FrozenTrial]) -> int:
     return sum(trial.user_attrs.get(OUTCOME) != REFUSED or LATENCY in trial.user_attrs for trial in decided)
 
 
-def _space_beside_user_networks(study: optuna.Study) -> dict[str, BaseDistribution]:
-    """Return the dimensions that all decided trials have except user networks; none if there is no user network.
+def _space_beside_other_trials(study: optuna.Study) -> dict[str, BaseDistribution]:
+    """Return the dimensions of all decided trials except those without any; none if every trial has dimensions.
 
-    Optuna's samplers infer the dimensions that all trials have in common. A user network has no dimensions, so with one
-    in the study they would sample every dimension independently.
+    Optuna's samplers infer the dimensions that all trials have in common. User networks and trials that were queued
+    with values outside the space have no dimensions, so with one in the study they would sample every dimension
+    independently.
     """
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    points = [trial for trial in trials if USER_NETWORK not in trial.user_attrs]
+    points = [trial for trial in trials if trial.params]
     if len(points) == len(trials):
         return {}
     common = intersection_search_space(points, include_pruned=True)

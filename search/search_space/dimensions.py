@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, Protocol
 
 
@@ -44,7 +45,7 @@ class IntRange:
 
     def suggest(self, trial: SuggestsValues) -> int:
         """Return a value that `trial` suggests."""
-        return trial.suggest_int(self.name, self.low, self.high, log=self.log)
+        return int(trial.suggest_int(self.name, self.low, self.high, log=self.log))
 
     def sample(self, rng: random.Random) -> int:
         """Draw a value at random, with the distribution of a random search."""
@@ -79,7 +80,7 @@ class FloatRange:
 
     def suggest(self, trial: SuggestsValues) -> float:
         """Return a value that `trial` suggests."""
-        return trial.suggest_float(self.name, self.low, self.high, log=self.log)
+        return float(trial.suggest_float(self.name, self.low, self.high, log=self.log))
 
     def sample(self, rng: random.Random) -> float:
         """Draw a value at random, with the distribution of a random search."""
@@ -122,3 +123,14 @@ def _range(low: float, high: float, *, log: bool) -> str:
 
 
 Dimension = IntRange | FloatRange | Choice
+
+
+def accepts(dimension: Dimension, value: object) -> bool:
+    """Return whether `value` has the type of the dimension's values and is one of them.
+
+    A whole number may stand for a real one, but True does not stand for 1.
+    """
+    if isinstance(dimension, Choice):
+        return any(type(choice) is type(value) and choice == value for choice in dimension.choices)
+    kind = Integral if isinstance(dimension, IntRange) else Real
+    return isinstance(value, kind) and not isinstance(value, bool) and dimension.holds(value)

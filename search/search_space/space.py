@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,9 +10,9 @@ from functools import cached_property
 from typing import Any
 
 from models.recipe import RecipeConfig
-from models.record import RecordError
+from models.record import RecordError, short_repr
 from models.spec import ArchSpec
-from search.search_space.dimensions import Dimension, SuggestsValues
+from search.search_space.dimensions import Choice, Dimension, SuggestsValues, accepts
 from search.search_space.encoding import Params, assemble, params_of
 
 
@@ -46,6 +47,20 @@ class Space:
     def holds(self, params: Mapping[str, Any]) -> bool:
         """Return whether all values of a point are within their ranges."""
         return all(dimension.holds(params[dimension.name]) for dimension in self.dimensions)
+
+    def objection_to(self, values: Mapping[str, Any]) -> str:
+        """Return why values of some dimensions are in no point of this space, or an empty string if they are in one."""
+        dimensions = {dimension.name: dimension for dimension in self.dimensions}
+        objections = []
+        for name, value in values.items():
+            if name not in dimensions:
+                nearest = difflib.get_close_matches(name[:80], dimensions, n=1, cutoff=0.0)[0]
+                objections.append(f"no dimension is called {name!r:.80}, the nearest is {nearest!r}")
+            elif not accepts(dimensions[name], value):
+                dimension = dimensions[name]
+                values_text = f"one of {dimension}" if isinstance(dimension, Choice) else f"from {dimension}"
+                objections.append(f"{name} must be {values_text}, got {short_repr(value)}")
+        return "; ".join(objections)
 
     def completed(self, params: Mapping[str, Any]) -> Params:
         """Return a point of this space or an older one with the defaults of missing dimensions.

@@ -52,9 +52,11 @@ def trial_id_of(trial: optuna.Trial | FrozenTrial) -> int:
     return trial._trial_id
 
 
-def fixed_params(trial: FrozenTrial) -> dict[str, Any] | None:
+def fixed_params(trial: optuna.Trial | FrozenTrial) -> dict[str, Any] | None:
     """Return the values that a trial was queued with, or None for one that a sampler proposes."""
-    params: dict[str, Any] | None = trial.system_attrs.get("fixed_params")
+    # The public attribute of a running trial is deprecated.
+    attributes = trial.system_attrs if isinstance(trial, FrozenTrial) else trial._cached_frozen_trial.system_attrs
+    params: dict[str, Any] | None = attributes.get("fixed_params")
     return None if params is None else dict(params)
 
 

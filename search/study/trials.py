@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 FINISHED = "finished"  # trained to the last epoch
 STOPPED = "stopped"  # trained, and stopped by the pruner
 DIVERGED = "diverged"  # trained, and the loss became NaN or infinite
-REFUSED = "refused"  # over a limit; never trained, and built only to measure its latency
+# Over a limit, or queued with values outside the space; never trained, and built only to measure its latency.
+REFUSED = "refused"
 REPEATED = "repeated"  # candidate of an earlier trial; takes over the value of that trial without training
+# Beginning of the reason of a refused trial that was queued with values outside the space.
+OUTSIDE_SPACE = "queued with values outside the space"
 TRAINED = (FINISHED, STOPPED, DIVERGED)
 # Optuna's states of trials with each outcome. The outcome is recorded before the state changes, so a worker that dies
 # between the two leaves a trial whose recorded outcome does not hold.
@@ -85,6 +88,11 @@ class TrialRecord:
     mistakes: dict[str, Any] | None = None
     repeats: int | None = None
     is_queued: bool = False
+
+    @property
+    def is_outside_space(self) -> bool:
+        """Return whether the trial was refused because it was queued with values outside the space."""
+        return self.outcome == REFUSED and self.reason.startswith(OUTSIDE_SPACE)
 
     @classmethod
     def from_trial(cls, trial: FrozenTrial) -> TrialRecord:
