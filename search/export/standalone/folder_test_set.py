@@ -67,7 +67,8 @@ def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor, str]:
         )
     else:
         text = f"images: all images in {shown(folder)}"
-        text += " (not the folder that was searched, or changed since)" if SEARCHED else ""
+        if SEARCHED:
+            text += " (not the folder of the search, or changed since: its training images may be among them)"
     unknown = [name for by_class in by_split.values() for name, paths in by_class.items() if paths]
     unknown = [name for name in dict.fromkeys(unknown) if name not in CLASSES]
     notes = [f"left out: {left_out_text(left_out)}"] if left_out.total() else []

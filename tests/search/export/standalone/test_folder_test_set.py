@@ -115,7 +115,10 @@ def test_another_folder_is_scored_on_all_its_images(tmp_path: Path) -> None:
     folder = new(tmp_path / "new")
     images, labels, which_images = module.read_test_set(folder)
     assert (len(images), labels.tolist()) == (6, [0, 0, 0, 1, 1, 1])
-    assert which_images == f"images: all images in {folder} (not the folder that was searched, or changed since)"
+    assert which_images == (
+        f"images: all images in {folder} (not the folder of the search, or changed since: its training images may be "
+        "among them)"
+    )
 
 
 def test_one_class_is_enough_and_unknown_ones_are_said(tmp_path: Path) -> None:
