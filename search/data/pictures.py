@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Most pixels of a picture that is read. They take 1 GiB in memory.
+# Most pixels of a picture that is read. They take 1 GiB in memory, and twice that with transparency.
 MOST_PIXELS = 2**28
 # Pictures with more pixels are reduced before anything else, because each change would copy all of them.
 MANY_PIXELS = 89_478_485
@@ -70,9 +70,8 @@ def upright(path: str | Path, level_ranges: Mapping[str, tuple[float, float]]) -
         is_large = source.width * source.height > MANY_PIXELS
         if is_large:
             source.draft(None, (2 * MOST_ON_A_SIDE, 2 * MOST_ON_A_SIDE))  # JPEG files are reduced while decoded
-        picture: Any = ImageOps.exif_transpose(source)
-        if is_large:
-            picture = reduced(picture)
+            ImageOps.exif_transpose(source, in_place=True)
+        picture: Any = reduced(source) if is_large else ImageOps.exif_transpose(source)
         if kind := deep_kind(picture):
             picture = eight_bits(picture, kind, level_ranges)
         picture = picture.convert("RGBA")
