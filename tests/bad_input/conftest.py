@@ -14,7 +14,7 @@ def refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     monkeypatch.delenv("DATA_DIR", raising=False)
     for module in ("search.cli.job", "search.evidence.runner"):
         monkeypatch.setattr(f"{module}.carry_out", _train)
-    monkeypatch.setattr("search.engine.benchmark.measure", _train)
+    monkeypatch.setattr("search.cli.bench.measure", _train)
     monkeypatch.setattr("search.dashboard.server._serve", _train)
     return Refuses(tmp_path, capsys)
 

@@ -42,7 +42,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Measure both, and print the results."""
-    from search.engine.benchmark import Images, bench
+    from search.cli.bench import bench
+    from search.engine.benchmark import Images
 
     images = Images(data_directory(args.data_dir), args.images)
     return bench(images, args.network, args.repeats, n_cores(), as_json=args.json)

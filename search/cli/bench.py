@@ -1,0 +1,206 @@
+"""Compare the engine with the usual training loop, for `python search.py bench`.
+
+Every repeat measures each network in turn: an epoch of the usual loop without and with DataLoader workers, an epoch of
+the engine on all cores, and an epoch of the engine with one training on every core. The figures are medians over the
+repeats.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+from models.cost import compute_cost
+from search.data.dataset import Dataset
+from search.engine.benchmark import CPU, NETWORKS, USUAL_LOADERS, Images, engine_epoch, matrix_flops, usual_epoch
+from search.engine.process import end_with_parent, keep_freed_memory
+from search.engine.train import engine_for
+from search.errors import FailureError, InputError
+from search.workers.processes import spawn, stop
+
+
+@dataclass(frozen=True)
+class Ratios:
+    """Figures that were measured for one network.
+
+    Seconds are those of one epoch of one network. Ratios are relative to the faster usual loop.
+    """
+
+    n_params: int
+    macs: int
+    usual_loader_workers: int
+    usual_s_per_epoch: float
+    engine_s_per_epoch: float
+    parallel_s_per_epoch: float
+    ratio_single: float
+    ratio_parallel: float
+    floor_s_per_epoch: float
+    floor_fraction_single: float
+    floor_fraction_parallel: float
+
+
+class Team:
+    """Processes that hold the images and measure epochs of the engine when they are asked to."""
+
+    def __init__(self, images: Images, n_processes: int) -> None:
+        self._processes: list[Any] = []
+        self._pipes: list[Connection] = []
+        for _ in range(n_processes):
+            ours, theirs = Pipe()
+            self._processes.append(spawn(_work, images, theirs))
+            self._pipes.append(ours)
+            theirs.close()  # the process has a copy
+
+    def measure(self, name: str, n_threads: int, n_processes: int) -> list[tuple[float, float]]:
+        """Return the result of engine_epoch in each of `n_processes` that train at the same time.
+
+        Raises FailureError if one of them ends.
+        """
+        pipes = self._pipes[:n_processes]
+        try:
+            for pipe in pipes:
+                pipe.send((name, n_threads))
+            return [pipe.recv() for pipe in pipes]
+        except (EOFError, OSError) as error:
+            raise FailureError("a process of the benchmark was ended, perhaps for lack of memory") from error
+
+    def wait_until_ready(self) -> None:
+        """Wait until every process has loaded the images, so that none trains alone while others load."""
+        self.measure("", 0, len(self._pipes))
+
+    def end(self) -> None:
+        """End the processes."""
+        stop(self._processes)
+
+
+@contextmanager
+def _team(images: Images, n_processes: int) -> Iterator[Team]:
+    team = Team(images, n_processes)
+    try:
+        yield team
+    finally:
+        team.end()
+
+
+def _work(images: Images, pipe: Connection) -> None:
+    """Measure what is asked for through the pipe, until the process is ended."""
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    keep_freed_memory()
+    data = images.load()
+    while True:
+        name, n_threads = pipe.recv()
+        pipe.send(engine_epoch(name, data, n_threads) if name else None)
+
+
+def bench(images: Images, names: list[str] | None, repeats: int, n_cores: int, *, as_json: bool) -> int:
+    """Measure the named networks, print a table or one JSON object, and return the exit status."""
+    unknown = [name for name in names or () if name not in NETWORKS]
+    if unknown:
+        raise InputError(f"no network {unknown[0]!r:.80} to measure; there are {', '.join(NETWORKS)}")
+    figures = measure(images, names or list(NETWORKS), repeats, n_cores)
+    print(json.dumps(figures, indent=2) if as_json else table(figures))
+    return 0
+
+
+def measure(images: Images, networks: Iterable[str], repeats: int, n_cores: int) -> dict[str, Any]:
+    """Return the figures of the named NETWORKS as plain data, with those of the first at the top level, too."""
+    data = images.load()
+    peak = matrix_flops(n_cores)
+    memory: list[float] = []
+    _log(f"an epoch is {len(data.train):,} training images ({data.name}) and a test; each line follows a measurement")
+    with _team(images, n_cores) as team:
+        team.wait_until_ready()
+        ratios_of = {name: _measure_network(name, data, team, repeats, n_cores, peak, memory) for name in networks}
+    return {
+        **asdict(next(iter(ratios_of.values()))),
+        "networks": {name: asdict(ratios) for name, ratios in ratios_of.items()},
+        "data": data.name,
+        "n_images": len(data.train),
+        "repeats": repeats,
+        "n_cores": n_cores,
+        "engine": engine_for(CPU),
+        "matrix_gflops": peak / 1e9,
+        "worker_peak_mib": max(memory),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
+
+
+def _measure_network(
+    name: str, data: Dataset, team: Team, repeats: int, n_cores: int, peak: float, memory: list[float]
+) -> Ratios:
+    spec = NETWORKS[name]
+    usual: dict[int, list[float]] = {loaders: [] for loaders in USUAL_LOADERS}
+    single: list[float] = []
+    parallel: list[float] = []
+    for repeat in range(1, repeats + 1):
+        for loaders, seconds in usual.items():
+            seconds.append(usual_epoch(spec, data, loaders))
+            _log(f"{name} {repeat}/{repeats}: usual loop, {loaders} loader workers: {seconds[-1]:.2f} s an epoch")
+        ((single_seconds, mib),) = team.measure(name, n_cores, 1)
+        single.append(single_seconds)
+        _log(f"{name} {repeat}/{repeats}: engine, one training on {n_cores} cores: {single_seconds:.2f} s an epoch")
+        results = team.measure(name, 1, n_cores)
+        parallel.append(statistics.mean(seconds for seconds, _ in results) / n_cores)
+        memory += [mib, *(mib for _, mib in results)]
+        _log(f"{name} {repeat}/{repeats}: engine, {n_cores} at once: {parallel[-1]:.2f} s an epoch of one network")
+    medians = {loaders: statistics.median(seconds) for loaders, seconds in usual.items()}
+    loaders = min(medians, key=medians.__getitem__)
+    cost = compute_cost(spec)
+    # Forward and two gradients of every multiply-add in training, forward alone in the test pass.
+    floor = 2 * cost.macs * (3 * len(data.train) + len(data.test)) / peak
+    single_median, parallel_median = statistics.median(single), statistics.median(parallel)
+    return Ratios(
+        n_params=cost.n_params,
+        macs=cost.macs,
+        usual_loader_workers=loaders,
+        usual_s_per_epoch=medians[loaders],
+        engine_s_per_epoch=single_median,
+        parallel_s_per_epoch=parallel_median,
+        ratio_single=medians[loaders] / single_median,
+        ratio_parallel=medians[loaders] / parallel_median,
+        floor_s_per_epoch=floor,
+        floor_fraction_single=floor / single_median,
+        floor_fraction_parallel=floor / parallel_median,
+    )
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Format the figures of `measure` as a table."""
+    lines = [
+        f"{'seconds an epoch':16}{'usual':>9}{'engine':>9}{'ratio':>8}"
+        f"{'at once':>9}{'ratio':>8}{'floor':>8}{'reached':>9}"
+    ]
+    for name, network in figures["networks"].items():
+        lines.append(
+            f"{name:16}{network['usual_s_per_epoch']:9.2f}{network['engine_s_per_epoch']:9.2f}{network['ratio_single']:8.1f}"
+            f"{network['parallel_s_per_epoch']:9.2f}{network['ratio_parallel']:8.1f}"
+            f"{network['floor_s_per_epoch']:8.2f}{network['floor_fraction_parallel']:9.0%}"
+        )
+    lines += [
+        "",
+        f"usual    PIL, torchvision, DataLoader, PyTorch {figures['torch']}; the faster of "
+        f"{' and '.join(map(str, USUAL_LOADERS))} loader workers",
+        f"engine   one training on {figures['n_cores']} cores, engine {figures['engine']}",
+        f"at once  {figures['n_cores']} trainings, one a core; per network",
+        f"floor    the arithmetic at the {figures['matrix_gflops']:.0f} GFLOP/s of a large float32 matrix product here",
+        f"Medians of {figures['repeats']}. An epoch: {figures['n_images']:,} training images ({figures['data']}) "
+        "and a test.",
+        f"A worker's memory peaked at {figures['worker_peak_mib']:,.0f} MiB.",
+    ]
+    return "\n".join(lines)
