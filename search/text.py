@@ -21,6 +21,13 @@ def counted(n: int, noun: str, plural: str = "") -> str:
     return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
 
 
+def duration(seconds: float) -> str:
+    """Return a time in its two largest units, for example "5 h 12 min", "2 min 10 s" or "45 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 def parameter_count(n_params: int, n_stored: int, noun: str = " parameters") -> str:
     """Return a number of parameters, with the count layer by layer beside it if layers share weights.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import optuna
+from optuna.trial import FrozenTrial
 
 from models.spec import ArchSpec
 from objective import Objective
@@ -21,10 +22,10 @@ from search.data.load import load_dataset, resolve_auto
 from search.engine.native import kernels
 from search.engine.train import engine_for, training_device
 from search.errors import InputError
-from search.evidence.runner import Retrainer, confirm
+from search.evidence.runner import Retrainer, confirm, confirmation_size
 from search.files import make_folder, write_whole
 from search.limits import SHARING_RULE, describe_limits
-from search.sampling.feasibility import Feasibility, check_something_fits, feasibility_report, survey
+from search.sampling.feasibility import Feasibility, check_latency, check_something_fits, feasibility_report, survey
 from search.sampling.feasible_start import FeasibleStart
 from search.sampling.starting_points import fitting_baselines, fitting_starting_points
 from search.sampling.user_networks import check_networks, queue_networks
@@ -32,7 +33,7 @@ from search.sampling.warm_start import check_same, warm_start
 from search.search_space.space_file import as_file
 from search.storage.open import GRACE_SECONDS, open_storage, study_lock
 from search.study import provenance
-from search.study.attributes import NOTICE, SETTINGS
+from search.study.attributes import LATENCY, NOTICE, SETTINGS
 from search.study.card import read_card
 from search.study.load import WINNER, check_resumable, keep_data_dir, load_existing, with_form
 from search.study.location import REPEATS, StudyLocation, hold_folder, hold_study
@@ -40,9 +41,11 @@ from search.study.loop import StopRule, n_refused_in_a_row, n_trained
 from search.study.results_version import join_results
 from search.study.study import enqueue, open_study
 from search.text import counted
+from search.workers import processes
 from search.workers.pool import Task, carry_out
-from search.workers.progress import Progress
+from search.workers.progress import Progress, Subject, print_line
 from search.workers.recovery import requeue_abandoned
+from search.workers.remaining import SearchRemaining
 from space import SPACE_KEY, space_of
 
 CONFIG = "config.json"
@@ -93,21 +96,26 @@ def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
         check_same(str(location.name), settings, load_existing(other))
     check_networks(job.baselines, data, share_weights=config.share_weights)
     check_resumable(location, settings)
+    n_workers = min(job.n_workers, job.n_trials)
+    if n_workers > 1:
+        processes.prepare()
     feasibility = survey(config)
     if not feasibility.n_fitting:
         check_something_fits(config)
+    if not job.baselines:  # which may be faster than the networks of the space
+        check_latency(config)
     make_folder(location.folder)
     with hold_study(location):
         study, n_adopted = _open_and_queue(config, location, job, data, settings, notice)
-        n_workers = min(job.n_workers, job.n_trials)
         workers = f"{device}; {n_workers} side by side, one thread each"
-        print(
+        print_line(
             _plan(
                 config,
                 data,
                 study,
                 feasibility,
                 job.n_trials,
+                job.confirmation,
                 workers,
                 f"{location.name} in {shown_url}",
             )
@@ -119,16 +127,17 @@ def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
                 write_whole(location.folder / "space.toml", as_file(config))
             provenance.write_config(location.folder / CONFIG, study.user_attrs[SETTINGS])
         objective = Objective(config, location.folder / "weights", job.engine)
-        stop = StopRule(job.n_trials)
-        _search(objective, location, study, stop, n_workers, job)
+        remaining = SearchRemaining(
+            config, job.n_trials, job.n_workers, feasibility.mean_macs, job.confirmation, job.timeout
+        )
+        _search(objective, location, study, Subject(job.n_trials, remaining), n_workers, job)
         trials = study.get_trials(deepcopy=False)
         if n_trained(trials) == 0 and n_refused_in_a_row(trials) > 0:
-            latency = f" and {config.max_latency:g} ms of latency" if config.max_latency else ""
-            print(f"No proposal fits {describe_limits(config)}{latency}.", file=sys.stderr)
+            print(f"No proposal fits {describe_limits(config)}{_latency_limit(config, trials)}.", file=sys.stderr)
             print(feasibility_report(feasibility), file=sys.stderr)
             print("Raise the limit, or widen the space in space.py.", file=sys.stderr)
             return 2
-        if job.confirmation and stop.is_reached(study):
+        if job.confirmation and StopRule(job.n_trials).is_reached(study):
             options: dict[str, Any] = {"grace": job.grace, "may_change": job.may_change}
             retrainer = Retrainer(location, config, job.engine, job.n_workers, **options)
             confirm(retrainer, study, job.confirmation, len(data.scored))
@@ -203,6 +212,7 @@ def _plan(
     study: optuna.Study,
     feasibility: Feasibility,
     n_trials: int,
+    confirmation: ConfirmConfig | None,
     workers: str,
     study_label: str,
 ) -> str:
@@ -210,6 +220,7 @@ def _plan(
     held_out = f"held-out training images ({data.held_out})"
     scored = f"{len(data.scored):,} {'test images' if data.val is None else held_out}"
     changed = f"; {len(config.dimensions)} changed by --space" if config.dimensions else ""
+    trials = study.get_trials(deepcopy=False)
     dimensions = f"{space_of(config).n_searched} dimensions{changed}"
     return "\n".join(
         (
@@ -219,10 +230,19 @@ def _plan(
             f"device   {workers}",
             f"space    {dimensions}; {_share(feasibility)} fit {describe_limits(config)}",
             *([f"weights  {SHARING_RULE}"] if config.share_weights else []),
-            *trial_lines(study.get_trials(deepcopy=False), n_trials, config.epochs),
-            "time     shown once the first trials are done",
+            *trial_lines(trials, n_trials, config.epochs),
+            confirmation_size(confirmation, trials, n_trials),
         )
     )
+
+
+def _latency_limit(config: SearchConfig, trials: Sequence[FrozenTrial]) -> str:
+    """Return the limit of latency in words, with the lowest latency of the trials; "" without a limit."""
+    if config.max_latency is None:
+        return ""
+    latencies = [trial.user_attrs[LATENCY] for trial in trials if LATENCY in trial.user_attrs]
+    lowest = f" (the fastest one took {min(latencies):.3g} ms)" if latencies else ""
+    return f" and {config.max_latency:g} ms of latency{lowest}"
 
 
 def _share(feasibility: Feasibility) -> str:
@@ -245,21 +265,19 @@ def _device_and_engine(requested: str) -> str:
 
 
 def _search(
-    objective: Objective, location: StudyLocation, study: optuna.Study, stop: StopRule, n_workers: int, job: Job
+    objective: Objective, location: StudyLocation, study: optuna.Study, subject: Subject, n_workers: int, job: Job
 ) -> None:
-    start = FeasibleStart(objective.config)
+    start, stop = FeasibleStart(objective.config), StopRule(job.n_trials)
     task = Task(location.url, str(location.name), objective, objective.config, stop, job.timeout, start, job.grace)
     notes = NoteWriter(objective.config)
-    with Progress(study, stop.n_trials) as progress:
+    with Progress(study, subject) as progress:
 
         def watch(study: optuna.Study) -> None:
             progress(study)
             notes(study)
 
         try:
-            carry_out(task, n_workers, watch)
+            carry_out(task, n_workers, watch, progress.report)
         except KeyboardInterrupt:
-            n_done = n_trained(study.get_trials(deepcopy=False))
-            message = f"{n_done} of {stop.n_trials} trials are done and kept; repeat the command to continue."
-            print(f"\n{message}", file=sys.stderr)
+            print(f"\n{progress.interrupted('trials')}", file=sys.stderr)
             raise

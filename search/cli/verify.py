@@ -20,6 +20,7 @@ from search.study.results_version import recorded_versions, results_version
 from search.study.training import RecordedTraining, Training, weights_path
 from search.study.trials import TrialRecord, finished_trial, read_trials
 from search.text import percent
+from search.workers.progress import TrainingProgress
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,8 @@ def verify(location: StudyLocation, data_dir: str | None, number: int | None) ->
         data = load_dataset(replace(config.data, select_on=recorded.select_on))
     prepare_process()
     training = recorded.training
-    result = training.run(data)
+    with TrainingProgress(recorded.name) as progress:
+        result = training.run_with_reports(data, recorded.number, progress.report)
     value = training.value(result)
     verdict = "the same" if value == recorded.value else f"NOT the same{_version_note(recorded_versions(study))}"
     print(f"{recorded.name}: {percent(recorded.value)} recorded, {percent(value)} again: {verdict}")

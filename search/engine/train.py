@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -140,6 +140,7 @@ def train(
     keep_best: bool = False,
     every_epoch: bool = True,
     metric: str = "accuracy",
+    on_batch: Callable[[int, float], None] | None = None,
 ) -> TrainResult:
     """Train `model` in place on data.train and score it on data.scored after every epoch.
 
@@ -148,6 +149,7 @@ def train(
     keep_best    whether the result contains the weights of the best epoch
     every_epoch  False scores the model after the last epoch only, which is then the only one of the curve
     metric       metric that decides which epoch is the best, one of search.config.METRICS
+    on_batch     called as on_batch(epoch, share) after every step, with the share of the epoch's images trained on
 
     Raises TrainingDivergedError. The accuracy after the last epoch, and with keep_best after every epoch, is exactly
     that of `evaluate`. The native engine takes the others from its own forward pass, which may differ by rounding.
@@ -162,7 +164,7 @@ def train(
         epoch_started = time.perf_counter()
         lr = trainer.lr
         with subnormals_as_zero():
-            train_loss, train_accuracy = trainer.run_epoch()
+            train_loss, train_accuracy = trainer.run_epoch(partial(on_batch, epoch) if on_batch else None)
         if not math.isfinite(train_loss):
             raise TrainingDivergedError(f"the training loss became {train_loss} in epoch {epoch}")
         if not every_epoch and epoch < recipe.epochs:
@@ -215,7 +217,7 @@ class _Trainer:
         """Return the learning rate of the next step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def run_epoch(self) -> tuple[float, float]:
+    def run_epoch(self, on_batch: Callable[[float], None] | None = None) -> tuple[float, float]:
         """Train once on all shuffled training images and return the mean loss and accuracy over them."""
         self.model.train()
         n_images = len(self.labels)
@@ -236,6 +238,8 @@ class _Trainer:
             n_seen += len(index)
             loss_sum += loss
             n_correct += correct
+            if on_batch:
+                on_batch(n_seen / n_images)
         if self.epoch_schedule:
             self.epoch_schedule.step()
         return loss_sum.item() / n_seen, n_correct.item() / n_seen

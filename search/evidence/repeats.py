@@ -60,6 +60,12 @@ class Repeat(Record):
     recipe_name: str = ""
 
     @property
+    def name(self) -> str:
+        """Return a name for people, for example "trial 12 from seed 2810756678"."""
+        subject = f"{self.network} with {self.recipe_name}" if self.trial is None else f"trial {self.trial}"
+        return f"{subject} from seed {self.seed}"
+
+    @property
     def identity(self) -> tuple[object, ...]:
         """Return a key that is equal for repeats that are the same training for the same purpose."""
         return self.purpose, self.trial, self.network, self.recipe_name, self.seed, self.select_on
@@ -144,7 +150,7 @@ class QueueEmpty:
 
 def queue(study: optuna.Study, repeats: Iterable[Repeat]) -> None:
     """Queue the repeats that are not yet trials of the study."""
-    identities = {repeat.identity for repeat in map(_repeat_of, study.get_trials(deepcopy=False)) if repeat}
+    identities = {repeat.identity for repeat in map(repeat_of, study.get_trials(deepcopy=False)) if repeat}
     for repeat in repeats:
         if repeat.identity not in identities:
             study.enqueue_trial({}, user_attrs={REPEAT: repeat.to_dict()})
@@ -159,7 +165,7 @@ def read_results(trials: Iterable[FrozenTrial]) -> list[RepeatResult]:
     """Return the finished repeats, in the order of their trials' numbers."""
     results = []
     for trial in sorted(trials, key=lambda trial: trial.number):
-        repeat, attrs = _repeat_of(trial), trial.user_attrs
+        repeat, attrs = repeat_of(trial), trial.user_attrs
         if repeat is not None and outcome_of(trial) == FINISHED and trial.value is not None:
             facts = (
                 tuple(attrs[MISREAD]),
@@ -172,7 +178,8 @@ def read_results(trials: Iterable[FrozenTrial]) -> list[RepeatResult]:
     return results
 
 
-def _repeat_of(trial: FrozenTrial) -> Repeat | None:
+def repeat_of(trial: FrozenTrial) -> Repeat | None:
+    """Return the repeat that a trial was queued for, or None."""
     return Repeat.from_dict(trial.user_attrs[REPEAT]) if REPEAT in trial.user_attrs else None
 
 

@@ -20,7 +20,7 @@ from search.report.networks.origin import PROPOSED, USER_NETWORK, kind_of_baseli
 from search.report.summary import StudySummary
 from search.search_space.augmentations import mirror_options
 from search.study.trials import TrialRecord
-from search.text import counted, parameter_count, percent
+from search.text import counted, duration, parameter_count, percent
 
 NO_BASELINES = "None of them takes these images."
 NO_WINNER = "No trial has finished yet."
@@ -203,7 +203,7 @@ def proposal_lines(summary: StudySummary) -> list[str]:
         f"not trained: {_listed(untrained_counts)}",
         *([f"adopted from other studies: {counts.adopted:,}"] if counts.adopted else []),
         *([f"unfinished: {_listed(unfinished_counts)}"] if any(unfinished_counts.values()) else []),
-        f"time spent training, summed over trials: {_duration(summary.seconds)}",
+        f"time spent training, summed over trials: {duration(summary.seconds)}",
     ]
 
 
@@ -215,12 +215,6 @@ def shares_weights(summary: StudySummary) -> bool:
 
 def _listed(counts: dict[str, int]) -> str:
     return "; ".join(f"{n:,} {outcome}" for outcome, n in counts.items() if n) or "none"
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def method_lines(summary: StudySummary) -> list[str]:

@@ -6,13 +6,15 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
+from statistics import fmean
 from typing import Any
 
 from models.cost import Cost, compute_cost
 from search.config import SearchConfig
 from search.data.load import form_of
+from search.engine.latency import measure_latency
 from search.errors import InputError
-from search.limits import describe_limits, standings, worst_excess
+from search.limits import describe_limits, latency_words, standings, worst_excess
 from search.search_space.dimensions import Choice, Dimension
 from search.search_space.space import Space
 from space import assemble, space_of
@@ -20,6 +22,10 @@ from space import assemble, space_of
 Params = Mapping[str, Any]
 # The smallest draws from which the smallest network is sought.
 N_DESCENTS = 3
+# Random candidates among which fast networks are sought.
+N_FAST_DRAWS = 200
+# Ratio of a latency to its limit that noise does not explain.
+LATENCY_MARGIN = 2.0
 
 
 @dataclass(frozen=True)
@@ -30,12 +36,14 @@ class Feasibility:
     n_fitting  number of candidates within the limits
     smallest   parameters of the smallest network found
     costliest  (dimension, parameters) of the dimensions that change the mean number of parameters most, largest first
+    mean_macs  mean multiply-adds of the candidates that fit, or of all of them if none does
     """
 
     n_drawn: int
     n_fitting: int
     smallest: int
     costliest: tuple[tuple[str, int], ...]
+    mean_macs: float
 
     @property
     def share(self) -> float:
@@ -58,6 +66,32 @@ def check_something_fits(config: SearchConfig) -> None:
         )
 
 
+def check_latency(config: SearchConfig) -> None:
+    """Raise NothingFitsError if even networks with few layers and multiply-adds take twice the limit of latency.
+
+    They are a network within the other limits that no change of one dimension makes faster, and its nearest ones in a
+    random draw. Latency is measured, so a smaller excess may be noise.
+    """
+    if config.max_latency is None:
+        return
+    space, cost_of, rng = space_of(config), _cost_function(config), random.Random(0)
+
+    def expected(params: Params) -> float:
+        """Return a number that grows with the latency, by layers first, and far more over a limit."""
+        cost = cost_of(params)
+        return 1e15 * max(0.0, worst_excess(cost, config)) + 1e9 * len(cost.layers) + cost.macs
+
+    draws = sorted((space.sample(rng) for _ in range(N_FAST_DRAWS)), key=expected)[:N_DESCENTS]
+    points = [_descend(space, expected, nearest_point(config))[0], *draws]
+    form = form_of(config.data)
+    fastest = min(measure_latency(assemble(point, form.input_shape, form.n_classes).arch) for point in points)
+    if fastest > LATENCY_MARGIN * config.max_latency:
+        raise NothingFitsError(
+            f"nothing in the space fits {config.max_latency:g} ms of latency: the fastest network found has "
+            f"{latency_words(fastest, config)}; raise --max-latency"
+        )
+
+
 def survey(config: SearchConfig, *, n_draws: int = 2000, seed: int = 0) -> Feasibility:
     """Survey the space of a search by the computed cost of `n_draws` random candidates; nothing is built."""
     rng = random.Random(seed)
@@ -67,12 +101,14 @@ def survey(config: SearchConfig, *, n_draws: int = 2000, seed: int = 0) -> Feasi
     counts = [cost.n_params for cost in costs]
     # A descent may end at a network from which no single change leads further.
     starts = sorted(draws, key=lambda params: cost_of(params).n_params)[:N_DESCENTS]
+    macs = [cost.macs for cost in costs if worst_excess(cost, config) <= 0] or [cost.macs for cost in costs]
     effects = {dimension.name: _effect(dimension, draws, counts) for dimension in space.dimensions}
     return Feasibility(
         n_drawn=n_draws,
         n_fitting=sum(worst_excess(cost, config) <= 0 for cost in costs),
         smallest=round(min(_descend(space, lambda params: cost_of(params).n_params, start)[1] for start in starts)),
         costliest=tuple(sorted(effects.items(), key=lambda item: -item[1])[:3]),
+        mean_macs=fmean(macs),
     )
 
 

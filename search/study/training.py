@@ -28,9 +28,11 @@ from search.engine.train import (
     training_device,
 )
 from search.study.attributes import record_curve, record_diverged, record_training
+from search.study.training_report import OnReport, Reporter, ignore_report
 from search.study.trials import TrialFailedError
 
 OnEpoch = Callable[[int, EpochMetrics], None]
+OnBatch = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,11 @@ class Training:
     engine: str = "auto"
     every_epoch: bool = True
 
-    def run(self, data: Dataset, on_epoch: OnEpoch | None = None) -> TrainResult:
+    def run(self, data: Dataset, on_epoch: OnEpoch | None = None, on_batch: OnBatch | None = None) -> TrainResult:
         """Train the network from scratch. Raises TrainingDivergedError if the loss becomes NaN or infinite.
 
-        A result can be repeated only with the settings of search.engine.process.prepare_process.
+        The callbacks are those of search.engine.train.train. A result can be repeated only with the settings of
+        search.engine.process.prepare_process.
         """
         torch.manual_seed(self.seed)
         model = build_model(self.arch).to(training_device())
@@ -68,7 +71,21 @@ class Training:
             keep_best=self.score_rule == "best",
             every_epoch=self.every_epoch,
             metric=self.metric,
+            on_batch=on_batch,
         )
+
+    def run_with_reports(
+        self, data: Dataset, trial: int, send: OnReport, on_epoch: OnEpoch | None = None
+    ) -> TrainResult:
+        """Train as `run` does, and send reports of the training as that of trial number `trial`."""
+        reporter = Reporter(trial, self.recipe.epochs, send)
+
+        def after_epoch(epoch: int, metrics: EpochMetrics) -> None:
+            reporter.on_epoch(metrics.value(self.metric))
+            if on_epoch:
+                on_epoch(epoch, metrics)
+
+        return self.run(data, after_epoch, reporter.on_batch)
 
     def value(self, result: TrainResult) -> float:
         """Return the value of a result of this training, in [0, 1]."""
@@ -86,12 +103,15 @@ class Training:
 class RecordedTraining:
     """Trainer that records each training with a trial.
 
-    It is picklable, so that every worker process can have its own. Data is loaded on first use. Weights are written to
-    weights_dir (None: not kept).
+    It is picklable, so that every worker process can have its own. Data is loaded on first use.
+
+    weights_dir  folder that weights are written to; None keeps none
+    on_report    called with reports of the training in progress, from this process
     """
 
     def __init__(self, weights_dir: Path | None = None) -> None:
         self.weights_dir = weights_dir
+        self.on_report: OnReport = ignore_report
         self._data: dict[DataConfig, Dataset] = {}
 
     def data(self, config: DataConfig) -> Dataset:
@@ -113,7 +133,7 @@ class RecordedTraining:
                 on_epoch(epoch, metrics)
 
         try:
-            return training.run(data, record_epoch)
+            return training.run_with_reports(data, trial.number, self.on_report, record_epoch)
         except TrainingDivergedError as error:
             record_diverged(trial, str(error), curve)
             raise TrialFailedError(str(error)) from error

@@ -9,9 +9,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import wait
-from typing import Any, NoReturn
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from typing import Any, NoReturn, Protocol
 
 import optuna
 
@@ -22,9 +24,11 @@ from search.sampling.proposals import Start
 from search.sampling.samplers import make_sampler
 from search.storage.open import GRACE_SECONDS, open_storage
 from search.storage.url import is_server
-from search.study.loop import Objective, Stop, n_trained, run_trials
+from search.study.loop import Stop, n_trained, run_trials
 from search.study.pruner import make_pruner
 from search.study.study import load_study
+from search.study.training import RecordedTraining
+from search.study.training_report import OnReport, TrainingReport, ignore_report
 from search.workers.processes import UNREPORTED, kill_unreported, spawn, stop
 from search.workers.recovery import WATCH_SECONDS, Recovery, requeue_with_lock
 
@@ -34,6 +38,15 @@ MAX_DEATHS = 10
 INPUT_ERROR, SYSTEM_ERROR = 2, 3
 
 Watch = Callable[[optuna.Study], None]
+
+
+class Objective(Protocol):
+    """Protocol of the objective of a task, whose `training` reports the state of a training in progress."""
+
+    training: RecordedTraining
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        """Train the candidate of a trial, and return its value."""
 
 
 @dataclass(frozen=True)
@@ -66,35 +79,44 @@ class Task:
         study.pruner = make_pruner(self.config.pruner, self.config.epochs)
         return study
 
-    def work(self, study: optuna.Study, worker: str, watch: Watch | None = None) -> None:
-        """Run trials in this process, and call `watch` after each of them."""
+    def work(self, study: optuna.Study, worker: str, on_report: OnReport, watch: Watch | None = None) -> None:
+        """Run trials in this process. Call `watch` after each of them, and `on_report` during their trainings."""
+        self.objective.training.on_report = on_report
         run_trials(study, self.objective, self.config.seed, self.stop, self.timeout, watch, worker)
 
 
 @dataclass(frozen=True)
-class _Worker:
-    """Worker process with its name, which its trials record."""
+class Worker:
+    """Worker process with its name, which its trials record, and the pipe of its reports."""
 
     name: str
     process: Any
+    pipe: Connection
+
+    def pass_on_reports(self, on_report: OnReport) -> None:
+        """Call `on_report` with the reports that have arrived."""
+        with suppress(EOFError, OSError):  # the worker has ended
+            while self.pipe.poll():
+                on_report(self.pipe.recv())
 
 
 class WorkersDiedError(FailureError):
     """Raised after MAX_DEATHS deaths of workers in a row."""
 
 
-def carry_out(task: Task, n_workers: int, watch: Watch) -> None:
+def carry_out(task: Task, n_workers: int, watch: Watch, on_report: OnReport = ignore_report) -> None:
     """Run a study in `n_workers` processes side by side; a single worker runs in this process.
 
-    On a server, wait at the end for the trials of other machines. Interrupted trials are requeued.
+    `watch` is called about every second, by a single worker after every trial, and `on_report` with the reports of the
+    trainings. On a server, wait at the end for the trials of other machines. Interrupted trials are requeued.
     """
     study = task.join_study()
     recovery = Recovery(study, is_shared=task.is_shared, grace=task.grace)
     try:
         if n_workers == 1:
-            run_here(task, study, recovery, watch)
+            run_here(task, study, recovery, watch, on_report)
         else:
-            run_side_by_side(task, n_workers, study, recovery, watch)
+            run_side_by_side(task, n_workers, study, recovery, watch, on_report)
         if task.stop.is_reached(study):
             recovery.wait_for_others(watch)
     except KeyboardInterrupt:
@@ -103,33 +125,39 @@ def carry_out(task: Task, n_workers: int, watch: Watch) -> None:
     recovery.finish()
 
 
-def run_here(task: Task, study: optuna.Study, recovery: Recovery, watch: Watch) -> None:
-    """Run a study in this process, and call `watch` after every trial."""
+def run_here(task: Task, study: optuna.Study, recovery: Recovery, watch: Watch, on_report: OnReport) -> None:
+    """Run a study in this process; see carry_out."""
 
     def recover_and_watch(study: optuna.Study) -> None:
         recovery()
         watch(study)
 
-    task.work(study, worker_name(task, os.getpid(), secrets.token_hex(4)), recover_and_watch)
+    task.work(study, worker_name(task, os.getpid(), secrets.token_hex(4)), on_report, recover_and_watch)
 
 
-def run_side_by_side(task: Task, n_workers: int, study: optuna.Study, recovery: Recovery, watch: Watch) -> None:
-    """Run a study in `n_workers` processes, and call `watch` about every second.
+def run_side_by_side(
+    task: Task, n_workers: int, study: optuna.Study, recovery: Recovery, watch: Watch, on_report: OnReport
+) -> None:
+    """Run a study in `n_workers` processes; see carry_out.
 
     Raises InputError if the input of a worker is unusable, or if its database or disk failed. On a server the latter
     is raised after MAX_DEATHS failures in a row, because one connection may fail alone. Raises WorkersDiedError after
     MAX_DEATHS deaths in a row.
     """
-    workers: list[_Worker] = []
+    workers: list[Worker] = []
     n_deaths = n_done = 0
     try:
         for _ in range(n_workers):
             workers.append(_start_worker(task))
         while workers:
             wait([worker.process.sentinel for worker in workers], timeout=WATCH_SECONDS)
+            for worker in workers:
+                worker.pass_on_reports(on_report)
             watch(study)
             ended = [worker for worker in workers if not worker.process.is_alive()]
             workers = [worker for worker in workers if worker not in ended]
+            for worker in ended:
+                worker.pipe.close()
             dead = [worker for worker in ended if worker.process.exitcode]
             for worker in dead:
                 _check_exit_code(worker.process.exitcode, may_retry=task.is_shared and n_deaths < MAX_DEATHS - 1)
@@ -166,19 +194,21 @@ def worker_name(task: Task, pid: int, token: str) -> str:
     return f"{platform.node()}/{pid}-{token}" if task.is_shared else f"{pid}-{token}"
 
 
-def _start_worker(task: Task) -> _Worker:
+def _start_worker(task: Task) -> Worker:
     # The token is made here, so that the name is known even if the worker dies before it has recorded it.
     token = secrets.token_hex(4)
-    process = spawn(_run_worker, task, token)
-    return _Worker(worker_name(task, process.pid, token), process)
+    receiver, sender = Pipe(duplex=False)
+    process = spawn(_run_worker, task, token, sender)
+    sender.close()  # the worker has a copy
+    return Worker(worker_name(task, process.pid, token), process, receiver)
 
 
-def _run_worker(task: Task, token: str) -> None:
+def _run_worker(task: Task, token: str, pipe: Connection) -> None:
     """Run trials in a worker process until the study is done."""
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
-        task.work(task.join_study(), worker_name(task, os.getpid(), token))
+        task.work(task.join_study(), worker_name(task, os.getpid(), token), sender_of(pipe))
     except KeyboardInterrupt:
         sys.exit(130)
     except InputError as error:
@@ -188,6 +218,18 @@ def _run_worker(task: Task, token: str) -> None:
         if message is None:
             raise
         _exit(message, SYSTEM_ERROR)
+
+
+def sender_of(pipe: Connection) -> OnReport:
+    """Return a function that sends reports through a pipe, and drops those for which there is no room."""
+    if os.name == "posix":
+        os.set_blocking(pipe.fileno(), False)  # a pipe takes a message of this size as a whole or not at all
+
+    def send(report: TrainingReport) -> None:
+        with suppress(OSError):  # the main process is too busy to read, or has ended
+            pipe.send(report)
+
+    return send
 
 
 def _exit(message: str, exit_code: int) -> NoReturn:

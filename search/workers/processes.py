@@ -40,11 +40,23 @@ def spawn(work: Callable[..., None], *arguments: object) -> Any:
     return process
 
 
-def _start_forked(work: Callable[..., None], arguments: tuple[object, ...]) -> Any:
+def prepare() -> None:
+    """Start the server that workers are forked from, so that it imports its modules while this process goes on."""
+    if sys.platform == "linux":
+        with suppress(OSError, EOFError):
+            _start_server()
+
+
+def _start_server() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(_PRELOADED))
     with _ignoring_ctrl_c(), _importing_this_project():
         forkserver.ensure_running()
+    return context
+
+
+def _start_forked(work: Callable[..., None], arguments: tuple[object, ...]) -> Any:
+    context = _start_server()
     process = context.Process(target=work, args=arguments)
     process.start()  # waits until the server has imported the modules
     return process

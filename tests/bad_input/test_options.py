@@ -50,6 +50,7 @@ COMMAND_LINES: list[tuple[list[str], str]] = [
     ),
     (["baselines", "", "--dataset", "digits"], "must not be empty"),
     (["space", "--max-latency", "1"], "unrecognized arguments: --max-latency 1"),
+    ([*RUN, "--max-latency", "0.001"], "nothing in the space fits 0.001 ms of latency: the fastest network found has"),
     ([*RUN, "--data-dir", "~nobody-of-that-name/x"], "there is no such user: ~nobody-of-that-name/x; name another"),
 ]
 

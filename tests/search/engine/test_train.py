@@ -233,6 +233,13 @@ def test_another_seed_another_training(data: Dataset, recipe: RecipeConfig, drop
     assert first[0].train_loss != pytest.approx(second[0].train_loss, rel=1e-4)
 
 
+def test_steps_are_reported_and_the_training_stays_the_same(data: Dataset) -> None:
+    steps: list[tuple[int, float]] = []
+    reported = train(network(), data, RECIPE, on_batch=lambda epoch, share: steps.append((epoch, share)))
+    assert steps == [(epoch, step / 8) for epoch in (1, 2, 3, 4) for step in range(1, 9)]
+    assert timeless(reported.curve) == timeless(train(network(), data, RECIPE).curve)
+
+
 def test_training_leaves_the_data_alone() -> None:
     data = made_up_data()
     images, labels = data.train.images.clone(), data.train.labels.clone()

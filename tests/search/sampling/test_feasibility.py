@@ -9,12 +9,14 @@ import pytest
 
 import space
 from models.cost import Cost, compute_cost
+from models.spec import ArchSpec
 from search.config import DataConfig, SearchConfig
 from search.limits import worst_excess
 from search.sampling import feasibility
 from search.sampling.feasibility import (
     Feasibility,
     NothingFitsError,
+    check_latency,
     check_something_fits,
     feasibility_report,
     nearest_point,
@@ -179,11 +181,32 @@ def test_the_costliest_dimensions_come_first_and_inactive_ones_last(monkeypatch:
     assert found[2][1] < 0.1 * found[0][1]
 
 
+# --- latency --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("limit", "is_refused"), [(None, False), (0.001, True), (0.14, True), (0.16, False)])
+def test_a_latency_that_no_network_can_have_is_refused_before_the_search(
+    monkeypatch: pytest.MonkeyPatch, limit: float | None, is_refused: bool
+) -> None:
+    measured: list[ArchSpec] = []
+    monkeypatch.setattr(feasibility, "measure_latency", lambda arch: measured.append(arch) or 0.3)
+    config = replace(CONFIG, max_latency=limit)
+    if not is_refused:
+        check_latency(config)
+    else:
+        with pytest.raises(NothingFitsError, match="fastest network found"):
+            check_latency(config)
+    assert bool(measured) == (limit is not None)
+    # A network of few layers that is within the budget.
+    assert all(compute_cost(arch).n_params <= CONFIG.max_params for arch in measured[:1])
+    assert all(len(compute_cost(arch).layers) <= 6 for arch in measured[:1])
+
+
 # --- in words -------------------------------------------------------------------------------------------------------
 
 
 def test_report() -> None:
-    found = Feasibility(2000, 1297, 90, (("head.kind", 11024), ("stages", 7505)))
+    found = Feasibility(2000, 1297, 90, (("head.kind", 11024), ("stages", 7505)), 1_336_941.0)
     assert feasibility_report(found).splitlines() == [
         "share of the space that fits  1,297 of 2,000 random candidates",
         "smallest network found        90 parameters",

@@ -1,0 +1,26 @@
+"""Reports of a training in progress, by a clock that the test sets."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from search.study import training_report
+from search.study.training_report import REPORT_SECONDS, Reporter, TrainingReport
+
+
+def test_reports_are_rare_and_say_how_far_the_training_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(training_report, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    sent: list[TrainingReport] = []
+    reporter = Reporter(7, 4, sent.append)
+    for epoch in (1, 2):
+        for step in range(1, 11):
+            now[0] += REPORT_SECONDS / 4
+            reporter.on_batch(epoch, step / 10)
+        reporter.on_epoch(0.9 + epoch / 100)
+    assert [report.share for report in sent] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert [report.epoch for report in sent] == [1, 1, 2, 2, 2]
+    assert [report.value for report in sent] == [None, None, 0.91, 0.91, 0.91]
+    assert sent[-1] == TrainingReport(7, 2, 4, 0.5, 5 * REPORT_SECONDS, 0.91)
