@@ -35,7 +35,7 @@ from search.storage.open import GRACE_SECONDS, open_storage, study_lock
 from search.study import provenance
 from search.study.attributes import LATENCY, NOTICE, SETTINGS
 from search.study.card import read_card
-from search.study.load import WINNER, check_resumable, keep_data_dir, load_existing, with_form
+from search.study.load import WINNER, check_resumable, goes_on_sharing, keep_data_dir, load_existing, with_form
 from search.study.location import REPEATS, StudyLocation, hold_folder, hold_study
 from search.study.loop import StopRule, n_refused_in_a_row, n_trained
 from search.study.results_version import join_results
@@ -90,6 +90,8 @@ def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
     config = replace(config, data=with_form(config.data, data))
     location = replace(location, name=study_name(location.name, config, notice))
     shown_url = _check_location(location)
+    # A study of version 0.1 has no such setting, and its command goes on.
+    config = replace(config, share_weights=config.share_weights or goes_on_sharing(location))
     settings = _settings(config, data)
     # A study that cannot be resumed is refused before anything is written.
     for other in job.warm_starts:

@@ -52,6 +52,14 @@ def load_existing(location: StudyLocation) -> optuna.Study:
     return load_study(open_storage(location.url), name)
 
 
+def goes_on_sharing(location: StudyLocation) -> bool:
+    """Return whether there is a study at `location` in which layers may share weights, as in those of version 0.1."""
+    if not is_there(location):
+        return False
+    settings = load_existing(location).user_attrs.get(SETTINGS)
+    return isinstance(settings, Mapping) and bool(settings.get("share_weights", True))
+
+
 def check_resumable(location: StudyLocation, settings: Mapping[str, Any]) -> None:
     """Raise InputError if the study at `location` cannot be resumed with these settings.
 

@@ -267,7 +267,7 @@ def test_the_data_directory_is_no_setting_and_everything_else_is() -> None:
 
 def test_a_setting_that_older_studies_lack_is_left_out_at_its_default() -> None:
     first_settings = {"budget", "dataset", "select_on", "max_macs", "max_memory", "epochs", "score", "seed"}
-    assert search().settings().keys() == first_settings | {"sampler", "pruner"}
+    assert search().settings().keys() == first_settings | {"sampler", "pruner", "share_weights"}
 
 
 def test_a_study_without_the_setting_shares_weights() -> None:
