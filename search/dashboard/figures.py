@@ -9,6 +9,7 @@ from typing import Any
 
 from search.config import words_of
 from search.report.architecture import architecture_line
+from search.report.facts import parameters_of
 from search.report.plot import BLUE, GREEN, GREY, ORANGE, PURPLE, error
 from search.report.study_figures import SPAN, WIDEST
 from search.report.summary import StudySummary
@@ -172,7 +173,7 @@ def _dots(
 
 def _hover(record: TrialRecord, accuracy: float) -> str:
     epoch_words = "" if record.value is not None else f" after epoch {len(record.curve)}, stopped"
-    lines = [f"trial {record.number}: {percent(accuracy)}{epoch_words}", f"{record.n_params or 0:,} parameters"]
+    lines = [f"trial {record.number}: {percent(accuracy)}{epoch_words}", parameters_of(record, " parameters")]
     lines += [record.baseline] if record.baseline else []
     lines += [_wrapped(architecture_line(record.arch))] if record.arch else []
     return "<br>".join(lines)

@@ -16,7 +16,7 @@ from models.recipe import RecipeConfig
 from models.spec import ArchSpec
 from search.config import SearchConfig
 from search.report.architecture import architecture_line, legend
-from search.report.facts import count, recipe_facts
+from search.report.facts import count, parameters_of, recipe_facts
 from search.report.network_figures import Part, parts
 from search.report.networks.of_trial import network_of
 from search.report.networks.origin import origin_of
@@ -53,9 +53,7 @@ def _outcome(record: TrialRecord, config: SearchConfig) -> str:
     if record.outcome == FINISHED:
         trained = f", trained for {counted(n_epochs, 'epoch')}" if n_epochs else ""
         metric_words = "" if config.metric == "accuracy" else f" {config.metric_name}"
-        n_params = record.n_params or 0
-        n_stored = compute_cost(record.arch).n_stored if record.arch else n_params
-        return f"**Finished: {percent(record.value)}{metric_words}**{trained}, {parameter_count(n_params, n_stored)}."
+        return f"**Finished: {percent(record.value)}{metric_words}**{trained}, {parameters_of(record, ' parameters')}."
     if record.is_outside_space:
         return f"**Refused: outside the space.** {reason} It was neither counted nor trained."
     if record.outcome == REFUSED:
@@ -130,7 +128,7 @@ def _curve_blocks(curve: Sequence[Mapping[str, Any]]) -> list[str]:
 def _fact_blocks(record: TrialRecord, config: SearchConfig) -> list[str]:
     facts: dict[str, str] = {}
     if record.n_params is not None:
-        facts["parameters"] = f"{record.n_params:,}, {_budget_distance(record.n_params, config.max_params)}"
+        facts["parameters"] = f"{parameters_of(record)}, {_budget_distance(record.n_params, config.max_params)}"
     facts |= {"MACs": count(record.macs)} if record.macs is not None else {}
     if record.peak_activation_bytes is not None:
         facts["peak of activations"] = f"{record.peak_activation_bytes:,} bytes"

@@ -109,17 +109,24 @@ def _winner_origin(winner: TrialRecord) -> str:
 
 def _cost_facts(record: TrialRecord, config: SearchConfig) -> dict[str, str]:
     """Return the cost of a network by name, with its distance from every limit."""
-    n_stored = compute_cost(record.arch).n_stored if record.arch else record.n_params
-    counts = "-" if record.n_params is None else parameter_count(record.n_params, n_stored or 0, "")
-    facts = {"parameters": counts, "MACs": count(record.macs)}
+    facts = {"parameters": parameters_of(record), "MACs": count(record.macs)}
     facts["receptive field"] = count(record.receptive_field)
     for standing in standings(compute_cost(record.arch), config) if record.arch else []:
         limit = standing.limit
         unit = f" bytes in {config.bytes_in}" if limit.unit is BYTES else ""
-        facts[limit.fact] = f"{standing.value:,}{unit} ({standing.distance})"
+        value = facts["parameters"] if limit.fact == "parameters" else f"{standing.value:,}"
+        facts[limit.fact] = f"{value}{unit} ({standing.distance})"
     if record.latency_ms is not None:
         facts["latency"] = latency_words(record.latency_ms, config).replace(" of latency", "", 1)
     return facts
+
+
+def parameters_of(record: TrialRecord, noun: str = "") -> str:
+    """Return the number of parameters of a trial as `search.text.parameter_count` does, or "-" if it has none."""
+    if record.n_params is None:
+        return "-"
+    n_stored = compute_cost(record.arch).n_stored if record.arch else record.n_params
+    return parameter_count(record.n_params, n_stored, noun)
 
 
 def count(value: int | None) -> str:
@@ -128,8 +135,13 @@ def count(value: int | None) -> str:
 
 
 def top_columns(summary: StudySummary) -> tuple[str, ...]:
-    """Return the header of the table of the best trials."""
-    return ("rank", "trial", *map(words_of, summary.metrics), "parameters", "MACs", "RF", "origin", "architecture")
+    """Return the header of the table of the best trials; parameters also layer by layer if networks share weights."""
+    parameters = ("parameters", "by layer") if _top_shares(summary) else ("parameters",)
+    return ("rank", "trial", *map(words_of, summary.metrics), *parameters, "MACs", "RF", "origin", "architecture")
+
+
+def _top_shares(summary: StudySummary) -> bool:
+    return any(record.arch is not None and record.arch.shares_weights for record in summary.top)
 
 
 def top_align(summary: StudySummary) -> str:
@@ -144,9 +156,11 @@ def top_rows(summary: StudySummary) -> list[tuple[str, ...]]:
 
 def _top_row(rank: int, record: TrialRecord, summary: StudySummary) -> tuple[str, ...]:
     values = (record.value, summary.other_value(record))[: len(summary.metrics)]
-    costs = (record.n_params, record.macs, record.receptive_field)
+    by_layer = compute_cost(record.arch).n_stored if record.arch else record.n_params
+    parameters = (record.n_params, by_layer) if _top_shares(summary) else (record.n_params,)
+    costs = map(count, (*parameters, record.macs, record.receptive_field))
     words = (str(origin_of(record)), architecture_line(record.arch) if record.arch else "")
-    return str(rank), str(record.number), *map(percent, values), *map(count, costs), *words
+    return str(rank), str(record.number), *map(percent, values), *costs, *words
 
 
 def baseline_columns(summary: StudySummary) -> tuple[str, ...]:

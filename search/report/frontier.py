@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from search.report.architecture import architecture_line
 from search.report.evidence import bounds, sd_points
+from search.report.facts import parameters_of
 from search.report.plot import BLUE, GREY, ORANGE, accuracy_scale, error, svg, thousands
 from search.report.summary import StudySummary
 from search.text import counted, markdown_table, percent, text_table
@@ -53,7 +54,7 @@ def _row(summary: StudySummary) -> tuple[str, ...]:
         f"{summary.config.max_params:,}",
         summary.name,
         str(winner.number),
-        f"{winner.n_params or 0:,}",
+        parameters_of(winner),
         f"{winner.macs or 0:,}",
         percent(accuracy.mean) if accuracy else f"({percent(winner.value)})",
         bounds(accuracy) if accuracy else "not confirmed",

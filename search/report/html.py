@@ -30,6 +30,7 @@ from search.report.facts import (
     command_line,
     headline,
     method_lines,
+    parameters_of,
     proposal_lines,
     recipe_facts,
     top_columns,
@@ -135,7 +136,9 @@ def _result(summary: StudySummary) -> dict[str, str]:
         mean = confirmation.accuracy
         meaning = f"mean test {metric}, n = {fresh_seeds(mean)}, {interval(mean)}, {selection}"
         accuracy = {percent(mean.mean): meaning}
-    size = {f"{winner.n_params or 0:,}": f"parameters, of at most {summary.config.max_params:,}"}
+    n_params, _, layer_by_layer = parameters_of(winner).partition(", ")
+    words = f"parameters{f' ({layer_by_layer})' if layer_by_layer else ''}, of at most {summary.config.max_params:,}"
+    size = {n_params: words}
     if confirmation is None or confirmation.comparison is None:
         return accuracy | size
     comparison = confirmation.comparison
