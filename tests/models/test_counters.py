@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import random
+from pathlib import Path
 
 import pytest
+import torch
 import torchinfo
 import torchsummary
+from torch import nn
 
 from models.baselines import BASELINES
 from models.build import build_model
@@ -16,13 +19,14 @@ from models.cost import compute_cost
 from models.spec import ArchSpec
 from search.report.architecture import torchsummary_table
 from space import assemble, sample
+from tests.search.export.standalone.test_source import random_data, random_model, source_of, write_module
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 
-def counts(spec: ArchSpec) -> dict[str, int]:
+def counts(spec: ArchSpec, model: nn.Module | None = None) -> dict[str, int]:
     """Count the parameters of a network in every way; `file` is the number of values that a weights file holds."""
-    model = build_model(spec).eval()
+    model = (model or build_model(spec)).eval()
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         torchsummary.summary(model, spec.input_shape, device="cpu")
@@ -67,6 +71,13 @@ def points(shared: str) -> list[ArchSpec]:
 def test_counts_of_networks_of_the_space() -> None:
     for spec in points("none"):
         assert len(set(counts(spec).values())) == 1, spec
+
+
+def test_counts_of_exported_networks(tmp_path: Path) -> None:
+    for spec in [*points("none")[:10], *points("stage")[:10]]:
+        torch.save(random_model(spec).state_dict(), tmp_path / "weights.pt")
+        net = write_module(tmp_path, source_of(spec), random_data(spec)).load()
+        assert counts(spec, net) == counts(spec)
 
 
 def test_counts_of_networks_that_share_weights() -> None:
