@@ -28,6 +28,7 @@ FOREIGN = {
     "--index-url",  # pip
     "--owner",  # createdb
     "--pwprompt",  # createuser
+    "--summary",  # model.py
     "--test",  # model.py
     "--update-golden",  # pytest
 }
