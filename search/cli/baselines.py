@@ -12,11 +12,18 @@ import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from models.recipe import RecipeConfig
-from search.config import FOLDER, DataConfig, SearchConfig
-from search.data.load import form_of, load_dataset
+from search.config import DataConfig, SearchConfig
+from search.data.load import load_dataset
 from search.errors import InputError
 from search.evidence.repeats import COMMON, OWN, Repeat, read_results
-from search.evidence.reproduction import BUDGET, as_json, common_recipe, own_recipes
+from search.evidence.reproduction import (
+    BUDGET,
+    CommonResult,
+    Reproduction,
+    as_json,
+    common_recipe,
+    own_recipes,
+)
 from search.evidence.runner import Trainer
 from search.files import make_folder, write_whole
 from search.report.reproduction import markdown, reproduction_plot, terminal
@@ -40,7 +47,6 @@ def train_baselines(
     n_seeds  trainings of every network and recipe; None means three within the budget of 8,000 parameters, else one
     recipe   card.json of the network that gives the common recipe; if it is missing, the search's default is used
     """
-    _check_ids(ids, data)
     dataset = load_dataset(data)
     common = _common_recipe(recipe)
     settings = {"kind": KIND, "dataset": data.dataset, "data_checksum": dataset.checksum, "select_on": "test"}
@@ -60,17 +66,7 @@ def train_baselines(
 
 def report_baselines(location: StudyLocation) -> int:
     """Write report.md, results.json and stated.svg of the study, and print both tables."""
-    study = load_existing(location)
-    results = read_results(study.get_trials(deepcopy=False))
-    if N_IMAGES not in study.user_attrs:  # the command ended before its first training
-        raise InputError(f"study {location.name!r} has no training yet; continue with python search.py baselines")
-    reproductions = own_recipes(results, study.user_attrs[N_IMAGES])
-    commons = common_recipe(results)
-    dataset = study.user_attrs[SETTINGS]["dataset"]
-    notice = ""
-    if dataset != "mnist":
-        reproductions = [reproduction.without_stated() for reproduction in reproductions]
-        notice = f"Trained on {dataset}: the accuracies that the authors state are of MNIST, and are left out."
+    reproductions, commons, notice = _reproductions(location)
     print(f"\n{terminal(reproductions, commons, notice)}")
     files = {
         "report.md": markdown(reproductions, commons, notice),
@@ -87,20 +83,26 @@ def report_baselines(location: StudyLocation) -> int:
     return 0
 
 
-def _check_ids(ids: Sequence[str], data: DataConfig) -> None:
-    """Raise InputError for an unknown network, or for data that the networks cannot take."""
-    for name in ids:
-        if name not in BASELINES:
-            raise InputError(f"unknown hand-designed network {name!r}; the known ones are {', '.join(BASELINES)}")
-    if data.dataset == FOLDER:
-        raise InputError("baselines trains on published data, not on a folder; use `search.py run` for a folder")
-    form = form_of(data)
-    spec = next(iter(BASELINES.values())).spec
-    if (form.input_shape, form.n_classes) != (spec.input_shape, spec.n_classes):
-        raise InputError(
-            f"the hand-designed networks take {spec.input_shape} images of {spec.n_classes} classes, "
-            f"not {data.dataset}'s"
-        )
+def baselines_figures(location: StudyLocation) -> dict[str, Any]:
+    """Return the content of results.json."""
+    reproductions, commons, _ = _reproductions(location)
+    return as_json(reproductions, commons)
+
+
+def _reproductions(location: StudyLocation) -> tuple[list[Reproduction], list[CommonResult], str]:
+    """Return the results of both kinds of recipes, and a notice; empty for MNIST. Raises InputError without results."""
+    study = load_existing(location)
+    results = read_results(study.get_trials(deepcopy=False))
+    if N_IMAGES not in study.user_attrs:  # the command ended before its first training
+        raise InputError(f"study {location.name!r} has no training yet; continue with python search.py baselines")
+    reproductions = own_recipes(results, study.user_attrs[N_IMAGES])
+    commons = common_recipe(results)
+    dataset = study.user_attrs[SETTINGS]["dataset"]
+    notice = ""
+    if dataset != "mnist":
+        reproductions = [reproduction.without_stated() for reproduction in reproductions]
+        notice = f"Trained on {dataset}: the accuracies that the authors state are of MNIST, and are left out."
+    return reproductions, commons, notice
 
 
 def _common_recipe(card: Path) -> tuple[str, RecipeConfig]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,6 @@ from search.data.dataset import Dataset
 from search.data.load import load_dataset, resolve_auto
 from search.engine.native import kernels
 from search.engine.train import engine_for, training_device
-from search.errors import InputError
 from search.evidence.runner import Retrainer, confirm, confirmation_size
 from search.files import make_folder, write_whole
 from search.limits import SHARING_RULE, describe_limits
@@ -36,7 +34,7 @@ from search.study import provenance
 from search.study.attributes import LATENCY, NOTICE, SETTINGS
 from search.study.card import read_card
 from search.study.load import WINNER, check_resumable, goes_on_sharing, keep_data_dir, load_existing, with_form
-from search.study.location import REPEATS, StudyLocation, hold_folder, hold_study
+from search.study.location import StudyLocation, check_name, hold_folder, hold_study, name_part
 from search.study.loop import StopRule, n_refused_in_a_row, n_trained
 from search.study.results_version import join_results
 from search.study.study import enqueue, open_study
@@ -49,8 +47,6 @@ from search.workers.remaining import SearchRemaining
 from space import SPACE_KEY, space_of
 
 CONFIG = "config.json"
-# Longest part of a study's name that is taken from its data set.
-MAX_LABEL = 60
 
 
 @dataclass(frozen=True)
@@ -180,10 +176,7 @@ def _check_location(location: StudyLocation) -> str:
 
     Raises InputError for an invalid name or storage, and for damaged files of a study that is to be resumed.
     """
-    if location.folder.name.endswith(REPEATS):
-        raise InputError(
-            f"the name {location.name!r} is reserved for the repeats of a study; choose a --study without {REPEATS!r}"
-        )
+    check_name(location)
     provenance.read_runs(location.folder / CONFIG)
     read_card(location.folder / WINNER)
     return location.shown_url
@@ -192,14 +185,12 @@ def _check_location(location: StudyLocation) -> str:
 def study_name(name: str | None, config: SearchConfig, notice: str | None) -> str:
     """Return the name of a study, by default its data set and budget.
 
-    notice: says that digits replace MNIST; a chosen name then gets the data set as its last part.
+    notice: says that digits replace MNIST; a chosen name without the data set then gets it as its last part.
     """
     dataset = config.data.dataset
     if name is None:
-        # Characters that the name of a study cannot have are replaced.
-        label = re.sub("[^A-Za-z0-9._]+", "-", config.data.label)[:MAX_LABEL].strip("-")
-        return f"{label}-{config.max_params}"
-    return f"{name}-{dataset}" if notice and not name.endswith(f"-{dataset}") else name
+        return f"{name_part(config.data.label)}-{config.max_params}"
+    return f"{name}-{dataset}" if notice and dataset not in name.split("-") else name
 
 
 def _settings(config: SearchConfig, data: Dataset) -> dict[str, Any]:

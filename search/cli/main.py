@@ -6,13 +6,14 @@ Heavy imports are inside the commands, so that --help and the error for a mistyp
 from __future__ import annotations
 
 import os
+import platform
 import sys
-from argparse import Namespace, RawDescriptionHelpFormatter
+from argparse import Action, ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from importlib import metadata
 from types import ModuleType
 
 from models.record import RecordError
-from search.cli.arguments import CommandParser, Parser
 from search.cli.commands import (
     baselines,
     bench,
@@ -26,16 +27,20 @@ from search.cli.commands import (
     rerun,
     run,
     space,
+    studies,
 )
+from search.cli.parser import CommandParser, Parser
 from search.cli.signals import INTERRUPTED, interruptible
 from search.errors import FailureError, InputError, explanation
 
 VERSION = "0.1.0"
+# Packages whose versions --version prints, because results depend on them.
+PACKAGES = ("torch", "numpy", "optuna")
 # In the order of --help. Each module has HELP, EXAMPLE, add_arguments(parser) and run(args).
 COMMANDS: dict[str, ModuleType] = {
     module.__name__.rpartition(".")[2]: module
     for module in (
-        run, frontier, baselines, describe, report, export, confirm, null, rerun, space, bench, dashboard
+        run, frontier, studies, report, export, confirm, null, rerun, baselines, describe, space, bench, dashboard
     )
 }  # fmt: skip
 
@@ -47,7 +52,7 @@ def make_parser() -> Parser:
         description="Search for the most accurate small convolutional network within a budget of parameters.",
         epilog="`search.py --budget 8000 --trials 100` is short for `search.py run ...`: see search.py run --help",
     )
-    parser.add_argument("--version", action="version", version=f"search.py {VERSION}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the versions of this program and packages")
     commands = parser.add_subparsers(
         title="commands", metavar="COMMAND", dest="name", required=True, parser_class=CommandParser
     )
@@ -69,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # `python search.py --budget 8000` is short for `python search.py run --budget 8000`.
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments.insert(0, "run")
-    args = _parse(arguments)
+    args = make_parser().parse_args(arguments)
     try:
         with interruptible():
             status = int(COMMANDS[args.name].run(args))
@@ -93,14 +98,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parse(arguments: Sequence[str]) -> Namespace:
-    """Parse the command line; an error for an unknown option names the --help of its command."""
-    parser = make_parser()
-    args, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        parser.prog = f"{parser.prog} {args.name}"
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    return args
+class _Version(Action):
+    """Action that prints the versions of this program and of what its results depend on, and exits."""
+
+    def __call__(self, parser: ArgumentParser, *_: object) -> None:
+        packages = ", ".join(f"{name} {_version_of(name)}" for name in PACKAGES)
+        print(f"search.py {VERSION} (Python {platform.python_version()}, {packages})")
+        parser.exit()
+
+
+def _version_of(package: str) -> str:
+    """Return the version of an installed package without importing it."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "missing"
 
 
 def _discard_output() -> None:

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import optuna
+
 from models.spec import ArchSpec
-from search.config import SearchConfig
+from search.cli.winner import confirmation_of
+from search.config import DataConfig, SearchConfig, data_directory
 from search.data.load import load_dataset
 from search.engine.process import prepare_process
 from search.errors import InputError
-from search.evidence.confirm import confirmation
-from search.evidence.runner import repeats_of
+from search.evidence.repeats import RepeatResult, read_results
 from search.export.trained_model import read_weights
-from search.study.load import check_data, config_of, load_existing
+from search.study.attributes import SETTINGS
+from search.study.load import check_data, config_of, kind_of, load_existing
 from search.study.location import StudyLocation
 from search.study.results_version import recorded_versions, results_version
 from search.study.training import RecordedTraining, Training, weights_path
@@ -48,14 +51,11 @@ def verify(location: StudyLocation, data_dir: str | None, number: int | None) ->
     value is equal.
     """
     study = load_existing(location)
-    config = config_of(study, data_dir)
-    records = read_trials(study.get_trials(deepcopy=False))
-    confirmed = _confirmed_training(location, records, config) if number is None else None
-    recorded = confirmed or _search_training(location, records, config, number)
-    data = load_dataset(config.data)
+    recorded, data_config = _recorded_training(study, location, data_dir, number)
+    data = load_dataset(data_config)
     check_data(study, data)
-    if recorded.select_on != config.data.select_on:
-        data = load_dataset(replace(config.data, select_on=recorded.select_on))
+    if recorded.select_on != data_config.select_on:
+        data = load_dataset(replace(data_config, select_on=recorded.select_on))
     prepare_process()
     training = recorded.training
     with TrainingProgress(recorded.name) as progress:
@@ -70,6 +70,33 @@ def verify(location: StudyLocation, data_dir: str | None, number: int | None) ->
         RecordedTraining(recorded.weights).keep_weights(recorded.number, training.state(result))
         print(f"its weights are saved again: {path}")
     return 0
+
+
+def _recorded_training(
+    study: optuna.Study, location: StudyLocation, data_dir: str | None, number: int | None
+) -> tuple[_Recorded, DataConfig]:
+    """Return the training to repeat and the data of its study. Raises InputError if there is none."""
+    trials = study.get_trials(deepcopy=False)
+    if kind_of(location) == "baselines":
+        data = DataConfig(study.user_attrs[SETTINGS]["dataset"], data_directory(data_dir))
+        return _baseline_training(location, read_results(trials), number), data
+    config, records = config_of(study, data_dir), read_trials(trials)
+    confirmed = _confirmed_training(location, records, config) if number is None else None
+    return confirmed or _search_training(location, records, config, number), config.data
+
+
+def _baseline_training(location: StudyLocation, results: Sequence[RepeatResult], number: int | None) -> _Recorded:
+    """Return a training of a hand-designed network. Raises InputError if there is none of that number."""
+    result = next((result for result in results if result.number == number), None)
+    if result is None:
+        numbers = ", ".join(str(result.number) for result in results) or "none yet"
+        raise InputError(
+            f"study {location.name} is of hand-designed networks: name a training with --trial ({numbers:.300})"
+        )
+    repeat = result.repeat
+    training = Training(repeat.arch, repeat.recipe, repeat.seed, engine=result.engine)
+    name = f"trial {result.number}, {repeat.network}, {repeat.recipe_name or repeat.purpose}"
+    return _Recorded(name, training, repeat.select_on, result.value, location.folder / "repeats", result.number)
 
 
 def _search_training(
@@ -89,8 +116,7 @@ def _confirmed_training(
     location: StudyLocation, records: Sequence[TrialRecord], config: SearchConfig
 ) -> _Recorded | None:
     """Return the training of the confirmed network, or None if the winner is not confirmed."""
-    results, plan = repeats_of(location)
-    confirmed = plan and confirmation(plan, records, results, config)
+    confirmed = confirmation_of(location, records, config)
     if not confirmed:
         return None
     network, repeat = confirmed.network, confirmed.network.repeat

@@ -225,7 +225,7 @@ def source_from_repeat(result: RepeatResult, n_trainings: int, study: str, weigh
         trial=None,
         arch=repeat.arch,
         recipe=repeat.recipe,
-        state=read_weights(weights, repeat.arch, f"`search.py baselines {repeat.network}` trains it"),
+        state=read_weights(weights, repeat.arch, f"`search.py rerun {study} --trial {result.number}` trains it"),
         seed=repeat.seed,
         score="last",
         scored_on=repeat.select_on,

@@ -114,10 +114,26 @@ def is_new(path: Path) -> bool:
     return not path.exists() or (path.is_file() and path.stat().st_size == 0)
 
 
+def study_names(path: Path) -> tuple[str, ...]:
+    """Return the names of the studies in a SQLite file; an empty tuple if they cannot be read."""
+    try:
+        return tuple(sorted(_texts(path, "SELECT study_name FROM studies"))) if path.is_file() else ()
+    except InputError:
+        return ()
+
+
 def _tables(path: Path) -> set[str]:
     """Return the names of the tables of a SQLite file; an empty set if they cannot be read.
 
-    The error is then reported when the storage is opened. The file is read through SQLite only: a process that opens
+    The error is then reported when the storage is opened. Raises InputError if the file is no SQLite database.
+    """
+    return _texts(path, "SELECT name FROM sqlite_master WHERE type = 'table'")
+
+
+def _texts(path: Path, query: str) -> set[str]:
+    """Return the values of a query with one column; an empty set if it fails. Raises InputError as `_tables` does.
+
+    The file is read through SQLite only: a process that opens
     and closes the file itself loses all its locks on it, also those of its other connections to the database. Another
     process could then change the database while those connections use it.
     """
@@ -125,7 +141,7 @@ def _tables(path: Path) -> set[str]:
     uri = f"file:{quote(str(path))}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as database:
-            return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            return {value for (value,) in database.execute(query)}
     except sqlite3.Error as error:
         if "not a database" in str(error):
             raise InputError(f"the storage {path} is not a SQLite database; name another with --storage") from error

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from models.record import RecordError
-from search.config import DataConfig, DataForm, SearchConfig, data_directory
+from search.config import FOLDER, DataConfig, DataForm, SearchConfig, data_directory
+from search.data.load import is_available
 from search.errors import InputError
 from search.storage.open import open_storage
 from search.storage.url import is_new
 from search.study.attributes import DATA, SETTINGS
+from search.study.find import missing_study
 from search.study.location import REPEATS, StudyLocation
 from search.study.study import check_settings, load_study
 from space import space_of
@@ -43,13 +45,15 @@ def load_existing(location: StudyLocation) -> optuna.Study:
     """
     path = location.sqlite_path
     if path is not None and (not path.is_file() or is_new(path)):
-        raise InputError(
-            f"there is no study {location.name!r:.120}: no database {path}; name another, or its --storage or folder"
-        )
+        raise missing_study(location)
     name = str(location.name)
     if name.endswith(REPEATS):
         raise InputError(f"{name!r:.120} holds what was trained again; name its study, {name.removesuffix(REPEATS)!r}")
-    return load_study(open_storage(location.url), name)
+    storage = open_storage(location.url)
+    names = optuna.get_all_study_names(storage)
+    if name not in names:
+        raise missing_study(location, names)
+    return load_study(storage, name)
 
 
 def goes_on_sharing(location: StudyLocation) -> bool:
@@ -124,19 +128,23 @@ def with_form(config: DataConfig, data: Dataset) -> DataConfig:
 
 
 def keep_data_dir(study: optuna.Study, config: DataConfig) -> None:
-    """Record the form and the present directory of a study's folder of images."""
-    if config.form:
-        study.set_user_attr(DATA, config.form.to_dict() | {_DIRECTORY: config.directory})
+    """Record the present directory of a study's data and, for a folder of images, its form."""
+    form = config.form.to_dict() if config.form else {}
+    study.set_user_attr(DATA, form | {_DIRECTORY: os.path.abspath(os.path.expanduser(config.directory))})
 
 
 def locate_data(config: DataConfig, study: optuna.Study, data_dir: str | None) -> DataConfig:
     """Return `config` with the directory of the data and, for a folder of images, its recorded form.
 
-    data_dir: directory of the data. None stands for the recorded directory of a folder of images, and for the default
-    directory of any other data.
+    data_dir: directory of the data. None stands for the recorded directory of a folder of images. For other data it
+    stands for the default directory, or for the recorded one if only that has the data.
     """
-    recorded = study.user_attrs.get(DATA)
-    if recorded is None:
+    recorded = study.user_attrs.get(DATA, {})
+    if config.dataset != FOLDER:
+        default = replace(config, directory=data_directory(data_dir))
+        earlier = replace(config, directory=str(recorded.get(_DIRECTORY, default.directory)))
+        return earlier if data_dir is None and not is_available(default) and is_available(earlier) else default
+    if not recorded:
         return replace(config, directory=data_directory(data_dir))
     form = DataForm.from_dict({name: value for name, value in recorded.items() if name != _DIRECTORY})
     directory = os.path.abspath(os.path.expanduser(data_dir)) if data_dir else str(recorded[_DIRECTORY])

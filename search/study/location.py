@@ -18,6 +18,8 @@ ARTIFACTS = "artifacts"
 DATABASE, OWN_DATABASE = "studies.db", "study.db"
 # Longest time to wait for another writer: an export evaluates the whole test set in every format.
 WRITER_SECONDS = 1800
+# Longest part of a study's name that is taken from its data set.
+MAX_LABEL = 60
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,19 @@ class StudyLocation:
     def shown_url(self) -> str:
         """Return the URL without its password."""
         return shown_url(parse_url(self.url))
+
+
+def check_name(location: StudyLocation) -> None:
+    """Raise InputError if a study cannot have this name."""
+    if location.folder.name.endswith(REPEATS):
+        raise InputError(
+            f"the name {location.name!r} is reserved for the repeats of a study; choose a --study without {REPEATS!r}"
+        )
+
+
+def name_part(text: str) -> str:
+    """Return text as part of a study's name, without the characters that it cannot have."""
+    return re.sub("[^A-Za-z0-9._]+", "-", text)[:MAX_LABEL].strip("-")
 
 
 @contextmanager

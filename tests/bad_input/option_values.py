@@ -58,6 +58,9 @@ VALUES: list[tuple[list[str], str, list[tuple[str, str]]]] = [
     (BASELINES, "--seeds", [REPEATS]),
     (["null", "nowhere"], "--runs", [REPEATS]),
     (RUN, "--jobs", [("AUTO", f"{WHOLE} 'AUTO'"), ("1025", "must be at most 1,024, got '1025'")]),
+    (["studies"], "--storage", [("nodb://user:hunter2@host/x", "got one that begins with 'nodb'")]),
+    (["studies"], "--out", [("", "must not be empty, got ''")]),
+    (["describe", "reference"], "--trial", [("best", "must be a whole number, got 'best'")]),
     (["dashboard"], "--port", [("65536", "must be at most 65,535, got '65536'")]),
     # Milliseconds.
     (

@@ -42,7 +42,7 @@ COMMAND_LINES: list[tuple[list[str], str]] = [
     (["null"], "the following arguments are required: STUDY"),
     (["null", "nowhere"], "there is no study 'nowhere'"),
     (["confirm", "nowhere"], "there is no study 'nowhere'"),
-    (["dashboard", "nowhere"], "nothing to browse yet: no database studies/studies.db; name one with --storage"),
+    (["dashboard", "nowhere"], "there is no study 'nowhere': no database studies/studies.db; name another"),
     (["dashboard", "a/b"], "got 'a/b'"),
     (
         ["baselines", "s004_net9", "--dataset", "digits"],

@@ -99,7 +99,7 @@ OTHERS: list[tuple[list[str], str]] = [
     ([*RUN, "--study", "new", "--warm", "nowhere"], "there is no study 'nowhere' here; there are: empty, foreign"),
     ([*RUN, "--study", "new", "--warm", "mine", "--epochs", "2"], "its epochs is 1, here 2; name another --warm"),
     ([*RUN, "--study", "new", "--warm", "mine-repeats"], "holds what was trained again; name its study, 'mine'"),
-    (["report", "Mine"], "there is no study 'Mine' here; there are: empty"),
+    (["report", "Mine"], "there is no study 'Mine' here; the nearest is 'mine'; there are: empty"),
     (["report", "mine-repeats"], "'mine-repeats' holds what was trained again; name its study, 'mine'"),
     (["report", "foreign"], "study 'foreign' was not made by this program; name another"),
     (["report", "listed"], "study 'listed' was not made by this program"),

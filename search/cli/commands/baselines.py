@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 
 from search.cli import values
-from search.cli.arguments import DEFAULT_OUT, add_training_options, location_of, n_jobs
-from search.config import DataConfig, data_directory
+from search.cli.arguments import DEFAULT_OUT, add_training_options, announce, location_of, n_jobs
+from search.config import FOLDER, DataConfig, data_directory
 from search.errors import InputError
 
 HELP = "train the hand-designed networks with the recipes of their authors and with one common recipe"
@@ -36,14 +37,45 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Run the missing trainings, and report the accuracies beside those that the authors state."""
-    from search.cli.baselines import train_baselines
-    from search.evidence.runner import Trainer
-    from search.study.location import StudyLocation
+    from search.study.location import StudyLocation, check_name
 
     location = StudyLocation(Path(args.out), args.study, args.storage)
+    check_name(location)
+    check_ids(args.ids)
     card = location_of(args.recipe_of or RECIPE_OF).folder / "winner" / "card.json"
     if args.recipe_of and not card.is_file():
         raise InputError(f"there is no {card}: study {args.recipe_of!r:.120} has no winner; name another --recipe-of")
     data = DataConfig.named(args.dataset, data_directory(args.data_dir))
+    check_images(data)
+    announce(f"start    hand-designed networks on {args.dataset}; loading PyTorch and the data")
+
+    from search.cli.baselines import train_baselines
+    from search.evidence.runner import Trainer
+
     trainer = Trainer(args.engine, n_jobs(args), args.changed_code)
     return train_baselines(location, data, args.ids, args.seeds, trainer, card)
+
+
+def check_ids(ids: Sequence[str]) -> None:
+    """Raise InputError for an unknown network."""
+    from models.baselines import BASELINES
+
+    for name in ids:
+        if name not in BASELINES:
+            raise InputError(f"unknown hand-designed network {name!r}; the known ones are {', '.join(BASELINES)}")
+
+
+def check_images(data: DataConfig) -> None:
+    """Raise InputError for a data set that the hand-designed networks cannot take."""
+    from models.baselines import BASELINES
+    from search.data.load import form_of
+
+    if data.dataset == FOLDER:
+        raise InputError("baselines trains on published data, not on a folder; use `search.py run` for a folder")
+    form = form_of(data)
+    spec = next(iter(BASELINES.values())).spec
+    if (form.input_shape, form.n_classes) != (spec.input_shape, spec.n_classes):
+        raise InputError(
+            f"the hand-designed networks take {spec.input_shape} images of {spec.n_classes} classes, "
+            f"not {data.dataset}'s"
+        )

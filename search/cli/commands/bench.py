@@ -15,7 +15,7 @@ EXAMPLE = "bench --network separable --repeats 3"
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options of this command."""
     add = parser.add_argument
-    add("--json", action="store_true", help="print JSON instead of a table")
+    add("--json", action="store_true", help="print JSON instead of a table (default: a table)")
     add(
         "--repeats",
         type=values.repeats,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
 
-from search.cli.arguments import add_address, location_of
+from search.cli.arguments import add_address, add_data_dir, existing_study, location_of
 
 HELP = "browse the studies with optuna-dashboard"
 EXAMPLE = "dashboard reference --port 8081"
@@ -22,13 +23,19 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--storage", metavar="URL", help="storage of the studies (default: the SQLite file under studies/)"
     )
     add_address(parser, 8080)
-    parser.add_argument(
-        "--data-dir", metavar="DIR", help="folder of the data sets, or new location of a folder of images"
-    )
+    add_data_dir(parser)
 
 
 def run(args: Namespace) -> int:
     """Serve the studies until the command is interrupted."""
+    from search.storage.address import check_address
+
+    location = existing_study(args.study, args.storage) if args.study else location_of(None, args.storage)
+    check_address(args.host, args.port)
+    if location.name or location.sqlite_path is None or location.sqlite_path.is_file():
+        studies = f"study {location.name}" if location.name else f"the studies in {location.shown_url}"
+        print(f"search.py: drawing the notes and figures of {studies}, then the address follows", file=sys.stderr)
+
     from search.dashboard.server import dashboard
 
-    return dashboard(location_of(args.study, args.storage), args.host, args.port, args.data_dir)
+    return dashboard(location, args.host, args.port, args.data_dir)

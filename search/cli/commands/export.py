@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from search.cli import values
-from search.cli.arguments import add_study, location_of
+from search.cli.arguments import add_data_dir, add_study, existing_study
 from search.config import FORMATS, DataConfig, data_directory
+from search.errors import InputError
+
+if TYPE_CHECKING:
+    from search.study.location import StudyLocation
 
 HELP = "export a trained network as files that run without this program"
 EXAMPLE = "export reference --format onnx,c --out winner"
@@ -20,8 +24,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     selection.add_argument(
         "--trial", type=values.whole_number, metavar="N", help="number of a finished trial (default: the winner)"
     )
-    selection.add_argument("--budget", type=values.count, metavar="N", help="best network with at most N parameters")
-    selection.add_argument("--network", metavar="ID", help="id of a hand-designed network that the study trained")
+    selection.add_argument(
+        "--budget", type=values.count, metavar="N", help="best network with at most N parameters (default: the winner)"
+    )
+    selection.add_argument(
+        "--network", metavar="ID", help="id of a hand-designed network that the study trained (default: the winner)"
+    )
     parser.add_argument(
         "--out", metavar="DIR", help="folder to write (default: winner/ or trial-N/ in the folder of the study)"
     )
@@ -31,31 +39,30 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="extend",
         default=[],
         metavar="F,F,...",
-        help=f"formats to write beside model.py and weights.pt: {', '.join(FORMATS[1:])}, or all",
+        help=f"formats to write beside model.py and weights.pt: {', '.join(FORMATS[1:])}, or all (default: none)",
     )
-    parser.add_argument("--force", action="store_true", help="replace an existing export in that folder")
     parser.add_argument(
-        "--data-dir", metavar="DIR", help="folder of the data sets, or new location of a folder of images"
+        "--force", action="store_true", help="replace an existing export in that folder (default: keep it)"
     )
+    add_data_dir(parser)
     add_study(parser)
 
 
 def run(args: Namespace) -> int:
     """Export a network of a study to a folder, and print where it is."""
+    study_location = _location(args)
+
     from search.evidence.repeats import read_results
     from search.export.request import ExportRequest, export_baseline, export_from_search, exported_line
     from search.report.summary import summary_of
     from search.study.attributes import SETTINGS
-    from search.study.load import config_of, is_there, kind_of, load_existing
+    from search.study.load import config_of, kind_of, load_existing
     from search.study.read_only import readable
     from search.study.trials import read_trials
 
     target = Path(args.out) if args.out else None
     request = ExportRequest(args.trial, args.budget, args.network, args.format, args.force, target)
-    with readable(location_of(args.study, args.storage)) as location:
-        if args.budget is not None and not is_there(location):
-            frontier_location = replace(location, name=f"{location.name}-{args.budget}")
-            location = frontier_location if is_there(frontier_location) else location
+    with readable(study_location) as location:
         study = load_existing(location)
         trials = study.get_trials(deepcopy=False)
         if kind_of(location) == "baselines":
@@ -68,3 +75,13 @@ def run(args: Namespace) -> int:
             )
         print(exported_line(source, target))
     return 0
+
+
+def _location(args: Namespace) -> StudyLocation:
+    """Return the location of the study or, for --budget, of the study of a frontier with that budget."""
+    if args.budget is not None:
+        try:
+            return existing_study(f"{args.study}-{args.budget}", args.storage)
+        except InputError:
+            pass
+    return existing_study(args.study, args.storage)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from search.cli import values
-from search.cli.arguments import add_study, add_training_options, location_of, n_jobs
+from search.cli.arguments import add_study, add_training_options, announce, existing_study, n_jobs
 
 HELP = "measure the noise floor of a study by training one configuration many times"
 EXAMPLE = "null mnist-8000 --runs 10"
@@ -28,13 +28,15 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Train one configuration from many seeds, and report the spread of the accuracies; return the exit status."""
+    location = existing_study(args.study, args.storage)
+    announce(f"null     study {location.name}; loading PyTorch and the data")
+
     from search.cli.conclude import conclude, load_for_training
     from search.evidence.runner import Trainer, measure_noise
     from search.files import make_folder
     from search.study.location import hold_study
     from search.study.trials import finished_trial, read_trials
 
-    location = location_of(args.study, args.storage)
     study, config, data = load_for_training(location, args.data_dir)
     # A wrong number is refused before anything is trained.
     finished_trial(read_trials(study.get_trials(deepcopy=False)), args.trial)

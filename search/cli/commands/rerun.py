@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from search.cli import values
-from search.cli.arguments import add_study, location_of
+from search.cli.arguments import add_data_dir, add_study, announce, existing_study
 
 HELP = "repeat one training and compare its value with the recorded one; missing weights are saved again"
 EXAMPLE = "rerun mnist-8000 --trial 12"
@@ -16,12 +16,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--trial", type=values.whole_number, metavar="N", help="number of the trial (default: the winner)"
     )
-    parser.add_argument("--data-dir", metavar="DIR", help="folder of the data sets (default: $DATA_DIR, else data)")
+    add_data_dir(parser)
     add_study(parser)
 
 
 def run(args: Namespace) -> int:
     """Repeat the training; return 0 if it has the recorded value, else 1."""
+    location = existing_study(args.study, args.storage)
+    announce(f"rerun    study {location.name}; loading PyTorch")
+
     from search.cli.verify import verify
 
-    return verify(location_of(args.study, args.storage), args.data_dir, args.trial)
+    return verify(location, args.data_dir, args.trial)

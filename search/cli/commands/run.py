@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.cli import values
-from search.cli.arguments import add_search_options, dimensions_of, limits_of, location_of, n_jobs
+from search.cli.arguments import announce, existing_study, n_jobs
+from search.cli.search_options import add_search_options, dimensions_of, limits_of
 from search.config import DataConfig, SearchConfig, data_directory
 from search.errors import InputError
 from search.limits import LIMITS
@@ -16,6 +17,7 @@ from search.limits import LIMITS
 if TYPE_CHECKING:
     from models.spec import ArchSpec
     from search.cli.job import Job
+    from search.study.location import StudyLocation
 
 HELP = "run or resume a search (the default command)"
 EXAMPLE = "run --budget 8000 --trials 100"
@@ -23,26 +25,36 @@ EXAMPLE = "run --budget 8000 --trials 100"
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("--budget", type=values.count, required=True, metavar="N", help=LIMITS[0].help)
-    parser.add_argument(
+    study = parser.add_argument_group("study")
+    study.add_argument(
+        "--budget", type=values.count, required=True, metavar="N", help=f"{LIMITS[0].help} (required, for example 8000)"
+    )
+    study.add_argument(
         "--study", metavar="NAME", help="name of the study; an existing one is resumed (default: data set and budget)"
     )
-    parser.add_argument(
+    study.add_argument(
         "--warm",
         action="append",
         default=[],
         metavar="STUDY",
-        help="existing study whose trials are adopted if they fit; repeatable",
+        help="existing study whose trials are adopted if they fit; repeatable (default: none)",
     )
-    add_search_options(parser)
+    add_search_options(parser, study)
 
 
 def run(args: Namespace) -> int:
     """Run or resume a search, then confirm, report and export the winner; return the exit status."""
-    from search.cli.job import run_job
-    from search.study.location import StudyLocation
+    from search.study.location import StudyLocation, check_name
 
-    return run_job(search_config(args, args.budget), StudyLocation(Path(args.out), args.study, args.storage), job(args))
+    location = StudyLocation(Path(args.out), args.study, args.storage)
+    if args.study:
+        check_name(location)
+    config, sources, networks = search_config(args, args.budget), warm_starts(args), user_networks(args)
+    announce(f"start    {args.dataset}, budget of {args.budget:,} parameters; loading PyTorch and the data")
+
+    from search.cli.job import run_job
+
+    return run_job(config, location, job(args, sources, networks))
 
 
 def search_config(args: Namespace, budget: int) -> SearchConfig:
@@ -67,8 +79,11 @@ def search_config(args: Namespace, budget: int) -> SearchConfig:
     return choose_augmentations(config, args.augment, args.no_augment, WHOLE)
 
 
-def job(args: Namespace) -> Job:
-    """Return the settings of a run that do not change the values of trials."""
+def job(args: Namespace, sources: Sequence[StudyLocation], networks: Mapping[str, ArchSpec]) -> Job:
+    """Return the settings of a run that do not change the values of trials.
+
+    sources: studies to start from. networks: user networks, by name
+    """
     from search.cli.job import Job
 
     return Job(
@@ -77,18 +92,24 @@ def job(args: Namespace) -> Job:
         args.timeout,
         args.engine,
         args.confirm,
-        tuple(location_of(name) for name in args.warm),
-        _user_networks(args.baseline),
+        tuple(sources),
+        networks,
         args.grace,
         args.changed_code,
     )
 
 
-def _user_networks(names: Sequence[str]) -> dict[str, ArchSpec]:
+def warm_starts(args: Namespace) -> list[StudyLocation]:
+    """Return the locations of the studies to start from. Raises InputError for a missing study."""
+    return [existing_study(name) for name in args.warm]
+
+
+def user_networks(args: Namespace) -> dict[str, ArchSpec]:
+    """Return the networks of --baseline by name. Raises InputError for two networks of one name."""
     from search.search_space.network_file import read_network
 
     networks: dict[str, ArchSpec] = {}
-    for name, spec in map(read_network, names):
+    for name, spec in map(read_network, args.baseline):
         if networks.setdefault(name, spec) != spec:
             raise InputError(f"two networks are named {name}; rename one of the files")
     return networks

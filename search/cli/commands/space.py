@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 
 from search.cli import values
-from search.cli.arguments import add_data_options, add_limit_options, add_share_weights, dimensions_of, limits_of
+from search.cli.search_options import add_data_options, add_limit_options, add_share_weights, dimensions_of, limits_of
 from search.config import DataConfig, SearchConfig, data_directory
 
 HELP = "list the searched dimensions and the share of the space that fits the limits"
@@ -19,7 +19,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--budget", type=values.count, default=8000, metavar="N", help="largest number of parameters (default: 8000)"
     )
-    parser.add_argument("--space", metavar="FILE", help="TOML file that narrows, widens or fixes searched dimensions")
+    parser.add_argument(
+        "--space",
+        metavar="FILE",
+        help="TOML file that narrows, widens or fixes searched dimensions (default: the whole space)",
+    )
     add_share_weights(parser)
     add_data_options(parser, "mnist", "")
     add_limit_options(parser)
@@ -50,5 +54,19 @@ def run(args: Namespace) -> int:
     )
     shape = "x".join(map(str, form.input_shape))
     print(f"images                        {shape}, {form.n_classes} classes ({form.name})")
-    print(feasibility_report(survey(config)))
+    feasibility = survey(config)
+    print(feasibility_report(feasibility))
+    if not feasibility.n_fitting:
+        print(f"\n{_nearest_network(config)}")
     return 0
+
+
+def _nearest_network(config: SearchConfig) -> str:
+    """Return whether anything fits the limits, if no random candidate does."""
+    from search.sampling.feasibility import NothingFitsError, check_something_fits
+
+    try:
+        check_something_fits(config)
+    except NothingFitsError as error:
+        return str(error)
+    return "No random candidate fits, but a network that fits was found by descent; a search starts there."

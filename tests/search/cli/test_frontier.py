@@ -15,6 +15,7 @@ import pytest
 
 from search.cli.frontier import Frontier, write_frontier
 from search.cli.main import main
+from search.config import DataConfig
 from search.data.idx import UnavailableError
 from search.data.load import DATASETS
 from search.errors import InputError
@@ -28,7 +29,7 @@ from search.storage.open import open_storage
 from search.study import training
 from search.study.location import StudyLocation
 from search.study.loop import n_trained
-from search.study.study import load_study
+from search.study.study import load_study, open_study
 from search.study.trials import TrialRecord
 from tests.search.made_up_trials import CONFIG, made_up, made_up_results
 
@@ -53,7 +54,7 @@ def study(out: Path, name: str) -> optuna.Study:
     return load_study(open_storage(f"sqlite:///{out}/studies.db"), name)
 
 
-def table(out: Path, name: str = "frontier-frontier") -> list[dict[str, str]]:
+def table(out: Path, name: str = "digits-frontier") -> list[dict[str, str]]:
     with (out / name / "frontier.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -82,21 +83,23 @@ def searched(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Sear
 
 @pytest.mark.slow
 def test_every_budget_has_its_confirmed_study(searched: Searched) -> None:
-    names = {f"frontier-{budget}" for budget in BUDGETS}
+    names = {f"digits-frontier-{budget}" for budget in BUDGETS}
     assert set(searched.n_trials[0]) == names | {f"{name}-repeats" for name in names}
     for budget in BUDGETS:
-        found = study(searched.out, f"frontier-{budget}")
+        found = study(searched.out, f"digits-frontier-{budget}")
         assert n_trained(found.trials) == 2
         assert all(trial.user_attrs["n_params"] <= budget for trial in found.trials if trial.value is not None)
-        assert (searched.out / f"frontier-{budget}" / "winner" / "card.json").is_file()
+        assert (searched.out / f"digits-frontier-{budget}" / "winner" / "card.json").is_file()
 
 
 @pytest.mark.slow
 def test_the_smaller_budget_starts_from_what_fits_it(searched: Searched) -> None:
-    large, small = (study(searched.out, f"frontier-{budget}").trials for budget in (8000, 7200))
+    large, small = (study(searched.out, f"digits-frontier-{budget}").trials for budget in (8000, 7200))
     fitting = [trial for trial in large if trial.value is not None and trial.user_attrs["n_params"] <= 7200]
     adopted = [trial for trial in small if "origin" in trial.user_attrs]
-    assert [trial.user_attrs["origin"] for trial in adopted] == [f"frontier-8000/{t.number}" for t in fitting] != []
+    assert (
+        [trial.user_attrs["origin"] for trial in adopted] == [f"digits-frontier-8000/{t.number}" for t in fitting] != []
+    )
     assert not [trial for trial in large if "origin" in trial.user_attrs]
 
 
@@ -105,15 +108,15 @@ def test_the_table_has_a_row_a_budget(searched: Searched) -> None:
     rows = table(searched.out)
     assert [row["budget"] for row in rows] == ["7,200", "8,000"]
     for row, budget in zip(rows, BUDGETS, strict=True):
-        results, plan = repeats_of(StudyLocation(searched.out, f"frontier-{budget}"))
+        results, plan = repeats_of(StudyLocation(searched.out, f"digits-frontier-{budget}"))
         assert plan
         values = [r.value for r in results if (r.repeat.purpose, r.repeat.trial) == (REPORT, int(row["trial"]))]
-        assert (row["study"], row["n"]) == (f"frontier-{budget}", "2")
+        assert (row["study"], row["n"]) == (f"digits-frontier-{budget}", "2")
         assert row["mean accuracy"] == f"{50 * sum(values):.2f} %"
-        trials = pd.read_csv(searched.out / f"frontier-{budget}" / "trials.csv").set_index("number")
+        trials = pd.read_csv(searched.out / f"digits-frontier-{budget}" / "trials.csv").set_index("number")
         assert row["parameters"] == f"{trials.n_params[plan.candidates[0]]:,.0f}"
         assert re.fullmatch(r"-?[\d.]+ to -?[\d.]+", row["95 % interval"])
-    markdown = (searched.out / "frontier-frontier" / "frontier.md").read_text()
+    markdown = (searched.out / "digits-frontier" / "frontier.md").read_text()
     assert [line for line in markdown.splitlines() if line.startswith("| ")][2:] == [
         f"| {' | '.join(row.values())} |" for row in rows
     ]
@@ -122,7 +125,7 @@ def test_the_table_has_a_row_a_budget(searched: Searched) -> None:
 
 @pytest.mark.slow
 def test_the_plot_is_an_svg(searched: Searched) -> None:
-    root = ElementTree.fromstring((searched.out / "frontier-frontier" / "frontier.svg").read_text())
+    root = ElementTree.fromstring((searched.out / "digits-frontier" / "frontier.svg").read_text())
     assert root.tag == f"{SVG}svg"
     words = {element.text for element in root.iter(f"{SVG}text")}
     assert {"parameters", "test accuracy after the last epoch", "winners, mean of fresh seeds, 95 % interval"} <= words
@@ -149,12 +152,12 @@ def test_a_budget_that_nothing_fits_does_not_cost_the_others(
 
 @pytest.mark.slow
 def test_a_study_to_start_from_is_in_the_table(searched: Searched, tmp_path: Path) -> None:
-    source = StudyLocation(searched.out, "frontier-8000")
-    write_frontier(Frontier((7200,), "frontier", (source,)), searched.out, None)
-    assert [row["study"] for row in table(searched.out)] == ["frontier-7200", "frontier-8000"]
+    source = StudyLocation(searched.out, "digits-frontier-8000")
+    write_frontier(Frontier((7200,), "digits-frontier", (source,)), searched.out, None)
+    assert [row["study"] for row in table(searched.out)] == ["digits-frontier-7200", "digits-frontier-8000"]
     # A budget that was not run yet is not.
-    write_frontier(Frontier((50, 7200, 9000), "frontier", ()), searched.out, None)
-    assert [row["study"] for row in table(searched.out)] == ["frontier-7200"]
+    write_frontier(Frontier((50, 7200, 9000), "digits-frontier", ()), searched.out, None)
+    assert [row["study"] for row in table(searched.out)] == ["digits-frontier-7200"]
     assert not (tmp_path / "studies.db").exists()
 
 
@@ -189,8 +192,8 @@ def test_digits_that_stand_in_for_mnist_have_a_frontier_of_their_own(
     monkeypatch.setitem(DATASETS, "mnist", replace(DATASETS["mnist"], load=absent))
     assert run(*COMMAND, "--trials", 1, "--confirm", "none", "--out", tmp_path) == 0
     assert "THIS IS NOT MNIST" in capsys.readouterr().err
-    rows = table(tmp_path, "frontier-frontier-digits")
-    assert [row["study"] for row in rows] == ["frontier-7200-digits", "frontier-8000-digits"]
+    rows = table(tmp_path, "digits-frontier")
+    assert [row["study"] for row in rows] == ["digits-frontier-7200", "digits-frontier-8000"]
     # Nothing was confirmed.
     for row in rows:
         assert re.fullmatch(r"\([\d.]+ %\)", row["mean accuracy"])
@@ -244,3 +247,32 @@ def test_every_study_can_be_drawn(summaries: list[StudySummary], colours: set[st
     assert {colour for colour in (ORANGE, BLUE, GREY) if colour.lower() in text.lower()} == colours
     assert "nan" not in text.lower()
     assert frontier_plot(summaries) == text
+
+
+NAMES = [
+    # Chosen name, data set, whether digits replace MNIST, existing studies with their data, first study and table.
+    (None, "digits", False, {}, "digits-frontier-2000", "digits-frontier"),
+    (None, "digits", True, {}, "digits-frontier-2000", "digits-frontier"),
+    ("demo", "digits", False, {}, "demo-2000", "demo-frontier"),
+    ("demo", "digits", True, {}, "demo-2000-digits", "demo-frontier-digits"),
+    (None, "digits", False, {"frontier-2000": "digits"}, "frontier-2000", "frontier-frontier"),
+    (None, "digits", False, {"frontier-2000": "fashion"}, "digits-frontier-2000", "digits-frontier"),
+    (None, "digits", True, {"frontier-2000-digits": "digits"}, "frontier-2000-digits", "frontier-frontier-digits"),
+]
+
+
+@pytest.mark.parametrize(("name", "dataset", "is_substitute", "existing", "first", "folder"), NAMES)
+def test_names_contain_the_data_set_and_earlier_ones_are_kept(
+    name: str | None,
+    dataset: str,
+    is_substitute: bool,
+    existing: dict[str, str],
+    first: str,
+    folder: str,
+    tmp_path: Path,
+) -> None:
+    for study_name, data in existing.items():
+        open_study(open_storage(f"sqlite:///{tmp_path}/studies.db"), study_name, {"dataset": data})
+    data = DataConfig(dataset, str(tmp_path))
+    frontier = Frontier((2000,), name, ()).named(data, tmp_path, None, is_substitute=is_substitute)
+    assert (frontier.locations(tmp_path, None)[2000].name, frontier.folder_name) == (first, folder)

@@ -1,0 +1,89 @@
+"""Describe the studies of a folder or of a storage, each in one row."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from models.record import RecordError
+from search.cli.winner import confirmation_of
+from search.errors import InputError
+from search.storage.open import open_storage
+from search.study.attributes import DATA, SETTINGS
+from search.study.find import all_studies
+from search.study.load import SEARCH, config_of, load_existing
+from search.study.location import REPEATS, StudyLocation
+from search.study.loop import n_trained
+from search.study.read_only import readable
+from search.study.trials import ranked, read_trials
+from search.text import percent, text_table
+
+_COLUMNS = ("study", "data", "budget", "trials", "best", "confirmed", "n", "storage")
+
+
+def study_rows(out: Path, storage: str | None) -> Iterator[dict[str, Any]]:
+    """Yield a description of every study in JSON types; one that cannot be read is reported on standard error.
+
+    out: folder of the studies. storage: URL of the storage; None for all SQLite files below `out`
+    """
+    locations = all_studies(out) if storage is None else _studies_of(out, storage)
+    for name, location in locations.items():
+        try:
+            with readable(location) as readable_location:
+                yield {"study": name, **_facts(readable_location), "storage": location.shown_url}
+        except (InputError, RecordError) as error:
+            print(f"search.py: {name}: {error}", file=sys.stderr)
+
+
+def _studies_of(out: Path, storage: str) -> dict[str, StudyLocation]:
+    with readable(StudyLocation(out, None, storage)) as location:
+        names = optuna.get_all_study_names(open_storage(location.url))
+    return {name: StudyLocation(out, name, storage) for name in sorted(names) if not name.endswith(REPEATS)}
+
+
+def _facts(location: StudyLocation) -> dict[str, Any]:
+    """Return data, budget, number of trials, best value and confirmed mean of a study; None where there is none."""
+    study = load_existing(location)
+    settings = study.user_attrs.get(SETTINGS)
+    trials = study.get_trials(deepcopy=False)
+    kind = settings.get("kind", SEARCH) if isinstance(settings, Mapping) else None
+    facts: dict[str, Any] = {
+        "kind": kind,
+        "data": settings.get("dataset") if isinstance(settings, Mapping) else None,
+        "budget": None,
+        "trials": n_trained(trials) if kind else len(trials),
+        "best": None,
+        "confirmed": None,
+        "n_confirmed": None,
+    }
+    if kind != SEARCH:
+        return facts
+    config, records = config_of(study), read_trials(trials)
+    facts |= {"data": study.user_attrs.get(DATA, {}).get("name", config.data.label), "budget": config.max_params}
+    if best := ranked(records):
+        facts["best"] = best[0].value
+    if confirmed := confirmation_of(location, records, config):
+        facts |= {"confirmed": confirmed.accuracy.mean, "n_confirmed": confirmed.accuracy.n}
+    return facts
+
+
+def studies_table(rows: list[dict[str, Any]]) -> str:
+    """Return the rows of `study_rows` as a table."""
+    cells = [
+        (
+            row["study"],
+            row["data"] or "-",
+            "-" if row["budget"] is None else f"{row['budget']:,}",
+            f"{row['trials']:,}",
+            "-" if row["best"] is None else percent(row["best"]),
+            "-" if row["confirmed"] is None else percent(row["confirmed"]),
+            str(row["n_confirmed"] or "-"),
+            row["storage"],
+        )
+        for row in rows
+    ]
+    return text_table(_COLUMNS, cells, "<<>>>>><")

@@ -1,0 +1,64 @@
+"""Find studies by their names in the databases below a folder, and name those that come near to a missing one."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from search.errors import InputError
+from search.storage.url import sqlite_url, study_names
+from search.study.location import DATABASE, OWN_DATABASE, REPEATS, StudyLocation
+
+
+def located(location: StudyLocation) -> StudyLocation:
+    """Return `location` with the storage that holds the study, if that is the database of another study's folder.
+
+    The studies of a published frontier share one such database.
+    """
+    if location.storage or location.name is None or location.has_own_database:
+        return location
+    if location.name in study_names(location.out / DATABASE):
+        return location
+    return _shared_databases(location.out).get(location.name, location)
+
+
+def all_studies(out: Path) -> dict[str, StudyLocation]:
+    """Return the locations of all studies in the SQLite files below `out`, by name, without studies of repeats."""
+    default = {name: StudyLocation(out, name) for name in _without_repeats(study_names(out / DATABASE))}
+    return dict(sorted((_shared_databases(out) | default).items()))
+
+
+def _shared_databases(out: Path) -> dict[str, StudyLocation]:
+    """Return the locations of the studies in databases of their own folders, by name."""
+    locations = {}
+    for path in sorted(out.glob(f"*/{OWN_DATABASE}")):
+        for name in _without_repeats(study_names(path)):
+            location = StudyLocation(out, name)
+            locations[name] = location if path.parent.name == name else replace(location, storage=sqlite_url(path))
+    return locations
+
+
+def _without_repeats(names: Iterable[str]) -> list[str]:
+    return [name for name in names if not name.endswith(REPEATS)]
+
+
+def missing_study(location: StudyLocation, names: Iterable[str] = ()) -> InputError:
+    """Return the error for a missing study, which names the nearest study.
+
+    names: names of the studies of its storage; those of the other databases below the folder are added
+    """
+    path = location.sqlite_path
+    known = {*_without_repeats(names), *(() if location.storage else all_studies(location.out))}
+    if not known:
+        reason = f"no database {path}" if path is not None and not path.is_file() else "its storage has no study yet"
+        return InputError(
+            f"there is no study {location.name!r:.120}: {reason}; name another, or its --storage or folder"
+        )
+    nearest = "".join(
+        f"the nearest is {name!r:.120}; " for name in difflib.get_close_matches(str(location.name), known, 1)
+    )
+    return InputError(
+        f"there is no study {location.name!r:.120} here; {nearest}there are: {', '.join(sorted(known)):.600}"
+    )
