@@ -10,18 +10,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import torch
-
-from models.build import blank_model
 from models.spec import ArchSpec
 from search.limits import N_LATENCY_PASSES
+
+if TYPE_CHECKING:
+    import torch
 
 N_WARM_UP = 5
 
 
 def measure_latency(arch: ArchSpec) -> float:
     """Return the milliseconds of the fastest of N_LATENCY_PASSES forward passes over one image."""
+    import torch
+
+    from models.build import blank_model
+
     with torch.inference_mode(), one_thread():
         model = blank_model(arch).eval()
         image = torch.zeros(1, *arch.input_shape)
@@ -33,6 +38,8 @@ def measure_latency(arch: ArchSpec) -> float:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Limit torch to one thread within the context."""
+    import torch
+
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -28,7 +28,7 @@ def test_the_fastest_of_many_passes_over_one_image_on_one_thread(monkeypatch: py
 
     # The clock is read before and after every pass; one takes 2 ms, the others 5.
     ticks = iter([0.0, 0.005, 1.0, 1.002] + [float(i // 2) + 0.005 * (i % 2) for i in range(4, 60)])
-    monkeypatch.setattr(latency, "blank_model", lambda _arch: Watched())
+    monkeypatch.setattr("models.build.blank_model", lambda _arch: Watched())
     monkeypatch.setattr(latency.time, "perf_counter", lambda: next(ticks))
     before = torch.get_num_threads()
     assert measure_latency(SPEC) == pytest.approx(2.0)
@@ -47,7 +47,7 @@ def test_measuring_moves_no_random_number() -> None:
 
 def test_the_network_itself_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     built = []
-    monkeypatch.setattr(latency, "blank_model", lambda arch: built.append(arch) or blank_model(arch))
+    monkeypatch.setattr("models.build.blank_model", lambda arch: built.append(arch) or blank_model(arch))
     monkeypatch.setattr(latency, "N_LATENCY_PASSES", 1)
     measure_latency(SPEC)
     assert built == [SPEC]
