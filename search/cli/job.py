@@ -23,6 +23,7 @@ from search.engine.train import engine_for, training_device
 from search.evidence.runner import Retrainer, confirm, confirmation_size
 from search.files import make_folder, write_whole
 from search.limits import SHARING_RULE, describe_limits
+from search.sampling.exhaustion import Exhaustion
 from search.sampling.feasibility import Feasibility, check_latency, check_something_fits, feasibility_report, survey
 from search.sampling.feasible_start import FeasibleStart
 from search.sampling.starting_points import fitting_baselines, fitting_starting_points
@@ -31,7 +32,7 @@ from search.sampling.warm_start import check_same, warm_start
 from search.search_space.space_file import as_file
 from search.storage.open import GRACE_SECONDS, open_storage, study_lock
 from search.study import provenance
-from search.study.attributes import LATENCY, NOTICE, SETTINGS
+from search.study.attributes import EXHAUSTED, LATENCY, NOTICE, SETTINGS
 from search.study.card import read_card
 from search.study.load import WINNER, check_resumable, goes_on_sharing, keep_data_dir, load_existing, with_form
 from search.study.location import StudyLocation, check_name, hold_folder, hold_study, name_part
@@ -135,6 +136,8 @@ def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
             print(feasibility_report(feasibility), file=sys.stderr)
             print("Raise the limit, or widen the space in space.py.", file=sys.stderr)
             return 2
+        if EXHAUSTED in study.user_attrs:
+            print_line(f"\n{study.user_attrs[EXHAUSTED]}")
         if job.confirmation and StopRule(job.n_trials).is_reached(study):
             options: dict[str, Any] = {"grace": job.grace, "may_change": job.may_change}
             retrainer = Retrainer(location, config, job.engine, job.n_workers, **options)
@@ -260,9 +263,11 @@ def _device_and_engine(requested: str) -> str:
 def _search(
     objective: Objective, location: StudyLocation, study: optuna.Study, subject: Subject, n_workers: int, job: Job
 ) -> None:
-    start, stop = FeasibleStart(objective.config), StopRule(job.n_trials)
-    task = Task(location.url, str(location.name), objective, objective.config, stop, job.timeout, start, job.grace)
-    notes = NoteWriter(objective.config)
+    config, stop = objective.config, StopRule(job.n_trials)
+    start, exhaustion = FeasibleStart(config), Exhaustion(config)
+    name = str(location.name)
+    task = Task(location.url, name, objective, config, stop, job.timeout, start, job.grace, exhaustion)
+    notes = NoteWriter(config)
     with Progress(study, subject) as progress:
 
         def watch(study: optuna.Study) -> None:

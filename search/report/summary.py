@@ -20,7 +20,7 @@ from search.evidence.runner import repeats_of
 from search.report.caveats import caveats
 from search.report.networks.baselines import INTERRUPTED, RUNNING, BaselineResult, baseline_results
 from search.report.networks.origin import origin_of
-from search.study.attributes import NOTICE
+from search.study.attributes import EXHAUSTED, NOTICE
 from search.study.card import read_card
 from search.study.load import WINNER
 from search.study.location import StudyLocation
@@ -235,7 +235,7 @@ def summary_of(
     """Return the summary of a study from its trials and from its files on disk."""
     repeats, plan = repeats_of(location)
     adopted = dict.fromkeys(record.origin.rpartition("/")[0] for record in records if record.origin)
-    return summarise(
+    summary = summarise(
         str(location.name),
         config,
         records,
@@ -247,3 +247,5 @@ def summary_of(
         space_file=str(location.folder / SPACE_FILE),
         run_options=run_options(location.folder / RUNS_FILE, plan, list(adopted)),
     )
+    exhausted = study.user_attrs.get(EXHAUSTED)
+    return replace(summary, caveats=(*summary.caveats, str(exhausted))) if exhausted else summary

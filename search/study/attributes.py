@@ -23,6 +23,7 @@ DATA = "data"  # form and directory of its folder of images; written by search.s
 VERSIONS = "versions"  # versions that its results depend on; written by search.study.results_version
 EARLIER_VERSIONS = "code"  # name of VERSIONS in studies of earlier versions of this program
 NOTICE = "notice"  # note on its data for the readers of its report; written by the run command
+EXHAUSTED = "exhausted"  # sentence on why no candidate is left to train; written by search.sampling.exhaustion
 PLAN = "confirmation"  # plan of the last confirmation, in a study of repeats; written by search.evidence.runner
 N_IMAGES = "n_images"  # images that each network of a study of baselines is scored on; written by the baselines command
 

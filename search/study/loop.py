@@ -13,9 +13,9 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from search.storage.optuna_internals import storage_of, trial_id_of
-from search.study.attributes import ORIGIN, record_interrupted, record_start, record_worker
+from search.study.attributes import EXHAUSTED, ORIGIN, record_interrupted, record_start, record_worker
 from search.study.seeds import ProposalIndices, derived_seed
-from search.study.trials import REFUSED, TRAINED, TrialFailedError, outcome_of
+from search.study.trials import REFUSED, REPEATED, TRAINED, TrialFailedError, outcome_of
 
 Objective = Callable[[optuna.Trial], float]
 
@@ -32,14 +32,16 @@ class Stop(Protocol):
 
 @dataclass(frozen=True)
 class StopRule:
-    """Rule that ends a study after `n_trials` trained trials, or when no proposal fits any more."""
+    """Rule that ends a study after `n_trials` trained trials, or when no candidate is left or fits any more."""
 
     n_trials: int
 
     def is_reached(self, study: optuna.Study) -> bool:
-        """Return whether the study has all its trials, or too many refused proposals in a row."""
+        """Return whether the study has all its trials, no candidate left, or too many refused proposals in a row."""
         trials = study.get_trials(deepcopy=False)
-        return n_trained(trials) >= self.n_trials or n_refused_in_a_row(trials) >= MAX_REFUSED_IN_A_ROW
+        if n_trained(trials) >= self.n_trials or n_refused_in_a_row(trials) >= MAX_REFUSED_IN_A_ROW:
+            return True
+        return EXHAUSTED in study.user_attrs and not any(trial.state == TrialState.WAITING for trial in trials)
 
 
 def n_trained(trials: Sequence[FrozenTrial]) -> int:
@@ -48,14 +50,22 @@ def n_trained(trials: Sequence[FrozenTrial]) -> int:
 
 
 def n_refused_in_a_row(trials: Sequence[FrozenTrial]) -> int:
-    """Count the consecutive refused proposals at the end of the study."""
+    """Count the refused proposals since the last trained one; repeated ones in between are not counted."""
+    return _n_since_last_trained(trials, REFUSED)
+
+
+def n_repeated_in_a_row(trials: Sequence[FrozenTrial]) -> int:
+    """Count the repeated proposals since the last trained one; refused ones in between are not counted."""
+    return _n_since_last_trained(trials, REPEATED)
+
+
+def _n_since_last_trained(trials: Sequence[FrozenTrial], counted_outcome: str) -> int:
     count = 0
     for trial in reversed(trials):
         outcome = outcome_of(trial)
-        if outcome == REFUSED:
-            count += 1
-        elif outcome is not None:
+        if outcome in TRAINED:
             break
+        count += outcome == counted_outcome
     return count
 
 

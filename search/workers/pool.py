@@ -20,6 +20,7 @@ import optuna
 from search.config import SearchConfig
 from search.engine.process import end_with_parent
 from search.errors import FailureError, InputError, explanation
+from search.sampling.exhaustion import Exhaustion
 from search.sampling.proposals import Start
 from search.sampling.samplers import make_sampler
 from search.storage.open import GRACE_SECONDS, open_storage
@@ -53,9 +54,10 @@ class Objective(Protocol):
 class Task:
     """Settings with which a worker process joins a study.
 
-    stop   when enough trials are trained; no worker begins another trial then
-    start  as in search.sampling.samplers.make_sampler
-    grace  as in search.storage.open.open_storage
+    stop        when enough trials are trained; no worker begins another trial then
+    start       as in search.sampling.samplers.make_sampler
+    grace       as in search.storage.open.open_storage
+    exhaustion  called after every trial, to end a search whose candidates are all tried
     """
 
     storage_url: str
@@ -66,6 +68,7 @@ class Task:
     timeout: float | None = None
     start: Start | None = None
     grace: int = GRACE_SECONDS
+    exhaustion: Exhaustion | None = None
 
     @property
     def is_shared(self) -> bool:
@@ -82,7 +85,14 @@ class Task:
     def work(self, study: optuna.Study, worker: str, on_report: OnReport, watch: Watch | None = None) -> None:
         """Run trials in this process. Call `watch` after each of them, and `on_report` during their trainings."""
         self.objective.training.on_report = on_report
-        run_trials(study, self.objective, self.config.seed, self.stop, self.timeout, watch, worker)
+
+        def after_trial(study: optuna.Study) -> None:
+            if self.exhaustion:
+                self.exhaustion(study)
+            if watch:
+                watch(study)
+
+        run_trials(study, self.objective, self.config.seed, self.stop, self.timeout, after_trial, worker)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ import pandas as pd
 import pytest
 
 from benchmarks.kills import children, servers
+from search.search_space.space_file import as_file
 from search.study.trials import TRAINED
 from tests.crash.searches import command, is_alive, started, suspend_in_training, wait_until
 from tests.search.digits_runs import MNIST, in_training, search, trials, wait_for_training
+from tests.search.sampling.test_exhaustion import config_of
 
 
 @pytest.mark.slow
@@ -35,6 +37,16 @@ def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path, inside, d
     database.close()
     # Trained beside others, and again alone.
     assert inside(tmp_path, "rerun", "s")[0] == 0
+
+
+@pytest.mark.slow
+def test_workers_end_when_the_space_has_no_further_candidate(tmp_path, digits):
+    (tmp_path / "point.toml").write_text(as_file(config_of({"activation": '["relu", "silu"]'})))
+    arguments = (*digits, "--study", "s", "--space", "point.toml", "--trials", 50, "--jobs", 2, "--confirm", "1:1")
+    result = search(tmp_path, *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "The search ended early: the space has 2 candidates within the budget" in result.stdout
+    assert "mean of 1 fresh seed" in result.stdout
 
 
 @pytest.mark.slow
