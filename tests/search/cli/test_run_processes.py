@@ -42,8 +42,8 @@ def test_a_killed_worker_is_replaced_and_its_trial_run_again(tmp_path, inside, d
 @pytest.mark.slow
 def test_workers_end_when_the_space_has_no_further_candidate(tmp_path, digits):
     (tmp_path / "point.toml").write_text(as_file(config_of({"activation": '["relu", "silu"]'})))
-    arguments = (*digits, "--study", "s", "--space", "point.toml", "--trials", 50, "--jobs", 2, "--confirm", "1:1")
-    result = search(tmp_path, *arguments)
+    arguments = ("--study", "s", "--space", "point.toml", "--trials", 50, "--jobs", 2, "--confirm", "1:1")
+    result = search(tmp_path, *digits, *arguments, "--budget", 8000)
     assert result.returncode == 0, result.stderr
     assert "The search ended early: the space has 2 candidates within the budget" in result.stdout
     assert "mean of 1 fresh seed" in result.stdout
