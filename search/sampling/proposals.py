@@ -102,6 +102,12 @@ class StartSampler(BaseSampler):
             name: sampler.sample_independent(study, trial, name, distribution)
             for name, distribution in search_space.items()
         }
+        # The logarithm of a fixed number does not lead back to exactly that number.
+        first |= {
+            name: distribution.low
+            for name, distribution in search_space.items()
+            if isinstance(distribution, FloatDistribution) and distribution.single()
+        }
         return self._start.point(first, random.Random(derived_seed(self._seed, "start")))
 
     def sample_independent(

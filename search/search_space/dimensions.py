@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -80,13 +81,14 @@ class FloatRange:
 
     def suggest(self, trial: SuggestsValues) -> float:
         """Return a value that `trial` suggests."""
-        return float(trial.suggest_float(self.name, self.low, self.high, log=self.log))
+        # A sampler that works with logarithms may return a value that is beyond an end by a rounding error.
+        return min(max(float(trial.suggest_float(self.name, self.low, self.high, log=self.log)), self.low), self.high)
 
     def sample(self, rng: random.Random) -> float:
         """Draw a value at random, with the distribution of a random search."""
         if not self.log:
             return rng.uniform(self.low, self.high)
-        return float(self.low * (self.high / self.low) ** rng.random())
+        return min(float(self.low * (self.high / self.low) ** rng.random()), self.high)
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,15 @@ Dimension = IntRange | FloatRange | Choice
 def accepts(dimension: Dimension, value: object) -> bool:
     """Return whether `value` has the type of the dimension's values and is one of them.
 
-    A whole number may stand for a real one, but True does not stand for 1.
+    A whole number may stand for a real one, but True does not stand for 1. A real number may be beyond an end by a
+    rounding error.
     """
     if isinstance(dimension, Choice):
         return any(type(choice) is type(value) and choice == value for choice in dimension.choices)
-    kind = Integral if isinstance(dimension, IntRange) else Real
-    return isinstance(value, kind) and not isinstance(value, bool) and dimension.holds(value)
+    if isinstance(value, bool):
+        return False
+    if isinstance(dimension, IntRange):
+        return isinstance(value, Integral) and dimension.holds(value)
+    return isinstance(value, Real) and (
+        dimension.holds(value) or any(math.isclose(value, end) for end in (dimension.low, dimension.high))
+    )

@@ -6,15 +6,22 @@ import pickle
 import random
 from typing import Any
 
+import optuna
 import pytest
 
 import space
 from models.cost import compute_cost
-from search.config import DataConfig, SearchConfig
+from objective import Objective
+from search.config import SAMPLERS, DataConfig, SearchConfig
 from search.limits import worst_excess
 from search.report.architecture import architecture_line
 from search.sampling import feasible_start
 from search.sampling.feasible_start import FeasibleStart
+from search.sampling.samplers import make_sampler
+from search.search_space.buildable import widest
+from search.search_space.dimensions import FloatRange
+from search.study.loop import StopRule, run_trials
+from tests.test_objective import fake_train as fake_train  # a fixture
 
 LIMITS = [
     {"max_params": 105},  # the smallest network there is
@@ -90,3 +97,21 @@ def test_where_nothing_fits_the_first_draw_is_left_to_be_refused(monkeypatch: py
 def test_a_start_travels_to_a_worker_process() -> None:
     start = pickle.loads(pickle.dumps(FeasibleStart(config(max_params=300))))
     assert points(start, 1) == points(FeasibleStart(config(max_params=300)), 1)
+
+
+@pytest.mark.usefixtures("fake_train")
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("end", ["low", "high"])
+def test_numbers_fixed_on_an_end_of_the_buildable_range_stay_as_they_are(end: str, sampler: str) -> None:
+    # The logarithm of 100 leads back to 100.00000000000004, which is no learning rate.
+    ends = {
+        dimension.name: getattr(widest(dimension.name), end)
+        for dimension in space.DIMENSIONS
+        if isinstance(dimension, FloatRange)
+    }
+    dimensions = tuple(f"{name} = {value}" for name, value in ends.items())
+    config = SearchConfig(DataConfig("digits", "unused"), 8000, epochs=3, sampler=sampler, dimensions=dimensions)
+    study = optuna.create_study(direction="maximize", sampler=make_sampler(sampler, 0, FeasibleStart(config)))
+    run_trials(study, Objective(config), 0, StopRule(12))
+    assert {name: study.trials[0].params[name] for name in ends} == ends
+    assert all(trial.params == {**trial.params, **ends} for trial in study.trials)
