@@ -98,6 +98,17 @@ def test_its_report_needs_no_training(reference, monkeypatch, capsys):
     assert not (reference / "studies" / "artifacts").exists()
 
 
+def test_its_winner_holds_shared_weights_once_and_says_both_counts():
+    winner = REFERENCE / "winner"
+    card = json.loads((winner / "card.json").read_text())
+    assert (card["cost"]["n_params"], card["cost"]["n_stored"]) == (7895, 22_943)
+    assert card["formats"]["safetensors"]["bytes"] < 40_000
+    assert card["formats"]["c"]["flash_bytes"] < 16_500
+    for file in ("model.py", "model.c", "README.md"):
+        text = " ".join((winner / file).read_text(encoding="utf-8").split())
+        assert "7,895 parameters, 22,943 counted layer by layer" in text
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not (MNIST / "MNIST").is_dir(), reason="no MNIST in ../shared/data")
 def test_its_winner_scores_on_mnist_what_its_card_says():

@@ -1,4 +1,4 @@
-/* The network of model.c: images to logits in integers. See there for what it needs. */
+/* Integer network that maps images to logits. The comment in model.c states what it needs. */
 #ifndef MODEL_H
 #define MODEL_H
 
@@ -8,20 +8,21 @@
 #define MODEL_HEIGHT 28
 #define MODEL_WIDTH 28
 #define MODEL_N_CLASSES 10
-/* A logit of the network in floating point is about its integer times this. */
+/* An integer logit times this is approximately the logit of the network in floating point. */
 #define MODEL_LOGIT_SCALE 5.2143892193992336e-05
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* The names of the classes, in the order of the logits. */
+/* Names of the classes, in the order of the logits. */
 extern const char MODEL_CLASSES[MODEL_N_CLASSES][2];
 
-/* Grey levels 0 to 255, channel by channel, row by row, to logits. Not to be called twice at the same time. */
+/* Computes the logits of an image: grey levels 0 to 255, stored channel by channel and row by row. Not reentrant,
+ * because the maps are in static memory. */
 void model_logits(const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH], int32_t logits[MODEL_N_CLASSES]);
 
-/* The class with the largest logit, the first of equals; from 0. */
+/* Returns the index of the class with the largest logit, from 0; of equal logits the first. */
 int model_predict(const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH]);
 
 #ifdef __cplusplus
