@@ -15,7 +15,7 @@ from search.config import DataConfig
 from search.data.load import load_dataset
 from search.engine.confusion import Confusion, confusion_of_state
 from search.evidence.confirm import confirmation
-from search.evidence.runner import repeats_of
+from search.evidence.read import repeats_of
 from search.export.export import _load_module, max_differing
 from search.export.formats.format import Exporting
 from search.export.formats.table import FORMATS

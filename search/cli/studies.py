@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import optuna
 
 from models.record import RecordError
-from search.cli.winner import confirmation_of
+from search.cli.winner import confirmed
 from search.errors import InputError
 from search.storage.open import open_storage
 from search.study.attributes import DATA, SETTINGS
@@ -66,8 +67,8 @@ def _facts(location: StudyLocation) -> dict[str, Any]:
     facts |= {"data": study.user_attrs.get(DATA, {}).get("name", config.data.label), "budget": config.max_params}
     if best := ranked(records):
         facts["best"] = best[0].value
-    if confirmed := confirmation_of(location, records, config):
-        facts |= {"confirmed": confirmed.accuracy.mean, "n_confirmed": confirmed.accuracy.n}
+    if winner := confirmed(location, records, config):
+        facts |= {"confirmed": fmean(winner[1]), "n_confirmed": len(winner[1])}
     return facts
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import optuna
 
 from models.spec import ArchSpec
-from search.cli.winner import confirmation_of
 from search.config import DataConfig, SearchConfig, data_directory
 from search.data.load import load_dataset
 from search.engine.process import prepare_process
 from search.errors import InputError
+from search.evidence.confirm import confirmation
+from search.evidence.read import repeats_of
 from search.evidence.repeats import RepeatResult, read_results
 from search.export.trained_model import read_weights
 from search.study.attributes import SETTINGS
@@ -116,7 +117,8 @@ def _confirmed_training(
     location: StudyLocation, records: Sequence[TrialRecord], config: SearchConfig
 ) -> _Recorded | None:
     """Return the training of the confirmed network, or None if the winner is not confirmed."""
-    confirmed = confirmation_of(location, records, config)
+    results, plan = repeats_of(location)
+    confirmed = plan and confirmation(plan, records, results, config)
     if not confirmed:
         return None
     network, repeat = confirmed.network, confirmed.network.repeat

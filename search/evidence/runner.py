@@ -156,16 +156,6 @@ def _open_repeats(trainer: Retrainer) -> optuna.Study:
     return trainer.open(repeats_name(location), settings)
 
 
-def repeats_of(location: StudyLocation) -> tuple[list[RepeatResult], ConfirmPlan | None]:
-    """Return the finished repeats of a study and the plan of its last confirmation, None without one."""
-    storage = open_storage(location.url)
-    if repeats_name(location) not in optuna.get_all_study_names(storage):
-        return [], None
-    study = load_study(storage, repeats_name(location))
-    plan = study.user_attrs.get(PLAN)
-    return read_results(study.get_trials(deepcopy=False)), None if plan is None else ConfirmPlan.from_dict(plan)
-
-
 def confirm(trainer: Retrainer, search_study: optuna.Study, settings: ConfirmConfig, n_scored: int) -> None:
     """Run the trainings of both rounds of a confirmation that are not done yet.
 

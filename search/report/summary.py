@@ -14,9 +14,9 @@ from search.engine.confusion import Confusion
 from search.engine.metrics import other_metric, other_value
 from search.evidence.confirm import Confirmation, ConfirmPlan, NoiseFloor, confirmation, noise_floor
 from search.evidence.importance import importances, rank_correlations
+from search.evidence.read import repeats_of
 from search.evidence.repeats import RepeatResult
 from search.evidence.run_options import run_options
-from search.evidence.runner import repeats_of
 from search.report.caveats import caveats
 from search.report.networks.baselines import INTERRUPTED, RUNNING, BaselineResult, baseline_results
 from search.report.networks.origin import origin_of

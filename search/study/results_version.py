@@ -9,7 +9,6 @@ import optuna
 from models.baselines import BASELINES
 from search.config import SearchConfig
 from search.data.load import load_dataset
-from search.engine.batch_norm import FEW_STEPS
 from search.errors import InputError
 from search.search_space.dimensions import Choice
 from search.study.attributes import EARLIER_VERSIONS, VERSIONS
@@ -38,13 +37,15 @@ def join_results(study: optuna.Study, config: SearchConfig, *, may_differ: bool)
 
     config: settings of the study, or of its search if it is a study of repeats.
     """
+    from search.engine.batch_norm import FEW_STEPS  # imported here, as it imports torch
+
     recorded, present = recorded_versions(study), results_version()
     if recorded and recorded.get("results") == "1" and not may_differ and fewest_steps(config) >= FEW_STEPS:
         recorded |= {"results": "2"}
     if recorded is not None and not may_differ and (differences := _differences(recorded, present)):
         raise InputError(
             f"study {study.study_name!r} was made with other versions ({differences}), so new trials may not compare "
-            "with its own; use those versions, choose another --study name, or go on with --changed-code"
+            "with its own; add --changed-code to go on all the same, install those versions, or search in a new study"
         )
     if study.user_attrs.get(VERSIONS) != present:
         study.set_user_attr(VERSIONS, present)

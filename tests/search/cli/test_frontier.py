@@ -20,8 +20,8 @@ from search.data.idx import UnavailableError
 from search.data.load import DATASETS
 from search.errors import InputError
 from search.evidence.confirm import ConfirmPlan, choosing, reporting
+from search.evidence.read import repeats_of
 from search.evidence.repeats import REPORT
-from search.evidence.runner import repeats_of
 from search.report.frontier import frontier_plot
 from search.report.plot import BLUE, GREY, ORANGE
 from search.report.summary import StudySummary, summarise

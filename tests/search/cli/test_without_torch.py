@@ -38,6 +38,7 @@ COMMANDS = [
     (["baselines", "s004_net9"], 2),
     *(([command, "refrence"], 2) for command in ("report", "export", "confirm", "null", "rerun", "dashboard")),
     (["describe", "refrence"], 2),
+    (["studies"], 0),
 ]
 
 
@@ -49,3 +50,13 @@ def test_answers_from_text_import_no_torch(arguments: Sequence[str], status: int
     done = subprocess.run(program, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.stderr.splitlines()[-1] == str(status)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", [["describe", "tpe"], ["describe", "tpe", "--trial", "0", "--json"], ["studies"]])
+def test_studies_are_read_without_torch(arguments: Sequence[str], tmp_path: Path) -> None:
+    folder = tmp_path / "studies" / "tpe"
+    folder.mkdir(parents=True)
+    (folder / "study.db").write_bytes((ROOT / "studies" / "tpe" / "study.db").read_bytes())
+    program = [sys.executable, "-c", PROGRAM, *arguments]
+    done = subprocess.run(program, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.stderr == "0\n"

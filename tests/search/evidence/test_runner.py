@@ -19,8 +19,8 @@ from models.spec import ArchSpec
 from search.config import DataConfig
 from search.data.load import load_dataset
 from search.engine.train import evaluate
+from search.evidence.read import repeats_of
 from search.evidence.repeats import CHOOSE, NOISE, REPORT, Repeat
-from search.evidence.runner import repeats_of
 from search.storage.open import open_storage
 from search.study import training
 from search.study.location import StudyLocation

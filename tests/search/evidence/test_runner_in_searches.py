@@ -8,8 +8,8 @@ import pytest
 
 from search.config import DataConfig, SearchConfig
 from search.evidence.confirm import ConfirmPlan
+from search.evidence.read import repeats_of
 from search.evidence.repeats import CHOOSE, REPORT, Repeat
-from search.evidence.runner import repeats_of
 from search.storage.open import open_storage
 from search.study.location import StudyLocation
 from search.study.study import open_study
