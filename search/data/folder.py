@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from search.config import FOLDER
+from search.config import FOLDER, MIN_SIDE
 from search.data.dataset import Split
-from search.data.decode import DecodedImages, decode_files
+from search.data.decode import LONGEST_SIDE, DecodedImages, decode_files
 from search.data.folder_files import FolderFiles, ImageFile, list_files
 from search.data.folder_remarks import folder_remarks, unreadable_text
 from search.data.folder_rules import MOST_UNREADABLE, VAL, choose_test_images, left_out_text, shorten_names
@@ -53,11 +53,13 @@ def read_folder(folder: Path, size: tuple[int, ...] = (), order: Sequence[str] =
     `order` is as in `list_files`.
 
     Raises InputError as `list_files` does, if more than MOST_UNREADABLE of the files are unreadable, if the images have
-    no contrast, and if a class has no image left to train with or the data set has none to test with.
+    a side below MIN_SIDE or no contrast, and if a class has no image left to train with or the data set has none to
+    test with.
     """
     folder_files = list_files(folder, order)
     decoded = decode_files(tuple(file.path for file in folder_files.files), size)
     _check_readable(folder, folder_files, decoded)
+    _check_size(folder, *decoded.images.shape[2:])
     files = tuple(file for file in folder_files.files if file.path not in decoded.errors)
     all_images = Split(decoded.images, torch.tensor([file.label for file in files], dtype=torch.int64))
     is_test = choose_test_images([file.split for file in files], all_images.labels)
@@ -78,6 +80,16 @@ def _check_readable(folder: Path, folder_files: FolderFiles, decoded: DecodedIma
         raise InputError(
             unreadable_text(folder, folder_files, decoded, f" in {folder}, more than {MOST_UNREADABLE:.0%}")
             + f"{others}; repair or remove them"
+        )
+
+
+def _check_size(folder: Path, height: int, width: int) -> None:
+    """Raise InputError if the images are too small for any network. A requested size never is."""
+    if min(height, width) < MIN_SIDE:
+        raise InputError(
+            f"the images of {folder} would be {height}x{width} pixels (height x width), their commonest size up to "
+            f"{LONGEST_SIDE}; a side needs {MIN_SIDE} at least: name a size, for example --image-size "
+            f"{max(height, 2 * MIN_SIDE)}x{max(width, 2 * MIN_SIDE)}"
         )
 
 

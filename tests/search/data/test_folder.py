@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import unicodedata
 from collections.abc import Callable, Mapping
@@ -220,7 +221,7 @@ def test_a_picture_is_turned_as_its_camera_says(tmp_path: Path) -> None:
         ([(8, 6)] * 3 + [(20, 20)], (), (6, 8)),
         ([(8, 6), (5, 5)], (), (5, 5)),  # of equals the smaller one
         ([(200, 100)] * 3 + [(8, 6)], (), (32, 64)),
-        ([(3000, 1)], (), (1, 64)),
+        ([(3000, 190)], (), (4, 64)),
         ([(8, 6), (5, 5)], (12, 10), (12, 10)),
     ],
     ids=str,
@@ -367,3 +368,22 @@ def test_where_a_folder_lies_does_not_depend_on_where_one_stands(
     assert is_available(config)
     assert load_dataset(config).name == "folder:signs"
     assert not is_available(DataConfig.named(f"folder:{tmp_path}/nowhere", "data"))
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        ((1, 1), "would be 1x1 pixels (height x width), their commonest size up to 64; a side needs 4 at least"),
+        ((3, 5), "would be 5x3 pixels (height x width)"),
+        ((200, 6), "would be 2x64 pixels (height x width)"),
+    ],
+)
+def test_images_without_four_pixels_a_side_need_a_size(size: tuple[int, int], words: str, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for level in range(5):
+            Image.new("L", size, 50 * level).save(tmp_path / name / f"{level}.png")
+    with pytest.raises(InputError, match=re.escape(words)) as caught:
+        load(tmp_path)
+    height, width = map(int, re.search(r"example --image-size (\d+)x(\d+)$", str(caught.value)).groups())
+    assert load(tmp_path, size=(height, width)).input_shape == (1, height, width)
