@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
+from models.cost import compute_cost
 from search.report.architecture import architecture_line
 from search.report.evidence import bounds, sd_points
-from search.report.facts import parameters_of
 from search.report.plot import BLUE, GREY, ORANGE, accuracy_scale, error, svg, thousands
 from search.report.summary import StudySummary
 from search.text import counted, markdown_table, percent, text_table
@@ -28,57 +28,81 @@ COLUMNS = (
     "architecture",
 )
 ALIGN = ">" + "<" + ">" * 7 + "<"
+# Column after that of the parameters, if winners share weights: the count of every layer.
+BY_LAYER = "by layer"
 
 
 def frontier_files(prefix: str, studies: Sequence[StudySummary]) -> dict[str, str]:
     """Return the content of the files of a frontier by their names; every study has a winner."""
-    rows = [_row(study) for study in studies]
+    columns, rows, align = _table(studies)
     return {
-        "frontier.md": _markdown(prefix, studies, rows),
-        "frontier.csv": _csv(_columns(studies), rows),
+        "frontier.md": _markdown(prefix, studies, markdown_table(columns, rows, align)),
+        "frontier.csv": _csv(columns, rows),
         "frontier.svg": frontier_plot(studies),
     }
 
 
 def frontier_table(studies: Sequence[StudySummary]) -> str:
     """Return the table for a terminal, without the architectures, for which it has no room."""
-    return text_table(_columns(studies)[:-1], [_row(study)[:-1] for study in studies], ALIGN[:-1])
+    columns, rows, align = _table(studies)
+    return text_table(columns[:-1], [row[:-1] for row in rows], align[:-1])
 
 
-def _row(summary: StudySummary) -> tuple[str, ...]:
+def _table(studies: Sequence[StudySummary]) -> tuple[list[str], list[list[str]], str]:
+    """Return the columns, the rows and the alignment of the table."""
+    columns = [name.replace("accuracy", studies[0].config.metric_name) for name in COLUMNS]
+    rows, align = [_row(study) for study in studies], ALIGN
+    if _any_shares(studies):
+        i = COLUMNS.index("parameters") + 1
+        columns.insert(i, BY_LAYER)
+        align = f"{ALIGN[:i]}>{ALIGN[i:]}"
+        for row, study in zip(rows, studies, strict=True):
+            arch = study.winner.arch if study.winner else None
+            row.insert(i, f"{compute_cost(arch).n_stored:,}" if arch else "-")
+    return columns, rows, align
+
+
+def _row(summary: StudySummary) -> list[str]:
     winner = summary.winner
     assert winner is not None  # only studies with a winner are shown
     confirmation = summary.confirmation
     accuracy = confirmation.accuracy if confirmation else None
-    return (
+    return [
         f"{summary.config.max_params:,}",
         summary.name,
         str(winner.number),
-        parameters_of(winner),
+        f"{winner.n_params or 0:,}",
         f"{winner.macs or 0:,}",
         percent(accuracy.mean) if accuracy else f"({percent(winner.value)})",
         bounds(accuracy) if accuracy else "not confirmed",
         sd_points(accuracy) if accuracy else "-",
         str(accuracy.n) if accuracy else "1",
         architecture_line(winner.arch) if winner.arch else "",
-    )
+    ]
 
 
-def _markdown(prefix: str, studies: Sequence[StudySummary], rows: Sequence[Sequence[str]]) -> str:
+def _markdown(prefix: str, studies: Sequence[StudySummary], table: str) -> str:
     config = studies[0].config
     return (
         f"# Frontier {prefix}\n\n"
         f"- {config.data.label}, at most {counted(config.epochs, 'epoch')}, searched on {config.data.select_on}\n"
         f"- Mean {config.metric_name}: of the confirmed winner on the test set after the last epoch, over n fresh "
         "seeds that neither found nor chose it. In brackets: not confirmed, the best value of the search.\n"
-        "- Each study was started with the trials of the others that fit its budget.\n\n"
-        f"{markdown_table(_columns(studies), rows, ALIGN)}\n\n![Accuracy against parameters](frontier.svg)\n"
+        "- Each study was started with the trials of the others that fit its budget.\n"
+        f"{_sharing_rule(studies)}\n"
+        f"{table}\n\n![Accuracy against parameters](frontier.svg)\n"
     )
 
 
-def _columns(studies: Sequence[StudySummary]) -> list[str]:
-    """Return COLUMNS with the name of the accuracy that was maximised."""
-    return [name.replace("accuracy", studies[0].config.metric_name) for name in COLUMNS]
+def _any_shares(studies: Sequence[StudySummary]) -> bool:
+    """Return whether layers of any winner share weights."""
+    return any(study.winner and study.winner.arch and study.winner.arch.shares_weights for study in studies)
+
+
+def _sharing_rule(studies: Sequence[StudySummary]) -> str:
+    if not _any_shares(studies):
+        return ""
+    return "- Weights that layers share count once; the column by layer counts them in every layer.\n"
 
 
 def _csv(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
