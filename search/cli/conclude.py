@@ -27,6 +27,7 @@ from search.study.read_only import is_writable, warn_unwritten
 from search.study.study import load_study
 from search.study.training import weights_path
 from search.study.trials import TrialRecord, read_trials
+from search.workers.progress import print_line
 
 
 def conclude(
@@ -64,7 +65,7 @@ def write_reports(
         try:
             source = winner_source(summary, location)
             formats = _earlier_formats(winner)
-            card = write_export(source, config.data, location, winner, formats, force=True)
+            card = write_export(source, config.data, location, winner, formats, force=True, announce=print_line)
             summary = replace(summary, **card_facts(card))
         except (InputError, FailureError) as error:
             if message := missing_weights_message(location, number, summary.confirmation):

@@ -9,7 +9,7 @@ import importlib.util
 import io
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +34,7 @@ from search.export.standalone.source import model_source
 from search.export.trained_model import ModelSource
 from search.report.images import sprite
 from search.study.card import CARD, MISREAD
+from search.text import counted
 
 # Number of images in a batch when only the answers matter, not the time they take.
 BATCH_SIZE = 250
@@ -53,6 +54,13 @@ class ExportMismatchError(FailureError):
     """Error for exported files that do not repeat the recorded accuracy, or that compute different results."""
 
 
+Announce = Callable[[str], None]
+
+
+def ignore(_line: str) -> None:
+    """Do nothing, where nobody waits for the export."""
+
+
 def export_model(
     source: ModelSource,
     data: Dataset,
@@ -61,12 +69,14 @@ def export_model(
     *,
     force: bool = False,
     latencies: Latencies | None = None,
+    announce: Announce = ignore,
 ) -> dict[str, Any]:
     """Write the folder of an exported network, complete or on any error not at all, and return its card.
 
     formats    formats to write besides model.py and weights.pt, names of search.config.FORMATS
     force      True to replace an earlier export
     latencies  latencies of earlier exports, to which new ones are added; None measures all
+    announce   function that is called with a line before each step that takes long
 
     Raises InputError if `folder` exists or cannot be written, if the network was made for other data, or if packages of
     a format are missing. Raises ExportMismatchError if the files do not repeat the recorded accuracy.
@@ -79,7 +89,7 @@ def export_model(
     check_formats(formats)
     check_folder(folder, force=force)
     with whole_folder(folder) as new_folder:
-        return _write(source, data, new_folder, in_order(formats), latencies or Latencies())
+        return _write(source, data, new_folder, in_order(formats), latencies or Latencies(), announce)
 
 
 def _check_data(source: ModelSource, data: Dataset) -> None:
@@ -94,8 +104,14 @@ def _check_data(source: ModelSource, data: Dataset) -> None:
 
 
 def _write(
-    source: ModelSource, data: Dataset, folder: Path, formats: Sequence[str], latencies: Latencies
+    source: ModelSource,
+    data: Dataset,
+    folder: Path,
+    formats: Sequence[str],
+    latencies: Latencies,
+    announce: Announce,
 ) -> dict[str, Any]:
+    announce(f"writing model.py and weights.pt, and scoring them on {counted(len(data.scored), 'image')}")
     (folder / "model.py").write_text(model_source(source, data), encoding="utf-8")
     (folder / "weights.pt").write_bytes(_serialise(source.state, source.arch))
     module = _load_module(folder / "model.py")
@@ -105,7 +121,7 @@ def _write(
     balanced = (
         tuple(_balanced(module, split) for split in (data.scored, data.test)) if _shows_balanced(source, data) else ()
     )
-    formats_by_name = _write_formats(Exporting(source, data, module, folder), formats, latencies)
+    formats_by_name = _write_formats(Exporting(source, data, module, folder), formats, latencies, announce)
     measured = Measured(scored, test, confusion, formats_by_name, balanced)
     text = json.dumps(make_card(source, data, measured, folder), indent=2, allow_nan=False)
     card: dict[str, Any] = json.loads(text)
@@ -170,7 +186,9 @@ def _load_module(path: Path) -> ModuleType:
     return module
 
 
-def _write_formats(exporting: Exporting, names: Sequence[str], latencies: Latencies) -> dict[str, dict[str, Any]]:
+def _write_formats(
+    exporting: Exporting, names: Sequence[str], latencies: Latencies, announce: Announce
+) -> dict[str, dict[str, Any]]:
     """Write the named formats, open them again, and return the card's entry for each, measured on the test set."""
     test = exporting.data.test
     expected = _logits(FORMATS[TORCH].open(exporting), test.images)
@@ -178,6 +196,8 @@ def _write_formats(exporting: Exporting, names: Sequence[str], latencies: Latenc
     entries = {}
     for name in names:
         form = FORMATS[name]
+        if name != TORCH:
+            announce(f"writing {name}, and comparing it with the network on {counted(len(test), 'test image')}")
         format_facts = form.write(exporting)
         answer = form.open(exporting)
         agreement = _agreement(name, form, _logits(answer, test.images), expected, test)

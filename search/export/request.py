@@ -13,7 +13,7 @@ from search.config import DataConfig, SearchConfig
 from search.data.load import load_dataset
 from search.errors import InputError
 from search.evidence.repeats import RepeatResult
-from search.export.export import export_model
+from search.export.export import Announce, export_model, ignore
 from search.export.latency import Latencies
 from search.export.trained_model import ModelSource, source_from_confirmation, source_from_repeat, source_from_trial
 from search.report.summary import StudySummary
@@ -36,6 +36,7 @@ class ExportRequest:
     formats  formats of `export_model`, beside the one that is always written
     force    True if an earlier export may be replaced
     target   folder to write; None for one in the folder of the study
+    announce  as in `export_model`
     """
 
     trial: int | None = None
@@ -44,6 +45,7 @@ class ExportRequest:
     formats: Sequence[str] = ()
     force: bool = False
     target: Path | None = None
+    announce: Announce = ignore
 
 
 def export_from_search(
@@ -57,7 +59,9 @@ def export_from_search(
     else:
         target = request.target or location.folder / f"trial-{record.number}"
         source = _trial_source(record, summary.config, location)
-    write_export(source, summary.config.data, location, target, request.formats, force=request.force)
+    write_export(
+        source, summary.config.data, location, target, request.formats, force=request.force, announce=request.announce
+    )
     return source, target
 
 
@@ -137,17 +141,24 @@ def export_baseline(
         median, len(best), str(location.name), weights_path(location.folder / "repeats", median.number)
     )
     target = request.target or location.folder / str(request.network)
-    write_export(source, data, location, target, request.formats, force=request.force)
+    write_export(source, data, location, target, request.formats, force=request.force, announce=request.announce)
     return source, target
 
 
 def write_export(
-    source: ModelSource, data: DataConfig, location: StudyLocation, target: Path, formats: Sequence[str], *, force: bool
+    source: ModelSource,
+    data: DataConfig,
+    location: StudyLocation,
+    target: Path,
+    formats: Sequence[str],
+    *,
+    force: bool,
+    announce: Announce = ignore,
 ) -> dict[str, Any]:
     """Load the images that the network was scored on, export it to `target`, and return the card."""
     images = load_dataset(replace(data, select_on=source.scored_on))
     latencies = Latencies(location.folder / LATENCIES)
-    return export_model(source, images, target, formats, force=force, latencies=latencies)
+    return export_model(source, images, target, formats, force=force, latencies=latencies, announce=announce)
 
 
 def exported_line(source: ModelSource, target: Path) -> str:

@@ -59,9 +59,10 @@ def run(args: Namespace) -> int:
     from search.study.load import config_of, kind_of, load_existing
     from search.study.read_only import readable
     from search.study.trials import read_trials
+    from search.workers.progress import print_line
 
     target = Path(args.out) if args.out else None
-    request = ExportRequest(args.trial, args.budget, args.network, args.format, args.force, target)
+    request = ExportRequest(args.trial, args.budget, args.network, args.format, args.force, target, print_line)
     with readable(study_location) as location:
         study = load_existing(location)
         trials = study.get_trials(deepcopy=False)
