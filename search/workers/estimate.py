@@ -23,7 +23,7 @@ from search.study.trials import FINISHED, TRAINED, outcome_of
 # multiply-adds for each value of an image: a linear fit to the trials of studies/tpe, which have 28x28 values.
 OVERHEAD_MACS = 640
 # Number of trainings, the last ones that ended, from which the speed is taken. The machine may be busier than before.
-N_RECENT = 20
+N_RECENT = 10
 # The own speed of a training counts as much as the mean speed once this share of it is done.
 TRUSTED_SHARE = 0.1
 

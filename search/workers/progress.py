@@ -23,9 +23,9 @@ from search.text import duration, percent
 from search.workers.remaining import Remaining, Reports
 
 REFRESH_SECONDS = 1.0
-# A file gets a first summary when the speed is known from this many seconds of training, and if that takes longer one
-# without a time; later ones follow every few minutes.
-FIRST_SUMMARY, LATEST_FIRST_SUMMARY, SUMMARY_SECONDS = 1.0, 7.0, 180.0
+# A file gets a first summary as soon as the speed is known, or without a time after the first of these times. The
+# second summary, which rests on more steps, follows after the second of them, and further ones every few minutes.
+LATEST_FIRST_SUMMARY, SECOND_SUMMARY, SUMMARY_SECONDS = 7.0, 60.0, 180.0
 
 
 def print_line(line: str) -> None:
@@ -130,11 +130,10 @@ class Progress:
     def _summarise(self, remaining: Remaining | None) -> None:
         """Print a summary if it is due."""
         now = time.monotonic()
-        longest = max((report.seconds for report, _ in self._reports.values()), default=0.0)
-        is_first_estimate = not self._has_estimate and remaining is not None and longest >= FIRST_SUMMARY
+        is_first_estimate = remaining is not None and not self._has_estimate
         if now < self._next_summary and not is_first_estimate:
             return
-        self._next_summary = now + SUMMARY_SECONDS
+        self._next_summary = now + (SECOND_SUMMARY if is_first_estimate else SUMMARY_SECONDS)
         self._has_estimate = remaining is not None
         parts = [f"after {duration(now - self._started)}: {self._counts(refused=True)}", *self._names_in_training()]
         if not self._reports and (reason := self._last_refusal()):

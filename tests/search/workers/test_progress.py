@@ -115,17 +115,17 @@ def test_summaries_come_early_and_then_every_few_minutes(clock: Clock, capsys: p
     with Progress(study, Subject(5, lambda _trials, _reports: estimates[-1])) as shown:
         for now in range(400):
             clock.now = float(now)
-            if now == 9:
+            if now == 8:
                 estimates.append(Remaining(600.0))
-            if now >= 9:
-                shown.report(TrainingReport(trial.number, 1, 15, 0.01, now - 8.0))
+            if now >= 8:
+                shown.report(TrainingReport(trial.number, 1, 15, 0.01, now - 7.0))
             shown(study)
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == [
         "after 7 s",
-        "after 9 s",
-        "after 3 min 9 s",
-        "after 6 min 9 s",
+        "after 8 s",
+        "after 1 min 8 s",
+        "after 4 min 8 s",
     ]
     assert lines[0].endswith("0/5 trained; time left not known yet")
     assert lines[1].endswith("in training: trial 0 in epoch 1 of 15; 10 min 0 s left")

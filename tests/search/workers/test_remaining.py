@@ -22,7 +22,7 @@ from space import DEFAULTS, baseline_params
 from tests.search.made_up_studies import as_trial
 from tests.search.made_up_trials import made_up
 
-CONFIG = SearchConfig(DataConfig("digits", "data"), max_params=8000, epochs=15)
+CONFIG = SearchConfig(DataConfig("digits", "data"), max_params=8000, epochs=15, pruner="none")
 MACS = 1_000_000
 # Work of a training of CONFIG with MACS, on images of 28x28 values.
 WORK = 15 * (MACS + OVERHEAD_MACS * 784)
@@ -65,7 +65,8 @@ def study_of(*trials: Any) -> optuna.Study:
 
 def remaining(study: optuna.Study, *reports: TrainingReport, **options: Any) -> Remaining | None:
     settings = {"n_trials": 12, "n_workers": 2, "mean_macs": MACS, **options}
-    return SearchRemaining(CONFIG, **settings)(study.get_trials(), {report.trial: report for report in reports})
+    config = replace(CONFIG, pruner=settings.pop("pruner", "none"))
+    return SearchRemaining(config, **settings)(study.get_trials(), {report.trial: report for report in reports})
 
 
 def begin(study: optuna.Study, **attrs: object) -> int:
@@ -117,9 +118,9 @@ def test_stopped_trials_count_with_their_share() -> None:
     stopped = made_up(0, outcome="stopped", macs=MACS, seconds=12.0, curve=tuple(epochs))
     assert stopped.recipe is not None
     study = study_of(*(as_trial(replace(stopped, recipe=replace(stopped.recipe, epochs=15))) for _ in range(97)))
-    left = remaining(study, n_workers=1, n_trials=98)
-    # A whole training takes 60 seconds: three such proposals are assumed beside the 97 that took 12.
-    assert left == Remaining(pytest.approx((97 * 12 + 3 * 60) / 100, rel=0.01))
+    left = remaining(study, n_workers=1, n_trials=98, pruner="median")
+    # A whole training takes 60 seconds. Three proposals with three quarters of that are assumed beside the 97.
+    assert left == Remaining(pytest.approx((97 * 12 + 3 * 45) / 100, rel=0.01))
 
 
 def test_queued_networks_count_with_their_own_size() -> None:
