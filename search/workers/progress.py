@@ -22,7 +22,8 @@ from search.study.trials import FINISHED, REFUSED, STOPPED, TRAINED, outcome_of
 from search.text import duration, percent
 from search.workers.remaining import Remaining, Reports
 
-REFRESH_SECONDS = 1.0
+# A report updates the display if nothing else has for so long: workers in other processes are polled more often.
+REFRESH_SECONDS = 1.5
 # A file gets a first summary as soon as the speed is known, or without a time after the first of these times. The
 # second summary, which rests on more steps, follows after the second of them, and further ones every few minutes.
 LATEST_FIRST_SUMMARY, SECOND_SUMMARY, SUMMARY_SECONDS = 7.0, 60.0, 180.0

@@ -77,12 +77,18 @@ class SearchRemaining:
         self._prior = self._work(round(mean_macs))
         self._prior_share = 1.0 if config.pruner == "none" else PRIOR_SHARE
         self._queued_work: dict[int, float | None] = {}
+        # A confirmation scores the last epoch of a training only.
+        self._share_of_scoring = 0.0
 
     def __call__(self, trials: Sequence[FrozenTrial], reports: Reports) -> Remaining | None:
         """Return the estimate, or None while no speed is known."""
         times = Times(trials, reports, self.work_of)
         if times.rate is None:
             return None
+        scored = [report for report in reports.values() if report.scoring]
+        if scored:
+            seconds = sum(report.seconds for report in scored)
+            self._share_of_scoring = sum(report.scoring for report in scored) / seconds
         whole, typical = self._work_of_proposal(trials)
         running = [times.remaining(trial, whole) for trial in times.running]
         waiting = (self.work_of(trial) or typical for trial in trials if trial.state == TrialState.WAITING)
@@ -141,7 +147,8 @@ class SearchRemaining:
         compared = [fmean(candidates), *[self.work_of(trial) or whole for trial in baselines[:1]]]
         rounds = [candidates * settings.seeds] if len(candidates) > 1 else []
         rounds.append(compared * (settings.further or settings.seeds))
-        return sum(time_left((), map(times.seconds, works), self._n_workers) for works in rounds)
+        seconds = sum(time_left((), map(times.seconds, works), self._n_workers) for works in rounds)
+        return (1 - self._share_of_scoring) * seconds
 
 
 class RepeatsRemaining:

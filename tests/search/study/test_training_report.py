@@ -19,8 +19,10 @@ def test_reports_are_rare_and_say_how_far_the_training_is(monkeypatch: pytest.Mo
         for step in range(1, 11):
             now[0] += REPORT_SECONDS / 4
             reporter.on_batch(epoch, step / 10)
+        now[0] += 0.25
         reporter.on_epoch(0.9 + epoch / 100)
-    assert [report.share for report in sent] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert [report.share for report in sent] == pytest.approx([0.1, 0.2, 0.275, 0.375, 0.475])
     assert [report.epoch for report in sent] == [1, 1, 2, 2, 2]
     assert [report.value for report in sent] == [None, None, 0.91, 0.91, 0.91]
-    assert sent[-1] == TrainingReport(7, 2, 4, 0.5, 5 * REPORT_SECONDS, 0.91)
+    assert sent[0] == TrainingReport(7, 1, 4, 0.1, REPORT_SECONDS)
+    assert sent[-1] == TrainingReport(7, 2, 4, 0.475, 2.625, 0.91, scoring=0.25)

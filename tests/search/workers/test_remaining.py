@@ -94,6 +94,13 @@ def test_the_first_steps_give_an_estimate_of_search_and_confirmation() -> None:
     assert remaining(study, *reports, confirmation=plan) == Remaining(pytest.approx(699.0), pytest.approx(500.0))
 
 
+def test_a_confirmation_scores_each_training_once() -> None:
+    study = study_of()
+    report = TrainingReport(begin(study), 2, 15, 0.1, 10.0, 0.9, scoring=5.0)
+    left = remaining(study, report, n_trials=1, n_workers=1, confirmation=ConfirmConfig(top=1, seeds=4))
+    assert left == Remaining(pytest.approx(90.0), pytest.approx(200.0))
+
+
 @pytest.mark.parametrize("n_done", [2, 6, 11])
 def test_stored_durations_count_at_once_after_a_resume(n_done: int) -> None:
     study = study_of(*(finished(number, 60.0) for number in range(n_done)))
