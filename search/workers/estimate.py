@@ -75,16 +75,20 @@ class Times:
         """Return the seconds of a training that has not begun; 0 while no speed is known."""
         return work * (self.rate or 0.0) + self.seconds_beside
 
-    def remaining(self, trial: FrozenTrial, default_work: float) -> float:
-        """Return the remaining seconds of a running trial; `default_work` is its work if that is not known."""
+    def remaining(self, trial: FrozenTrial, default_work: float, end: float = 1.0) -> float:
+        """Return the remaining seconds of a running trial.
+
+        default_work  its work if that is not known
+        end           expected share of its work at its end
+        """
         work = self._work_of(trial) or default_work
         report = self._reports.get(trial.number)
         if report is None:  # it has just begun, or runs on another machine
             elapsed = (datetime.now() - trial.datetime_start).total_seconds() if trial.datetime_start else 0.0
-            return max(0.0, self.seconds(work) - elapsed)
+            return max(0.0, self.seconds(end * work) - elapsed)
         trusted = TRUSTED_SHARE * work
         own_rate = (report.seconds + (self.rate or 0.0) * trusted) / (report.share * work + trusted)
-        return (1 - report.share) * work * own_rate
+        return max(0.0, end - report.share) * work * own_rate
 
 
 def _measured(trial: FrozenTrial, work_of: WorkOf) -> tuple[float, float]:

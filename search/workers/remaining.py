@@ -89,8 +89,12 @@ class SearchRemaining:
         if scored:
             seconds = sum(report.seconds for report in scored)
             self._share_of_scoring = sum(report.scoring for report in scored) / seconds
-        whole, typical = self._work_of_proposal(trials)
-        running = [times.remaining(trial, whole) for trial in times.running]
+        whole, share = self._work_of_proposal(trials)
+        typical = whole * share
+        running = [
+            times.remaining(trial, whole, share if self._may_be_stopped(trial, reports) else 1.0)
+            for trial in times.running
+        ]
         waiting = (self.work_of(trial) or typical for trial in trials if trial.state == TrialState.WAITING)
         queue = map(times.seconds, itertools.chain(waiting, itertools.repeat(typical)))
         n_workers = min(self._n_workers, self._n_trials)
@@ -122,10 +126,7 @@ class SearchRemaining:
             return None
 
     def _work_of_proposal(self, trials: Iterable[FrozenTrial]) -> tuple[float, float]:
-        """Return the expected work of a proposal that is trained to the end, and of one that a pruner may stop.
-
-        They are means over the proposals so far.
-        """
+        """Return the mean work of a proposal that is trained to the end, and the mean share of it that is done."""
         works, shares = [self._prior] * N_PRIOR, [self._prior_share] * N_PRIOR
         for trial in trials:
             is_proposal = ORIGIN not in trial.user_attrs and not trial.user_attrs.keys() & set(_QUEUED_DESIGNS)
@@ -133,7 +134,12 @@ class SearchRemaining:
             if is_proposal and (is_running or outcome_of(trial) in TRAINED) and (work := self.work_of(trial)):
                 works.append(work)
                 shares += [] if is_running else [share_trained(trial)]
-        return fmean(works), fmean(works) * fmean(shares)
+        return fmean(works), fmean(shares)
+
+    def _may_be_stopped(self, trial: FrozenTrial, reports: Reports) -> bool:
+        """Return whether a running trial has not yet reached the epoch from which the pruner stops trials."""
+        report = reports.get(trial.number)
+        return BASELINE not in trial.user_attrs and (report is None or 3 * report.epoch <= report.n_epochs)
 
     def _confirmation_seconds(self, trials: Sequence[FrozenTrial], times: Times, whole: float) -> float:
         settings = self._confirmation

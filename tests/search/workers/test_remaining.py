@@ -130,6 +130,15 @@ def test_stopped_trials_count_with_their_share() -> None:
     assert left == Remaining(pytest.approx((97 * 12 + 3 * 45) / 100, rel=0.01))
 
 
+def test_a_proposal_that_may_still_be_stopped_counts_with_the_share_of_the_others() -> None:
+    lefts = []
+    for epoch, attrs in ((5, {}), (6, {}), (5, {"baseline": "s004_net3"})):
+        study = study_of()
+        report = TrainingReport(begin(study, **attrs), epoch, 15, 0.3, 30.0)
+        lefts.append(remaining(study, report, n_trials=1, n_workers=1, pruner="median"))
+    assert lefts == [Remaining(pytest.approx(seconds)) for seconds in (45.0, 70.0, 70.0)]
+
+
 def test_queued_networks_count_with_their_own_size() -> None:
     study = study_of()
     number = begin(study)
