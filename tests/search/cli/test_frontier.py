@@ -22,7 +22,7 @@ from search.errors import InputError
 from search.evidence.confirm import ConfirmPlan, choosing, reporting
 from search.evidence.read import repeats_of
 from search.evidence.repeats import REPORT
-from search.report.frontier import frontier_plot
+from search.report.frontier import frontier_files, frontier_plot, frontier_table
 from search.report.plot import BLUE, GREY, ORANGE
 from search.report.summary import StudySummary, summarise
 from search.storage.open import open_storage
@@ -31,6 +31,7 @@ from search.study.location import StudyLocation
 from search.study.loop import n_trained
 from search.study.study import load_study, open_study
 from search.study.trials import TrialRecord
+from tests.search.made_up_networks import thrifty_spec
 from tests.search.made_up_trials import CONFIG, made_up, made_up_results
 
 # Between them lies one hand-designed network, so the smaller budget has what the larger has found for it alone.
@@ -211,6 +212,15 @@ def summary(records: Sequence[TrialRecord], *values: float) -> StudySummary:
     plan = ConfirmPlan((1,), (0.9955,), None, max(1, len(values)))
     repeats = [*choosing(plan, records, CONFIG), *reporting(plan, 1, records, CONFIG)] if values else []
     return summarise("s", CONFIG, records, repeats=made_up_results(repeats, {1: values}), plan=plan)
+
+
+def test_shared_weights_are_counted_in_every_layer_beside_the_parameters() -> None:
+    plain, sharing = summary(RECORDS[:1]), replace(RECORDS[0], arch=thrifty_spec(), n_params=456)
+    assert "by layer" not in frontier_table([plain])
+    header, first, second = frontier_table([plain, summary([sharing])]).splitlines()
+    assert header.split()[3:6] == ["parameters", "by", "layer"]
+    assert (first.split()[3:5], second.split()[3:5]) == (["4,222", "4,222"], ["456", "960"])
+    assert "the column by layer counts them in every layer" in frontier_files("f", [summary([sharing])])["frontier.md"]
 
 
 @pytest.mark.parametrize(
