@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from search.config import FOLDER, MIN_SIDE
+from search.data.copy_rules import leave_out_copies
 from search.data.dataset import Split
 from search.data.decode import LONGEST_SIDE, DecodedImages, decode_files
 from search.data.folder_files import FolderFiles, ImageFile, list_files
@@ -49,7 +50,8 @@ def read_folder(folder: Path, size: tuple[int, ...] = (), order: Sequence[str] =
     Images are rotated as their cameras recorded it. Transparency is filled with black or white. Levels of more than
     eight bits are scaled to eight, by one range for all images. The images have one channel (grey) where none of them
     has a colour, else three. They are cropped in the middle to the aspect ratio of `size` (height, width) and scaled to
-    it; without `size` they get the size that `decode_files` chooses. `choose_test_images` chooses the test images.
+    it; without `size` they get the size that `decode_files` chooses. `choose_test_images` chooses the test images, and
+    `leave_out_copies` leaves out training images.
     `order` is as in `list_files`.
 
     Raises InputError as `list_files` does, if more than MOST_UNREADABLE of the files are unreadable, if the images have
@@ -62,15 +64,16 @@ def read_folder(folder: Path, size: tuple[int, ...] = (), order: Sequence[str] =
     _check_size(folder, *decoded.images.shape[2:])
     files = tuple(file for file in folder_files.files if file.path not in decoded.errors)
     all_images = Split(decoded.images, torch.tensor([file.label for file in files], dtype=torch.int64))
-    is_test = choose_test_images([file.split for file in files], all_images.labels)
+    is_test = choose_test_images([file.split for file in files], all_images.labels, all_images.images)
+    is_train, copy_remarks = leave_out_copies(folder, files, all_images, is_test)
     is_val = torch.tensor([file.split == VAL for file in files])
-    train, test = all_images.take(~is_test), all_images.take(is_test)
-    _check_splits(folder, folder_files, train, test)
-    remarks = folder_remarks(folder, folder_files, decoded, train, test)
+    train, test = all_images.take(is_train), all_images.take(is_test)
+    _check_splits(folder, folder_files, train, test, bool((is_train | is_test).all()))
+    remarks = (*folder_remarks(folder, folder_files, decoded, train, test), *copy_remarks)
     # Resolved, because the path may be a link or end in "..".
     name = f"{FOLDER}:{folder.resolve().name}"
     facts = (files, folder_files.has_test, decoded.level_ranges, remarks)
-    return FolderData(name, folder_files.classes, train, is_val[~is_test], test, *facts)
+    return FolderData(name, folder_files.classes, train, is_val[is_train], test, *facts)
 
 
 def _check_readable(folder: Path, folder_files: FolderFiles, decoded: DecodedImages) -> None:
@@ -93,9 +96,16 @@ def _check_size(folder: Path, height: int, width: int) -> None:
         )
 
 
-def _check_splits(folder: Path, folder_files: FolderFiles, train: Split, test: Split) -> None:
-    """Raise InputError if a class has no training image, there is no test image, or the images show nothing."""
+def _check_splits(folder: Path, folder_files: FolderFiles, train: Split, test: Split, is_complete: bool) -> None:
+    """Raise InputError if a class has no training image, there is no test image, or the images show nothing.
+
+    is_complete: whether no training image was left out as a copy.
+    """
     missing = [name for label, name in enumerate(folder_files.classes) if not (train.labels == label).any()]
+    if missing and not is_complete:
+        raise InputError(
+            f"all images of {shorten_names(missing)} to train with in {folder} are copies of test images; add others"
+        )
     if missing:
         raise InputError(
             f"no image of {shorten_names(missing)} in {folder} can be read; repair or remove these classes"

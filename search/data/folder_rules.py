@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from search.data.copies import copies_of, first_copies, is_first_copy
 from search.data.pictures import shown
 
 # Formats that Pillow only writes, or identifies but leaves to other programs to decode.
@@ -228,17 +229,28 @@ def in_natural_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (parts[name], name))
 
 
-def choose_test_images(splits: Sequence[str], labels: Tensor) -> Tensor:
+def choose_test_images(splits: Sequence[str], labels: Tensor, images: Tensor) -> Tensor:
     """Return which images are test images, bool (N,): those of the split TEST, else one in TEST_PARTS of each class.
 
     splits, labels: split and class of every readable image, in the order of `list_images`. Validation images stay out
-    of the test set.
+    of the test set. Images with the same pixels are chosen together.
     """
     is_test = torch.tensor([split == TEST for split in splits])
     if not is_test.any():
-        rows = torch.tensor([split != VAL for split in splits]).nonzero().flatten()
-        is_test[rows[choose_by_class(labels[rows], TEST_PARTS)]] = True
+        is_candidate = torch.tensor([split != VAL for split in splits])
+        is_test = is_candidate & choose_pictures(labels, first_copies(images), is_candidate, TEST_PARTS)
     return is_test
+
+
+def choose_pictures(labels: Tensor, firsts: Tensor, is_candidate: Tensor, n_parts: int) -> Tensor:
+    """Choose one of `n_parts` parts of the candidates as a mask, bool (N,), with all copies of the chosen ones.
+
+    Copies count as one image. `firsts` is from `first_copies`, and `is_candidate` a mask, bool (N,).
+    """
+    rows = (is_candidate & is_first_copy(firsts)).nonzero().flatten()
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    chosen[rows[choose_by_class(labels[rows], n_parts)]] = True
+    return copies_of(firsts, chosen)
 
 
 def choose_by_class(labels: Tensor, n_parts: int) -> Tensor:

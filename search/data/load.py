@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from search.config import FOLDER, DataConfig, DataForm
 from search.data.dataset import (
     OWN_FOLDER,
@@ -149,9 +151,12 @@ def _load_folder(config: DataConfig) -> Dataset:
             f"{config.directory} holds other images than {config.form.name} had: their checksum begins {checksum[:8]}, "
             f"not {config.form.checksum[:8]}; put back what was there, or search in a new study"
         )
-    train, val, held_out = folder.train, None, ""
+    train, val, held_out, remarks = folder.train, None, "", folder.remarks
     if config.select_on == "val":
         train, val, held_out = _folder_validation(folder)
+        n_left_out = len(folder.train) - len(train) - len(val)
+        if n_left_out:
+            remarks += (f"Left out of the training images, as they are copies of validation images: {n_left_out:,}.",)
     mean, std = channel_statistics(train.images)
     return Dataset(
         folder.name,
@@ -164,7 +169,7 @@ def _load_folder(config: DataConfig) -> Dataset:
         checksum,
         held_out,
         terms=TERMS,
-        remarks=folder.remarks,
+        remarks=remarks,
         files=() if folder.has_test else tuple((file.label, file.path) for file in folder.files),
         level_ranges=folder.level_ranges,
     )
@@ -172,10 +177,21 @@ def _load_folder(config: DataConfig) -> Dataset:
 
 def _folder_validation(folder: FolderData) -> tuple[Split, Split, str]:
     """Return (training images, validation images, way of choosing the latter)."""
-    from search.data.folder_rules import choose_by_class
+    from search.data.copies import copies_of, first_copies
+    from search.data.folder_rules import choose_pictures
 
+    firsts, labels = first_copies(folder.train.images), folder.train.labels
     has_validation_folder = bool(folder.is_val.any())
-    chosen = folder.is_val if has_validation_folder else choose_by_class(folder.train.labels, VAL_PARTS)
+    everything = torch.ones(len(labels), dtype=torch.bool)
+    chosen = folder.is_val if has_validation_folder else choose_pictures(labels, firsts, everything, VAL_PARTS)
     if not chosen.any():
         raise InputError(f"{folder.name} has no class with two images to hold one out of; use --select-on test")
-    return folder.train.take(~chosen), folder.train.take(chosen), OWN_FOLDER if has_validation_folder else STRATIFIED
+    is_train = ~copies_of(firsts, chosen)
+    missing = sorted(set(labels.tolist()) - set(labels[is_train].tolist()))
+    if missing:
+        names = ", ".join(folder.classes[label] for label in missing)
+        raise InputError(
+            f"all images of {names} to train with in {folder.name} are copies of validation images; add others"
+        )
+    split = folder.train.take(is_train), folder.train.take(chosen)
+    return *split, OWN_FOLDER if has_validation_folder else STRATIFIED

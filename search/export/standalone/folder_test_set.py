@@ -60,7 +60,7 @@ def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor, str]:
     if has_test:
         text = f"test images: all images of the folder {TEST} in {shown(folder)}"
     elif SEARCHED and fingerprint((label, path) for _, label, path in files) == SEARCHED:
-        chosen = choose_test_images([split for split, _, _ in files], labels)
+        chosen = choose_test_images([split for split, _, _ in files], labels, torch.cat(images))
         text = (
             f"test images: one in {TEST_PARTS} of the {len(files):,} images in {shown(folder)}, class by class, as the "
             "search chose them; the others are training images"

@@ -19,7 +19,7 @@ from models import module_table
 from models.build import blank_model, shared_names
 from models.layers import FirstChannels, Residual, UnscaledBatchNorm2d
 from models.spec import ArchSpec
-from search.data import folder_rules, pictures
+from search.data import copies, folder_rules, pictures
 from search.data.dataset import Dataset
 from search.data.folder_rules import fingerprint
 from search.export.standalone import folder_test_set, idx_test_set, runtime
@@ -64,10 +64,10 @@ def model_source(source: ModelSource, data: Dataset) -> str:
     """
     model = blank_model(source.arch)
     kinds = {type(module) for module in model.modules()}
-    test_set = (idx_test_set,) if data.test_files else (folder_test_set, folder_rules)
-    copies = [inspect.getsource(kind).strip() for kind in _COPIED if kind in kinds]
+    test_set = (idx_test_set,) if data.test_files else (folder_test_set, folder_rules, copies)
+    layers = [inspect.getsource(kind).strip() for kind in _COPIED if kind in kinds]
     modules = [_body(module) for module in (runtime, module_table, pictures, *test_set)]
-    code = "\n\n\n".join([*copies, _net(model, source.arch), *modules, _LAST])
+    code = "\n\n\n".join([*layers, _net(model, source.arch), *modules, _LAST])
     constants = _constants(data)
     header = "\n\n".join([model_docstring(source, data), _imports(f"{constants}\n{code}"), constants])
     return f"{header}\n\n\n{code}"
@@ -77,6 +77,7 @@ def model_source(source: ModelSource, data: Dataset) -> str:
 _MODULES = {
     "argparse",
     "contextlib",
+    "ctypes",
     "functools",
     "gzip",
     "hashlib",

@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -184,16 +184,22 @@ def test_images_beside_the_classes_of_a_split_are_counted(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("splits", "labels", "expected"),
+    ("splits", "labels", "pictures", "expected"),
     [
-        (["train"] * 4 + ["test"] * 2, [0, 0, 1, 1, 0, 1], [4, 5]),
-        (["train"] * 10, [0] * 5 + [1] * 5, [3, 8]),
-        (["val"] * 5 + ["train"] * 5, [0] * 10, [8]),
+        (["train"] * 4 + ["test"] * 2, [0, 0, 1, 1, 0, 1], range(6), [4, 5]),
+        (["train"] * 10, [0] * 5 + [1] * 5, range(10), [3, 8]),
+        (["val"] * 5 + ["train"] * 5, [0] * 10, range(10), [8]),
+        # A copy beside the ninth picture, beside the fourth one, and in the other class than the fourth one.
+        (["train"] * 10, [0] * 5 + [1] * 5, [0, 1, 2, 3, 4, 5, 6, 7, 8, 8], [3, 8, 9]),
+        (["train"] * 11, [0] * 6 + [1] * 5, [0, 1, 2, 3, 4, 3, 5, 6, 7, 8, 9], [3, 5, 9]),
+        (["train"] * 10, [0] * 5 + [1] * 5, [0, 1, 2, 3, 4, 5, 6, 7, 8, 3], [3, 8, 9]),
     ],
-    ids=["folder", "chosen", "not of the validation images"],
+    ids=["folder", "chosen", "not of the validation images", "a copy", "another copy", "a copy in two classes"],
 )
-def test_test_images(splits: list[str], labels: list[int], expected: list[int]) -> None:
-    assert choose_test_images(splits, torch.tensor(labels)).nonzero().flatten().tolist() == expected
+def test_test_images(splits: list[str], labels: list[int], pictures: Sequence[int], expected: list[int]) -> None:
+    images = torch.zeros(len(labels), 1, 2, 2, dtype=torch.uint8)
+    images[:, 0, 0, 0] = torch.tensor(pictures) + 1
+    assert choose_test_images(splits, torch.tensor(labels), images).nonzero().flatten().tolist() == expected
 
 
 def test_a_folder_without_names_of_splits_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
