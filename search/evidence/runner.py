@@ -35,7 +35,7 @@ from search.study.loop import n_trained
 from search.study.results_version import join_results
 from search.study.study import load_study, open_study
 from search.study.trials import TrialRecord, finished_trial, ranked, read_trials
-from search.text import counted
+from search.text import counted, wrapped
 from search.workers.estimate import work_of_training
 from search.workers.pool import Task, carry_out
 from search.workers.progress import Progress, Subject, print_line
@@ -195,7 +195,7 @@ def _round_words(plan: ConfirmPlan) -> str:
 
 
 def confirmation_size(settings: ConfirmConfig | None, trials: Iterable[FrozenTrial], n_trials: int) -> str:
-    """Return the line of a search's plan that says how many trainings its confirmation takes.
+    """Return the lines of a search's plan that say how many trainings its confirmation takes.
 
     trials    trials of the search, with the queued ones; the best hand-designed network is trained again
     n_trials  number of trials that the search is to have
@@ -209,7 +209,8 @@ def confirmation_size(settings: ConfirmConfig | None, trials: Iterable[FrozenTri
     rounds = [f"{n_candidates} trials from {counted(settings.seeds, 'fresh seed')} each"] if first else []
     rounds.append(f"the winner{' and a hand-designed network' if has_baseline else ''} from {further}")
     # The winner may be the hand-designed network itself.
-    return f"confirm  {'at most ' if has_baseline else ''}{total}: {', then '.join(rounds)}"
+    line = f"confirm  {'at most ' if has_baseline else ''}{total}: {', then '.join(rounds)}"
+    return wrapped(line, hanging=" " * len("confirm  "))
 
 
 def measure_noise(trainer: Retrainer, search_study: optuna.Study, number: int | None, n: int) -> int:

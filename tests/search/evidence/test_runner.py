@@ -12,15 +12,16 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 
 from models.build import build_model
 from models.spec import ArchSpec
-from search.config import DataConfig
+from search.config import ConfirmConfig, DataConfig
 from search.data.load import load_dataset
 from search.engine.train import evaluate
 from search.evidence.read import repeats_of
 from search.evidence.repeats import CHOOSE, NOISE, REPORT, Repeat
+from search.evidence.runner import confirmation_size
 from search.storage.open import open_storage
 from search.study import training
 from search.study.location import StudyLocation
@@ -50,6 +51,42 @@ def copied(tmp_path: Path) -> Callable[[Path], Path]:
 
 
 # Confirmation
+
+
+@pytest.mark.parametrize(
+    ("settings", "baseline", "n_trials", "words"),
+    [
+        (None, True, 9, "confirm  nothing"),
+        (
+            ConfirmConfig(3, 3, 10),
+            True,
+            9,
+            "confirm  at most 29 trainings: 3 trials from 3 fresh seeds each, then the winner and a hand-designed "
+            "network from 10",
+        ),
+        (
+            ConfirmConfig(2, 2),
+            False,
+            9,
+            "confirm  6 trainings: 2 trials from 2 fresh seeds each, then the winner from 2",
+        ),
+        (
+            ConfirmConfig(5, 1),
+            False,
+            2,
+            "confirm  3 trainings: 2 trials from 1 fresh seed each, then the winner from 1",
+        ),
+        (ConfirmConfig(1, 4), False, 9, "confirm  4 trainings: the winner from 4"),
+        (ConfirmConfig(1, 1), False, 9, "confirm  1 training: the winner from 1"),
+    ],
+)
+def test_the_plan_counts_the_trainings_of_a_confirmation(
+    settings: ConfirmConfig | None, baseline: bool, n_trials: int, words: str
+) -> None:
+    trials = [create_trial(state=TrialState.WAITING, user_attrs={"baseline": "s004_net3"} if baseline else {})]
+    lines = confirmation_size(settings, trials, n_trials).splitlines()
+    assert " ".join(line.strip() for line in lines) == words
+    assert max(map(len, lines)) <= 80
 
 
 @pytest.mark.slow
