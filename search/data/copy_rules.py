@@ -1,4 +1,4 @@
-"""Leave out training images that are copies of test images, and say so, as of pictures that lie in two classes."""
+"""Leave out training images that are copies of test images, and name the pictures that lie in two classes."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def join_results(study: optuna.Study, config: SearchConfig, *, may_differ: bool)
     """Check that a study was made with the present versions, and record these with the study.
 
     Only the versions that the study recorded are compared; earlier versions of this program recorded fewer. Versions 1
-    and 2 of the results are the same in a study whose shortest first epoch has FEW_STEPS steps. Raises InputError that
+    and 2 of the results are equal if every epoch of the study has at least FEW_STEPS steps. Raises InputError that
     names the differences, unless they are allowed (`may_differ`).
 
     config: settings of the study, or of its search if it is a study of repeats.
