@@ -59,5 +59,5 @@ def test_a_name_in_quotes_is_noticed(source: str) -> None:
 
 
 def test_what_is_read_of_a_trial_is_what_is_written() -> None:
-    optunas = {"number", "value", "params"}
+    optunas = {"number", "value", "params", "is_queued"}
     assert {field.name for field in fields(TrialRecord)} - optunas <= NAMES
