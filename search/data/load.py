@@ -10,8 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from search.config import FOLDER, DataConfig, DataForm
 from search.data.dataset import (
     OWN_FOLDER,
@@ -177,6 +175,8 @@ def _load_folder(config: DataConfig) -> Dataset:
 
 def _folder_validation(folder: FolderData) -> tuple[Split, Split, str]:
     """Return (training images, validation images, way of choosing the latter)."""
+    import torch
+
     from search.data.copies import copies_of, first_copies
     from search.data.folder_rules import choose_pictures
 
