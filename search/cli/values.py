@@ -24,7 +24,10 @@ def text(argument: str) -> str:
         raise ArgumentTypeError(f"must not be empty, got {argument!r:.80}")
     # Surrogates stand for bytes that are not UTF-8, which no database can store.
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in argument):
-        raise ArgumentTypeError(f"must be text without control characters, got {argument!r:.80}")
+        raise ArgumentTypeError(
+            f"must be UTF-8 text without control characters, got {argument!r:.80}; a path may be renamed, or replaced "
+            "by a link to it"
+        )
     return argument
 
 

@@ -105,14 +105,15 @@ def _decode(
 
 def _examine(file: Path) -> PictureFacts:
     """Return facts about an image file; its pixels are read only if it has more than eight bits a level."""
-    if not file.is_file():
-        raise FileNotFoundError("not a file" if file.exists() else "a link to nothing")
+    if not file.exists():
+        raise FileNotFoundError("a link to nothing")
     with opened(file) as picture:
         width, height = picture.size
         kind = deep_kind(picture)
         # Pillow names the form of the pixels in the file, for example "RGB;16B".
         is_cut = not kind and ";16" in str([tile.args for tile in getattr(picture, "tile", ())])
-        is_sideways = picture.getexif().get(_ORIENTATION) in _SIDEWAYS
+        # Pillow gives the size of the upright image for TIFF alone.
+        is_sideways = picture.format != "TIFF" and picture.getexif().get(_ORIENTATION) in _SIDEWAYS
         n_frames = getattr(picture, "n_frames", 1)
         extrema = finite_extrema(picture) if kind else (0, 255)
     return PictureFacts((width, height) if is_sideways else (height, width), n_frames, kind, extrema, is_cut)

@@ -15,7 +15,8 @@ from search.data.dataset import Split
 from search.data.decode import LONGEST_SIDE, DecodedImages, decode_files
 from search.data.folder_files import FolderFiles, ImageFile, list_files
 from search.data.folder_remarks import folder_remarks, unreadable_text
-from search.data.folder_rules import MOST_UNREADABLE, VAL, choose_test_images, left_out_text, shorten_names
+from search.data.folder_rules import MOST_UNREADABLE, TEST, VAL, choose_test_images, left_out_text, shorten_names
+from search.data.pictures import shown
 from search.errors import InputError
 
 TERMS = "They are the images of a folder; on what terms they may be used, only those who have them can say."
@@ -68,10 +69,11 @@ def read_folder(folder: Path, size: tuple[int, ...] = (), order: Sequence[str] =
     is_train, copy_remarks = leave_out_copies(folder, files, all_images, is_test)
     is_val = torch.tensor([file.split == VAL for file in files])
     train, test = all_images.take(is_train), all_images.take(is_test)
-    _check_splits(folder, folder_files, train, test, bool((is_train | is_test).all()))
+    _check_complete(folder, folder_files, files, train)
+    _check_splits(folder, train, test)
     remarks = (*folder_remarks(folder, folder_files, decoded, train, test), *copy_remarks)
-    # Resolved, because the path may be a link or end in "..".
-    name = f"{FOLDER}:{folder.resolve().name}"
+    # Resolved, because the path may be a link or end in "..". A link may lead to a name that is no text.
+    name = f"{FOLDER}:{shown(folder.resolve().name)}"
     facts = (files, folder_files.has_test, decoded.level_ranges, remarks)
     return FolderData(name, folder_files.classes, train, is_val[is_train], test, *facts)
 
@@ -96,22 +98,25 @@ def _check_size(folder: Path, height: int, width: int) -> None:
         )
 
 
-def _check_splits(folder: Path, folder_files: FolderFiles, train: Split, test: Split, is_complete: bool) -> None:
-    """Raise InputError if a class has no training image, there is no test image, or the images show nothing.
+def _check_complete(folder: Path, folder_files: FolderFiles, files: Sequence[ImageFile], train: Split) -> None:
+    """Raise InputError if a class has no training image, or the folder of test images none that can be read."""
+    readable = {file.label for file in files if file.split != TEST}
+    names = [name for label, name in enumerate(folder_files.classes) if label not in readable]
+    if names:
+        raise InputError(f"no image of {shorten_names(names)} in {folder} can be read; repair or remove these classes")
+    if folder_files.has_test and all(file.split != TEST for file in files):
+        raise InputError(f"no image of the folder {TEST} in {folder} can be read; repair or remove that folder")
+    names = [name for label, name in enumerate(folder_files.classes) if not (train.labels == label).any()]
+    if names:
+        raise InputError(
+            f"all images of {shorten_names(names)} to train with in {folder} are copies of test images; add others"
+        )
 
-    is_complete: whether no training image was left out as a copy.
-    """
-    missing = [name for label, name in enumerate(folder_files.classes) if not (train.labels == label).any()]
-    if missing and not is_complete:
-        raise InputError(
-            f"all images of {shorten_names(missing)} to train with in {folder} are copies of test images; add others"
-        )
-    if missing:
-        raise InputError(
-            f"no image of {shorten_names(missing)} in {folder} can be read; repair or remove these classes"
-        )
+
+def _check_splits(folder: Path, train: Split, test: Split) -> None:
+    """Raise InputError if there is no test image, or the training images show nothing."""
     if not len(test):
-        raise InputError(f"{folder} has no class with two images, so none is left to test with; add images")
+        raise InputError(f"{folder} has no class with two different images, so none is left to test with; add images")
     if bool((train.images == train.images[:1, :, :1, :1]).all()):
         raise InputError(
             f"all training images in {folder} have one level everywhere "

@@ -67,7 +67,7 @@ def list_files(folder: Path, order: Sequence[str] = ()) -> FolderFiles:
     if `val` or `test` has a class that `train` lacks, and for names that are not UTF-8.
     """
     if shown(folder) != str(folder):
-        raise InputError(f"the path {shown(folder)} is not UTF-8; rename that folder, or give a link to it")
+        raise InputError(f"the path {shown(folder)} is not UTF-8 text; rename that folder, or give a link to it")
     if not folder.is_dir():
         state = "is not a folder" if folder.exists() else "is not there"
         raise InputError(f"{folder} {state}; {_USAGE}")

@@ -117,7 +117,7 @@ def _level_remarks(decoded: DecodedImages) -> list[str]:
 
 
 def _number(level: float) -> str:
-    return f"{level:,.0f}" if float(level).is_integer() else f"{level:.4g}"
+    return f"{level:,.0f}" if float(level).is_integer() and abs(level) < 1e12 else f"{level:.4g}"
 
 
 def _contrast_remarks(train: Split) -> list[str]:

@@ -204,7 +204,8 @@ def raise_error(error: OSError) -> None:
 def class_name(folder: Path) -> str:
     """Return the class that the name of a folder states, in composed Unicode and with single spaces.
 
-    Unicode has several forms of one name, and a line break in a name would break every table. Raises ValueError for a
+    Unicode has several forms of one name, and a line break or another control character in a name, which becomes a
+    space, would break every table. Raises ValueError for a
     name that is not UTF-8 or is blank.
     """
     try:
@@ -214,7 +215,8 @@ def class_name(folder: Path) -> str:
             f"the name of the folder {shown(folder)} is not UTF-8, as a class must be; rename it, or all such names "
             f"at once, for example with: convmv -f latin1 -t utf8 -r --notest {shown(folder.parent)}"
         ) from error
-    name = " ".join(unicodedata.normalize("NFC", folder.name).split())
+    composed = unicodedata.normalize("NFC", folder.name)
+    name = " ".join("".join(" " if unicodedata.category(char) == "Cc" else char for char in composed).split())
     if not name:
         raise ValueError(f"the name of the folder {str(folder)!r} is blank, so its class has no name; rename it")
     return name
@@ -225,8 +227,14 @@ def in_natural_order(names: Iterable[str]) -> list[str]:
     names = list(names)
     if all(re.fullmatch(r"-?\d+(\.\d+)?", name) for name in names):
         return sorted(names, key=lambda name: (float(name), name))
-    parts = {name: [(text, int(number or -1)) for text, number in re.findall(r"(\D*)(\d*)", name)] for name in names}
-    return sorted(names, key=lambda name: (parts[name], name))
+    return sorted(names, key=lambda name: (natural_parts(name), name))
+
+
+def natural_parts(name: str) -> list[tuple[str, float]]:
+    """Return a name as pairs of text and the number after it; a text at the end has no number, which is the lowest."""
+    parts = [(text, float(number or "-inf")) for text, number in re.findall(r"(\D*)(\d*)", name)]
+    # A minus sign belongs to a number at the beginning alone: "2024-01" has two numbers.
+    return [("", -parts[0][1]), *parts[1:]] if re.match(r"-\d", name) else parts
 
 
 def choose_test_images(splits: Sequence[str], labels: Tensor, images: Tensor) -> Tensor:

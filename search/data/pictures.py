@@ -32,10 +32,13 @@ def opened(path: str | Path) -> Iterator[Any]:
     """Open an image file as a PIL image, without Pillow's warnings.
 
     Raises OSError for a file that cannot be opened. Raises ValueError, with the reason alone, for one that is damaged,
-    not a picture or larger than MOST_PIXELS, also while its pixels are read.
+    not a picture or larger than MOST_PIXELS, also while its pixels are read, and for a pipe or a device.
     """
     from PIL import Image, UnidentifiedImageError
 
+    is_device = os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+    if is_device:  # opening a pipe would wait for its other end
+        raise ValueError("not a file")
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MOST_PIXELS
     try:
         with warnings.catch_warnings():
@@ -127,6 +130,8 @@ def eight_bits(picture: Any, kind: str, level_ranges: Mapping[str, tuple[float, 
 
 def finite_extrema(picture: Any) -> tuple[float, float]:
     """Return the lowest and the highest level of a grey PIL image. Raises ValueError unless all are finite numbers."""
+    # Pillow finds no extrema of some kinds of sixteen bits, such as those of the other byte order.
+    picture = picture.convert(deep_kind(picture))
     if picture.mode == FLOAT:
         values = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.float32)
         if not values.isfinite().all():
@@ -143,5 +148,9 @@ def pixels(picture: Any) -> Tensor:
 
 
 def shown(path: object) -> str:
-    r"""Return a path as text that every terminal and file can hold; bytes that are not UTF-8 become \xe9."""
-    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
+    r"""Return a path as one line that every terminal and file can hold.
+
+    Bytes that are not UTF-8 become \xe9, and control characters \n or \x1b.
+    """
+    text = os.fsencode(str(path)).decode("utf-8", "backslashreplace")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], text)

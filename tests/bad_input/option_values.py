@@ -115,8 +115,8 @@ VALUES: list[tuple[list[str], str, list[tuple[str, str]]]] = [
     # Names and paths.
     (RUN, "--out", [("", "must not be empty, got ''")]),
     (RUN, "--data-dir", [(" ", "must not be empty, got ' '")]),
-    (["export", "nowhere"], "--out", [("a\nb", "must be text without control characters, got 'a\\nb'")]),
-    (["export", "nowhere"], "--network", [("\udcff", "must be text without control characters, got '\\udcff'")]),
+    (["export", "nowhere"], "--out", [("a\nb", "must be UTF-8 text without control characters, got 'a\\nb'")]),
+    (["export", "nowhere"], "--network", [("\udcff", "must be UTF-8 text without control characters, got '\\udcff'")]),
     (["dashboard"], "--host", [("", "must not be empty, got ''")]),
     (["bench"], "--network", [("s000_nett", "no network 's000_nett' to measure; there are")]),
     (RUN, "--baseline", [("s004_net9", "the networks are s000_net")]),

@@ -40,5 +40,5 @@ def test_output_that_is_closed(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:
-    check_refused(run(tmp_path, "describe", b"\xff\xfe.json"), "must be text without control characters, got")
+    check_refused(run(tmp_path, "describe", b"\xff\xfe.json"), "must be UTF-8 text without control characters, got")
     assert tree(tmp_path) == {}

@@ -36,13 +36,13 @@ def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor, str]:
     left_out: Counter[str] = Counter()
     by_split = list_images(root, left_out)
     has_test = any(by_split.get(TEST, {}).values())
-    files = [
+    all_files = [
         (split, label, path)
         for split, by_class in by_split.items()
         for label, name in enumerate(CLASSES)
         for path in by_class.get(name, ())
-        if split == TEST or not has_test
     ]
+    files = [file for file in all_files if file[0] == TEST or not has_test]
     if not files:
         raise ValueError(f"{shown(folder)} has no folder of pictures that is named after a class: {', '.join(CLASSES)}")
     images, errors = [], {}
@@ -52,7 +52,8 @@ def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor, str]:
         except (OSError, ValueError) as error:
             errors[path] = str(error)
     unreadable = f"{len(errors):,} of {len(files):,} image files cannot be read: {shorten_names(list(errors.values()))}"
-    if len(errors) > MOST_UNREADABLE * len(files):
+    # The search counted unreadable images among all images of the folder.
+    if len(errors) > MOST_UNREADABLE * len(all_files) or not images:
         raise ValueError(f"{unreadable}; repair or remove them")
     files = [file for file in files if file[2] not in errors]
     labels = torch.tensor([label for _, label, _ in files])

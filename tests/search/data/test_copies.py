@@ -115,10 +115,13 @@ def test_data_without_copies_have_no_such_remark(tmp_path: Path) -> None:
             "all images of a to train with in .* test im",
         ),
         ({A: [0, 1], B: [2, 3], "val/a": [0, 1], "test/b": [9]}, "val", "all images of a to train with in .* validat"),
+        # Picture 6 is chosen as a test image of class a.
+        ({"a": range(10), "b": range(20, 30), "c": [6]}, "test", "all images of c to train with in .* test images"),
+        ({"a": [0, 0], "b": [1, 1]}, "test", "has no class with two different images, so none is left to test with"),
     ],
 )
 def test_a_class_of_copies_alone_is_refused(
-    files: dict[str, list[int]], select_on: str, message: str, tmp_path: Path
+    files: Mapping[str, range | list[int]], select_on: str, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=message):
         load(write(tmp_path, files), select_on)

@@ -215,6 +215,30 @@ def test_a_picture_is_turned_as_its_camera_says(tmp_path: Path) -> None:
     assert (found[0, 0].tolist(), found[0, -1].tolist()) == ([0] * 4, [255] * 4)
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+def test_the_size_of_turned_pictures_is_that_after_turning(suffix: str, tmp_path: Path) -> None:
+    for number in range(8):
+        image = halves("L", 0, 255 - number)
+        exif = image.getexif()
+        exif[0x0112] = 6
+        path = tmp_path / "ab"[number % 2] / f"{number}.{suffix}"
+        path.parent.mkdir(exist_ok=True)
+        image.save(path, exif=exif, lossless=True)
+    data = load(tmp_path)
+    assert data.input_shape == (1, 8, 4)
+    assert "All images are grey and 8x4 (height x width)." in data.remarks
+
+
+def test_a_link_leads_to_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    try:
+        write(folder, FLAT)
+    except OSError:
+        pytest.skip("this disk has no such names")
+    (tmp_path / "link").symlink_to(folder)
+    assert load(tmp_path / "link").name == "folder:caf\\xe9"
+
+
 @pytest.mark.parametrize(
     ("sizes", "asked", "shape"),
     [
@@ -294,6 +318,11 @@ def no_readable_one(folder: Path) -> None:
     damaged(folder / "blue" / "000.png")
 
 
+def no_readable_test_image(folder: Path) -> None:
+    write(folder, {"train/amber": 30, "train/blue": 30, "test/blue": 1})
+    damaged(folder / "test" / "blue" / "000.png")
+
+
 BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "absent": (lambda _: None, "is not there; --dataset folder:PATH takes a folder with a folder of images for every"),
     "a file": (lambda folder: folder.write_text(""), "is not a folder; --dataset folder:PATH takes"),
@@ -319,6 +348,7 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "one image a class": (lambda folder: write(folder, {"amber": 1, "blue": 1}), "none is left to test with"),
     "too many unreadable": (too_many_unreadable, "1 of 15 image files cannot be read in "),
+    "test images unreadable": (no_readable_test_image, "no image of the folder test in "),
     "a class unreadable": (no_readable_one, "no image of blue in "),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from search.data import pictures
-from search.data.pictures import FLOAT, INTEGER, finite_extrema, level_range, opened, pixels, upright
+from search.data.pictures import FLOAT, INTEGER, finite_extrema, level_range, opened, pixels, shown, upright
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,28 @@ def test_both_byte_orders_are_read(tmp_path: Path) -> None:
     for mode in ("I;16", "I;16B"):
         grey(LEVELS * 256, mode).save(tmp_path / "a.jp2")
         np.testing.assert_array_equal(pixels(upright(tmp_path / "a.jp2", {}).convert("L"))[0, 0].numpy(), LEVELS)
+
+
+def test_extrema_of_both_byte_orders_are_found(tmp_path: Path) -> None:
+    for mode in ("I;16", "I;16B"):
+        grey(LEVELS * 16, mode).save(tmp_path / "a.tif")
+        with opened(tmp_path / "a.tif") as picture:
+            assert picture.mode == mode
+            assert finite_extrema(picture) == (0, 4080)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"^not a file$"):
+        upright(tmp_path / "a.png", {})
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("日本 é", "日本 é"), (os.fsdecode(b"caf\xe9"), "caf\\xe9"), ("a\nb\x1b[31m\x85", "a\\nb\\x1b[31m\\x85")],
+)
+def test_paths_are_shown_on_one_line(name: str, text: str) -> None:
+    assert shown(name) == text
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -25,8 +25,8 @@ def picture(path: Path, level: int, mode: str = "L") -> None:
     """A square of 8 x 8 pixels, no two alike, in levels that use the range of the mode."""
     path.parent.mkdir(parents=True, exist_ok=True)
     levels = [(level * 37 + i * i) % 256 for i in range(64)]
-    factor = {"I;16": 16, "F": 1 / 255}.get(mode, 1)
-    image = Image.new("I" if mode == "I;16" else "F" if mode == "F" else "L", (8, 8))
+    factor = {"I;16": 16, "I;16B": 16, "F": 1 / 255}.get(mode, 1)
+    image = Image.new(mode[0], (8, 8))
     image.putdata([value * factor for value in levels])
     image.convert(mode).save(path)
 
@@ -34,7 +34,8 @@ def picture(path: Path, level: int, mode: str = "L") -> None:
 def write(folder: Path, *names: str, n: int = 10, mode: str = "L") -> Path:
     for label, name in enumerate(names):
         for number in range(n):
-            picture(folder / name / f"{number}{'.tif' if mode == 'F' else '.png'}", 20 * label + number, mode)
+            suffix = ".tif" if mode in ("F", "I;16B") else ".png"
+            picture(folder / name / f"{number}{suffix}", 20 * label + number, mode)
     return folder
 
 
@@ -66,6 +67,12 @@ SEARCHED: dict[str, Callable[[Path], object]] = {
         write(folder, "a", "b"),
         Image.effect_noise((90, 70), 60).save(folder / "a" / "x.jpg"),
     ),
+    "big-endian": lambda folder: write(folder, "a", "b", mode="I;16B"),
+    "a pipe": lambda folder: (write(folder, "a", "b", n=20), os.mkfifo(folder / "a" / "x.png")),
+    "train and test, one unreadable": lambda folder: (
+        write(folder, "train/a", "train/b", "test/a", "test/b"),
+        (folder / "test" / "a" / "3.png").write_bytes(b"no image"),
+    ),
     "unreadable": lambda folder: (write(folder, "a", "b", n=20), (folder / "a" / "3.png").write_bytes(b"no image")),
 }
 
@@ -91,8 +98,8 @@ def test_the_searched_folder_is_scored_on_the_test_images_of_the_search(name: st
     assert data.classes == module.CLASSES
     assert torch.equal(images, data.test.images)
     assert torch.equal(labels, data.test.labels)
-    if name == "train and test":
-        assert which_images == f"test images: all images of the folder test in {tmp_path / 'pictures'}"
+    if name.startswith("train and test"):
+        assert which_images.startswith(f"test images: all images of the folder test in {tmp_path / 'pictures'}")
     else:
         n_images = len(data.train) + len(data.test)
         assert which_images.startswith(f"test images: one in 5 of the {n_images} images in {tmp_path / 'pictures'}, ")
