@@ -15,7 +15,7 @@ from search.cli.arguments import (
 from search.errors import InputError
 
 HELP = "train the best trials of a study again from fresh seeds"
-EXAMPLE = "confirm mnist-8000 --confirm 3:3:10"
+EXAMPLE = "confirm reference --confirm 4:3:10"
 
 
 def add_arguments(parser: ArgumentParser) -> None:

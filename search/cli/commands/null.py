@@ -8,7 +8,7 @@ from search.cli import values
 from search.cli.arguments import add_study, add_training_options, announce, existing_study, n_jobs
 
 HELP = "measure the noise floor of a study by training one configuration many times"
-EXAMPLE = "null mnist-8000 --runs 10"
+EXAMPLE = "null reference --runs 10"
 
 
 def add_arguments(parser: ArgumentParser) -> None:

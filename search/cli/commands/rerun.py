@@ -8,7 +8,7 @@ from search.cli import values
 from search.cli.arguments import add_data_dir, add_study, announce, existing_study
 
 HELP = "repeat one training and compare its value with the recorded one; missing weights are saved again"
-EXAMPLE = "rerun mnist-8000 --trial 12"
+EXAMPLE = "rerun reference"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
