@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from search.data.dataset import Split
 from search.data.decode import DecodedImages
@@ -21,8 +22,9 @@ from search.data.pictures import FLOAT, INTEGER, shown
 
 # All of so many classes are listed; of more classes, the first ones.
 _ALL_LISTED, _FIRST_LISTED = 12, 10
-# Images whose levels differ by less, of 255, have little contrast.
-_LITTLE_CONTRAST = 16
+# Images whose levels differ by less, of 255, have little contrast. This share of the levels at either end may be of
+# defective pixels, which stretch the range of all images.
+_LITTLE_CONTRAST, _OUTLIERS = 16, 0.001
 
 
 def folder_remarks(
@@ -125,12 +127,25 @@ def _contrast_remarks(train: Split) -> list[str]:
     channels = train.images.transpose(0, 1).flatten(1)
     names = ("The images",) if len(channels) == 1 else tuple(f"Channel {name}" for name in ("red", "green", "blue"))
     remarks = []
-    for name, low, high in zip(names, channels.amin(1).tolist(), channels.amax(1).tolist(), strict=True):
+    for name, channel in zip(names, channels, strict=True):
+        low, high = int(channel.min()), int(channel.max())
         if low == high:
             remarks.append(f"{name}: the same level, {low}, in all training images, so nothing is learned from it.")
         elif high - low < _LITTLE_CONTRAST:
             remarks.append(f"{name}: levels {low} to {high} of 0 to 255 alone, which is little contrast.")
+        usual_low, usual_high = _usual_levels(channel)
+        if high - low >= _LITTLE_CONTRAST > usual_high - usual_low:
+            remarks.append(
+                f"{name}: {1 - 2 * _OUTLIERS:.1%} of the levels are {usual_low} to {usual_high} of 0 to 255, which is "
+                "little contrast; defective pixels or other ranges of levels may be the reason."
+            )
     return remarks
+
+
+def _usual_levels(channel: Tensor) -> tuple[int, int]:
+    """Return the range of the levels, uint8 (N,), without the share _OUTLIERS at either end."""
+    shares = torch.bincount(channel, minlength=256).cumsum(0) / len(channel)
+    return int((shares <= _OUTLIERS).sum()), int((shares < 1 - _OUTLIERS).sum())
 
 
 def _split_remarks(folder_files: FolderFiles, train: Split, test: Split) -> list[str]:

@@ -123,6 +123,17 @@ def test_a_channel_without_contrast_is_named(tmp_path: Path) -> None:
     assert "red" not in text
 
 
+def test_little_contrast_beside_a_defective_pixel_is_named(tmp_path: Path) -> None:
+    write(tmp_path, ("a", "b"), 20, suffix=".tif", mode="F")
+    with Image.open(tmp_path / "a" / "0.tif") as image:
+        image.putpixel((0, 0), 25_000)
+        image.save(tmp_path / "a" / "0.tif")
+    assert (
+        "The images: 99.8% of the levels are 0 to 0 of 0 to 255, which is little contrast; defective pixels or other "
+        "ranges of levels may be the reason.\n"
+    ) in remarks(tmp_path)
+
+
 def test_images_without_any_contrast_are_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         for number in range(5):
