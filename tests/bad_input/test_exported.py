@@ -82,11 +82,11 @@ ARGUMENTS: list[tuple[list[str], str]] = [
     (["--nonsense"], "there is no option --nonsense; --help lists those there are"),
     (["-x", "a.png"], "there is no option -x"),
     (["--test"], "argument --test: expected one argument; --help lists the options"),
-    (["--test", ""], "No such file or directory"),
-    (["--test", "nowhere"], f"No such file or directory: 'nowhere/{IMAGES}'"),
-    (["nowhere.png"], "No such file or directory: 'nowhere.png'"),
+    (["--test", ""], f"holds no {IMAGES}; name the folder that holds the test set of "),
+    (["--test", "nowhere"], f"model.py: nowhere holds no {IMAGES}; name the folder that holds the test set of "),
+    (["nowhere.png"], "model.py: nowhere.png: No such file or directory"),
     ([""], "No such file or directory"),
-    (["."], "Is a directory: '.'"),
+    (["."], "model.py: .: Is a directory"),
     (["x" * 300], "File name too long"),
 ]
 
@@ -128,7 +128,7 @@ def test_a_blank_picture_is_named(refuses: Callable[..., None], tmp_path: Path) 
 NOT_WHOLE = f"{IMAGES} is not a whole IDX file of bytes"
 GOOD = {IMAGES: idx(3, 28, 28), LABELS: idx(3)}
 TEST_SETS: dict[str, tuple[dict[str, bytes], str]] = {
-    "no labels": ({IMAGES: GOOD[IMAGES]}, f"No such file or directory: 'data/{LABELS}'"),
+    "no labels": ({IMAGES: GOOD[IMAGES]}, f"data holds no {LABELS}; name the folder"),
     "empty": ({IMAGES: b"", LABELS: b""}, NOT_WHOLE),
     "its magic number alone": (GOOD | {IMAGES: GOOD[IMAGES][:4]}, NOT_WHOLE),
     "half a header": (GOOD | {IMAGES: GOOD[IMAGES][:9]}, NOT_WHOLE),

@@ -28,13 +28,14 @@ def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor, str]:
 def find_file(folder: Path, name: str) -> Path:
     """Return the path of a file of the data set, which may be plain or gzipped (.gz).
 
-    `name` is its path in the layout of torchvision, of which `folder` may hold the last parts alone.
+    `name` is its path in the layout of torchvision, of which `folder` may hold the last parts alone. Raises ValueError
+    for a missing file.
     """
     parts = Path(name).parts
     for path in (folder.joinpath(*parts[start:]) for start in range(len(parts))):
         if path.exists() or path.with_name(f"{path.name}.gz").exists():
             return path
-    return folder / name
+    raise ValueError(f"{folder} holds no {name}; name the folder that holds the test set of {DATASET}")
 
 
 def read_idx(path: Path) -> Tensor:

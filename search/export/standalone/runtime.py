@@ -213,7 +213,10 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         package = "pillow" if error.name == "PIL" else error.name
         return print_error(f"{error.name} is needed for that: pip install {package}")
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        name = "" if error.filename is None else f"{shown(Path(error.filename))}: "
+        return print_error(f"{name}{error.strerror or error}")
+    except ValueError as error:
         return print_error(str(error))
     return 0
 

@@ -237,7 +237,7 @@ def test_the_summary_is_that_of_torchsummary(run: Run, folder: Path) -> None:
 def broken_files() -> dict[str, tuple[dict[str, bytes], str]]:
     images, labels = idx(torch.zeros(3, 28, 28)), idx(torch.zeros(3))
     return {
-        "absent": ({}, "No such file or directory"),
+        "absent": ({}, "holds no MNIST/raw/t10k-images-idx3-ubyte; name the folder that holds the test set of digits"),
         "cut off": ({IMAGES: images[:-1], LABELS: labels}, "is not a whole IDX file of bytes"),
         "empty": ({IMAGES: b"", LABELS: labels}, "is not a whole IDX file of bytes"),
         "of floats": ({IMAGES: b"\0\0\x0d" + images[3:], LABELS: labels}, "is not a whole IDX file of bytes"),
