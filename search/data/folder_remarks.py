@@ -129,12 +129,12 @@ def _contrast_remarks(train: Split) -> list[str]:
     remarks = []
     for name, channel in zip(names, channels, strict=True):
         low, high = int(channel.min()), int(channel.max())
+        usual_low, usual_high = _usual_levels(channel)
         if low == high:
             remarks.append(f"{name}: the same level, {low}, in all training images, so nothing is learned from it.")
         elif high - low < _LITTLE_CONTRAST:
             remarks.append(f"{name}: levels {low} to {high} of 0 to 255 alone, which is little contrast.")
-        usual_low, usual_high = _usual_levels(channel)
-        if high - low >= _LITTLE_CONTRAST > usual_high - usual_low:
+        elif usual_high - usual_low < _LITTLE_CONTRAST:
             remarks.append(
                 f"{name}: {1 - 2 * _OUTLIERS:.1%} of the levels are {usual_low} to {usual_high} of 0 to 255, which is "
                 "little contrast; defective pixels or other ranges of levels may be the reason."
