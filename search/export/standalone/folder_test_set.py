@@ -12,6 +12,7 @@ from search.data.folder_rules import (
     MOST_UNREADABLE,
     TEST,
     TEST_PARTS,
+    VAL,
     choose_test_images,
     fingerprint,
     left_out_text,
@@ -62,9 +63,11 @@ def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor, str]:
         text = f"test images: all images of the folder {TEST} in {shown(folder)}"
     elif SEARCHED and fingerprint((label, path) for _, label, path in files) == SEARCHED:
         chosen = choose_test_images([split for split, _, _ in files], labels, torch.cat(images))
+        n_candidates = sum(split != VAL for split, _, _ in files)
+        beside = f" outside the folder {VAL}" if n_candidates < len(files) else ""
         text = (
-            f"test images: one in {TEST_PARTS} of the {len(files):,} images in {shown(folder)}, class by class, as the "
-            "search chose them; the others are training images"
+            f"test images: one in {TEST_PARTS} of the {n_candidates:,} images in {shown(folder)}{beside}, class by "
+            "class, as the search chose them; the others are training images"
         )
     else:
         text = f"images: all images in {shown(folder)}"
