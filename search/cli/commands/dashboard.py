@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 
 from search.cli.arguments import add_address, add_data_dir, existing_study, location_of
@@ -32,9 +31,6 @@ def run(args: Namespace) -> int:
 
     location = existing_study(args.study, args.storage) if args.study else location_of(None, args.storage)
     check_address(args.host, args.port)
-    if location.name or location.sqlite_path is None or location.sqlite_path.is_file():
-        studies = f"study {location.name}" if location.name else f"the studies in {location.shown_url}"
-        print(f"search.py: drawing the notes and figures of {studies}, then the address follows", file=sys.stderr)
 
     from search.dashboard.server import dashboard
 

@@ -72,7 +72,8 @@ def _is_study(name: str) -> bool:
     """
     from models.baselines import BASELINES
 
-    if name in BASELINES or os.path.isfile(name) or Path(name).suffix in (".json", ".toml"):
+    is_file = os.path.exists(name) and not os.path.isdir(name)  # also a pipe or a device
+    if name in BASELINES or is_file or Path(name).suffix in (".json", ".toml"):
         return False
     try:
         existing_study(name)
