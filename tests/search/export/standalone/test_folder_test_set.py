@@ -69,9 +69,10 @@ SEARCHED: dict[str, Callable[[Path], object]] = {
     ),
     "big-endian": lambda folder: write(folder, "a", "b", mode="I;16B"),
     "a pipe": lambda folder: (write(folder, "a", "b", n=20), os.mkfifo(folder / "a" / "x.png")),
-    "train and test, one unreadable": lambda folder: (
+    # They are 5 % of all images, and 10 % of the test images.
+    "train and test, two unreadable": lambda folder: (
         write(folder, "train/a", "train/b", "test/a", "test/b"),
-        (folder / "test" / "a" / "3.png").write_bytes(b"no image"),
+        [(folder / "test" / name / "3.png").write_bytes(b"no image") for name in ("a", "b")],
     ),
     "unreadable": lambda folder: (write(folder, "a", "b", n=20), (folder / "a" / "3.png").write_bytes(b"no image")),
 }
