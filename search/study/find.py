@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from search.errors import InputError
-from search.storage.url import sqlite_url, study_names
+from search.storage.url import is_new, sqlite_url, study_names
 from search.study.location import DATABASE, OWN_DATABASE, REPEATS, StudyLocation
 
 
@@ -52,7 +52,8 @@ def missing_study(location: StudyLocation, names: Iterable[str] = ()) -> InputEr
     path = location.sqlite_path
     known = {*_without_repeats(names), *(() if location.storage else all_studies(location.out))}
     if not known:
-        reason = f"no database {path}" if path is not None and not path.is_file() else "its storage has no study yet"
+        is_missing = path is not None and (not path.is_file() or is_new(path))
+        reason = f"no database {path}" if is_missing else "its storage has no study yet"
         return InputError(
             f"there is no study {location.name!r:.120}: {reason}; name another, or its --storage or folder"
         )
