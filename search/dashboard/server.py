@@ -60,8 +60,6 @@ def _show(location: StudyLocation, host: str, port: int, data_dir: str | None, t
     # The storage is set, as a study of the same name may also have its own database.
     locations = [replace(location, name=name, storage=location.url) for name in names]
     repeats_names = set(map(repeats_name, locations))
-    studies = f"study {location.name}" if location.name else f"the studies in {location.shown_url}"
-    print(f"search.py: drawing the notes and figures of {studies}, then the address follows", file=sys.stderr)
     for study_location in locations:
         if study_location.name not in repeats_names:
             _update(study_location, artifacts, data_dir)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
 
 from search.cli.arguments import add_address, add_data_dir, existing_study, location_of
+from search.errors import InputError
 
 HELP = "browse the studies with optuna-dashboard"
 EXAMPLE = "dashboard reference --port 8081"
@@ -28,9 +30,19 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     """Serve the studies until the command is interrupted."""
     from search.storage.address import check_address
+    from search.storage.open import open_storage
+    from search.storage.url import is_new
+    from search.study.read_only import readable
 
     location = existing_study(args.study, args.storage) if args.study else location_of(None, args.storage)
+    path = location.sqlite_path
+    if path is not None and is_new(path):
+        raise InputError(f"there is nothing to browse yet: no database {path}; name one with --storage")
+    with readable(location) as readable_location:
+        open_storage(readable_location.url)
     check_address(args.host, args.port)
+    studies = f"study {location.name}" if location.name else f"the studies in {location.shown_url}"
+    print(f"search.py: drawing the notes and figures of {studies}, then the address follows", file=sys.stderr)
 
     from search.dashboard.server import dashboard
 
