@@ -36,7 +36,7 @@ def run(args: Namespace) -> int:
 
     location = existing_study(args.study, args.storage) if args.study else location_of(None, args.storage)
     path = location.sqlite_path
-    if path is not None and is_new(path):
+    if path is not None and (not path.is_file() or is_new(path)):
         raise InputError(f"there is nothing to browse yet: no database {path}; name one with --storage")
     with readable(location) as readable_location:
         open_storage(readable_location.url)

@@ -115,7 +115,7 @@ def test_a_study_on_a_read_only_file_system_is_browsed(read_only: Path) -> None:
     with dashboard(read_only, "made-up", (*_MOUNTED, str(read_only))) as (said, answer):
         assert "shown is a copy of studies/studies.db: notes made here are not kept\n" in said
         assert "made-up" in answer
-        assert "\nsearch.py: drawing the notes and figures of study " in said
+        assert "search.py: drawing the notes and figures of study " in said
         assert said.count("\n") == 3
     assert tree(read_only) == before
 
