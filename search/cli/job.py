@@ -120,7 +120,7 @@ def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
             )
         )
         if n_adopted:
-            print(f"adopted  {counted(n_adopted, 'finished trial')} of other studies")
+            print_line(f"adopted  {counted(n_adopted, 'finished trial')} of other studies")
         with hold_folder(location):
             if config.dimensions:
                 write_whole(location.folder / "space.toml", as_file(config))

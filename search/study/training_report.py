@@ -1,4 +1,4 @@
-"""Report how far a training is, about twice a second, to whoever shows its progress."""
+"""Report how far a training is, about twice a second, for the display of its progress."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ class Times:
     trials        all trials of the study
     reports       last reports of the trainings in progress, by number of the trial
     work_of       function that returns the work of a trial
-    default_rate  expected seconds for each unit of work, which count until the running trainings have begun in earnest;
-                  None: not known
+    default_rate  prior for the seconds of each unit of work, which the first steps of the running trainings outweigh;
+                  None: no prior
     """
 
     def __init__(

@@ -200,7 +200,7 @@ class Progress:
         trials = self._study.get_trials(deepcopy=False)
         now = time.monotonic()
         lost = [
-            f"{self._subject.name(self._trials[number])} (epoch {report.epoch} of {report.n_epochs}, "
+            f"{self._subject.name(trials[number])} (epoch {report.epoch} of {report.n_epochs}, "
             f"{duration(report.seconds + now - received)})"
             for number, (report, received) in sorted(self._reports.items())
             if outcome_of(trials[number]) not in TRAINED

@@ -155,8 +155,11 @@ def test_an_interruption_says_what_is_lost(clock: Clock) -> None:
         done.set_user_attr("outcome", "finished")
         study.tell(done, 0.9)
         clock.now = 5.0
+        latest = study.ask()  # which the display has not read
+        shown._reports[latest.number] = (TrainingReport(latest.number, 1, 15, 0.01, 1.0), 4.0)
         assert shown.interrupted("trials") == (
-            "1 of 5 trials are done and kept; begun and not kept: trial 1 (epoch 2 of 15, 1 min 10 s); "
+            "1 of 5 trials are done and kept; begun and not kept: trial 1 (epoch 2 of 15, 1 min 10 s), "
+            "trial 2 (epoch 1 of 15, 2 s); "
             "repeat the command to continue."
         )
 
