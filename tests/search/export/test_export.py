@@ -70,6 +70,16 @@ def test_written_files_repeat_the_training(score: str, trained: TrainResult, dat
     assert card["accuracy"]["file_on_scored"] == card["accuracy"]["file_on_test"] == evaluate(model, data.test, data)
 
 
+def test_an_export_says_what_it_writes(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+    lines: list[str] = []
+    export_model(source, data, tmp_path / "winner", ["safetensors"], announce=lines.append)
+    n_images = len(data.test)
+    assert lines == [
+        f"writing model.py and weights.pt, and scoring them on {n_images} images",
+        f"writing safetensors, and comparing it with the network on {n_images} test images",
+    ]
+
+
 def test_a_view_is_saved_without_the_rest_of_its_storage(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
     views = {name: torch.stack([tensor] * 50)[7] for name, tensor in source.state.items()}
     export_model(source, data, tmp_path / "plain")
