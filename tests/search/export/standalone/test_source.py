@@ -275,10 +275,13 @@ print("sympy" in sys.modules)
     assert (done.stdout, done.stderr) == ("False\n", "")
 
 
-def test_class_names_cannot_break_out_of_their_text(tmp_path: Path) -> None:
-    classes = ("it's", 'say "so"', "both ' and \"", "\\", "\n", '"""', "é", "7", "8", "9")
+def test_class_names_cannot_break_out_of_their_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    classes = ("it's", 'say "so"', "both ' and \"", "\\", "\n", '"""', "é", "%(prog)s", "8", "9")
     data = random_data(SPECS["conv"], classes)
-    assert classes == write_module(tmp_path, source_of(SPECS["conv"]), data).CLASSES
+    module = write_module(tmp_path, source_of(SPECS["conv"]), data)
+    assert classes == module.CLASSES
+    assert module.main([]) == 0
+    assert "é, %(prog)s, 8" in " ".join(capsys.readouterr().out.split())
 
 
 class Bomb:
