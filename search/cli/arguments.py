@@ -105,10 +105,15 @@ def existing_study(study: str, storage: str | None = None) -> StudyLocation:
     Raises InputError if it does not exist. Commands call this before they import torch, so that a wrong name is
     answered at once.
     """
+    from search.study.find import is_surely_missing, missing_study
+
+    location = location_of(study, storage)
+    if is_surely_missing(location):
+        raise missing_study(location)
+
     from search.study.load import load_existing
     from search.study.read_only import readable
 
-    location = location_of(study, storage)
     with readable(location) as readable_location:
         load_existing(readable_location)
     return location

@@ -44,13 +44,28 @@ def _without_repeats(names: Iterable[str]) -> list[str]:
     return [name for name in names if not name.endswith(REPEATS)]
 
 
+def is_surely_missing(location: StudyLocation) -> bool:
+    """Return whether a look into its SQLite file shows that the study is missing, without importing Optuna.
+
+    False if that is not certain: for a server, a damaged file, and one whose write-ahead log may hold the study.
+    """
+    path, name = location.sqlite_path, str(location.name)
+    if path is None or name.endswith(REPEATS):
+        return False
+    if not path.exists() or is_new(path):
+        return True
+    names = study_names(path)
+    return bool(names) and name not in names and not Path(f"{path}-wal").exists()
+
+
 def missing_study(location: StudyLocation, names: Iterable[str] = ()) -> InputError:
     """Return the error for a missing study, which names the nearest study.
 
-    names: names of the studies of its storage; those of the other databases below the folder are added
+    names: names of the studies of its storage, if they were read; those of SQLite files are read here
     """
     path = location.sqlite_path
-    known = {*_without_repeats(names), *(() if location.storage else all_studies(location.out))}
+    others = (study_names(path) if path else ()) if location.storage else all_studies(location.out)
+    known = _without_repeats({*names, *others})
     if not known:
         is_missing = path is not None and (not path.is_file() or is_new(path))
         reason = f"no database {path}" if is_missing else "its storage has no study yet"
