@@ -24,7 +24,7 @@ from search.data.idx import IdxFiles
 from search.engine.confusion import Confusion, Misread
 from search.errors import InputError
 from search.evidence.confirm import ConfirmPlan
-from search.export.standalone.runtime import read_idx
+from search.export.standalone.idx_test_set import read_idx
 from search.files import MAX_BYTES
 from search.report.architecture import describe_json, layer_table
 from search.search_space.network_file import read_spec
