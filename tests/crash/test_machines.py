@@ -59,7 +59,7 @@ def test_a_machine_that_differs_is_refused_with_the_difference(
     assert "data_checksum" in refusal()
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("space.SPACE_KEY", "another")
+    monkeypatch.setattr("search.cli.job.SPACE_KEY", "another")
     assert "now; choose another" in refusal()
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)

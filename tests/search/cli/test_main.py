@@ -240,6 +240,7 @@ def test_dashboard_answers_on_loopback(tmp_path):
         text=True,
     )
     try:
+        assert "drawing the notes and figures" in server.stderr.readline()
         assert f"http://127.0.0.1:{port}/" in server.stderr.readline()
         page = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         body = ""
