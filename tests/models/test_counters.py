@@ -68,6 +68,7 @@ def points(shared: str) -> list[ArchSpec]:
     return [assemble(sample(rng) | fixed).arch for _ in range(300)]
 
 
+@pytest.mark.slow
 def test_counts_of_networks_of_the_space() -> None:
     for spec in points("none"):
         assert len(set(counts(spec).values())) == 1, spec

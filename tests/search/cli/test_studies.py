@@ -33,6 +33,7 @@ def output(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tracked")
 def test_studies_are_listed_with_their_figures(capsys: pytest.CaptureFixture[str]) -> None:
     rows = {row["study"]: row for row in json.loads(output(capsys, "studies", "--json"))}

@@ -109,6 +109,7 @@ def test_a_study_on_a_read_only_file_system_is_reported(read_only: Path, is_open
     assert tree(read_only) == before
 
 
+@pytest.mark.slow
 def test_a_study_on_a_read_only_file_system_is_browsed(read_only: Path) -> None:
     made_up_study(EVERY_OUTCOME, read_only / "studies")._storage._backend.engine.dispose()
     before = tree(read_only)
@@ -120,6 +121,7 @@ def test_a_study_on_a_read_only_file_system_is_browsed(read_only: Path) -> None:
     assert tree(read_only) == before
 
 
+@pytest.mark.slow
 def test_published_studies_on_a_read_only_file_system_can_be_read(read_only: Path, tmp_path: Path) -> None:
     copy = clone(read_only)
     prefix = (*_MOUNTED, str(copy))
@@ -134,6 +136,7 @@ def test_published_studies_on_a_read_only_file_system_can_be_read(read_only: Pat
     assert "MNIST" in done.stderr or "weights" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_dashboard_leaves_a_clone_as_it_is(tmp_path: Path) -> None:
     copy = clone(tmp_path)
     with dashboard(copy, "reference") as (said, answer):
