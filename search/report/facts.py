@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from models.cost import compute_cost
@@ -123,10 +123,18 @@ def _cost_facts(record: TrialRecord, config: SearchConfig) -> dict[str, str]:
 
 def parameters_of(record: TrialRecord, noun: str = "") -> str:
     """Return the number of parameters of a trial as `search.text.parameter_count` does, or "-" if it has none."""
-    if record.n_params is None:
-        return "-"
-    n_stored = compute_cost(record.arch).n_stored if record.arch else record.n_params
-    return parameter_count(record.n_params, n_stored, noun)
+    n_stored = n_stored_of(record)
+    return "-" if record.n_params is None or n_stored is None else parameter_count(record.n_params, n_stored, noun)
+
+
+def n_stored_of(record: TrialRecord) -> int | None:
+    """Return the number of parameters of a trial counted layer by layer, or None if it has none."""
+    return compute_cost(record.arch).n_stored if record.arch else record.n_params
+
+
+def any_shares(records: Iterable[TrialRecord]) -> bool:
+    """Return whether layers of the network of any trial share weights."""
+    return any(record.arch is not None and record.arch.shares_weights for record in records)
 
 
 def count(value: int | None) -> str:
@@ -136,12 +144,8 @@ def count(value: int | None) -> str:
 
 def top_columns(summary: StudySummary) -> tuple[str, ...]:
     """Return the header of the table of the best trials; parameters also layer by layer if networks share weights."""
-    parameters = ("parameters", "by layer") if _top_shares(summary) else ("parameters",)
+    parameters = ("parameters", "by layer") if any_shares(summary.top) else ("parameters",)
     return ("rank", "trial", *map(words_of, summary.metrics), *parameters, "MACs", "RF", "origin", "architecture")
-
-
-def _top_shares(summary: StudySummary) -> bool:
-    return any(record.arch is not None and record.arch.shares_weights for record in summary.top)
 
 
 def top_align(summary: StudySummary) -> str:
@@ -156,8 +160,7 @@ def top_rows(summary: StudySummary) -> list[tuple[str, ...]]:
 
 def _top_row(rank: int, record: TrialRecord, summary: StudySummary) -> tuple[str, ...]:
     values = (record.value, summary.other_value(record))[: len(summary.metrics)]
-    by_layer = compute_cost(record.arch).n_stored if record.arch else record.n_params
-    parameters = (record.n_params, by_layer) if _top_shares(summary) else (record.n_params,)
+    parameters = (record.n_params, n_stored_of(record)) if any_shares(summary.top) else (record.n_params,)
     costs = map(count, (*parameters, record.macs, record.receptive_field))
     words = (str(origin_of(record)), architecture_line(record.arch) if record.arch else "")
     return str(rank), str(record.number), *map(percent, values), *costs, *words

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 
-from models.cost import compute_cost
 from search.report.architecture import architecture_line
 from search.report.evidence import bounds, sd_points
+from search.report.facts import any_shares, count, n_stored_of
 from search.report.plot import BLUE, GREY, ORANGE, accuracy_scale, error, svg, thousands
 from search.report.summary import StudySummary
 from search.text import counted, markdown_table, percent, text_table
@@ -57,8 +57,7 @@ def _table(studies: Sequence[StudySummary]) -> tuple[list[str], list[list[str]],
         columns.insert(i, BY_LAYER)
         align = f"{ALIGN[:i]}>{ALIGN[i:]}"
         for row, study in zip(rows, studies, strict=True):
-            arch = study.winner.arch if study.winner else None
-            row.insert(i, f"{compute_cost(arch).n_stored:,}" if arch else "-")
+            row.insert(i, count(n_stored_of(study.winner)) if study.winner else "-")
     return columns, rows, align
 
 
@@ -96,7 +95,7 @@ def _markdown(prefix: str, studies: Sequence[StudySummary], table: str) -> str:
 
 def _any_shares(studies: Sequence[StudySummary]) -> bool:
     """Return whether layers of any winner share weights."""
-    return any(study.winner and study.winner.arch and study.winner.arch.shares_weights for study in studies)
+    return any_shares(study.winner for study in studies if study.winner)
 
 
 def _sharing_rule(studies: Sequence[StudySummary]) -> str:

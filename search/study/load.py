@@ -58,9 +58,10 @@ def load_existing(location: StudyLocation) -> optuna.Study:
 
 def goes_on_sharing(location: StudyLocation) -> bool:
     """Return whether there is a study at `location` in which layers may share weights, as in those of version 0.1."""
-    if not is_there(location):
+    try:
+        settings = load_existing(location).user_attrs.get(SETTINGS)
+    except InputError:
         return False
-    settings = load_existing(location).user_attrs.get(SETTINGS)
     return isinstance(settings, Mapping) and bool(settings.get("share_weights", True))
 
 
