@@ -34,7 +34,15 @@ from search.storage.open import GRACE_SECONDS, open_storage, study_lock
 from search.study import provenance
 from search.study.attributes import EXHAUSTED, LATENCY, NOTICE, SETTINGS
 from search.study.card import read_card
-from search.study.load import WINNER, check_resumable, goes_on_sharing, keep_data_dir, load_existing, with_form
+from search.study.load import (
+    WINNER,
+    check_resumable,
+    goes_on_sharing,
+    keep_data_dir,
+    load_existing,
+    read_as_recorded,
+    with_form,
+)
 from search.study.location import StudyLocation, check_name, hold_folder, hold_study, name_part
 from search.study.loop import StopRule, n_refused_in_a_row, n_trained
 from search.study.results_version import join_results
@@ -86,6 +94,8 @@ def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
     data = load_dataset(config.data)
     config = replace(config, data=with_form(config.data, data))
     location = replace(location, name=study_name(location.name, config, notice))
+    data = read_as_recorded(location, config.data, data)
+    config = replace(config, data=with_form(config.data, data))
     shown_url = _check_location(location)
     # A study of version 0.1 has no such setting, and its command goes on.
     config = replace(config, share_weights=config.share_weights or goes_on_sharing(location))

@@ -8,22 +8,24 @@ from pathlib import Path
 from torch import Tensor
 
 from search.data.copies import copies_of, first_copies, is_first_copy
-from search.data.dataset import Split
 from search.data.folder_files import ImageFile
 from search.data.folder_rules import shorten_names
 from search.data.pictures import shown
 
 
 def leave_out_copies(
-    folder: Path, files: Sequence[ImageFile], images: Split, is_test: Tensor
+    folder: Path, files: Sequence[ImageFile], labels: Tensor, firsts: Tensor, is_test: Tensor
 ) -> tuple[Tensor, tuple[str, ...]]:
     """Return which images to train with, bool (N,), and sentences on images with the same pixels.
 
     An image that is no test image is left out if it has the pixels of a test image. The test images stay as they are,
-    so that those of a folder `test` are the published ones. A picture that lies in two classes is kept in both.
+    so that those of a folder `test` are the published ones. A picture that lies in two classes is kept in both, unless
+    one of the two is such a copy.
+
+    files, labels, firsts, is_test: image files with their classes, int64 (N,), the result of `first_copies`, and the
+    mask of the test images, bool (N,)
     """
     names = [shown(file.path.relative_to(folder)) for file in files]
-    firsts = first_copies(images.images)
     is_first = is_first_copy(firsts)
     is_left_out = copies_of(firsts, is_test) & ~is_test
     remarks = []
@@ -39,17 +41,28 @@ def leave_out_copies(
             f"Left out of the training images, as they are copies of test images: {len(copies):,}, "
             f"{shorten_names(copies)}."
         )
-    is_mixed = in_two_classes(images.labels, firsts)
+    is_mixed = in_two_classes(labels, firsts)
     if is_mixed.any():
+        names = [f"{name} (left out)" if is_out else name for name, is_out in zip(names, is_left_out, strict=True)]
         pairs = []
         for first in (is_mixed & is_first).nonzero().flatten().tolist():
-            other = int(((firsts == first) & (images.labels != images.labels[first])).nonzero()[0])
+            other = int(((firsts == first) & (labels != labels[first])).nonzero()[0])
             pairs.append(f"{names[first]} = {names[other]}")
+        kept = "" if (is_mixed & is_left_out).any() else ", kept in both"
         remarks.append(
-            f"Pictures that lie in two classes, of which one must be wrong: {len(pairs):,}, kept in both: "
+            f"Pictures that lie in two classes, of which one must be wrong: {len(pairs):,}{kept}: "
             f"{shorten_names(pairs)}."
         )
     return ~is_test & ~is_left_out, tuple(remarks)
+
+
+def kept_copies(images: Tensor, is_test: Tensor) -> str:
+    """Return a sentence on the training images that are copies of test images, for a study that trained with them."""
+    n_copies = int((copies_of(first_copies(images), is_test) & ~is_test).sum())
+    return (
+        f"This study is of an earlier version, which trained with copies of test images: {n_copies:,}. They stay, and "
+        "its accuracies are too high; a new study leaves them out."
+    )
 
 
 def in_two_classes(labels: Tensor, firsts: Tensor) -> Tensor:

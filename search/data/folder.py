@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from search.config import FOLDER, MIN_SIDE
-from search.data.copy_rules import leave_out_copies
+from search.data.copies import first_copies
+from search.data.copy_rules import kept_copies, leave_out_copies
 from search.data.dataset import Split
 from search.data.decode import LONGEST_SIDE, DecodedImages, decode_files
 from search.data.folder_files import FolderFiles, ImageFile, list_files
@@ -32,6 +33,7 @@ class FolderData:
     has_test      whether the test images come from a folder `test`
     level_ranges  ranges of levels that were scaled to eight bits, as in search.data.pictures.upright
     remarks       sentences that their user should know
+    keeps_copies  whether training images may be copies of test images, as in studies of earlier versions
     """
 
     name: str
@@ -43,9 +45,12 @@ class FolderData:
     has_test: bool
     level_ranges: Mapping[str, tuple[float, float]]
     remarks: tuple[str, ...]
+    keeps_copies: bool
 
 
-def read_folder(folder: Path, size: tuple[int, ...] = (), order: Sequence[str] = ()) -> FolderData:
+def read_folder(
+    folder: Path, size: tuple[int, ...] = (), order: Sequence[str] = (), *, keeps_copies: bool = False
+) -> FolderData:
     """Read all images of a folder and split them into training and test images.
 
     Images are rotated as their cameras recorded it. Transparency is filled with black or white. Levels of more than
@@ -53,7 +58,7 @@ def read_folder(folder: Path, size: tuple[int, ...] = (), order: Sequence[str] =
     has a colour, else three. They are cropped in the middle to the aspect ratio of `size` (height, width) and scaled to
     it; without `size` they get the size that `decode_files` chooses. `choose_test_images` chooses the test images, and
     `leave_out_copies` leaves out training images.
-    `order` is as in `list_files`.
+    `order` is as in `list_files`. With `keeps_copies`, copies are treated as different images, as in earlier versions.
 
     Raises InputError as `list_files` does, if more than MOST_UNREADABLE of the files are unreadable, if the images have
     a side below MIN_SIDE or no contrast, and if a class has no image left to train with or the data set has none to
@@ -65,8 +70,12 @@ def read_folder(folder: Path, size: tuple[int, ...] = (), order: Sequence[str] =
     _check_size(folder, *decoded.images.shape[2:])
     files = tuple(file for file in folder_files.files if file.path not in decoded.errors)
     all_images = Split(decoded.images, torch.tensor([file.label for file in files], dtype=torch.int64))
-    is_test = choose_test_images([file.split for file in files], all_images.labels, all_images.images)
-    is_train, copy_remarks = leave_out_copies(folder, files, all_images, is_test)
+    labels = all_images.labels
+    firsts = torch.arange(len(files)) if keeps_copies else first_copies(all_images.images)
+    is_test = choose_test_images([file.split for file in files], labels, firsts)
+    is_train, copy_remarks = leave_out_copies(folder, files, labels, firsts, is_test)
+    if keeps_copies:
+        copy_remarks = (kept_copies(all_images.images, is_test),)
     is_val = torch.tensor([file.split == VAL for file in files])
     train, test = all_images.take(is_train), all_images.take(is_test)
     _check_complete(folder, folder_files, files, train)
@@ -75,7 +84,7 @@ def read_folder(folder: Path, size: tuple[int, ...] = (), order: Sequence[str] =
     # Resolved, because the path may be a link or end in "..". A link may lead to a name that is no text.
     name = f"{FOLDER}:{shown(folder.resolve().name)}"
     facts = (files, folder_files.has_test, decoded.level_ranges, remarks)
-    return FolderData(name, folder_files.classes, train, is_val[is_train], test, *facts)
+    return FolderData(name, folder_files.classes, train, is_val[is_train], test, *facts, keeps_copies)
 
 
 def _check_readable(folder: Path, folder_files: FolderFiles, decoded: DecodedImages) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from search.data.copies import copies_of, first_copies, is_first_copy
+from search.data.copies import copies_of, is_first_copy
 from search.data.pictures import shown
 
 # Formats that Pillow only writes, or identifies but leaves to other programs to decode.
@@ -237,16 +237,16 @@ def natural_parts(name: str) -> list[tuple[str, float]]:
     return [("", -parts[0][1]), *parts[1:]] if re.match(r"-\d", name) else parts
 
 
-def choose_test_images(splits: Sequence[str], labels: Tensor, images: Tensor) -> Tensor:
+def choose_test_images(splits: Sequence[str], labels: Tensor, firsts: Tensor) -> Tensor:
     """Return which images are test images, bool (N,): those of the split TEST, else one in TEST_PARTS of each class.
 
     splits, labels: split and class of every readable image, in the order of `list_images`. Validation images stay out
-    of the test set. Images with the same pixels are chosen together.
+    of the test set. `firsts` is from `first_copies`; images with the same pixels are chosen together.
     """
     is_test = torch.tensor([split == TEST for split in splits])
     if not is_test.any():
         is_candidate = torch.tensor([split != VAL for split in splits])
-        is_test = is_candidate & choose_pictures(labels, first_copies(images), is_candidate, TEST_PARTS)
+        is_test = is_candidate & choose_pictures(labels, firsts, is_candidate, TEST_PARTS)
     return is_test
 
 

@@ -135,20 +135,14 @@ def load_dataset(config: DataConfig) -> Dataset:
 
 
 def _load_folder(config: DataConfig) -> Dataset:
-    from search.data.folder import TERMS, read_folder
+    from search.data.folder import TERMS
 
     if config.form and not Path(config.directory).is_dir():
         raise InputError(
             f"the images of {config.form.name} are not in {config.directory} any more; say where they are now: "
             "--data-dir PATH, or for a search --dataset folder:PATH"
         )
-    folder = read_folder(Path(config.directory), config.image_size, config.form.classes if config.form else ())
-    checksum = checksum_of((folder.train, folder.test), folder.classes)
-    if config.form and config.form.checksum not in ("", checksum):
-        raise InputError(
-            f"{config.directory} holds other images than {config.form.name} had: their checksum begins {checksum[:8]}, "
-            f"not {config.form.checksum[:8]}; put back what was there, or search in a new study"
-        )
+    folder, checksum = _read_recorded(config)
     train, val, held_out, remarks = folder.train, None, "", folder.remarks
     if config.select_on == "val":
         train, val, held_out = _folder_validation(folder)
@@ -168,8 +162,31 @@ def _load_folder(config: DataConfig) -> Dataset:
         held_out,
         terms=TERMS,
         remarks=remarks,
-        files=() if folder.has_test else tuple((file.label, file.path) for file in folder.files),
+        # An exported model.py could not choose test images among copies as an earlier version did.
+        files=() if folder.has_test or folder.keeps_copies else tuple((file.label, file.path) for file in folder.files),
         level_ranges=folder.level_ranges,
+    )
+
+
+def _read_recorded(config: DataConfig) -> tuple[FolderData, str]:
+    """Return a folder of images and its checksum. If earlier rules give the images of `config.form`, they are used.
+
+    Earlier versions left copies of test images among the training images. Raises InputError for other images.
+    """
+    from search.data.folder import read_folder
+
+    arguments = Path(config.directory), config.image_size, config.form.classes if config.form else ()
+    folder = read_folder(*arguments)
+    checksum = checksum_of((folder.train, folder.test), folder.classes)
+    if config.form is None or config.form.checksum in ("", checksum):
+        return folder, checksum
+    earlier = read_folder(*arguments, keeps_copies=True)
+    if checksum_of((earlier.train, earlier.test), earlier.classes) == config.form.checksum:
+        return earlier, config.form.checksum
+    raise InputError(
+        f"{config.directory} holds other images than {config.form.name} had: their checksum begins {checksum[:8]}, "
+        f"not {config.form.checksum[:8]}; put back what was there, or search in a new study, which "
+        "is also needed if an earlier version read the same files by other rules"
     )
 
 
@@ -180,7 +197,8 @@ def _folder_validation(folder: FolderData) -> tuple[Split, Split, str]:
     from search.data.copies import copies_of, first_copies
     from search.data.folder_rules import choose_pictures
 
-    firsts, labels = first_copies(folder.train.images), folder.train.labels
+    labels = folder.train.labels
+    firsts = torch.arange(len(labels)) if folder.keeps_copies else first_copies(folder.train.images)
     has_validation_folder = bool(folder.is_val.any())
     everything = torch.ones(len(labels), dtype=torch.bool)
     chosen = folder.is_val if has_validation_folder else choose_pictures(labels, firsts, everything, VAL_PARTS)

@@ -11,7 +11,7 @@ import optuna
 
 from models.record import RecordError
 from search.config import FOLDER, DataConfig, DataForm, SearchConfig, data_directory
-from search.data.load import is_available
+from search.data.load import is_available, load_dataset
 from search.errors import InputError
 from search.storage.open import open_storage
 from search.storage.url import is_new
@@ -63,6 +63,24 @@ def goes_on_sharing(location: StudyLocation) -> bool:
     except InputError:
         return False
     return isinstance(settings, Mapping) and bool(settings.get("share_weights", True))
+
+
+def read_as_recorded(location: StudyLocation, config: DataConfig, data: Dataset) -> Dataset:
+    """Return the images of a folder as the study at `location` read them, or `data` if there is no such study.
+
+    Earlier versions ordered classes and split copies by other rules. `data` is also returned if the folder has changed
+    since, for `check_resumable` to refuse.
+    """
+    try:
+        recorded = load_existing(location).user_attrs.get(DATA) if data.is_folder else None
+        form = _recorded_form(recorded) if recorded else None
+        return load_dataset(replace(config, form=form)) if form and form.checksum != data.checksum else data
+    except InputError:
+        return data
+
+
+def _recorded_form(recorded: Mapping[str, Any]) -> DataForm:
+    return DataForm.from_dict({name: value for name, value in recorded.items() if name != _DIRECTORY})
 
 
 def check_resumable(location: StudyLocation, settings: Mapping[str, Any]) -> None:
@@ -147,6 +165,6 @@ def locate_data(config: DataConfig, study: optuna.Study, data_dir: str | None) -
         return earlier if data_dir is None and not is_available(default) and is_available(earlier) else default
     if not recorded:
         return replace(config, directory=data_directory(data_dir))
-    form = DataForm.from_dict({name: value for name, value in recorded.items() if name != _DIRECTORY})
+    form = _recorded_form(recorded)
     directory = os.path.abspath(os.path.expanduser(data_dir)) if data_dir else str(recorded[_DIRECTORY])
     return replace(config, directory=directory, form=form)

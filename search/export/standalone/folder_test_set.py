@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from search.data.copies import first_copies
 from search.data.folder_rules import (
     MOST_UNREADABLE,
     TEST,
@@ -62,7 +63,7 @@ def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor, str]:
     if has_test:
         text = f"test images: all images of the folder {TEST} in {shown(folder)}"
     elif SEARCHED and fingerprint((label, path) for _, label, path in files) == SEARCHED:
-        chosen = choose_test_images([split for split, _, _ in files], labels, torch.cat(images))
+        chosen = choose_test_images([split for split, _, _ in files], labels, first_copies(torch.cat(images)))
         n_candidates = sum(split != VAL for split, _, _ in files)
         beside = f" outside the folder {VAL}" if n_candidates < len(files) else ""
         text = (

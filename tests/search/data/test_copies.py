@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,34 @@ def test_a_picture_in_two_classes_is_named(tmp_path: Path) -> None:
     )
     assert len(data.train) + len(data.test) == 21
     assert n_shared(data.train.images, data.test.images) == 0
+
+
+def test_a_picture_in_two_classes_of_which_one_is_left_out_is_not_said_to_be_kept(tmp_path: Path) -> None:
+    files = {A: range(10), B: [*range(20, 30), 3], "test/a": [50, 51, 22], "test/b": [52, 53]}
+    data = load(write(tmp_path, files))
+    assert data.remarks[-2:] == (
+        "Left out of the training images, as they are copies of test images: 1, train/b/02.bmp.",
+        "Pictures that lie in two classes, of which one must be wrong: 2: test/a/02.bmp = train/b/02.bmp "
+        "(left out), train/a/03.png = train/b/10.bmp.",
+    )
+
+
+@pytest.mark.parametrize(("select_on", "sizes"), [("test", (29, 0, 8)), ("val", (25, 4, 8))])
+def test_a_study_of_an_earlier_version_keeps_its_copies_and_its_order(
+    select_on: str, sizes: tuple[int, int, int], tmp_path: Path
+) -> None:
+    """The checksum and the sizes are those that version 0.1 gave."""
+    root = write(tmp_path, {"1": [*range(6)] * 3, "2": range(20, 30), "10": [*range(40, 48), 3]})
+    config = DataConfig.named(f"folder:{root}", "", select_on)
+    checksum = "5a787c733a5cb38141d4e577facb22c81dabd3f3b27a36d5b198e8225357e087"
+    form = replace(load_dataset(config).form, classes=("1", "10", "2"), checksum=checksum)
+    data = load_dataset(replace(config, form=form))
+    assert (data.checksum, data.classes, data.files) == (checksum, ("1", "10", "2"), ())
+    assert (len(data.train), len(data.val or ()), len(data.test)) == sizes
+    assert data.remarks[-1] == (
+        "This study is of an earlier version, which trained with copies of test images: 8. They stay, and its "
+        "accuracies are too high; a new study leaves them out."
+    )
 
 
 def test_data_without_copies_have_no_such_remark(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from search.data.copies import first_copies
 from search.data.folder_rules import (
     choose_test_images,
     in_natural_order,
@@ -202,7 +203,8 @@ def test_images_beside_the_classes_of_a_split_are_counted(tmp_path: Path) -> Non
 def test_test_images(splits: list[str], labels: list[int], pictures: Sequence[int], expected: list[int]) -> None:
     images = torch.zeros(len(labels), 1, 2, 2, dtype=torch.uint8)
     images[:, 0, 0, 0] = torch.tensor(pictures) + 1
-    assert choose_test_images(splits, torch.tensor(labels), images).nonzero().flatten().tolist() == expected
+    is_test = choose_test_images(splits, torch.tensor(labels), first_copies(images))
+    assert is_test.nonzero().flatten().tolist() == expected
 
 
 def test_a_folder_without_names_of_splits_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
