@@ -16,6 +16,7 @@ import jinja2
 from models.cost import compute_cost
 from search.data.dataset import Dataset
 from search.engine.confusion import Confusion
+from search.export.board.firmware import CORES
 from search.export.formats.table import FORMATS
 from search.export.standalone.framing import framing_for
 from search.export.trained_model import SPLIT_NAMES, ModelSource
@@ -157,6 +158,7 @@ def readme(card: Mapping[str, Any], source: ModelSource, data: Dataset) -> str:
             source=source,
             origin=_origin(source),
             test_files=data.test_files,
+            cores=CORES,
             processors=sorted({form["processor"] for form in formats.values()}),
             usages=usages,
             quantised=[name for name in formats if FORMATS[name].is_quantised],

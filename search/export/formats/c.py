@@ -13,10 +13,12 @@ from torch import Tensor
 from models.spec import ArchSpec
 from search.engine.native.compiler import NoCompilerError
 from search.errors import InputError
+from search.export.board.facts import board_facts
 from search.export.formats.format import Exporting, Format
 from search.export.int8.c_calls import plan_arena
 from search.export.int8.c_file import HEADER, SOURCE, check_c, open_c
 from search.export.int8.c_source import c_header, c_source, flash_bytes
+from search.export.int8.layer_table import layer_table
 from search.export.int8.network import Int8Network, QuantisationError
 from search.export.int8.quantise import quantise
 from search.export.latency import Answer
@@ -33,14 +35,16 @@ def int8_network(
 
 
 def write_c(network: Int8Network, classes: Sequence[str], folder: Path, images: Tensor) -> dict[str, Any]:
-    """Write source and header, and return their facts for the card: bytes of flash and RAM, and the quantisation.
+    """Write source and header, and return their facts for the card: bytes of flash and RAM, layers, and quantisation.
+
+    Where the compiler for microcontrollers is installed, the facts of `board_facts` are added.
 
     images: uint8 (N, C, H, W), for which the compiled code must give the logits of the reference to the last bit.
     Raises CMismatchError if it does not, and InputError if there is no compiler.
     """
     source, header = c_source(network, classes), c_header(network, classes)
     try:
-        check_c(network, source, header, images.numpy())
+        logits = check_c(network, source, header, images.numpy())
     except NoCompilerError as error:
         raise InputError(f"format c is checked with a C compiler ({error}); install one, or name it in $CC") from error
     (folder / SOURCE).write_text(source, encoding="utf-8")
@@ -52,6 +56,8 @@ def write_c(network: Int8Network, classes: Sequence[str], folder: Path, images: 
         "ram_bytes": plan_arena(network).n_bytes,
         "logit_scale": network.logit_scale,
         "quantised": network.method,
+        "layers": layer_table(network),
+        **board_facts({SOURCE: source, HEADER: header}, images.numpy(), logits),
     }
 
 

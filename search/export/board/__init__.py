@@ -1,0 +1,1 @@
+"""Compile a generated model.c for microcontrollers, and run it on boards that QEMU emulates."""
