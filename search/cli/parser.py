@@ -13,6 +13,7 @@ from search.cli import values
 
 MAX_MESSAGE = 600
 _MISSING = "the following arguments are required"
+_INVALID_CHOICE = re.compile(r"invalid choice: '(?P<value>.*)' \(choose from (?P<choices>.*)\)")
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,10 +32,13 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print an error on one line, without argparse's usage block, and exit with status 2.
 
-        If a required option is missing, an unknown one that may stand for it is named first.
+        If a required option is missing, an unknown one that may stand for it is named first. For an unknown command or
+        choice the nearest one is named.
         """
         if message.startswith(_MISSING) and (unknown := self._unknown_options()):
             message = f"{_unknown_message(unknown, self._option_string_actions)}; {message}"
+        if (invalid := _INVALID_CHOICE.search(message)) and (choice := _nearest_choice(invalid)):
+            message = f"{message}; did you mean {choice}?"
         self.exit(2, f"{self.prog}: {' '.join(message.split()):.{MAX_MESSAGE}} (see {self.prog} --help)\n")
 
     def _unknown_options(self) -> list[str]:
@@ -55,6 +59,12 @@ class CommandParser(Parser):
         if unknown:
             self.error(_unknown_message(unknown, self._option_string_actions))
         return parsed, unknown
+
+
+def _nearest_choice(invalid: re.Match[str]) -> str:
+    """Return the choice that is nearest to an invalid value, or "" if none is similar."""
+    choices = re.findall(r"[\w-]+", invalid["choices"])
+    return next(iter(difflib.get_close_matches(invalid["value"], choices, 1)), "")
 
 
 def _unknown_message(arguments: Sequence[str], options: Iterable[str]) -> str:
