@@ -284,8 +284,4 @@ def _search(
             progress(study)
             notes(study)
 
-        try:
-            carry_out(task, n_workers, watch, progress.report)
-        except KeyboardInterrupt:
-            print(f"\n{progress.interrupted('trials')}", file=sys.stderr)
-            raise
+        carry_out(task, n_workers, watch, progress.report)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -97,11 +96,7 @@ class Retrainer:
             total = n_trained(study.get_trials(deepcopy=False)) + left
             n_workers = min(self.n_workers, left)
             with Progress(study, self._subject(total, seconds or {}, later)) as progress:
-                try:
-                    carry_out(task, n_workers, progress, progress.report)
-                except KeyboardInterrupt:
-                    print(f"\n{progress.interrupted('trainings')}", file=sys.stderr)
-                    raise
+                carry_out(task, n_workers, progress, progress.report)
         return read_results(study.get_trials(deepcopy=False))
 
     def _subject(self, total: int, seconds: Mapping[int, float], later: Sequence[Repeat]) -> Subject:
@@ -122,7 +117,7 @@ class Retrainer:
         works = [_work(repeat, seconds) for repeat in later]
         # The unit of work is then the second.
         default_rate = 1.0 if seconds else None
-        return Subject(total, RepeatsRemaining(work_of, self.n_workers, works, default_rate), name, label)
+        return Subject(total, RepeatsRemaining(work_of, self.n_workers, works, default_rate), name, label, "trainings")
 
 
 def _work(repeat: Repeat, seconds: Mapping[int, float]) -> float:

@@ -69,7 +69,8 @@ class Times:
 
     def _measured_now(self, trial: FrozenTrial) -> tuple[float, float]:
         report = self._reports.get(trial.number)
-        return (report.share * (self._work_of(trial) or 0.0), report.seconds) if report else (0.0, 0.0)
+        share, seconds = report.measured if report else (0.0, 0.0)
+        return share * (self._work_of(trial) or 0.0), seconds
 
     def seconds(self, work: float) -> float:
         """Return the seconds of a training that has not begun; 0 while no speed is known."""
@@ -87,7 +88,8 @@ class Times:
             elapsed = (datetime.now() - trial.datetime_start).total_seconds() if trial.datetime_start else 0.0
             return max(0.0, self.seconds(end * work) - elapsed)
         trusted = TRUSTED_SHARE * work
-        own_rate = (report.seconds + (self.rate or 0.0) * trusted) / (report.share * work + trusted)
+        share, seconds = report.measured
+        own_rate = (seconds + (self.rate or 0.0) * trusted) / (share * work + trusted)
         return max(0.0, end - report.share) * work * own_rate
 
 

@@ -81,19 +81,22 @@ class Subject:
     remaining  estimate of the remaining time, from the trials and the reports of the trainings in progress
     name       name of a trial, for example "trial 12"
     label      short name of a trial, for the line on a terminal
+    noun       what the trainings are called
     """
 
     n_total: int
     remaining: Callable[[Sequence[FrozenTrial], Reports], Remaining | None]
     name: Callable[[FrozenTrial], str] = lambda trial: f"trial {trial.number}"
     label: Callable[[FrozenTrial], str] = lambda trial: str(trial.number)
+    noun: str = "trials"
 
 
 class Progress:
     """Display of the progress of a study.
 
     It shows the numbers of trained, refused and stopped trials, the best value, the trainings in progress and the time
-    left. In a file it is a line for every trial that ended, and a summary every few minutes.
+    left. In a file it is a line for every trial that ended, and a summary every few minutes. An interruption of the
+    context ends it with a sentence that says what is kept.
     """
 
     def __init__(self, study: optuna.Study, subject: Subject) -> None:
@@ -195,7 +198,7 @@ class Progress:
         refused = [trial for trial in self._trials if outcome_of(trial) == REFUSED]
         return str(refused[-1].user_attrs.get(REASON, "")) if refused else ""
 
-    def interrupted(self, noun: str) -> str:
+    def _interrupted(self) -> str:
         """Return what an interruption keeps and what it loses, in a sentence."""
         trials = self._study.get_trials(deepcopy=False)
         now = time.monotonic()
@@ -206,15 +209,17 @@ class Progress:
             if outcome_of(trials[number]) not in TRAINED
         ]
         n_done = n_trained(trials)
-        kept = f"{n_done} of {max(self._subject.n_total, n_done)} {noun} are done and kept"
+        kept = f"{n_done} of {max(self._subject.n_total, n_done)} {self._subject.noun} are done and kept"
         begun = f"; begun and not kept: {', '.join(lost)}" if lost else ""
         return f"{kept}{begun}; repeat the command to continue."
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._output.close()
+        if kind is KeyboardInterrupt:
+            print(self._interrupted(), file=sys.stderr)
 
 
 def _trained(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
@@ -232,7 +237,8 @@ class TrainingProgress:
     def report(self, report: TrainingReport) -> None:
         """Update the display if that is due."""
         value = "" if report.value is None else f" ({percent(report.value)})"
-        left = duration((1 - report.share) / report.share * report.seconds)
+        share, seconds = report.measured
+        left = duration((1 - report.share) / share * seconds)
         line = f"{self._name}: epoch {report.epoch} of {report.n_epochs}{value}, {left} left"
         if self._output.is_due:
             self._output.rewrite(line)

@@ -7,6 +7,7 @@ import pty
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import optuna
@@ -41,12 +42,12 @@ with Progress(study, Subject(5, lambda trials, reports: Remaining(70.0, 3600.0))
 """
 
 
-def on_a_terminal(n_columns: int, **streams: object) -> list[str]:
-    """Run the program on a terminal with so many columns, and return the lines that it wrote there."""
+def on_a_terminal(n_columns: int, program: str = PROGRAM, *, check: bool = True, **streams: object) -> list[str]:
+    """Run a program on a terminal with so many columns, and return the lines that it wrote there."""
     ours, theirs = pty.openpty()
     subprocess.run(["stty", "rows", "24", "cols", str(n_columns)], stdin=theirs, check=True)
     subprocess.run(
-        [sys.executable, "-c", PROGRAM], cwd=ROOT, stderr=theirs, **{"stdout": theirs, **streams}, check=True
+        [sys.executable, "-c", program], cwd=ROOT, stderr=theirs, **{"stdout": theirs, **streams}, check=check
     )
     os.close(theirs)
     shown = b"".join(iter(lambda: _read(ours), b""))
@@ -146,10 +147,11 @@ def test_a_search_that_refuses_everything_says_why(clock: Clock, capsys: pytest.
     )
 
 
-def test_an_interruption_says_what_is_lost(clock: Clock) -> None:
+def test_an_interruption_says_what_is_lost(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     study = optuna.create_study()
     done, lost = study.ask(), study.ask()
-    with Progress(study, Subject(5, lambda _trials, _reports: None)) as shown:
+    subject = Subject(5, lambda _trials, _reports: None, noun="trainings")
+    with suppress(KeyboardInterrupt), Progress(study, subject) as shown:
         for trial in (done, lost):
             shown.report(TrainingReport(trial.number, 2, 15, 0.1, 65.0))
         done.set_user_attr("outcome", "finished")
@@ -157,11 +159,19 @@ def test_an_interruption_says_what_is_lost(clock: Clock) -> None:
         clock.now = 5.0
         latest = study.ask()  # which the display has not read
         shown._reports[latest.number] = (TrainingReport(latest.number, 1, 15, 0.01, 1.0), 4.0)
-        assert shown.interrupted("trials") == (
-            "1 of 5 trials are done and kept; begun and not kept: trial 1 (epoch 2 of 15, 1 min 10 s), "
-            "trial 2 (epoch 1 of 15, 2 s); "
-            "repeat the command to continue."
-        )
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == (
+        "1 of 5 trainings are done and kept; begun and not kept: trial 1 (epoch 2 of 15, 1 min 10 s), "
+        "trial 2 (epoch 1 of 15, 2 s); "
+        "repeat the command to continue.\n"
+    )
+
+
+def test_the_line_on_a_terminal_is_final_when_an_interruption_says_what_is_lost() -> None:
+    lines = on_a_terminal(120, program=f"{PROGRAM}    raise KeyboardInterrupt\n", check=False)
+    last = lines.index("6 of 6 trials are done and kept; repeat the command to continue.")
+    assert lines[last - 1].startswith("5/5 trained")
+    assert not any("trained" in line for line in lines[last:])
 
 
 def test_a_training_without_a_study(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
