@@ -15,7 +15,7 @@ from search.limits import BYTES, COUNT, Unit, whole_amount
 
 MIN_MS, MAX_MS = 0.001, 1_000_000
 # A value beyond these is a typing error.
-MAX_AMOUNT, MAX_JOBS, MAX_PORT = 10**9, 1024, 65_535
+MAX_AMOUNT, MAX_JOBS, MAX_PORT, MAX_BATCH = 10**9, 1024, 65_535, 1024
 
 
 def text(argument: str) -> str:
@@ -49,6 +49,11 @@ def positive(argument: str) -> int:
 def repeats(argument: str) -> int:
     """Parse the number of trainings of one configuration."""
     return _from_1_to(MAX_REPEATS, argument)
+
+
+def batch(argument: str) -> int:
+    """Parse the number of images of a batch."""
+    return _from_1_to(MAX_BATCH, argument)
 
 
 def port(argument: str) -> int:

@@ -27,7 +27,7 @@ from search.engine.train import training_device
 from search.errors import FailureError, InputError
 from search.export.card import Measured, make_card, readme
 from search.export.folder import check_folder, whole_folder
-from search.export.formats.format import Exporting, Format
+from search.export.formats.format import DEFAULT_OPTIONS, Exporting, Format, FormatOptions
 from search.export.formats.table import FORMATS, TORCH, check_formats, in_order
 from search.export.latency import Answer, Latencies, milliseconds
 from search.export.standalone.source import model_source
@@ -70,6 +70,7 @@ def export_model(
     force: bool = False,
     latencies: Latencies | None = None,
     announce: Announce = ignore,
+    options: FormatOptions = DEFAULT_OPTIONS,
 ) -> dict[str, Any]:
     """Write the folder of an exported network, complete or on any error not at all, and return its card.
 
@@ -77,6 +78,7 @@ def export_model(
     force      True to replace an earlier export
     latencies  latencies of earlier exports, to which new ones are added; None measures all
     announce   function that is called with a line before each step that takes long
+    options    options of the formats
 
     Raises InputError if `folder` exists or cannot be written, if the network was made for other data, or if packages of
     a format are missing. Raises ExportMismatchError if the files do not repeat the recorded accuracy.
@@ -89,7 +91,7 @@ def export_model(
     check_formats(formats)
     check_folder(folder, force=force)
     with whole_folder(folder) as new_folder:
-        return _write(source, data, new_folder, in_order(formats), latencies or Latencies(), announce)
+        return _write(source, data, new_folder, in_order(formats), latencies or Latencies(), announce, options)
 
 
 def _check_data(source: ModelSource, data: Dataset) -> None:
@@ -110,6 +112,7 @@ def _write(
     formats: Sequence[str],
     latencies: Latencies,
     announce: Announce,
+    options: FormatOptions,
 ) -> dict[str, Any]:
     announce(f"writing model.py and weights.pt, and scoring them on {counted(len(data.scored), 'image')}")
     (folder / "model.py").write_text(model_source(source, data), encoding="utf-8")
@@ -121,7 +124,7 @@ def _write(
     balanced = (
         tuple(_balanced(module, split) for split in (data.scored, data.test)) if _shows_balanced(source, data) else ()
     )
-    formats_by_name = _write_formats(Exporting(source, data, module, folder), formats, latencies, announce)
+    formats_by_name = _write_formats(Exporting(source, data, module, folder, options), formats, latencies, announce)
     measured = Measured(scored, test, confusion, formats_by_name, balanced)
     text = json.dumps(make_card(source, data, measured, folder), indent=2, allow_nan=False)
     card: dict[str, Any] = json.loads(text)
@@ -201,7 +204,8 @@ def _write_formats(
         format_facts = form.write(exporting)
         answer = form.open(exporting)
         agreement = _agreement(name, form, _logits(answer, test.images), expected, test)
-        latency = latencies.of(network, name, form.runtime_version, partial(milliseconds, answer, test.images))
+        variant = exporting.options.variant(name)
+        latency = latencies.of(network, variant, form.runtime_version, partial(milliseconds, answer, test.images))
         entries[name] = {
             "files": list(form.files),
             "bytes": sum((exporting.folder / file).stat().st_size for file in form.files),

@@ -14,6 +14,7 @@ from search.data.load import load_dataset
 from search.errors import InputError
 from search.evidence.repeats import RepeatResult
 from search.export.export import Announce, export_model, ignore
+from search.export.formats.format import DEFAULT_OPTIONS, FormatOptions
 from search.export.latency import Latencies
 from search.export.trained_model import ModelSource, source_from_confirmation, source_from_repeat, source_from_trial
 from search.report.summary import StudySummary
@@ -30,13 +31,14 @@ LATENCIES = "latencies.json"
 class ExportRequest:
     """Request for the export of one network, by default the winner of the study.
 
-    trial    number of the trial to export
-    budget   export the best network with at most this many parameters
-    network  id of the hand-designed network to export
-    formats  formats of `export_model`, beside the one that is always written
-    force    True if an earlier export may be replaced
-    target   folder to write; None for one in the folder of the study
+    trial     number of the trial to export
+    budget    export the best network with at most this many parameters
+    network   id of the hand-designed network to export
+    formats   formats of `export_model`, beside the one that is always written
+    force     True if an earlier export may be replaced
+    target    folder to write; None for one in the folder of the study
     announce  as in `export_model`
+    options   options of the formats
     """
 
     trial: int | None = None
@@ -46,6 +48,7 @@ class ExportRequest:
     force: bool = False
     target: Path | None = None
     announce: Announce = ignore
+    options: FormatOptions = DEFAULT_OPTIONS
 
 
 def export_from_search(
@@ -59,9 +62,7 @@ def export_from_search(
     else:
         target = request.target or location.folder / f"trial-{record.number}"
         source = _trial_source(record, summary.config, location)
-    write_export(
-        source, summary.config.data, location, target, request.formats, force=request.force, announce=request.announce
-    )
+    _write_request(request, source, summary.config.data, location, target)
     return source, target
 
 
@@ -141,8 +142,23 @@ def export_baseline(
         median, len(best), str(location.name), weights_path(location.folder / "repeats", median.number)
     )
     target = request.target or location.folder / str(request.network)
-    write_export(source, data, location, target, request.formats, force=request.force, announce=request.announce)
+    _write_request(request, source, data, location, target)
     return source, target
+
+
+def _write_request(
+    request: ExportRequest, source: ModelSource, data: DataConfig, location: StudyLocation, target: Path
+) -> None:
+    write_export(
+        source,
+        data,
+        location,
+        target,
+        request.formats,
+        force=request.force,
+        announce=request.announce,
+        options=request.options,
+    )
 
 
 def write_export(
@@ -154,11 +170,14 @@ def write_export(
     *,
     force: bool,
     announce: Announce = ignore,
+    options: FormatOptions = DEFAULT_OPTIONS,
 ) -> dict[str, Any]:
     """Load the images that the network was scored on, export it to `target`, and return the card."""
     images = load_dataset(replace(data, select_on=source.scored_on))
     latencies = Latencies(location.folder / LATENCIES)
-    return export_model(source, images, target, formats, force=force, latencies=latencies, announce=announce)
+    return export_model(
+        source, images, target, formats, force=force, latencies=latencies, announce=announce, options=options
+    )
 
 
 def exported_line(source: ModelSource, target: Path) -> str:

@@ -109,6 +109,15 @@ VALUES: list[tuple[list[str], str, list[tuple[str, str]]]] = [
             ("all,c", "got 'all'"),
         ],
     ),
+    (
+        ["export", "nowhere", "--format", "c"],
+        "--onnx-batch",
+        [
+            ("0", "must be a whole number of at least 1, got '0'"),
+            ("1025", "must be at most 1,024, got '1025'"),
+            ("1", "--onnx-batch 1 needs format onnx or onnx-int8; add --format onnx"),
+        ],
+    ),
     # Sizes of images.
     (RUN, "--image-size", [("٣٢", "from 4 to 1,024 pixels, got '٣٢'; write it as 32 or 32x40")]),
     (["space"], "--image-size", [("big", "got 'big'; write it as 32 or 32x40")]),

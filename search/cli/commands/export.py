@@ -42,6 +42,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help=f"formats to write beside model.py and weights.pt: {', '.join(FORMATS[1:])}, or all (default: none)",
     )
     parser.add_argument(
+        "--onnx-batch",
+        type=values.batch,
+        metavar="N",
+        help="number of images that the files of formats onnx and onnx-int8 take at once (default: any number)",
+    )
+    parser.add_argument(
         "--force", action="store_true", help="replace an existing export in that folder (default: keep it)"
     )
     add_data_dir(parser)
@@ -50,9 +56,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> int:
     """Export a network of a study to a folder, and print where it is."""
+    if args.onnx_batch is not None and not {"onnx", "onnx-int8"} & set(args.format):
+        raise InputError(f"--onnx-batch {args.onnx_batch} needs format onnx or onnx-int8; add --format onnx")
     study_location = _location(args)
 
     from search.evidence.repeats import read_results
+    from search.export.formats.format import FormatOptions
     from search.export.request import ExportRequest, export_baseline, export_from_search, exported_line
     from search.report.summary import summary_of
     from search.study.attributes import SETTINGS
@@ -62,7 +71,8 @@ def run(args: Namespace) -> int:
     from search.workers.progress import print_line
 
     target = Path(args.out) if args.out else None
-    request = ExportRequest(args.trial, args.budget, args.network, args.format, args.force, target, print_line)
+    options = FormatOptions(args.onnx_batch)
+    request = ExportRequest(args.trial, args.budget, args.network, args.format, args.force, target, print_line, options)
     with readable(study_location) as location:
         study = load_existing(location)
         trials = study.get_trials(deepcopy=False)

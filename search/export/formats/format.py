@@ -21,14 +21,33 @@ from search.study.provenance import version_of
 N_CALIBRATION, CALIBRATION_SEED = 1000, 0
 
 
+@dataclass(frozen=True)
+class FormatOptions:
+    """Options of single formats, which the others ignore.
+
+    onnx_batch  number of images that an ONNX file takes at once; None for any number
+    """
+
+    onnx_batch: int | None = None
+
+    def variant(self, name: str) -> str:
+        """Return the name of a format, followed by the options that change how fast its files run."""
+        is_fixed = self.onnx_batch is not None and name.startswith("onnx")
+        return f"{name}, batch {self.onnx_batch}" if is_fixed else name
+
+
+DEFAULT_OPTIONS = FormatOptions()
+
+
 @dataclass(frozen=True, eq=False)
 class Exporting:
-    """Export in progress: the source of the network, its data, its imported model.py and the folder."""
+    """Export in progress: the source of the network, its data, its imported model.py, the folder and the options."""
 
     source: ModelSource
     data: Dataset
     module: ModuleType
     folder: Path
+    options: FormatOptions = DEFAULT_OPTIONS
 
     @cached_property
     def net(self) -> nn.Module:

@@ -28,7 +28,7 @@ from search.data.dataset import Dataset, Split
 from search.errors import InputError
 from search.export.export import ExportMismatchError, _load_module, export_model
 from search.export.formats import onnx
-from search.export.formats.format import Exporting
+from search.export.formats.format import Exporting, FormatOptions
 from search.export.formats.onnx import OPSET
 from search.export.formats.table import FORMATS, TORCH, check_formats, in_order, installed_formats
 from search.export.latency import Latencies
@@ -264,6 +264,46 @@ def test_onnx_describes_its_input_and_output(exported: tuple[Path, Dataset, Mode
         shape = [axis.dim_param or axis.dim_value for axis in logits.type.tensor_type.shape.dim]
         assert (logits.name, shape) == ("logits", ["n", source.arch.n_classes])
         assert [(opset.domain, opset.version) for opset in model.opset_import if not opset.domain] == [("", OPSET)]
+
+
+@pytest.mark.slow
+def test_no_onnx_node_has_an_attribute_at_its_default(exported: tuple[Path, Dataset, ModelSource]) -> None:
+    folder, _, _ = exported
+    for name in ("model.onnx", "model-int8.onnx"):
+        model = onnx_package.load(folder / name)
+        onnx_package.checker.check_model(model, full_check=True)
+        versions = {opset.domain: opset.version for opset in model.opset_import}
+        for node in model.graph.node:
+            schema = onnx_package.defs.get_schema(node.op_type, versions[node.domain], node.domain)
+            defaults = [schema.attributes[attribute.name].default_value for attribute in node.attribute]
+            assert [value for value in node.attribute if value in defaults] == [], f"{name}: {node.op_type}"
+
+
+@pytest.mark.slow
+def test_an_onnx_file_of_a_fixed_batch(tmp_path: Path) -> None:
+    """300 images are no multiple of 7, so the last batch is filled up."""
+    source, data = self_labelled(SPECS["residual"])
+    names, batch = ("onnx", "onnx-int8"), 7
+    latencies = Latencies(tmp_path / "latencies.json")
+    free = export_model(source, data, tmp_path / "free", names, latencies=latencies)
+    options = FormatOptions(onnx_batch=batch)
+    card = export_model(source, data, tmp_path / "model", names, latencies=latencies, options=options)
+    for name in names:
+        path = tmp_path / "model" / FORMATS[name].files[0]
+        graph = onnx_package.load(path).graph
+        shapes = [
+            [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in (*graph.input, *graph.output)
+        ]
+        assert shapes == [[batch, *source.arch.input_shape], [batch, source.arch.n_classes]]
+        assert (free["formats"][name]["batch"], card["formats"][name]["batch"]) == (None, batch)
+        for figure in ("test_accuracy", "other_answers"):
+            assert card["formats"][name][figure] == free["formats"][name][figure]
+        assert f"`{path.name}` needs onnxruntime and NumPy alone; its batch size is {batch}:" in (
+            tmp_path / "model" / "README.md"
+        ).read_text(encoding="utf-8")
+    assert card["formats"]["onnx"]["other_answers"] == 0
+    measured = [entry["format"] for entry in json.loads((tmp_path / "latencies.json").read_text())]
+    assert measured == ["torch", *names, *(f"{name}, batch {batch}" for name in names)]
 
 
 @pytest.mark.slow
