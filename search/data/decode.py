@@ -148,5 +148,5 @@ def _levels(file: Path, height: int, width: int, ranges: Mapping[str, tuple[floa
 def _reason(error: OSError | ValueError) -> str:
     """Return why an image file cannot be read, on one line and without its path."""
     if isinstance(error.__cause__, UnidentifiedImageError):
-        return "no image"
+        return "no picture that Pillow can read"
     return " ".join(str(getattr(error, "strerror", None) or error).split())

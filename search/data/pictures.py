@@ -32,7 +32,8 @@ def opened(path: str | Path) -> Iterator[Any]:
     """Open an image file as a PIL image, without Pillow's warnings.
 
     Raises OSError for a file that cannot be opened. Raises ValueError, with the reason alone, for one that is damaged,
-    not a picture or larger than MOST_PIXELS, also while its pixels are read, and for a pipe or a device.
+    not a picture, larger than MOST_PIXELS or of a form that Pillow misreads, also while its pixels are read, and for a
+    pipe or a device.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -45,6 +46,8 @@ def opened(path: str | Path) -> Iterator[Any]:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
+                if form := misread_form(picture):
+                    raise ValueError(f"{form}, which Pillow misreads; convert it to another form")
                 yield picture
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         n_pixels = int(re.findall(r"\d+", str(error))[0])
@@ -59,6 +62,23 @@ def opened(path: str | Path) -> Iterator[Any]:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
     finally:
         Image.MAX_IMAGE_PIXELS = limit
+
+
+def misread_form(picture: Any) -> str:
+    """Return the form of the levels of an opened PIL image whose levels Pillow gets wrong, else an empty text.
+
+    It reads signed bytes and unsigned numbers of 32 bits as if they had the other sign, and inverts only levels of up
+    to eight bits where 0 is white. All of these are TIFF files.
+    """
+    tags = getattr(picture, "tag_v2", {})
+    is_signed, is_white_zero = 2 in tags.get(339, ()), tags.get(262) == 0
+    if is_signed and max(tags.get(258, (1,))) == 8:
+        return "signed levels of 8 bits"
+    if is_white_zero and deep_kind(picture):
+        return "levels of more than 8 bits of which 0 is white"
+    if "I;32N" in str([tile.args for tile in picture.tile]) and picture.getextrema()[0] < 0:
+        return f"unsigned levels of {2**31:,} and more"
+    return ""
 
 
 def upright(path: str | Path, level_ranges: Mapping[str, tuple[float, float]]) -> Any:

@@ -303,7 +303,7 @@ def test_a_few_unreadable_images_are_listed_and_left_out(tmp_path: Path) -> None
     assert len(data.train) + len(data.test) == 96
     remark = next(remark for remark in data.remarks if "cannot be read" in remark)
     assert remark.startswith(
-        "Left out, as 4 of 100 image files cannot be read: amber/001.png (no image), amber/002.png"
+        "Left out, as 4 of 100 image files cannot be read: amber/001.png (no picture that Pillow can read), amber/002."
     )
     assert remark.endswith("and 1 more.")
 

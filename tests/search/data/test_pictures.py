@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -82,6 +83,65 @@ def test_extrema_of_both_byte_orders_are_found(tmp_path: Path) -> None:
         with opened(tmp_path / "a.tif") as picture:
             assert picture.mode == mode
             assert finite_extrema(picture) == (0, 4080)
+
+
+def tiff(levels: np.ndarray, sample_format: int = 1, photometric: int = 1) -> bytes:
+    """A TIFF file of grey levels as they are in memory; Pillow writes neither unsigned 32 bits nor signed bytes."""
+    order = ">" if levels.dtype.byteorder == ">" else "<"
+    height, width = levels.shape
+    data = levels.tobytes()
+    bits = 8 * levels.dtype.itemsize
+    tags = [(256, 4, width), (257, 4, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric), (273, 4, 8)]
+    tags += [(277, 3, 1), (278, 4, height), (279, 4, len(data)), (339, 3, sample_format)]
+    content = (b"MM\0*" if order == ">" else b"II*\0") + struct.pack(order + "I", 8 + len(data)) + data
+    content += struct.pack(order + "H", len(tags))
+    for tag, kind, value in tags:
+        field = struct.pack(order + "I", value) if kind == 4 else struct.pack(order + "HH", value, 0)
+        content += struct.pack(order + "HHI", tag, kind, 1) + field
+    return content + struct.pack(order + "I", 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "levels", "sample_format"),
+    [
+        ("<u4", LEVELS * 2**23, 1),
+        ("<i4", LEVELS * 2**24 - 2**31, 2),
+        (">i4", LEVELS * 2**24 - 2**31, 2),
+        ("<i2", LEVELS * 256 - 2**15, 2),
+        (">i2", LEVELS * 256 - 2**15, 2),
+        (">u2", LEVELS * 256, 1),
+        (">f4", LEVELS / 255, 3),
+    ],
+)
+def test_numbers_of_both_byte_orders_and_signs(
+    kind: str, levels: np.ndarray, sample_format: int, tmp_path: Path
+) -> None:
+    (tmp_path / "a.tif").write_bytes(tiff(levels.astype(kind), sample_format))
+    np.testing.assert_array_equal(pixels(upright(tmp_path / "a.tif", {}).convert("L"))[0, 0].numpy(), LEVELS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "levels", "sample_format", "photometric", "reason"),
+    [
+        ("<u4", LEVELS * 2**24, 1, 1, "unsigned levels of 2,147,483,648 and more, which Pillow misreads"),
+        (">u4", LEVELS * 2**24, 1, 1, "cannot identify image file"),
+        ("i1", LEVELS - 128, 2, 1, "signed levels of 8 bits, which Pillow misreads"),
+        ("<u2", LEVELS * 256, 1, 0, "levels of more than 8 bits of which 0 is white, which Pillow misreads"),
+        ("<f4", LEVELS / 255, 3, 0, "levels of more than 8 bits of which 0 is white, which Pillow misreads"),
+        ("<f8", LEVELS / 255, 3, 1, "cannot identify image file"),
+    ],
+)
+def test_numbers_that_pillow_misreads_are_refused(
+    kind: str, levels: np.ndarray, sample_format: int, photometric: int, reason: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.tif").write_bytes(tiff(levels.astype(kind), sample_format, photometric))
+    with pytest.raises(ValueError, match=f"^{reason}"):
+        upright(tmp_path / "a.tif", {})
+
+
+def test_levels_of_one_byte_of_which_0_is_white_are_inverted(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(tiff(LEVELS.astype("u1"), photometric=0))
+    np.testing.assert_array_equal(pixels(upright(tmp_path / "a.tif", {}).convert("L"))[0, 0].numpy(), 255 - LEVELS)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
