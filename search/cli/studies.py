@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,10 +13,10 @@ from models.record import RecordError
 from search.cli.winner import confirmed
 from search.errors import InputError
 from search.storage.open import open_storage
+from search.storage.url import is_new, sqlite_url
 from search.study.attributes import DATA, SETTINGS
-from search.study.find import all_studies
 from search.study.load import SEARCH, config_of, load_existing
-from search.study.location import REPEATS, StudyLocation
+from search.study.location import DATABASE, OWN_DATABASE, REPEATS, StudyLocation
 from search.study.loop import n_trained
 from search.study.read_only import readable
 from search.study.trials import ranked, read_trials
@@ -26,24 +25,51 @@ from search.text import percent, text_table
 _COLUMNS = ("study", "data", "budget", "trials", "best", "confirmed", "n", "storage")
 
 
-def study_rows(out: Path, storage: str | None) -> Iterator[dict[str, Any]]:
-    """Yield a description of every study in JSON types; one that cannot be read is reported on standard error.
+def read_studies(out: Path, storage: str | None) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return a description of every study in JSON types, and the errors of those that cannot be read.
 
     out: folder of the studies. storage: URL of the storage; None for all SQLite files below `out`
     """
-    locations = all_studies(out) if storage is None else _studies_of(out, storage)
-    for name, location in locations.items():
+    if storage is None:
+        locations, errors = _locations_below(out)
+    else:
+        locations, errors = _studies_of(out, storage), []
+    rows = []
+    for name, location in sorted(locations.items()):
         try:
             with readable(location) as readable_location:
-                yield {"study": name, **_facts(readable_location), "storage": location.shown_url}
+                rows.append({"study": name, **_facts(readable_location), "storage": location.shown_url})
         except (InputError, RecordError) as error:
-            print(f"search.py: {name}: {error}", file=sys.stderr)
+            errors.append(f"{name}: {error}")
+    return rows, errors
+
+
+def _locations_below(out: Path) -> tuple[dict[str, StudyLocation], list[str]]:
+    """Return the locations of the studies in the SQLite files below a folder, and the errors of unreadable files.
+
+    The files are read through Optuna, so that studies in the write-ahead log of a running search are found too.
+    """
+    locations: dict[str, StudyLocation] = {}
+    own_locations: dict[str, StudyLocation] = {}
+    errors = []
+    for path in (*sorted(out.glob(f"*/{OWN_DATABASE}")), out / DATABASE):
+        if is_new(path):
+            continue
+        try:
+            locations_in_file = _studies_of(out, sqlite_url(path))
+        except InputError as error:
+            errors.append(str(error))
+            continue
+        locations |= locations_in_file
+        own_locations |= {name: item for name, item in locations_in_file.items() if name == path.parent.name}
+    # A study is read from the database of its own folder, else from the default one, else from that of another folder.
+    return locations | own_locations, errors
 
 
 def _studies_of(out: Path, storage: str) -> dict[str, StudyLocation]:
     with readable(StudyLocation(out, None, storage)) as location:
         names = optuna.get_all_study_names(open_storage(location.url))
-    return {name: StudyLocation(out, name, storage) for name in sorted(names) if not name.endswith(REPEATS)}
+    return {name: StudyLocation(out, name, storage) for name in names if not name.endswith(REPEATS)}
 
 
 def _facts(location: StudyLocation) -> dict[str, Any]:
@@ -73,7 +99,7 @@ def _facts(location: StudyLocation) -> dict[str, Any]:
 
 
 def studies_table(rows: list[dict[str, Any]]) -> str:
-    """Return the rows of `study_rows` as a table."""
+    """Return the rows of `read_studies` as a table."""
     cells = [
         (
             row["study"],

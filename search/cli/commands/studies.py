@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -20,12 +21,17 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> int:
-    """Print a row for every study; baselines and studies of other programs have no budget and no accuracy."""
-    from search.cli.studies import studies_table, study_rows
+    """Print a row for every study; baselines and studies of other programs have no budget and no accuracy.
 
-    rows = list(study_rows(Path(args.out), args.storage))
+    Studies and databases that cannot be read are reported on standard error; the status is 2 if there are only such.
+    """
+    from search.cli.studies import read_studies, studies_table
+
+    rows, errors = read_studies(Path(args.out), args.storage)
+    for error in errors:
+        print(f"search.py: {error}", file=sys.stderr)
     if args.json:
         print(json.dumps(rows, indent=2))
-    else:
+    elif rows or not errors:
         print(studies_table(rows) if rows else f"there is no study in {args.storage or args.out} yet")
-    return 0
+    return 2 if errors and not rows else 0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import optuna
 import pytest
 
 from search.cli.main import main
+from search.storage.open import open_storage
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -63,6 +65,40 @@ def test_a_folder_without_studies(
     assert output(capsys, "studies") == "there is no study in studies yet\n"
     assert json.loads(output(capsys, "studies", "--json")) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_database_is_reported_beside_the_studies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    damaged = tmp_path / "studies" / "damaged" / "study.db"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes((ROOT / "studies" / "tpe" / "study.db").read_bytes()[:5000])
+    words = "studies/damaged/study.db); it is damaged; restore it from a copy\n"
+    assert main(["studies"]) == 2
+    listed = capsys.readouterr()
+    assert listed.out == ""
+    assert listed.err.endswith(words)
+    optuna.create_study(storage=open_storage("sqlite:///studies/studies.db"), study_name="of another program")
+    (row,) = json.loads(output(capsys, "studies", "--json"))
+    assert (row["study"], row["kind"], row["trials"]) == ("of another program", None, 0)
+    assert main(["studies"]) == 0
+    listed = capsys.readouterr()
+    assert listed.out.splitlines()[1].startswith("of another program")
+    assert listed.err.endswith(words)
+    assert listed.err.count("\n") == 1
+
+
+def test_a_study_in_the_write_ahead_log_of_a_running_search_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "studies").mkdir()
+    storage = open_storage("sqlite:///studies/studies.db")
+    optuna.create_study(storage=storage, study_name="running")
+    assert (tmp_path / "studies" / "studies.db-wal").stat().st_size
+    (row,) = json.loads(output(capsys, "studies", "--json"))
+    assert row["study"] == "running"
 
 
 def test_the_figures_of_a_report_are_those_of_the_card(tracked: Path, capsys: pytest.CaptureFixture[str]) -> None:
