@@ -21,7 +21,7 @@ from search.config import ConfirmConfig, SearchConfig
 from search.engine.metrics import other_value
 from search.evidence.repeats import CHOOSE, NOISE, REPORT, Repeat, RepeatResult, of_trial
 from search.evidence.shrinkage import shrunken
-from search.evidence.statistics import Estimate, McNemar, estimate, expected_maximum, mcnemar
+from search.evidence.statistics import Estimate, McNemar, estimate, expected_maximum, mcnemar, t_quantile
 from search.study.seeds import derived_seed
 from search.study.trials import TrialRecord
 
@@ -144,7 +144,7 @@ class NoiseFloor:
 
     def threshold(self, n: int = 1) -> float:
         """Return the difference of two means over `n` seeds that equal configurations exceed once in twenty times."""
-        return 1.96 * (self.accuracy.sd or 0.0) * math.sqrt(2 / n)
+        return t_quantile(self.accuracy.n) * (self.accuracy.sd or 0.0) * math.sqrt(2 / n)
 
 
 def make_plan(records: Sequence[TrialRecord], settings: ConfirmConfig, sd: float) -> ConfirmPlan:

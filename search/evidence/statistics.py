@@ -45,8 +45,13 @@ def estimate(values: Sequence[float]) -> Estimate:
     if n == 1:
         return Estimate(1, mean, None, None, None, mean, mean)
     sd = stdev(values)
-    half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)) * sd / math.sqrt(n)
+    half = t_quantile(n) * sd / math.sqrt(n)
     return Estimate(n, mean, sd, mean - half, mean + half, min(values), max(values))
+
+
+def t_quantile(n: int) -> float:
+    """Return the multiple of a standard deviation of `n` values that Student's t exceeds once in twenty times."""
+    return float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, n - 1))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from search.config import SearchConfig
 from search.evidence.confirm import NoiseFloor
 from search.evidence.statistics import expected_maximum
+from search.search_space.buildable import widest
 from search.search_space.dimensions import Choice, FloatRange, IntRange
 from search.study.trials import TrialRecord
 from search.text import counted
@@ -88,8 +89,10 @@ def _sd(config: SearchConfig, noise: NoiseFloor | None) -> float | None:
 def _noise_caveat(config: SearchConfig, values: Sequence[float], noise: NoiseFloor | None) -> str:
     sd = _sd(config, noise)
     if sd is None:
-        subject = f"the {config.metric_name} differs from seed to seed on {config.data.label}"
-        return f"How far {subject} has not been measured."
+        return (
+            f"The noise floor on {config.data.label} has not been measured, so how many trials are as good as the best "
+            "is unknown."
+        )
     origin = (
         f"measured here: trial {noise.trial}, {noise.accuracy.n} seeds"
         if noise
@@ -132,5 +135,11 @@ def _step_inside(dimension: IntRange | FloatRange, value: float) -> float | None
     else:
         share = math.log(value / low) / math.log(high / low) if dimension.log else (value - low) / (high - low)
         at_low_end, at_high_end, inside_value = share < END_SHARE, share > 1 - END_SHARE, (low + high) / 2
-    # A range that starts at zero cannot be extended downwards.
-    return inside_value if at_high_end or (at_low_end and low > 0) else None
+    # Below the lowest value that can be built, such as a depth of 1 or a rotation of 0, there is nothing.
+    return inside_value if at_high_end or (at_low_end and low > _lowest(dimension.name)) else None
+
+
+def _lowest(name: str) -> float:
+    """Return the lowest value that can be built for a dimension with ends."""
+    row = widest(name)
+    return -math.inf if isinstance(row, Choice) else row.low

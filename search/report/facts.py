@@ -26,8 +26,10 @@ NO_BASELINES = "None of them takes these images."
 NO_WINNER = "No trial has finished yet."
 _BASELINE_RULE = (
     "In this study the hand-designed networks are trained with the search's default recipe, not with their own, so the "
-    "last column compares networks."
+    "last column compares networks. The sampler proposes a recipe with each network, so the lead of a proposed trial "
+    "over them is the effect of network and recipe together."
 )
+_UNTRAINED_BASELINES = "No hand-designed network has been trained in this study."
 _STATED_RULE = (
     "Stated on MNIST is their authors' figure, as a rule the best of so many epochs on the test set, with recipes of "
     "their own."
@@ -69,11 +71,19 @@ def headline(summary: StudySummary) -> list[str]:
 
 
 def unsearched(summary: StudySummary) -> str:
-    """Return a sentence that says that the study searched nothing, or "" if the sampler proposed a trained network."""
-    kinds = summary.kinds
-    if not kinds or kinds.get(PROPOSED):
+    """Return a sentence that says that the study searched nothing, or "" if the sampler proposed a trained network.
+
+    While trials are running, it says that nothing was searched yet.
+    """
+    kinds, counts = summary.kinds, summary.counts
+    if kinds.get(PROPOSED) or not (kinds or counts.adopted):
         return ""
-    return f"Nothing was searched: no trained network was proposed by the sampler; trained: {listed_kinds(kinds)}."
+    yet = " yet" if counts.running else ""
+    adopted = f"; adopted from other studies: {counts.adopted:,}" if counts.adopted else ""
+    return (
+        f"Nothing was searched{yet}: no trained network was proposed by the sampler{yet and ' so far'}; trained: "
+        f"{listed_kinds(kinds) or 'none'}{adopted}."
+    )
 
 
 def epoch_rule(config: SearchConfig) -> str:
@@ -181,7 +191,9 @@ def baseline_rule(summary: StudySummary) -> str:
     """Return the sentences that explain the table of the hand-designed networks."""
     if not summary.baselines:
         return NO_BASELINES
-    return f"{_BASELINE_RULE} {_STATED_RULE}" if _shows_stated(summary) else _BASELINE_RULE
+    is_trained = any(result.value is not None for result in summary.baselines)
+    rule = _BASELINE_RULE if is_trained else _UNTRAINED_BASELINES
+    return f"{rule} {_STATED_RULE}" if _shows_stated(summary) else rule
 
 
 def _shows_stated(summary: StudySummary) -> bool:

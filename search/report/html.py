@@ -39,7 +39,7 @@ from search.report.facts import (
     winner_facts,
 )
 from search.report.images import tiles
-from search.report.markdown import CORRELATION_RULE, IMPORTANCE_RULE
+from search.report.markdown import CORRELATION_RULE, IMPORTANCE_RULE, REPEAT_RULE
 from search.report.network_figures import draw_architecture, draw_confusion, draw_parameters, parts
 from search.report.networks.layers import LAYER_COLUMNS, layer_rows, layer_rule
 from search.report.networks.origin import kind_of_baseline
@@ -119,6 +119,7 @@ def html_report(summary: StudySummary, records: Sequence[TrialRecord], folder: P
         importance_rule=IMPORTANCE_RULE,
         correlation_rule=CORRELATION_RULE,
         command=command_line(summary),
+        repeat_rule=REPEAT_RULE,
         selected_on=SELECTED_ON[config.data.select_on],
     )
 

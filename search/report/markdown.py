@@ -41,7 +41,13 @@ IMPORTANCE_RULE = (
 )
 CORRELATION_RULE = (
     "Spearman's, between the accuracy after that epoch and after the last, over the finished trials. Trials that were "
-    "stopped early are missing, so among all trials it would be higher."
+    "stopped early are missing; with them it would probably be higher."
+)
+
+
+REPEAT_RULE = (
+    "With one job the same kind of machine gives the same trials and values again; jobs side by side propose according "
+    "to which trial ends first."
 )
 
 
@@ -74,8 +80,7 @@ def markdown_report(summary: StudySummary) -> str:
         *(_detail_blocks(summary.winner) if summary.winner else []),
         "## How to repeat it",
         f"```\n{command_line(summary)}\n```",
-        "With one job the same kind of machine gives the same trials and values again; jobs side by side propose "
-        "according to which trial ends first. All trials with all their values are in trials.csv.",
+        f"{REPEAT_RULE} All trials with all their values are in trials.csv.",
     ]
     return "\n\n".join(blocks) + "\n"
 

@@ -105,6 +105,7 @@ def draw_best_so_far(axes: Axes, records: Sequence[TrialRecord], metric: str = "
     # The y coordinate is a share of the axes, so that the marks are on the lower edge on any scale.
     heights, transform = [0.015] * len(refused_numbers), axes.get_xaxis_transform()
     axes.plot(refused_numbers, heights, "|", color=PURPLE, transform=transform, label="refused")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trial")
     axes.set_ylabel(words_of(metric))
     axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.16), ncols=2, frameon=False, fontsize=8)

@@ -168,7 +168,8 @@ def test_the_noise_floor() -> None:
     assert (floor.trial, floor.n_trials, floor.accuracy) == (1, 100, estimate([0.9940, 0.9950, 0.9960]))
     # By Harter's table the best of 100 draws lies 2.508 standard deviations above the mean.
     assert floor.luck == pytest.approx(0.001 * 2.508, rel=0.01)
-    assert floor.threshold() == pytest.approx(1.96 * 0.001 * math.sqrt(2))
+    # Student's t with two degrees of freedom: the standard deviation comes from three values.
+    assert floor.threshold() == pytest.approx(4.3027 * 0.001 * math.sqrt(2), rel=1e-4)
     assert floor.threshold(5) == pytest.approx(floor.threshold() / math.sqrt(5))
 
 

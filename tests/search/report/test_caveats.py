@@ -86,7 +86,7 @@ def test_noise_that_was_measured_replaces_what_is_known_of_mnist(config: SearchC
 
 def test_noise_of_another_data_set_is_unknown() -> None:
     records = finished([0.98, 0.97])
-    unknown = "How far the accuracy differs from seed to seed on digits has not been measured."
+    unknown = "The noise floor on digits has not been measured, so how many trials are as good as the best is unknown."
     assert unknown in text(DIGITS, records)
     assert "above their mean" not in text(DIGITS, records)
     assert "has not been measured" not in text(CONFIG, records)
@@ -122,7 +122,8 @@ def test_size_of_the_search() -> None:
         ({"stages": 3, "stages.3.width.1": 64}, "stages.3.width.1 = 64 (3 to 64)"),
         ({"stages.1.kind": "residual", "stages.1.width.1": 64}, ""),  # inactive: the pair has its second width
         ({"stages.1.padded": 6}, ""),  # two convolutions are both padded at 2 already
-        ({"stages.1.depth": 1}, "stages.1.depth = 1 (1 to 6)"),
+        ({"stages.1.depth": 1}, ""),  # a stage has at least one convolution
+        ({"stages.1.depth": 6}, "stages.1.depth = 6 (1 to 6)"),
         ({"dropout": 0.25}, ""),  # inactive: no dropout anywhere
         ({"dropout": 0.25, "stages.1.dropout": "all"}, "dropout = 0.25 (0 to 0.25)"),
         ({"transitions.1.width": 24}, ""),

@@ -188,12 +188,12 @@ def test_a_single_contender_was_not_chosen_by_fresh_seeds() -> None:
 
 
 def test_the_noise_floor_in_words() -> None:
-    # Trials 1 and 2 are 0.04 points apart, trial 3 is 0.13 below the best; 1.96 * sqrt(2) * 0.05 = 0.14.
+    # Trial 0 is 0.14 points below the best. Student's t with two degrees of freedom: 4.303 * sqrt(2) * 0.05 = 0.30.
     assert noise() == [
         "Trial 0 trained 3 times: mean 99.50 %, sd 0.05 points, from 99.45 % to 99.55 %.",
         "Noise alone would put the best of 100 equally good trials +0.12 points above their mean.",
-        "Two single trainings of equal networks differ by more than 0.14 points once in twenty times; of the top ten "
-        "that leaves undecided against the best: 2, 3.",
+        "Two single trainings of equal networks differ by more than 0.30 points once in twenty times; of the top ten "
+        "that leaves undecided against the best: 2, 3, 0.",
     ]
 
 
@@ -209,13 +209,13 @@ def test_the_noise_of_a_single_trial_has_no_luck() -> None:
     floor = noise_floor(noise_results(), 1)
     assert floor
     lines = noise_lines(floor, (RECORDS[0],), None)
-    assert lines[1:] == ["Two single trainings of equal networks differ by more than 0.14 points once in twenty times."]
+    assert lines[1:] == ["Two single trainings of equal networks differ by more than 0.30 points once in twenty times."]
 
 
 def test_where_the_best_stands_alone() -> None:
     floor = noise_floor(noise_results(), 2)
     assert floor
-    top = (made_up(9, 0.9990), *ranked(RECORDS))
+    top = (made_up(9, 0.9999), *ranked(RECORDS))
     assert noise_lines(floor, top, None)[-1].endswith("undecided against the best: none.")
 
 
@@ -223,18 +223,18 @@ def test_where_the_best_stands_alone() -> None:
     ("second", "line"),
     [
         (
-            {1: (0.9964, 0.9964, 0.9964), 0: (0.9955, 0.9955, 0.9955)},
-            "The winner's +0.09 points over s004_net3 are above the 0.08 that means of 3 seeds differ by once in "
+            {1: (0.9977, 0.9977, 0.9977), 0: (0.9955, 0.9955, 0.9955)},
+            "The winner's +0.22 points over s004_net3 are above the 0.18 that means of 3 seeds differ by once in "
             "twenty times.",
         ),
         (
             BETTER,
-            "The winner's +0.05 points over s004_net3 are not above the 0.08 that means of 3 seeds differ by once in "
+            "The winner's +0.05 points over s004_net3 are not above the 0.18 that means of 3 seeds differ by once in "
             "twenty times.",
         ),
         (
-            {1: (0.9955, 0.9955, 0.9955), 0: (0.9964, 0.9964, 0.9964)},
-            "The winner's 0.09 points below s004_net3 are above the 0.08 that means of 3 seeds differ by once in "
+            {1: (0.9955, 0.9955, 0.9955), 0: (0.9977, 0.9977, 0.9977)},
+            "The winner's 0.22 points below s004_net3 are above the 0.18 that means of 3 seeds differ by once in "
             "twenty times.",
         ),
     ],

@@ -66,6 +66,13 @@ def page(summary: StudySummary, folder: Path = Path("nowhere")) -> Reader:
     return Reader(html_report(summary, EVERY_OUTCOME, folder, CLASSES))
 
 
+def test_the_page_says_what_repeats() -> None:
+    assert (
+        "With one job the same kind of machine gives the same trials and values again"
+        in page(SUMMARIES["all over"]).text
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_every_study_has_a_whole_page_with_nothing_outside(name: str) -> None:

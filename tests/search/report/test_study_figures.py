@@ -72,6 +72,8 @@ def test_best_so_far() -> None:
     draw_best_so_far(on, records)
     numbers, best = line(on, "best so far")
     assert numbers == [0, 1, 2, 3, 6]
+    draw_best_so_far(short := axes(), records[:2])
+    assert [tick % 1 for tick in short.get_xticks()] == [0] * len(short.get_xticks())
     assert best == pytest.approx([1.0, 1.0, 0.5, 0.5, 0.5])
     (x, low), (y, edge) = dots(on, "stopped early, there or below")
     assert (x, y) == (4, 5)

@@ -7,6 +7,7 @@ import pytest
 
 from models.baselines import BASELINES
 from search.config import DataConfig, SearchConfig
+from search.report.facts import baseline_rule
 from search.report.summary import BaselineResult, Counts, summarise
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, STOPPED, TrialRecord
 from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, PLAN, confirmed, epoch, made_up, measured
@@ -189,3 +190,11 @@ def test_digits_know_the_same_networks() -> None:
     config = SearchConfig(DataConfig("digits", "data"), max_params=8000)
     remarks = [result.remark for result in summarise("s", config, []).baselines]
     assert remarks == [result.remark for result in summarise("s", CONFIG, []).baselines]
+
+
+@pytest.mark.parametrize(("outcome", "value"), [(FINISHED, 0.99), (STOPPED, None)])
+def test_the_rule_beside_the_hand_designed_networks_fits_their_results(outcome: str, value: float | None) -> None:
+    rule = baseline_rule(summarise("s", CONFIG, [made_up(0, value, outcome, baseline="s004_net3")]))
+    assert ("the last column compares networks" in rule) == (value is not None)
+    assert ("is the effect of network and recipe together" in rule) == (value is not None)
+    assert ("No hand-designed network has been trained" in rule) == (value is None)

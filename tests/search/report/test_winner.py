@@ -127,9 +127,9 @@ def test_noise_floor() -> None:
         for line in (
             "Trial 0 trained 4 times: mean 99.15 %, sd 0.13 points, from 99.00 % to 99.30 %.",
             "Noise alone would put the best of 3 equally good trials +0.11 points above their mean.",
-            "Two single trainings of equal networks differ by more than 0.36 points once in twenty times; of the top "
+            "Two single trainings of equal networks differ by more than 0.58 points once in twenty times; of the top "
             "ten that leaves undecided against the best: 9, 0.",
-            "The winner's +0.13 points over s004_net3 are not above the 0.21 that means of 3 seeds differ by once in "
+            "The winner's +0.13 points over s004_net3 are not above the 0.34 that means of 3 seeds differ by once in "
             "twenty times.",
         ):
             assert line in words

@@ -87,7 +87,11 @@ STORED = [made_up(0, 0.99, baseline="s004_net3"), made_up(1, 0.98, params=SHARED
         (STORED[:1], "1 hand-designed network"),
         (STORED, "1 hand-designed network, 1 starting point"),
         ([*STORED, made_up(2, outcome="refused")], "1 hand-designed network, 1 starting point"),
-        ([*STORED, made_up(2, 0.97, origin="other/7")], "1 hand-designed network, 1 starting point"),
+        (
+            [*STORED, made_up(2, 0.97, origin="other/7")],
+            "1 hand-designed network, 1 starting point; adopted from other studies: 1",
+        ),
+        ([made_up(2, 0.97, origin="other/7")], "none; adopted from other studies: 1"),
         ([*STORED, made_up(2, 0.97, baseline="mine")], "1 hand-designed network, 1 user network, 1 starting point"),
         ([*STORED, made_up(2, 0.97)], None),
         ([*STORED, made_up(2, outcome="stopped")], None),
@@ -99,6 +103,14 @@ def test_a_study_without_a_proposal_searched_nothing(records: list[TrialRecord],
     assert unsearched(summary) == (sentence if trained else "")
     for text in (terminal_report(summary), markdown_report(summary)):
         assert (sentence in " ".join(text.split())) == bool(trained)
+
+
+def test_a_study_that_runs_has_searched_nothing_yet() -> None:
+    summary = summarise("s", CONFIG, [*STORED, made_up(2, outcome="running")])
+    assert unsearched(summary) == (
+        "Nothing was searched yet: no trained network was proposed by the sampler so far; trained: 1 hand-designed "
+        "network, 1 starting point."
+    )
 
 
 def test_starting_points_are_recognised_for_images_of_any_shape() -> None:
