@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from search.cli.main import COMMANDS, main
-from tests.docs.test_pages import DOCS, FENCE, MANUAL, ROOT, code_in, text_of
+from tests.docs.test_pages import DOCS, FENCE, PAGES, ROOT, code_in, text_of
 
 # Study that stands for STUDY. Its first trials are the hand-designed networks.
 STUDY = "placeholder"
@@ -34,15 +34,23 @@ class BegunError(Exception):
     """Error raised where the workers, a measurement or a server would start."""
 
 
-def shown_commands() -> Iterator[str]:
-    """Yield the arguments of every command of search.py, in the order of the pages; getting-started is first."""
-    pages = sorted(MANUAL, key=lambda page: page.name != "getting-started.md")
-    lines = [line for page in pages for line in code_in(text_of(page))]
-    lines += [f"python search.py {module.EXAMPLE}" for module in COMMANDS.values()]
-    for line in dict.fromkeys(lines):
-        command = re.search(r"python search\.py +(.+)$", line.strip())
-        if command is not None and "postgresql://" not in line:
+def commands_in(page: Path) -> Iterator[str]:
+    """Yield the arguments of the commands of search.py that a page shows."""
+    for line in code_in(text_of(page)):
+        if command := re.search(r"python search\.py +(.+)$", line.strip()):
             yield command[1]
+
+
+def shown_commands() -> Iterator[str]:
+    """Yield the arguments of every command that needs no server, in the order of the pages; getting-started is first.
+
+    `test_postgresql_commands` runs the others.
+    """
+    pages = sorted(PAGES, key=lambda page: page.name != "getting-started.md")
+    commands = [command for page in pages for command in commands_in(page)]
+    for command in dict.fromkeys([*commands, *(module.EXAMPLE for module in COMMANDS.values())]):
+        if "postgresql://" not in command:
+            yield command
 
 
 def filled(command: str, number: int) -> list[str]:
@@ -64,7 +72,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def status_of(command: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int | str:
+def begun_or_status(command: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int | str:
     def begin(*_: object, **__: object) -> None:
         raise BegunError
 
@@ -97,7 +105,7 @@ def test_every_shown_command_works(
     assert len(commands) > 40
     for number, command in enumerate(commands):
         capsys.readouterr()
-        status = status_of(command, filled(command, number), monkeypatch)
+        status = begun_or_status(command, filled(command, number), monkeypatch)
         error = capsys.readouterr().err.strip()
         is_refused = any(words in command for words in (*REFUSED, WITHOUT_WEIGHTS))
         if status not in ((2,) if is_refused else (0, "begun")):
