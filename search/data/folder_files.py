@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from search.data.class_order import in_natural_order
 from search.data.folder_rules import (
     TEST,
     TRAIN,
     VAL,
     class_name,
-    in_natural_order,
     left_out_text,
     list_images,
     shorten_names,

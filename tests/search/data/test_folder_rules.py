@@ -16,7 +16,6 @@ from PIL import Image
 from search.data.copies import first_copies
 from search.data.folder_rules import (
     choose_test_images,
-    in_natural_order,
     left_out_text,
     list_images,
     split_folders,
@@ -91,30 +90,6 @@ def test_splits_are_found_where_the_layout_is_unambiguous(
 def test_ambiguous_layouts_are_refused_with_the_reason(tree: Tree, words: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=re.escape(words)):
         list_images(write(tmp_path, tree), Counter())
-
-
-@pytest.mark.parametrize(
-    ("names", "expected"),
-    [
-        (["0", "1", "10", "11", "2"], ["0", "1", "2", "10", "11"]),
-        (["b10", "b9", "a", "b"], ["a", "b", "b9", "b10"]),
-        (["01", "1", "002"], ["01", "1", "002"]),
-        (["-1", "-10", "0.5", "0.25", "3"], ["-10", "-1", "0.25", "0.5", "3"]),
-        (["v1.10", "v1.9", "v1"], ["v1", "v1.9", "v1.10"]),
-        (["-1", "-10", "0", "1", "none"], ["-10", "-1", "0", "1", "none"]),
-        (["2024-2", "2024-10", "-x"], ["2024-2", "2024-10", "-x"]),
-        (["1e3", "10", "1.5", "-1", "-1.5", ".5", "+2"], ["-1.5", "-1", ".5", "1.5", "+2", "10", "1e3"]),
-        (["10", "2 a", "1.5", "2", "-1", "-1.5"], ["-1.5", "-1", "1.5", "2", "2 a", "10"]),
-        (["10 mm", "0.5 mm", "0.25 mm", "-1 mm", "-1.5 mm"], ["-1.5 mm", "-1 mm", "0.25 mm", "0.5 mm", "10 mm"]),
-        (["1.2.10", "1.2.9", "1.10", "1.9"], ["1.2.9", "1.2.10", "1.10", "1.9"]),
-        (["x²", "x10", "x٣"], ["x٣", "x10", "x²"]),
-        (["b", "B", "a", "Ä"], ["B", "a", "b", "Ä"]),
-        ([], []),
-    ],
-    ids=str,
-)
-def test_natural_order(names: list[str], expected: list[str]) -> None:
-    assert in_natural_order(names) == in_natural_order(reversed(names)) == expected
 
 
 @pytest.mark.parametrize(
