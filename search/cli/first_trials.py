@@ -1,4 +1,4 @@
-"""Describe the trials of a run before it starts: how many there are, which go first, and whether any are left."""
+"""Describe the trials of a run before it starts: how many there are, which go first, and whether proposals will fit."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from collections.abc import Sequence
 from optuna.trial import FrozenTrial
 
 from search.report.networks.origin import PROPOSED, listed_kinds, origin_of
-from search.study.loop import n_trained
+from search.sampling.feasibility import Feasibility
+from search.sampling.samplers import KINDS
+from search.study.loop import MAX_REFUSED_IN_A_ROW, n_trained
 from search.study.trials import TRAINED, read_trials
 from search.text import counted, wrapped
 
 # Width of the labels in front of the lines of the plan.
 LABEL = " " * 9
+# Share of the random points that fit below which a random draw hardly ever fits.
+FEW = 0.005
 
 
 def trial_lines(trials: Sequence[FrozenTrial], n_trials: int, n_epochs: int) -> list[str]:
@@ -35,6 +39,21 @@ def trial_lines(trials: Sequence[FrozenTrial], n_trials: int, n_epochs: int) -> 
     if is_searched or n_trials > n_done + waiting.total():
         return lines
     return [*lines, _warning(n_trials, n_done, waiting.total())]
+
+
+def sampler_lines(feasibility: Feasibility, sampler: str) -> list[str]:
+    """Return a warning if hardly any point of the space fits and the sampler does not begin with points that do."""
+    if feasibility.share >= FEW or KINDS[sampler].starts_feasible:
+        return []
+    others = [name for name, kind in KINDS.items() if kind.starts_feasible]
+    return [
+        wrapped(
+            f"warning  --sampler {sampler} draws from the whole space, so hardly any of its proposals will fit; "
+            f"{MAX_REFUSED_IN_A_ROW:,} refused ones in a row, which take minutes, end the search; "
+            f"{' and '.join(others)} begin with points that fit",
+            hanging=LABEL,
+        )
+    ]
 
 
 def _warning(n_trials: int, n_done: int, n_first: int) -> str:

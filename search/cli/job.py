@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 from models.spec import ArchSpec
 from objective import Objective
 from search.cli.conclude import conclude
-from search.cli.first_trials import trial_lines
+from search.cli.first_trials import sampler_lines, trial_lines
 from search.config import ConfirmConfig, SearchConfig
 from search.dashboard.note_writer import NoteWriter
 from search.data.dataset import Dataset
@@ -237,6 +237,7 @@ def _plan(
             f"space    {dimensions}; {_share(feasibility)} fit {describe_limits(config)}",
             *([f"weights  {SHARING_RULE}"] if config.share_weights else []),
             *trial_lines(trials, n_trials, config.epochs),
+            *sampler_lines(feasibility, config.sampler),
             confirmation_size(confirmation, trials, n_trials),
         )
     )

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from search.config import words_of
 from search.study.attributes import CURVE, ORIGIN, REASON, SECONDS
-from search.study.loop import n_trained
+from search.study.loop import MAX_REFUSED_IN_A_ROW, n_refused_in_a_row, n_trained
 from search.study.training_report import TrainingReport
 from search.study.trials import FINISHED, REFUSED, STOPPED, TRAINED, outcome_of
 from search.text import duration, percent
@@ -27,6 +27,8 @@ REFRESH_SECONDS = 1.5
 # A file gets a first summary as soon as the speed is known, or without a time after the first of these times. The
 # second summary, which rests on more steps, follows after the second of them, and further ones every few minutes.
 LATEST_FIRST_SUMMARY, SECOND_SUMMARY, SUMMARY_SECONDS = 7.0, 60.0, 180.0
+# Number of proposals refused in a row that the display counts.
+MANY_REFUSED = 20
 
 
 def print_line(line: str) -> None:
@@ -140,8 +142,7 @@ class Progress:
         self._next_summary = now + (SECOND_SUMMARY if is_first_estimate else SUMMARY_SECONDS)
         self._has_estimate = remaining is not None
         parts = [f"after {duration(now - self._started)}: {self._counts(refused=True)}", *self._names_in_training()]
-        if not self._reports and (reason := self._last_refusal()):
-            parts.append(f"last refused: {reason}")
+        parts += self._refusals() if not self._reports else []
         parts.append(remaining.parts if remaining else "time left not known yet")
         self._output.print("; ".join(parts))
 
@@ -160,8 +161,8 @@ class Progress:
             + ("" if report.value is None else f" {report.value:.2%}")
             for number, (report, _) in sorted(self._reports.items())
         ]
-        if not short and (reason := self._last_refusal()) and not _trained(self._trials):
-            short = [f"last refused: {reason}"]
+        if not short and (refusals := self._refusals()) and (len(refusals) > 1 or not _trained(self._trials)):
+            short = refusals[:1]
         line = ""
         all_counts, counts = self._counts(refused=True), self._counts()
         for shown_counts, n_shown in [(all_counts, len(short)), *((counts, n) for n in range(len(short), -1, -1))]:
@@ -193,10 +194,13 @@ class Progress:
             return f"{name}: {percent(trial.value)} after {duration(seconds)}"
         return f"{name}: {outcome} after {duration(seconds)}, {attrs.get(REASON, '')}"
 
-    def _last_refusal(self) -> str:
-        """Return why the last refused trial was refused."""
+    def _refusals(self) -> list[str]:
+        """Return how many proposals were refused in a row, if these are many, and why the last one was."""
         refused = [trial for trial in self._trials if outcome_of(trial) == REFUSED]
-        return str(refused[-1].user_attrs.get(REASON, "")) if refused else ""
+        reason = str(refused[-1].user_attrs.get(REASON, "")) if refused else ""
+        n_in_a_row = n_refused_in_a_row(self._trials)
+        count = f"{n_in_a_row} refused in a row, and {MAX_REFUSED_IN_A_ROW:,} end the search"
+        return [count] * (n_in_a_row >= MANY_REFUSED) + [f"last refused: {reason}"] * bool(reason)
 
     def _interrupted(self) -> str:
         """Return what an interruption keeps and what it loses, in a sentence."""

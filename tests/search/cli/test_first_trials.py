@@ -7,7 +7,8 @@ from typing import Any
 import optuna
 import pytest
 
-from search.cli.first_trials import trial_lines
+from search.cli.first_trials import sampler_lines, trial_lines
+from search.sampling.feasibility import Feasibility
 from search.study.attributes import OUTCOME
 
 NET, START = {"baseline": "s004_net3"}, {"start": "deep-sgd"}
@@ -78,3 +79,19 @@ def test_the_plan_names_what_goes_first(
 ) -> None:
     study = study_with(queued, finished)
     assert "\n".join(trial_lines(study.get_trials(), n_trials, 1)).splitlines() == lines
+
+
+@pytest.mark.parametrize(
+    ("sampler", "n_fitting", "is_warned"), [("random", 9, True), ("random", 10, False), ("tpe", 0, False)]
+)
+def test_a_sampler_whose_proposals_hardly_fit_is_warned_of(sampler: str, n_fitting: int, is_warned: bool) -> None:
+    lines = sampler_lines(Feasibility(2000, n_fitting, 100, (), 1e6), sampler)
+    assert (
+        lines
+        == [
+            "warning  --sampler random draws from the whole space, so hardly any of its\n"
+            "         proposals will fit; 1,000 refused ones in a row, which take minutes,\n"
+            "         end the search; tpe and evolve begin with points that fit"
+        ]
+        * is_warned
+    )

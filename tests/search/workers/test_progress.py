@@ -147,6 +147,21 @@ def test_a_search_that_refuses_everything_says_why(clock: Clock, capsys: pytest.
     )
 
 
+def test_many_refusals_in_a_row_are_counted(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    study = optuna.create_study()
+    attributes = {"outcome": "refused", "reason": "9,000 parameters"}
+    with Progress(study, Subject(5, lambda _trials, _reports: None)) as shown:
+        for _ in range(25):
+            state = optuna.trial.TrialState.PRUNED
+            study.add_trial(optuna.trial.create_trial(state=state, user_attrs=attributes))
+        clock.now = 8.0
+        shown(study)
+    assert capsys.readouterr().out == (
+        "after 8 s: 0/5 trained, 25 refused, 0 stopped; 25 refused in a row, and 1,000 end the search; last refused: "
+        "9,000 parameters; time left not known yet\n"
+    )
+
+
 def test_an_interruption_says_what_is_lost(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     study = optuna.create_study()
     done, lost = study.ask(), study.ask()
