@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from search.data.copies import copies_of, is_first_copy
-from search.data.pictures import shown
+from search.data.pictures import CONTROLS, shown
 
 # Formats that Pillow only writes, or identifies but leaves to other programs to decode.
 UNDECODED_FORMATS = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PALM", "PDF", "WMF")
@@ -204,8 +204,8 @@ def raise_error(error: OSError) -> None:
 def class_name(folder: Path) -> str:
     """Return the class that the name of a folder states, in composed Unicode and with single spaces.
 
-    Unicode has several forms of one name, and a line break or another control character in a name, which becomes a
-    space, would break every table. Raises ValueError for a name that is not UTF-8 or is blank.
+    Unicode has several forms of one name, and a line break or another of the characters CONTROLS in a name, which
+    becomes a space, would break every table. Raises ValueError for a name that is not UTF-8 or is blank.
     """
     try:
         folder.name.encode()
@@ -215,7 +215,7 @@ def class_name(folder: Path) -> str:
             f"at once, for example with: convmv -f latin1 -t utf8 -r --notest {shown(folder.parent)}"
         ) from error
     composed = unicodedata.normalize("NFC", folder.name)
-    name = " ".join("".join(" " if unicodedata.category(char) == "Cc" else char for char in composed).split())
+    name = " ".join(re.sub(CONTROLS, " ", composed).split())
     if not name:
         raise ValueError(f"the name of the folder {str(folder)!r} is blank, so its class has no name; rename it")
     return name

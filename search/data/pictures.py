@@ -23,6 +23,8 @@ MOST_PIXELS = 2**28
 MANY_PIXELS = 89_478_485
 # Longest side of a picture after reading.
 MOST_ON_A_SIDE = 1024
+# Control characters, line separators, and marks that reverse the direction of a text on a terminal.
+CONTROLS = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
 # Kinds of pictures with more than eight bits a level: integers and floating-point numbers.
 INTEGER, FLOAT = "I", "F"
 
@@ -170,7 +172,7 @@ def pixels(picture: Any) -> Tensor:
 def shown(path: object) -> str:
     r"""Return a path as one line that every terminal and file can hold.
 
-    Bytes that are not UTF-8 become \xe9, and control characters \n or \x1b.
+    Bytes that are not UTF-8 become \xe9, and characters of CONTROLS become \n, \x1b or \u202e.
     """
     text = os.fsencode(str(path)).decode("utf-8", "backslashreplace")
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda match: repr(match[0])[1:-1], text)
+    return re.sub(CONTROLS, lambda match: repr(match[0])[1:-1], text)

@@ -101,6 +101,7 @@ def test_ambiguous_layouts_are_refused_with_the_reason(tree: Tree, words: str, t
         ("a ", "a"),
         ("a\nb", "a b"),
         ("\x1b[31mred\x07", "[31mred"),
+        ("a\u202egnp\u2066\u2028b", "a gnp b"),
         ("日本", "日本"),
         ('it\'s "so"', 'it\'s "so"'),
     ],

@@ -152,7 +152,12 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("日本 é", "日本 é"), (os.fsdecode(b"caf\xe9"), "caf\\xe9"), ("a\nb\x1b[31m\x85", "a\\nb\\x1b[31m\\x85")],
+    [
+        ("日本 é", "日本 é"),
+        (os.fsdecode(b"caf\xe9"), "caf\\xe9"),
+        ("a\nb\x1b[31m\x85", "a\\nb\\x1b[31m\\x85"),
+        ("a\u202eb", "a\\u202eb"),
+    ],
 )
 def test_paths_are_shown_on_one_line(name: str, text: str) -> None:
     assert shown(name) == text
