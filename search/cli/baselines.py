@@ -28,7 +28,7 @@ from search.evidence.runner import Trainer
 from search.files import make_folder, write_whole
 from search.report.reproduction import markdown, reproduction_plot, terminal
 from search.study.attributes import N_IMAGES, SETTINGS
-from search.study.load import check_resumable, load_existing
+from search.study.load import check_resumable, keep_data_dir, load_existing
 from search.study.location import StudyLocation, hold_study
 from search.study.read_only import is_writable, warn_unwritten
 from search.study.seeds import derived_seed
@@ -60,6 +60,7 @@ def train_baselines(
         retrainer = replace(trainer.at(location, config), every_epoch=True)
         study = retrainer.open(str(location.name), settings)
         study.set_user_attr(N_IMAGES, len(dataset.test))
+        keep_data_dir(study, data)
         retrainer.train(study, repeats)
         return report_baselines(location)
 

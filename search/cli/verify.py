@@ -9,7 +9,7 @@ from pathlib import Path
 import optuna
 
 from models.spec import ArchSpec
-from search.config import DataConfig, SearchConfig, data_directory
+from search.config import DataConfig, SearchConfig
 from search.data.load import load_dataset
 from search.engine.process import prepare_process
 from search.errors import InputError
@@ -18,7 +18,7 @@ from search.evidence.read import repeats_of
 from search.evidence.repeats import RepeatResult, read_results
 from search.export.trained_model import read_weights
 from search.study.attributes import SETTINGS
-from search.study.load import check_data, config_of, kind_of, load_existing
+from search.study.load import check_data, config_of, kind_of, load_existing, locate_data
 from search.study.location import StudyLocation
 from search.study.results_version import recorded_versions, results_version
 from search.study.training import RecordedTraining, Training, weights_path
@@ -79,7 +79,7 @@ def _recorded_training(
     """Return the training to repeat and the data of its study. Raises InputError if there is none."""
     trials = study.get_trials(deepcopy=False)
     if kind_of(location) == "baselines":
-        data = DataConfig(study.user_attrs[SETTINGS]["dataset"], data_directory(data_dir))
+        data = locate_data(DataConfig(study.user_attrs[SETTINGS]["dataset"], ""), study, data_dir)
         return _baseline_training(location, read_results(trials), number), data
     config, records = config_of(study, data_dir), read_trials(trials)
     confirmed = _confirmed_training(location, records, config) if number is None else None

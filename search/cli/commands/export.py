@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from search.cli import values
 from search.cli.arguments import add_data_dir, add_study, existing_study
-from search.config import FORMATS, DataConfig, data_directory
+from search.config import FORMATS, DataConfig
 from search.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def run(args: Namespace) -> int:
     from search.export.request import ExportRequest, export_baseline, export_from_search, exported_line
     from search.report.summary import summary_of
     from search.study.attributes import SETTINGS
-    from search.study.load import config_of, kind_of, load_existing
+    from search.study.load import config_of, kind_of, load_existing, locate_data
     from search.study.read_only import readable
     from search.study.trials import read_trials
     from search.workers.progress import print_line
@@ -77,7 +77,7 @@ def run(args: Namespace) -> int:
         study = load_existing(location)
         trials = study.get_trials(deepcopy=False)
         if kind_of(location) == "baselines":
-            data = DataConfig(study.user_attrs[SETTINGS]["dataset"], data_directory(args.data_dir))
+            data = locate_data(DataConfig(study.user_attrs[SETTINGS]["dataset"], ""), study, args.data_dir)
             source, target = export_baseline(request, read_results(trials), data, location)
         else:
             config, records = config_of(study, args.data_dir), read_trials(trials)

@@ -12,6 +12,7 @@ from models.baselines import BASELINES
 from search.cli.main import main
 from search.storage.open import open_storage
 from search.study.study import load_study
+from tests.search.tiny_mnist import write_files
 
 NAME = "s004_net3"
 ARGUMENTS = ("baselines", NAME, "--dataset", "digits", "--seeds", "1", "--jobs", "1")
@@ -123,3 +124,17 @@ def test_a_trained_one_is_exported(
         assert main(["export", "baselines", *arguments]) == 2
         err = capsys.readouterr().err
         assert (message in err, err.count("\n")) == (True, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("tiny_mnist")
+def test_the_directory_of_the_data_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DATA_DIR", raising=False)
+    write_files(tmp_path / "kept")
+    assert main(["baselines", NAME, "--data-dir", "kept", "--seeds", "1", "--jobs", "1"]) == 0
+    assert main(["export", "baselines", "--network", NAME]) == 0
+    assert main(["rerun", "baselines", "--trial", "0"]) == 0
+    assert capsys.readouterr().out.endswith("again: the same\n")
