@@ -25,7 +25,8 @@ from search.workers.remaining import Remaining, Reports
 # A report updates the display if nothing else has for so long: workers in other processes are polled more often.
 REFRESH_SECONDS = 1.5
 # A file gets a first summary as soon as the speed is known, or without a time after the first of these times. The
-# second summary, which rests on more steps, follows after the second of them, and further ones every few minutes.
+# second summary, which rests on more steps, follows after the second of them, and further ones every few minutes. As
+# long as the speed is not known, for example because all proposals are refused, they follow after the second time.
 LATEST_FIRST_SUMMARY, SECOND_SUMMARY, SUMMARY_SECONDS = 7.0, 60.0, 180.0
 # Number of proposals refused in a row that the display counts.
 MANY_REFUSED = 20
@@ -139,7 +140,7 @@ class Progress:
         is_first_estimate = remaining is not None and not self._has_estimate
         if now < self._next_summary and not is_first_estimate:
             return
-        self._next_summary = now + (SECOND_SUMMARY if is_first_estimate else SUMMARY_SECONDS)
+        self._next_summary = now + (SUMMARY_SECONDS if self._has_estimate else SECOND_SUMMARY)
         self._has_estimate = remaining is not None
         parts = [f"after {duration(now - self._started)}: {self._counts(refused=True)}", *self._names_in_training()]
         parts += self._refusals() if not self._reports else []
