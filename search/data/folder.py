@@ -75,7 +75,7 @@ def read_folder(
     is_test = choose_test_images([file.split for file in files], labels, firsts)
     is_train, copy_remarks = leave_out_copies(folder, files, labels, firsts, is_test)
     if keeps_copies:
-        copy_remarks = (kept_copies(all_images.images, is_test),)
+        copy_remarks = kept_copies(all_images.images, is_test)
     is_val = torch.tensor([file.split == VAL for file in files])
     train, test = all_images.take(is_train), all_images.take(is_test)
     _check_complete(folder, folder_files, files, train)
