@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -224,7 +225,8 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._output.close()
         if kind is KeyboardInterrupt:
-            print(self._interrupted(), file=sys.stderr)
+            kept = self._interrupted()
+            print(textwrap.fill(kept, max(20, self._output.width)) if self._output.is_terminal else kept, file=sys.stderr)
 
 
 def _trained(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:

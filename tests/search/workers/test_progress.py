@@ -185,9 +185,10 @@ def test_an_interruption_says_what_is_lost(clock: Clock, capsys: pytest.CaptureF
 
 
 def test_the_line_on_a_terminal_is_final_when_an_interruption_says_what_is_lost() -> None:
-    lines = on_a_terminal(120, program=f"{PROGRAM}    raise KeyboardInterrupt\n", check=False)
-    last = lines.index("6 of 6 trials are done and kept; repeat the command to continue.")
+    lines = on_a_terminal(60, program=f"{PROGRAM}    raise KeyboardInterrupt\n", check=False)
+    last = lines.index("6 of 6 trials are done and kept; repeat the command to")
     assert lines[last - 1].startswith("5/5 trained")
+    assert lines[last + 1] == "continue."
     assert not any("trained" in line for line in lines[last:])
 
 
