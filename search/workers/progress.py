@@ -165,14 +165,18 @@ class Progress:
         ]
         if not short and (refusals := self._refusals()) and (len(refusals) > 1 or not _trained(self._trials)):
             short = refusals[:1]
-        line = ""
-        all_counts, counts = self._counts(refused=True), self._counts()
-        for shown_counts, n_shown in [(all_counts, len(short)), *((counts, n) for n in range(len(short), -1, -1))]:
-            trainings = [*short[:n_shown], *([f"+{len(short) - n_shown}"] if n_shown < len(short) else [])]
-            line = " | ".join([shown_counts, *([", ".join(trainings)] if trainings else []), time_left])
-            if len(line) <= self._output.width:
-                break
-        return line
+        trainings = [", ".join(short)]
+        trainings += [", ".join([*short[:n], f"+{len(short) - n}"]) for n in range(len(short) - 1, -1, -1)]
+        counts = self._counts()
+        rows = [
+            (self._counts(refused=True), trainings[0], time_left),
+            *((counts, shown, time_left) for shown in trainings),
+            (counts, time_left),
+            (counts.partition(",")[0], time_left),
+            (time_left,),
+        ]
+        lines = [" | ".join(filter(None, row)) for row in rows]
+        return next((line for line in lines if len(line) <= self._output.width), lines[-1])
 
     def _counts(self, *, refused: bool = False) -> str:
         """Return how many trials are trained and the best value, with `refused` also how many were not or in part."""

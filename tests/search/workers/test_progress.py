@@ -70,6 +70,8 @@ def test_the_line_on_a_terminal_says_what_matters_and_fits_its_columns() -> None
     narrow = on_a_terminal(50)
     assert max(map(len, narrow)) <= 50
     assert narrow[-1] == "5/5 trained, best 99.47% | 1 h 1 min left"
+    assert on_a_terminal(40)[-1] == "5/5 trained | 1 h 1 min left"
+    assert on_a_terminal(24)[-1] == "1 h 1 min left"
 
 
 def test_a_file_gets_a_line_for_each_trained_trial_and_a_summary() -> None:
