@@ -229,8 +229,10 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._output.close()
         if kind is KeyboardInterrupt:
-            kept = self._interrupted()
-            print(textwrap.fill(kept, max(20, self._output.width)) if self._output.is_terminal else kept, file=sys.stderr)
+            message = self._interrupted()
+            if self._output.is_terminal:
+                message = textwrap.fill(message, max(20, self._output.width))
+            print(message, file=sys.stderr)
 
 
 def _trained(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:

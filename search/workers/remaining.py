@@ -118,7 +118,7 @@ class SearchRemaining:
         return work_of_training(macs, math.prod(self._form.input_shape), self._n_epochs)
 
     def _queued_arch(self, trial: FrozenTrial) -> ArchSpec | None:
-        """Return the network of a queued trial, or None if a sampler has still to choose values, or if none is built."""
+        """Return the network of a queued trial, or None if a sampler chooses values or the trial will be refused."""
         if USER_NETWORK in trial.user_attrs:
             return ArchSpec.from_dict(trial.user_attrs[USER_NETWORK])
         params = fixed_params(trial) or {}
