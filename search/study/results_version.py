@@ -18,7 +18,8 @@ from space import space_of
 # Increase this number with every change that gives a seed other candidates, or a candidate another value.
 # tests/test_results.py fails if such a change does not increase it.
 # Version 2 scores weights with new batch-norm statistics after fewer than FEW_STEPS steps.
-RESULTS_VERSION = 2
+# Version 3 counts the memory of maps in int8 as the exported C program needs it.
+RESULTS_VERSION = 3
 
 _PACKAGES = ("torch", "numpy", "optuna")
 
@@ -32,8 +33,9 @@ def join_results(study: optuna.Study, config: SearchConfig, *, may_differ: bool)
     """Check that a study was made with the present versions, and record these with the study.
 
     Only the versions that the study recorded are compared; earlier versions of this program recorded fewer. Versions 1
-    and 2 of the results are equal if every epoch of the study has at least FEW_STEPS steps. Raises InputError that
-    names the differences, unless they are allowed (`may_differ`).
+    and 2 of the results are equal if every epoch of the study has at least FEW_STEPS steps; versions 2 and 3 unless the
+    study limits the memory of maps in int8. Raises InputError that names the differences, unless they are allowed
+    (`may_differ`).
 
     config: settings of the study, or of its search if it is a study of repeats.
     """
@@ -42,6 +44,8 @@ def join_results(study: optuna.Study, config: SearchConfig, *, may_differ: bool)
     recorded, present = recorded_versions(study), results_version()
     if recorded and recorded.get("results") == "1" and not may_differ and fewest_steps(config) >= FEW_STEPS:
         recorded |= {"results": "2"}
+    if recorded and recorded.get("results") == "2" and not (config.max_memory and config.bytes_in == "int8"):
+        recorded |= {"results": "3"}
     if recorded is not None and not may_differ and (differences := _differences(recorded, present)):
         raise InputError(
             f"study {study.study_name!r} was made with other versions ({differences}), so new trials may not compare "

@@ -243,7 +243,7 @@ def test_the_c_file_scores_idx_files_with_a_compiler_alone(
     done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{form['test_accuracy']:.2%}".rstrip("%") in done.stdout
-    assert form["ram_bytes"] == compute_cost(source.arch).peak_activation_bytes // 4
+    assert form["ram_bytes"] == compute_cost(source.arch).peak_activation_bytes_int8
     assert form["flash_bytes"] == sum(form["flash_bytes_by_kind"].values())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import optuna
 import pytest
@@ -17,7 +18,7 @@ from search.study import results_version as module
 from search.study.results_version import EARLIER_VERSIONS, VERSIONS, join_results, results_version
 
 CONFIG = SearchConfig(DataConfig("mnist", "data"), max_params=8000)
-PRESENT = {"results": "3", "torch": "2.15.0", "numpy": "2.4.0", "optuna": "5.0.0"}
+PRESENT = {"results": "4", "torch": "2.15.0", "numpy": "2.4.0", "optuna": "5.0.0"}
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_a_study_is_joined_by_the_same_versions(study: optuna.Study) -> None:
 @pytest.mark.parametrize(
     ("attribute", "there", "words"),
     [
-        (VERSIONS, {"results": "2"}, r"other versions \(results 2 there, 3 here\)"),
+        (VERSIONS, {"results": "3"}, r"other versions \(results 3 there, 4 here\)"),
         (VERSIONS, {"torch": "2.14.0"}, r"other versions \(torch 2.14.0 there, 2.15.0 here\)"),
         (EARLIER_VERSIONS, {"optuna": "4.0.0"}, r"other versions \(optuna 4.0.0 there, 5.0.0 here\)"),
     ],
@@ -64,22 +65,40 @@ def test_a_study_of_an_earlier_version_is_compared_by_its_packages_alone(study: 
     ("dimensions", "n_images", "refusal"),
     [
         ((), 128 * FEW_STEPS, None),
-        ((), 128 * FEW_STEPS - 1, "results 1 there, 2 here"),
-        (("batch_size = 512",), 128 * FEW_STEPS, "results 1 there, 2 here"),
+        ((), 128 * FEW_STEPS - 1, "results 1 there, 3 here"),
+        (("batch_size = 512",), 128 * FEW_STEPS, "results 1 there, 3 here"),
         (("batch_size = 512",), 512 * FEW_STEPS, None),
-        (("batch_size = [32, 512]",), 511 * FEW_STEPS, "results 1 there, 2 here"),
+        (("batch_size = [32, 512]",), 511 * FEW_STEPS, "results 1 there, 3 here"),
     ],
 )
 def test_a_study_of_version_1_goes_on_where_no_epoch_has_few_steps(
     dimensions: tuple[str, ...], n_images: int, refusal: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "results_version", lambda: PRESENT | {"results": "2"})
+    monkeypatch.setattr(module, "results_version", lambda: PRESENT | {"results": "3"})
     monkeypatch.setattr(module, "load_dataset", lambda _config: _dataset_of(n_images))
     study = optuna.create_study(study_name="one")
     study.set_user_attr(VERSIONS, PRESENT | {"results": "1"})
     config = replace(CONFIG, dimensions=dimensions)
     with pytest.raises(InputError, match=refusal) if refusal else nullcontext():
         join_results(study, config, may_differ=False)
+
+
+@pytest.mark.parametrize(
+    ("limits", "refusal"),
+    [
+        ({}, None),
+        ({"max_memory": 20_000}, None),
+        ({"max_weights_bytes": 20_000, "bytes_in": "int8"}, None),
+        ({"max_memory": 20_000, "bytes_in": "int8"}, "results 2 there, 3 here"),
+    ],
+)
+def test_a_study_of_version_2_goes_on_unless_it_limits_memory_in_int8(
+    limits: dict[str, Any], refusal: str | None, study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "results_version", lambda: PRESENT | {"results": "3"})
+    study.set_user_attr(VERSIONS, PRESENT | {"results": "2"})
+    with pytest.raises(InputError, match=refusal) if refusal else nullcontext():
+        join_results(study, replace(CONFIG, **limits), may_differ=False)
 
 
 def _dataset_of(n_images: int) -> Dataset:
