@@ -10,20 +10,41 @@
 #define MODEL_N_CLASSES 10
 /* An integer logit times this is approximately the logit of the network in floating point. */
 #define MODEL_LOGIT_SCALE 5.2143892193992336e-05
+/* Bytes of working memory for one image. They need no alignment and no initial values. */
+#define MODEL_ARENA_BYTES 20032
+
+/* Qualifier of all constants. On AVR it keeps them in flash; define it before this line to place them elsewhere. */
+#ifndef MODEL_FLASH
+#if defined(__AVR__) && !defined(__cplusplus)
+#define MODEL_FLASH __flash
+#else
+#define MODEL_FLASH
+#endif
+#endif
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+#if !defined(__AVR__) || !defined(__cplusplus) /* C++ has no access to the flash of an AVR */
 /* Names of the classes, in the order of the logits. */
-extern const char MODEL_CLASSES[MODEL_N_CLASSES][2];
+extern const MODEL_FLASH char MODEL_CLASSES[MODEL_N_CLASSES][2];
+#endif
 
-/* Computes the logits of an image: grey levels 0 to 255, stored channel by channel and row by row. Not reentrant,
- * because the maps are in static memory. */
-void model_logits(const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH], int32_t logits[MODEL_N_CLASSES]);
+/* Computes the logits of an image: grey levels 0 to 255, stored channel by channel and row by row. The arena has
+ * MODEL_ARENA_BYTES bytes and belongs to the caller. Nothing else is written, so threads may each use an arena. */
+void model_logits_in(int8_t *arena, const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH],
+                     int32_t logits[MODEL_N_CLASSES]);
 
 /* Returns the index of the class with the largest logit, from 0; of equal logits the first. */
+int model_predict_in(int8_t *arena, const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH]);
+
+/* The same two functions with a static arena. They are not re-entrant. Define MODEL_NO_ARENA to leave both and the
+ * arena out, and MODEL_ARENA_ATTRIBUTE to place the arena, as in __attribute__((section(".ccmram"))). */
+#ifndef MODEL_NO_ARENA
+void model_logits(const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH], int32_t logits[MODEL_N_CLASSES]);
 int model_predict(const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH]);
+#endif
 
 #ifdef __cplusplus
 }
