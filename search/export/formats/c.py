@@ -14,6 +14,10 @@ from models.spec import ArchSpec
 from search.engine.native.compiler import NoCompilerError
 from search.errors import InputError
 from search.export.board.facts import board_facts
+from search.export.embedded.origin import origin_notes
+from search.export.embedded.picture_input import input_header, input_note
+from search.export.embedded.projects import write_projects
+from search.export.embedded.self_test import self_test_header
 from search.export.formats.format import Exporting, Format
 from search.export.int8.arena import plan_arena
 from search.export.int8.c_file import check_c, open_c
@@ -22,6 +26,7 @@ from search.export.int8.layer_table import layer_table
 from search.export.int8.network import Int8Network, QuantisationError
 from search.export.int8.quantise import quantise
 from search.export.latency import Answer
+from search.export.standalone.framing import framing_for
 
 
 def int8_network(
@@ -34,28 +39,32 @@ def int8_network(
         raise InputError(f"there is no int8 form of this network: {error}") from error
 
 
-def write_c(
-    network: Int8Network, classes: Sequence[str], folder: Path, images: Tensor, prefix: str = PREFIX
-) -> dict[str, Any]:
-    """Write source and header, and return their facts for the card: bytes of flash and RAM, layers, and quantisation.
+def write_c(network: Int8Network, exporting: Exporting) -> dict[str, Any]:
+    """Write the C files and the projects that build them, and return their facts for the card.
 
-    Where the compiler for microcontrollers is installed, the facts of `board_facts` are added.
+    These are the bytes of flash and RAM, the layers and the quantisation. Where the compiler for microcontrollers is
+    installed, the facts of `board_facts` are added.
 
-    images  uint8 (N, C, H, W), for which the compiled code must give the logits of the reference to the last bit
-    prefix  beginning of all public names
-
-    Raises CMismatchError if it does not, and InputError if there is no compiler or a sum may exceed 32 bits.
+    The compiled code must give the logits of the reference for the test images, to the last bit. Raises CMismatchError
+    if it does not, and InputError if there is no compiler or a sum may exceed 32 bits.
     """
+    data, folder, prefix = exporting.data, exporting.folder, exporting.options.prefix
+    classes, images, framing = data.classes, data.test.images.numpy(), framing_for(data)
     try:
-        source, header = c_source(network, classes, prefix), c_header(network, classes, prefix)
-        logits = check_c(network, source, header, images.numpy(), prefix)
+        source = c_source(network, classes, prefix, origin_notes(exporting.source, folder / "weights.pt"))
+        header = c_header(network, classes, prefix, input_note(framing, data.train.images))
+        logits = check_c(network, source, header, images, prefix)
     except QuantisationError as error:
         raise InputError(f"there is no int8 form of this network: {error}") from error
     except NoCompilerError as error:
         raise InputError(f"format c is checked with a C compiler ({error}); install one, or name it in $CC") from error
     files = {f"{prefix}.c": source, f"{prefix}.h": header}
-    for name, text in files.items():
+    beside = {f"{prefix}_test.h": self_test_header(images, logits, data.test.labels.tolist(), classes, prefix)}
+    if network.input_shape[0] == 1:
+        beside[f"{prefix}_input.h"] = input_header(framing, prefix)
+    for name, text in (files | beside).items():
         (folder / name).write_text(text, encoding="utf-8")
+    write_projects(folder, prefix)
     flash = flash_bytes(network, classes)
     return {
         "prefix": prefix,
@@ -65,7 +74,7 @@ def write_c(
         "logit_scale": network.logit_scale,
         "quantised": network.method,
         "layers": layer_table(network),
-        **board_facts(files, images.numpy(), logits, f"{prefix}_logits"),
+        **board_facts(files, images, logits, f"{prefix}_logits"),
     }
 
 
@@ -73,7 +82,7 @@ def open_folder(folder: Path, n_classes: int, prefix: str = PREFIX) -> Callable[
     """Return the function that the files compute: uint8 images (N, C, H, W) to real logits (N, classes)."""
     source, header = ((folder / name).read_text(encoding="utf-8") for name in (f"{prefix}.c", f"{prefix}.h"))
     logits_of = open_c(source, header, n_classes, prefix=prefix)
-    match = re.search(r"_LOGIT_SCALE\s+(\S+)", header)
+    match = re.search(r"_LOGIT_SCALE\s+(\S+)f\n", header)
     assert match  # write_c wrote the header
     scale = float(match[1])
 
@@ -86,7 +95,7 @@ def open_folder(folder: Path, n_classes: int, prefix: str = PREFIX) -> Callable[
 def _write(exporting: Exporting) -> Mapping[str, Any]:
     source, data = exporting.source, exporting.data
     network = int8_network(source.arch, source.state, exporting.calibration, data.mean, data.std)
-    return write_c(network, data.classes, exporting.folder, data.test.images, exporting.options.prefix)
+    return write_c(network, exporting)
 
 
 def _open(exporting: Exporting) -> Answer:
@@ -99,23 +108,5 @@ C = Format(
     _open,
     runtime="C with -O3",
     is_quantised=True,
-    usage="""\
-{% set upper = form.prefix | upper %}
-`{{ form.prefix }}.c` and `{{ form.prefix }}.h` need a C99 compiler and nothing else, no heap and no floating point:
-
-```c
-#include "{{ form.prefix }}.h"
-/* uint8_t image[{{ upper }}_CHANNELS * {{ upper }}_HEIGHT * {{ upper }}_WIDTH], 0 to 255 */
-int answer = {{ form.prefix }}_predict(image);
-```
-
-`{{ form.prefix }}_predict_in(arena, image)` works in memory of the caller, {{ upper }}_ARENA_BYTES bytes, and is
-re-entrant.
-
-To score it on IDX files:
-`cc -O3 -D{{ upper }}_MAIN {{ form.prefix }}.c -o {{ form.prefix }} && ./{{ form.prefix }} IMAGES LABELS`.
-Constants take {{ form.flash_bytes | grouped }} bytes of flash, beside some kilobytes of code; maps take
-{{ form.ram_bytes | grouped }} bytes of RAM (counted before building: {{ card.cost.peak_activation_bytes_int8 | grouped
-}}), beside the caller's image.
-""",
+    usage=(Path(__file__).parents[1] / "templates" / "c_usage.md").read_text(encoding="utf-8"),
 )

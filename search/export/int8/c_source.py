@@ -12,6 +12,8 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from search.export.int8.arena import Arena, plan_arena
 from search.export.int8.c_calls import (
     BIASES,
@@ -31,13 +33,15 @@ from search.export.int8.network import Convolution, Int8Network
 from search.text import parameter_count
 
 NAMES = "class names"
+INPUT_NOTE = "An image has levels from 0 to 255, stored channel by channel and row by row."
 PREFIX = "model"
 
 
-def c_header(network: Int8Network, classes: Sequence[str], prefix: str = PREFIX) -> str:
+def c_header(network: Int8Network, classes: Sequence[str], prefix: str = PREFIX, input_note: str = INPUT_NOTE) -> str:
     """Return the text of the header, which declares the input shape, the class names and the functions.
 
-    prefix: beginning of all public names, in capitals for macros
+    prefix      beginning of all public names, in capitals for macros
+    input_note  sentences that say what an image must look like
     """
     channels, height, width = network.input_shape
     text = string.Template(template("model.h")).substitute(
@@ -45,20 +49,22 @@ def c_header(network: Int8Network, classes: Sequence[str], prefix: str = PREFIX)
         height=height,
         width=width,
         n_classes=network.n_classes,
-        scale=repr(network.logit_scale),
+        input_note=_comment([input_note]),
+        scale=f"{np.float32(network.logit_scale)!s}f",
         arena_bytes=plan_arena(network).n_bytes,
         name_bytes=_name_bytes(classes),
     )
     return renamed(text, prefix) + "\n"
 
 
-def c_source(network: Int8Network, classes: Sequence[str], prefix: str = PREFIX) -> str:
+def c_source(network: Int8Network, classes: Sequence[str], prefix: str = PREFIX, origin: Sequence[str] = ()) -> str:
     """Return the text of the source: constants, layers, the network, and a program that scores it on IDX files.
 
     The program is compiled only if MODEL_MAIN is defined.
 
     classes  the name of each class, in the order of the logits
     prefix   beginning of all public names, in capitals for macros
+    origin   paragraphs for the comment at the top, which say where the network comes from
 
     Raises ValueError if the number of classes differs, and QuantisationError if a sum may exceed 32 bits.
     """
@@ -75,7 +81,6 @@ def c_source(network: Int8Network, classes: Sequence[str], prefix: str = PREFIX)
         "largest_kernel": largest_kernel(network),
     }
     parts = [
-        _opening(network, classes, arena, prefix),
         '#include "model.h"',
         *(constant.text for constant in constants if isinstance(constant, Constant)),
         *(string.Template(text).substitute(properties) for text in layer_texts(used)),
@@ -84,8 +89,9 @@ def c_source(network: Int8Network, classes: Sequence[str], prefix: str = PREFIX)
         template("predict.c"),
         string.Template(template("main.c")).substitute(properties),
     ]
-    texts = [renamed(part, prefix) for part in parts]
-    texts.insert(2, renamed(_names(classes), prefix))
+    # Names of studies and classes stay as they are.
+    include, *definitions = (renamed(part, prefix) for part in parts)
+    texts = [_opening(network, classes, arena, prefix, origin), include, _names(classes, prefix.upper()), *definitions]
     return "\n\n".join(texts) + "\n"
 
 
@@ -117,7 +123,7 @@ def _axes(network: Int8Network) -> tuple[int, ...]:
     return network.input_shape[1:] if network.input_shape[0] == 1 else network.input_shape
 
 
-def _opening(network: Int8Network, classes: Sequence[str], arena: Arena, prefix: str) -> str:
+def _opening(network: Int8Network, classes: Sequence[str], arena: Arena, prefix: str, origin: Sequence[str]) -> str:
     """Return the comment at the top of model.c, which says what the file contains and needs."""
     flash = flash_bytes(network, classes)
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in flash.items())
@@ -134,7 +140,13 @@ def _opening(network: Int8Network, classes: Sequence[str], arena: Arena, prefix:
         "arXiv 1712.05877).",
         "To score it on IDX files, the format of MNIST:",
         f"    cc -O3 -D{prefix.upper()}_MAIN {prefix}.c -o {prefix} && ./{prefix} IMAGES LABELS",
+        *origin,
     ]
+    return _comment(paragraphs)
+
+
+def _comment(paragraphs: Iterable[str]) -> str:
+    """Return paragraphs as a comment in C."""
     lines = "\n\n".join("\n".join(textwrap.wrap(text, LINE_LENGTH - 3)) for text in paragraphs).splitlines()
     return "\n".join(["/*", *(f" * {line}".rstrip() for line in lines), " */"])
 
@@ -157,14 +169,15 @@ def _name_bytes(classes: Sequence[str]) -> int:
     return max(len(name.encode()) for name in classes) + 1
 
 
-def _names(classes: Sequence[str]) -> str:
-    rows = [f'    "{_escaped(name)}",' for name in classes]
+def _names(classes: Sequence[str], prefix: str) -> str:
+    """Return the table of the class names. prefix: beginning of all macros."""
+    rows = [f'    "{escaped(name)}",' for name in classes]
     return "\n".join(
-        [f"const MODEL_FLASH char MODEL_CLASSES[MODEL_N_CLASSES][{_name_bytes(classes)}] = {{", *rows, "};"]
+        [f"const {prefix}_FLASH char {prefix}_CLASSES[{prefix}_N_CLASSES][{_name_bytes(classes)}] = {{", *rows, "};"]
     )
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
     """Return a name as the content of a C string, with octal escapes, which always end after three digits."""
     plain = set(map(ord, string.ascii_letters + string.digits + " _-+.,:;/()"))
     return "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in name.encode())

@@ -1,12 +1,24 @@
+int model_answer(const int32_t logits[MODEL_N_CLASSES], uint32_t *margin)
+{
+    int best = 0;
+    int32_t second = INT32_MIN;
+    for (int k = 1; k < MODEL_N_CLASSES; k++)
+        if (logits[k] > logits[best]) {
+            second = logits[best];
+            best = k;
+        } else if (logits[k] > second) {
+            second = logits[k];
+        }
+    if (margin)
+        *margin = (uint32_t)logits[best] - (uint32_t)second;
+    return best;
+}
+
 int model_predict_in(int8_t *arena, const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH])
 {
     int32_t logits[MODEL_N_CLASSES];
-    int best = 0;
     model_logits_in(arena, image, logits);
-    for (int k = 1; k < MODEL_N_CLASSES; k++)
-        if (logits[k] > logits[best])
-            best = k;
-    return best;
+    return model_answer(logits, 0);
 }
 
 #ifndef MODEL_NO_ARENA

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from models.cost import compute_cost
@@ -124,12 +126,12 @@ def test_names_of_classes_are_compiled_unchanged(tmp_path: Path) -> None:
     (tmp_path / "print.c").write_text(
         '#include <stdio.h>\n#include "model.h"\nint main(void) { for (int k = 0; k < MODEL_N_CLASSES; k++) '
         'printf("%s|", MODEL_CLASSES[k]); printf("%d %d %d %.17g", MODEL_CHANNELS, MODEL_HEIGHT, MODEL_WIDTH, '
-        "MODEL_LOGIT_SCALE); return 0; }\n"
+        "(double)MODEL_LOGIT_SCALE); return 0; }\n"
     )
     command = ["cc", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "model.c", "print.c", "-o", "print"]
     subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
     printed = subprocess.run([tmp_path / "print"], capture_output=True, check=True, timeout=60).stdout.decode()
-    assert printed == "|".join([*classes, f"3 9 11 {network.logit_scale:.17g}"])
+    assert printed == "|".join([*classes, f"3 9 11 {np.float32(network.logit_scale):.17g}"])
 
 
 @needs_compiler
@@ -140,6 +142,31 @@ def test_a_cpp_compiler_accepts_it(tmp_path: Path) -> None:
     (tmp_path / "model.h").write_text(header)
     command = ["c++", "-std=c++11", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-DMODEL_MAIN", "model.cpp"]
     subprocess.run([*command, "-fsyntax-only"], cwd=tmp_path, check=True, timeout=60)
+
+
+@needs_compiler
+def test_the_margin_is_the_distance_between_the_two_largest_logits(tmp_path: Path) -> None:
+    network = quantised(SPEC)
+    for name, text in zip(("model.c", "model.h"), texts(network), strict=True):
+        (tmp_path / name).write_text(text)
+    command = ["cc", "-std=c99", "-shared", "-fPIC", "model.c", "-o", "model.so"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+    function, margin = ctypes.CDLL(str(tmp_path / "model.so")).model_answer, ctypes.c_uint32()
+    low, high = -(2**31), 2**31 - 1
+    rows = np.random.default_rng(0).integers(-9, 9, (50, network.n_classes)).tolist()
+    for row in [*rows, [low] * network.n_classes, [low, high, *[low] * (network.n_classes - 2)]]:
+        logits = (ctypes.c_int32 * network.n_classes)(*row)
+        assert function(logits, ctypes.byref(margin)) == np.argmax(row) == function(logits, None)
+        second, first = sorted(row)[-2:]
+        assert margin.value == first - second
+
+
+def test_the_comments_say_what_an_image_looks_like_and_where_the_network_comes_from() -> None:
+    network = quantised(SPEC)
+    source = c_source(network, names(network), origin=["Written on a rainy day.", "Licence: none."])
+    assert " *\n * Written on a rainy day.\n *\n * Licence: none.\n */\n\n#include" in source
+    header = c_header(network, names(network), input_note="An image is dark.")
+    assert "\n/*\n * An image is dark.\n */\n" in header
 
 
 def test_each_class_needs_a_name() -> None:
