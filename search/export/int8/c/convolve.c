@@ -1,5 +1,5 @@
 /* Inputs of a filter that are on the stack at the same time, a multiple of 4. */
-#define INPUTS_AT_ONCE 64
+#define INPUTS_AT_ONCE 60
 
 /* Copies four levels as numbers of 16 bits. */
 static inline void widen_four(const int8_t *levels, int16_t *inputs)
@@ -207,8 +207,10 @@ static void convolve(const MODEL_FLASH convolution *layer, const int8_t *in, int
                     const MODEL_FLASH int8_t *fours = layer->weight + start * stride + 4 * first;
                     const MODEL_FLASH int8_t *ones = layer->weight + (start + n_copied / 4 * 4) * stride + first;
                     const MODEL_FLASH int32_t *bias = start ? 0 : layer->bias + first;
-                    copy_window(layer, in, y, x, start, n_copied, inputs);
-                    copy_window(layer, in, y, next, start, n_copied, inputs + INPUTS_AT_ONCE);
+                    if (first == 0 || n_inputs > INPUTS_AT_ONCE) { /* else they are still there */
+                        copy_window(layer, in, y, x, start, n_copied, inputs);
+                        copy_window(layer, in, y, next, start, n_copied, inputs + INPUTS_AT_ONCE);
+                    }
                     add_products(inputs, n_copied, fours, ones, stride, n, bias, sums);
                 }
                 store(layer, first, n, sums, out, y, x);

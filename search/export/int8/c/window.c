@@ -14,8 +14,12 @@ typedef struct {
     const MODEL_FLASH int32_t *norm_offset;
 } convolution;
 
-/* Filters whose sums are on the stack at the same time. */
+/* Filters whose sums are on the stack at the same time, an even number. */
+#if VECTORS
 #define FILTERS_AT_ONCE 64
+#else
+#define FILTERS_AT_ONCE 44
+#endif
 
 /* Rescales n sums to levels of the output. With a shift of more than 32, the high word of the product suffices. */
 static void rescale_sums(const MODEL_FLASH convolution *layer, int32_t first, int32_t n, const int32_t *sums,
