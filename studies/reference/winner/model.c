@@ -821,8 +821,12 @@ typedef struct {
     const MODEL_FLASH int32_t *norm_offset;
 } convolution;
 
-/* Filters whose sums are on the stack at the same time. */
+/* Filters whose sums are on the stack at the same time, an even number. */
+#if VECTORS
 #define FILTERS_AT_ONCE 64
+#else
+#define FILTERS_AT_ONCE 44
+#endif
 
 /* Rescales n sums to levels of the output. With a shift of more than 32, the high word of the product suffices. */
 static void rescale_sums(const MODEL_FLASH convolution *layer, int32_t first, int32_t n, const int32_t *sums,
@@ -875,7 +879,7 @@ static void store(const MODEL_FLASH convolution *layer, int32_t first, int32_t n
 }
 
 /* Inputs of a filter that are on the stack at the same time, a multiple of 4. */
-#define INPUTS_AT_ONCE 64
+#define INPUTS_AT_ONCE 60
 
 /* Copies four levels as numbers of 16 bits. */
 static inline void widen_four(const int8_t *levels, int16_t *inputs)
@@ -1083,8 +1087,10 @@ static void convolve(const MODEL_FLASH convolution *layer, const int8_t *in, int
                     const MODEL_FLASH int8_t *fours = layer->weight + start * stride + 4 * first;
                     const MODEL_FLASH int8_t *ones = layer->weight + (start + n_copied / 4 * 4) * stride + first;
                     const MODEL_FLASH int32_t *bias = start ? 0 : layer->bias + first;
-                    copy_window(layer, in, y, x, start, n_copied, inputs);
-                    copy_window(layer, in, y, next, start, n_copied, inputs + INPUTS_AT_ONCE);
+                    if (first == 0 || n_inputs > INPUTS_AT_ONCE) { /* else they are still there */
+                        copy_window(layer, in, y, x, start, n_copied, inputs);
+                        copy_window(layer, in, y, next, start, n_copied, inputs + INPUTS_AT_ONCE);
+                    }
                     add_products(inputs, n_copied, fours, ones, stride, n, bias, sums);
                 }
                 store(layer, first, n, sums, out, y, x);

@@ -495,6 +495,8 @@ def upright(path: str | Path, level_ranges: Mapping[str, tuple[float, float]]) -
 
 def orientation(picture: Any) -> int:
     """Return the EXIF orientation of a PIL image, or UPRIGHT without EXIF data that can be read."""
+    if picture.format == "PNG":
+        picture.load()  # as getexif does, whose errors would hide those of damaged pixels
     try:
         return int(picture.getexif().get(0x0112, UPRIGHT))
     except Exception:  # Pillow raises almost anything for damaged EXIF data, beside which the pixels may be whole
