@@ -4,7 +4,7 @@
 /* Copies four levels as numbers of 16 bits. */
 static inline void widen_four(const int8_t *levels, int16_t *inputs)
 {
-#ifdef __ARM_FEATURE_DSP
+#if SIGNALS
     const int32_t four = read_word(levels);
     const uint32_t even = (uint32_t)even_bytes(four), odd = (uint32_t)odd_bytes(four);
     ((word *)inputs)->value = (int32_t)((even & 0xffff) | odd << 16);
@@ -137,7 +137,7 @@ static void add_products(const int16_t *inputs, int32_t n_inputs, const int8_t *
 /* Returns the sum plus the products of four inputs and weights. Each product fits into an int of 16 bits. */
 static inline int32_t add_four(const int16_t *inputs, const MODEL_FLASH int8_t *weight, int32_t sum)
 {
-#ifdef __ARM_FEATURE_DSP
+#if SIGNALS
     const int32_t four = read_word(weight);
     sum = __smlad(read_word(inputs), even_bytes(four), sum);
     return __smlad(read_word(inputs + 2), odd_bytes(four), sum);

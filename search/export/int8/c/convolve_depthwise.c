@@ -42,7 +42,7 @@ static void sum_pixels(const MODEL_FLASH convolution *layer, const int8_t *const
         int32_t a = bias[0], b = bias[1], c = bias[2], d = bias[3];
         for (const int8_t *const *address = pixels; address < pixels + kernel; address++, weight += channels) {
             const int8_t *pixel = *address + first + k;
-#ifdef __ARM_FEATURE_DSP
+#if SIGNALS
             const int32_t x = read_word(pixel), w = read_word(weight);
             a = __smlabb(even_bytes(x), even_bytes(w), a);
             b = __smlabb(odd_bytes(x), odd_bytes(w), b);

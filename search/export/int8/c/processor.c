@@ -5,11 +5,20 @@
 #define VECTORS 0
 #endif
 
+/* Whether to use the instructions of Cortex-M for digital signals. Their functions are in arm_acle.h since GCC 10, and
+ * the words that they take apart are little-endian. */
+#if defined(__ARM_FEATURE_DSP) && (defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 10)) \
+    && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define SIGNALS 1
+#else
+#define SIGNALS 0
+#endif
+
 #ifdef __SSE2__
 #include <immintrin.h>
 #endif
 
-#ifdef __ARM_FEATURE_DSP
+#if SIGNALS
 #include <arm_acle.h>
 
 /* Word at any address. */
