@@ -48,13 +48,14 @@ def input_note(framing: Framing, images: Tensor) -> str:
     if framing.background is None:
         return f"{levels} {_mean_levels(images)}"
     is_dark = framing.background < 128
-    row, column = (f"{value:g}" for value in framing.centre)
+    # Framing counts from the upper left corner, where the centre of the first pixel is at 0.5.
+    row, column = (f"{value - 0.5:.1f}" for value in framing.centre)
     point = "centre of mass" if framing.by_mass else "middle"
     return (
         f"{levels} The training images show a {'light' if is_dark else 'dark'} object on a "
         f"{'dark' if is_dark else 'light'} background of level {framing.background}; images of the other kind must be "
         f"inverted (255 - level). The longer side of the object has {framing.extent} of {max(height, width)} pixels, "
-        f"and its {point} is at row {row} and column {column} from the upper left corner."
+        f"and its {point} is at row {row} and column {column}, in pixels counted from 0."
     )
 
 

@@ -131,10 +131,12 @@ def _opening(network: Int8Network, classes: Sequence[str], arena: Arena, prefix:
     shared = " Layers that share weights read the same array." if network.n_stored > network.n_params else ""
     paragraphs = [
         f"{size} as int8, for {shape_text(network.input_shape)} images of uint8 and "
-        f"{network.n_classes} classes. C99 without floating point, allocation and libraries; on processors without "
-        f"instructions for it, compilers call their own functions for products of 64 bits and divisions.{shared}",
-        f"Flash: {sum(flash.values()):,} bytes of constants ({kinds}), plus the machine code.",
-        f"RAM: {arena.n_bytes:,} bytes for all maps between the layers, plus about a kilobyte of stack. The "
+        f"{network.n_classes} classes. C99 without floating point, allocation and the C library. On processors without "
+        "instructions for them, compilers take divisions, and products and shifts of 64 bits, from their own library, as "
+        f"libgcc.{shared}",
+        f"Flash: {sum(flash.values()):,} bytes of constants ({kinds}), plus the machine code. A compiler "
+        "may make small tables part of the code.",
+        f"RAM: {arena.n_bytes:,} bytes for all maps between the layers, plus about a kilobyte of stack: reserve 2 KB. The "
         "image and the logits belong to the caller and are not counted.",
         f"Quantised {network.method}: int8 weights with a scale for each filter, int8 maps, int32 sums (Jacob et al., "
         "arXiv 1712.05877).",

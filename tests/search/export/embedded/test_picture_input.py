@@ -140,6 +140,8 @@ def test_a_picture_of_the_size_of_the_input_is_inverted_at_most(framing: Framing
     picture[5:9, 3:20] = 130
     np.testing.assert_array_equal(convert(picture), picture)
     np.testing.assert_array_equal(convert(255 - picture), picture)
+    blank = np.full((HEIGHT, WIDTH), framing.background, np.uint8)
+    np.testing.assert_array_equal(convert(blank), blank)
 
 
 @needs_compiler
@@ -173,11 +175,11 @@ def test_pictures_without_an_object_are_refused(tmp_path: Path) -> None:
             FRAMINGS["light by mass"],
             "An image has grey levels from 0 to 255, stored channel by channel and row by row. The training images "
             "show a light object on a dark background of level 0; images of the other kind must be inverted "
-            "(255 - level). The longer side of the object has 20 of 28 pixels, and its centre of mass is at row 14 and "
-            "column 12 from the upper left corner.",
+            "(255 - level). The longer side of the object has 20 of 28 pixels, and its centre of mass is at row 13.5 "
+            "and column 11.5, in pixels counted from 0.",
         ),
         (FRAMINGS["dark by mass"], "a dark object on a light background of level 255;"),
-        (FRAMINGS["light by box"], "and its middle is at row 13.5 and column 12"),
+        (FRAMINGS["light by box"], "and its middle is at row 13.0 and column 11.5, in pixels"),
         (Framing(), "The mean level of the training images is 10 at the border and 200 in the middle."),
     ],
 )

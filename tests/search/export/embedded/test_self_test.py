@@ -77,6 +77,19 @@ def test_the_self_test_returns_the_first_image_with_other_logits(prefix: str, tm
     assert status_of_self_test(tmp_path, prefix) == 3
 
 
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
+@pytest.mark.parametrize(("arena", "status"), [("0", -1), ("arena", 0)])
+def test_without_the_static_arena_the_self_test_needs_another(arena: str, status: int, tmp_path: Path) -> None:
+    written(quantised(SPECS["conv conv-bn-act relu"]), tmp_path)
+    (tmp_path / "main.c").write_text(
+        '#include "model_test.h"\nint main(void) { static int8_t arena[MODEL_ARENA_BYTES]; '
+        f"return !arena || model_self_test_in({arena}) != {status}; }}\n"
+    )
+    command = ["cc", "-std=c99", "-Wall", "-Wno-address", "-DMODEL_NO_ARENA", "main.c", "model.c", "-o", "main"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+    assert subprocess.run([tmp_path / "main"], check=False, timeout=60).returncode == 0
+
+
 @pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler here")
 def test_a_cpp_compiler_accepts_it(tmp_path: Path) -> None:
     written(quantised(SPECS["conv conv-bn-act relu"]), tmp_path)
