@@ -132,12 +132,12 @@ def _opening(network: Int8Network, classes: Sequence[str], arena: Arena, prefix:
     paragraphs = [
         f"{size} as int8, for {shape_text(network.input_shape)} images of uint8 and "
         f"{network.n_classes} classes. C99 without floating point, allocation and the C library. On processors without "
-        "instructions for them, compilers take divisions, and products and shifts of 64 bits, from their own library, as "
-        f"libgcc.{shared}",
+        "instructions for them, compilers take divisions, and products and shifts of 64 bits, from their own library, "
+        f"as libgcc.{shared}",
         f"Flash: {sum(flash.values()):,} bytes of constants ({kinds}), plus the machine code. A compiler "
         "may make small tables part of the code.",
-        f"RAM: {arena.n_bytes:,} bytes for all maps between the layers, plus about a kilobyte of stack: reserve 2 KB. The "
-        "image and the logits belong to the caller and are not counted.",
+        f"RAM: {arena.n_bytes:,} bytes for all maps between the layers, plus about a kilobyte of stack: reserve 2 KB. "
+        "The image and the logits belong to the caller and are not counted.",
         f"Quantised {network.method}: int8 weights with a scale for each filter, int8 maps, int32 sums (Jacob et al., "
         "arXiv 1712.05877).",
         "To score it on IDX files, the format of MNIST:",
