@@ -16,6 +16,11 @@ from search.limits import BYTES, COUNT, Unit, whole_amount
 MIN_MS, MAX_MS = 0.001, 1_000_000
 # A value beyond these is a typing error.
 MAX_AMOUNT, MAX_JOBS, MAX_PORT, MAX_BATCH, MAX_PREFIX = 10**9, 1024, 65_535, 1024, 32
+# Headers of C99, and those that the generated file includes.
+_C_HEADERS = (
+    "assert|complex|ctype|errno|fenv|float|inttypes|iso646|limits|locale|math|setjmp|signal|stdarg|stdbool|stddef|"
+    "stdint|stdio|stdlib|string|tgmath|time|wchar|wctype|arm_acle|immintrin"
+)
 
 
 def text(argument: str) -> str:
@@ -57,11 +62,13 @@ def batch(argument: str) -> int:
 
 
 def prefix(argument: str) -> str:
-    """Parse the beginning of names in C."""
+    """Parse the beginning of names in C; it must not be the name of a header, which NAME.h would hide."""
     if not re.fullmatch(f"[A-Za-z][A-Za-z0-9_]{{0,{MAX_PREFIX - 1}}}", argument):
         raise ArgumentTypeError(
             f"must be at most {MAX_PREFIX} letters, digits and _, the first a letter, got {argument!r:.80}"
         )
+    if re.fullmatch(_C_HEADERS, argument, re.IGNORECASE):
+        raise ArgumentTypeError(f"must not be the name of a header of C, got {argument!r:.80}")
     return argument
 
 
