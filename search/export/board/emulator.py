@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from search.errors import FailureError
-from search.export.board.firmware import Core
+from search.export.board.firmware import CORES, Core
 from search.export.int8.network import Int32Array, UInt8Array
 
 EMULATOR = "qemu-system-arm"
@@ -39,12 +38,18 @@ class BoardRun:
 
 
 def emulator_version() -> str | None:
-    """Return the version of the emulator, or None if it is missing."""
-    if shutil.which(EMULATOR) is None:
-        return None
-    output = subprocess.run([EMULATOR, "--version"], capture_output=True, text=True, check=False).stdout
-    match = re.search(r"version (\S+)", output)
-    return match[1] if match else None
+    """Return the version of the emulator, or None if it is missing or does not have the boards of all cores."""
+    match = re.search(r"version (\S+)", _output("--version"))
+    machines = {line.partition(" ")[0] for line in _output("-machine", "help").splitlines()}
+    return match[1] if match and machines >= {core.machine for core in CORES.values()} else None
+
+
+def _output(*arguments: str) -> str:
+    """Return what the emulator prints; nothing if it cannot be started."""
+    try:
+        return subprocess.run([EMULATOR, *arguments], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return ""
 
 
 def run_firmware(program: Path, core: Core, images: UInt8Array, n_classes: int) -> BoardRun:

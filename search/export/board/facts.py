@@ -37,8 +37,8 @@ def board_facts(
     logits    (N, classes), which the boards must compute to the last bit
     function  name of the function that computes them
 
-    Without the compiler there are no entries, and a core is left out if its compiler fails. Without the emulator, or if
-    the program is too large or too slow for the board, there are no "instructions" and no "stack_bytes". Raises
+    A core is left out if its compiler fails; without any core there are no entries. Without the emulator, or if the
+    program is too large or too slow for the board, there are no "instructions" and no "stack_bytes". Raises
     CMismatchError if a board computes other logits, and EmulatorError if it ends with a fault.
     """
     version = compiler_version()
@@ -55,6 +55,8 @@ def board_facts(
                 continue
             if emulator is not None:
                 boards[name] |= _run_facts(objects, core, images[:N_IMAGES], logits[:N_IMAGES], function)
+    if not boards:
+        return {}
     tools = f"{COMPILER} {version} {LEVEL}" + (f", QEMU {emulator}" if emulator else "")
     return {"boards": boards, "board_tools": tools}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,27 @@ def test_without_the_compiler_there_are_no_facts(tmp_path: Path, monkeypatch: py
     network = quantised(EVERY_FUNCTION)
     images = extreme_images(network.input_shape)
     monkeypatch.setenv("PATH", str(tmp_path))
+    assert board_facts(files_of(network), images, run(network, images)) == {}
+
+
+@pytest.mark.parametrize(
+    "script", ["#!/bin/sh\necho version 4.2.1", "no program"], ids=["without the boards", "no program"]
+)
+def test_an_emulator_that_cannot_run_the_boards_is_left_out(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "qemu-system-arm"
+    path.write_text(script)
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert emulator_version() is None
+
+
+def test_without_a_core_there_are_no_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = quantised(EVERY_FUNCTION)
+    images = extreme_images(network.input_shape)
+    for name, core in CORES.items():
+        monkeypatch.setitem(CORES, name, replace(core, flags=("-mcpu=cortex-m99",)))
     assert board_facts(files_of(network), images, run(network, images)) == {}
 
 
