@@ -12,17 +12,20 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).with_name("c")
 
-# Functions that the network calls, in the order of the file, each with the texts that it needs before it.
+# Texts that come before the functions, in this order, if a function needs them.
+SHARED = ("processor", "arithmetic", "saturate_wide", "window")
+
+# Functions that the network calls, in the order of the file, each with the shared texts that it needs.
 LAYERS: dict[str, tuple[str, ...]] = {
-    "read_image": (),
-    "convolve": ("window",),
-    "convolve_depthwise": ("window",),
+    "read_image": ("arithmetic",),
+    "convolve": SHARED,
+    "convolve_depthwise": SHARED,
     "max_pool": (),
-    "mean": (),
-    "add": (),
-    "classify": (),
-    "classify_means": (),
-    "classify_channels": (),
+    "mean": ("saturate_wide",),
+    "add": ("arithmetic",),
+    "classify": ("arithmetic",),
+    "classify_means": ("arithmetic",),
+    "classify_channels": ("arithmetic",),
 }
 
 
@@ -32,9 +35,7 @@ def template(name: str) -> str:
 
 
 def layer_texts(used: Collection[str]) -> Iterator[str]:
-    """Yield the texts of the functions that a network uses, and of what they need, each once."""
-    names: dict[str, None] = {"processor": None, "arithmetic": None}
-    for name, needed in LAYERS.items():
-        if name in used:
-            names |= dict.fromkeys([*needed, name])
+    """Yield the texts of the functions that a network uses, after those that they need, each once."""
+    needed = {text for name in used for text in LAYERS[name]}
+    names = [*(text for text in SHARED if text in needed), *(name for name in LAYERS if name in used)]
     yield from (template(f"{name}.c") for name in names)

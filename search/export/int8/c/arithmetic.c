@@ -11,17 +11,6 @@ static inline int8_t saturate(int32_t value)
 #endif
 }
 
-/* Returns the high 32 bits of a product of 64 bits. */
-static inline int32_t multiply_high(int32_t a, int32_t b)
-{
-    return (int32_t)(((int64_t)a * b) >> 32);
-}
-
-static inline int8_t saturate_wide(int64_t value)
-{
-    return (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
-}
-
 /* Returns sum * multiplier / 2^shift, rounded to the nearest integer, halves up. */
 static inline int64_t rescale(int32_t sum, int32_t multiplier, int32_t shift)
 {

@@ -25,17 +25,17 @@ static void sum_pixels(const MODEL_FLASH convolution *layer, const int8_t *const
                        int32_t *sums)
 {
     const int32_t channels = layer->channels, kernel = layer->side * layer->side;
-    int32_t k = 0;
 #if VECTORS
-    for (; k < n; k++)
+    for (int32_t k = 0; k < n; k++)
         sums[k] = layer->bias[first + k];
     for (int32_t position = 0; position < kernel; position++) {
         const int8_t *pixel = pixels[position] + first;
         const int8_t *weight = layer->weight + position * channels + first;
-        for (k = 0; k < n; k++)
+        for (int32_t k = 0; k < n; k++)
             sums[k] += pixel[k] * weight[k];
     }
-#endif
+#else
+    int32_t k = 0;
     for (; k + 4 <= n; k += 4) {
         const MODEL_FLASH int32_t *bias = layer->bias + first + k;
         const MODEL_FLASH int8_t *weight = layer->weight + first + k;
@@ -66,6 +66,7 @@ static void sum_pixels(const MODEL_FLASH convolution *layer, const int8_t *const
             sum += pixels[position][first + k] * layer->weight[position * channels + first + k];
         sums[k] = sum;
     }
+#endif
 }
 
 /* Convolution whose filters read one channel each. The weights are stored kernel position by kernel position. */

@@ -21,6 +21,12 @@ typedef struct {
 #define FILTERS_AT_ONCE 44
 #endif
 
+/* Returns the high 32 bits of a product of 64 bits. */
+static inline int32_t multiply_high(int32_t a, int32_t b)
+{
+    return (int32_t)(((int64_t)a * b) >> 32);
+}
+
 /* Rescales n sums to levels of the output. With a shift of more than 32, the high word of the product suffices. */
 static void rescale_sums(const MODEL_FLASH convolution *layer, int32_t first, int32_t n, const int32_t *sums,
                          int8_t *levels)

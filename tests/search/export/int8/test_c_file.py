@@ -81,7 +81,9 @@ AWKWARD = {
     "wide": ArchSpec((3, 7, 6), 5, (Stage((Block(67, 3), Block(3, 3, padding="same")), pool=3),), Head("conv_gap")),
     "narrow": ArchSpec((2, 9, 8), 3, (Stage((Block(1, 7, padding="same"), Block(65, 5)), pool=2),), Head("gap_linear")),
     "depthwise": ArchSpec((1, 8, 9), 3, (Stage((Block(66, 1), Block(5, 7, "separable", "same"))),), Head("gap_linear")),
+    "no convolution": ArchSpec((1, 8, 8), 3, (Stage((), pool=2),), Head("flatten_linear")),
 }
+FEW_CHANNELS = ArchSpec((3, 8, 8), 3, (Stage((Block(2, 3, "separable"),)),), Head("gap_linear"))
 
 
 @needs_compiler
@@ -267,13 +269,20 @@ def sanitizers_work(folder: Path) -> bool:
 
 @needs_compiler
 @pytest.mark.parametrize(
-    "spec", [EVERY_FUNCTION, SPECS["separable conv-bn-act relu"], SPECS["residual conv-bn-act hardswish"]]
+    ("spec", "level"),
+    [
+        (EVERY_FUNCTION, "-O1"),
+        (SPECS["separable conv-bn-act relu"], "-O1"),
+        (SPECS["residual conv-bn-act hardswish"], "-O1"),
+        (FEW_CHANNELS, "-O2"),
+    ],
+    ids=["every function", "separable", "residual", "few channels"],
 )
-def test_sanitizers_find_nothing(spec: ArchSpec, tmp_path: Path) -> None:
+def test_sanitizers_find_nothing(spec: ArchSpec, level: str, tmp_path: Path) -> None:
     if not sanitizers_work(tmp_path):
         pytest.skip("no sanitizers here")
     network = quantised(spec)
-    path = compile_program(tmp_path, network, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    path = compile_program(tmp_path, network, level, "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     images, labels, n = split_of(network, tmp_path, n_wrong=0)
     assert run_program(path, images, labels) == (0, f"{n} of {n} right, 100.00 %\n", "")
 
