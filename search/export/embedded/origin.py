@@ -19,8 +19,8 @@ def origin_notes(source: ModelSource, weights: Path) -> tuple[str, ...]:
     trial = "" if source.trial is None else f", trial {source.trial}"
     network = f", network {source.network}" if source.network else ""
     return (
-        f"Written by search.py {VERSION} from study {source.study}{trial}{network}: {source.result}. "
-        f"{source.selection_note}",
+        f"Written by search.py {VERSION} from study {source.study}{trial}{network}. In floating point: "
+        f"{source.result}. {source.selection_note}",
         f"SHA-256 of {weights.name}, the weights in floating point: {hashlib.sha256(weights.read_bytes()).hexdigest()}",
         LICENCE,
     )

@@ -28,7 +28,7 @@ class LayerRow:
 
     layer           words for its steps, which one call computes
     shape           shape of the map that it writes, such as "8x26x26", or the number of logits
-    macs            multiply-adds of an image, with those of the padding
+    macs            multiply-adds of an image, with those of the padding; a factor that scales a logit counts as none
     constant_bytes  bytes of the constants that no earlier layer reads
     map_bytes       bytes of the map that it writes; 0 for the logits, which belong to the caller
     """
@@ -52,7 +52,7 @@ def _rows(network: Int8Network) -> Iterator[LayerRow]:
         constants = {constant.name: constant.n_bytes for constant in call.constants}
         n_bytes = sum(size for name, size in constants.items() if name not in written)
         written |= constants.keys()
-        macs = _macs(operation.step, network)
+        macs = 0 if call.function == "classify_channels" else _macs(operation.step, network)
         if operation.target is None:
             yield LayerRow(_words(operation), str(network.n_classes), macs, n_bytes, 0)
         else:

@@ -1,6 +1,6 @@
 /* Images of the test set with the logits that the network computes for them, and a self-test of processor and compiler.
  *
- * Include this file in one source file, on AVR in a C file. The images take 7,840 bytes of flash. */
+ * Include this file in one source file, on AVR in a C file. The pixels take 7,840 bytes of flash. */
 #ifndef MODEL_TEST_H
 #define MODEL_TEST_H
 

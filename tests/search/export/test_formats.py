@@ -48,6 +48,7 @@ SPECS = {
         (Stage((Block(4), Block(5, kind="residual", padding="same", dropout=0.1)), 2),),
         Head("gap_conv", (Block(4, 1),), bias=True),
     ),
+    "mean": ArchSpec((1, 8, 8), 2, (Stage((Block(3),)),), Head("conv_gap")),
     "separable": ArchSpec(
         (3, 9, 12),
         4,
@@ -245,7 +246,8 @@ def test_the_c_file_scores_idx_files_with_a_compiler_alone(
     for name, values in (("images", images), ("labels", data.test.labels)):
         head = struct.pack(f">HBB{values.dim()}I", 0, 8, values.dim(), *values.shape)
         (tmp_path / name).write_bytes(head + values.to(torch.uint8).numpy().tobytes())
-    command = re.search(r"`(cc .*) IMAGES LABELS`", (folder / "README.md").read_text())
+    readme = (folder / "README.md").read_text()
+    command = re.search(r"`(cc .*) IMAGES LABELS`", readme)
     assert command
     line = f"{command[1]} images labels"
     done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -253,6 +255,9 @@ def test_the_c_file_scores_idx_files_with_a_compiler_alone(
     assert f"{form['test_accuracy']:.2%}".rstrip("%") in done.stdout
     assert form["ram_bytes"] == compute_cost(source.arch).peak_activation_bytes_int8
     assert form["flash_bytes"] == sum(form["flash_bytes_by_kind"].values())
+    n_bytes = form["flash_bytes"] - sum(row["constant_bytes"] for row in form["layers"])
+    assert f"The names of the classes take another {n_bytes} bytes." in readme
+    assert ("; this file has fewer, " in readme) == (source.arch.head.kind == "conv_gap")
 
 
 @pytest.mark.slow
@@ -264,7 +269,8 @@ def test_the_c_files_describe_themselves_and_pass_their_self_test(
         " ".join((folder / name).read_text().replace("\n *", "\n").split()) for name in ("model.c", "model.h")
     )
     checksum = json.loads((folder / "card.json").read_text())["sha256"]["weights.pt"]
-    assert f"from study {source.study}, trial {source.trial}: {source.result}. {source.selection_note}" in opening
+    assert f"from study {source.study}, trial {source.trial}. In floating point: {source.result}. " in opening
+    assert source.selection_note in opening
     assert checksum in opening
     assert LICENCE in opening
     assert input_note(framing_for(data), data.train.images) in header

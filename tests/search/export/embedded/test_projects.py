@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from models.spec import ArchSpec, Head, Stage
 from search.export.board.emulator import emulator_version
 from search.export.board.firmware import compiler_version
 from search.export.embedded.projects import write_projects
@@ -107,6 +108,17 @@ def test_the_zephyr_program_compiles(export: Path) -> None:
     (export / "zephyr" / "sys" / "printk.h").write_text(PRINTK)
     command = ["cc", "-std=c99", *WARNINGS, "-fsyntax-only", "-I.", "firmware/zephyr/src/main.c"]
     subprocess.run(command, cwd=export, check=True, timeout=60)
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
+def test_a_single_image_is_no_plural(tmp_path: Path) -> None:
+    large_images = ArchSpec((3, 64, 64), 2, (Stage((), pool=16),), Head("flatten_linear"))
+    written(quantised(large_images, n_images=20), tmp_path)
+    write_projects(tmp_path, "model")
+    command = ["cc", "-std=c99", *WARNINGS, "-I.", "firmware/cmake/main.c", "model.c", "-o", "main"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+    done = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "self-test: 1 image has the expected logits\n"
 
 
 def test_the_projects_name_files_that_are_there(export: Path) -> None:

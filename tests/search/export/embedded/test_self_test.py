@@ -103,6 +103,6 @@ def test_the_images_are_those_of_the_network_and_nothing_is_left_to_fill_in(tmp_
     header = written(network, tmp_path)
     assert "$" not in header
     n_images = min(network.n_classes, MAX_IMAGES)
-    assert f"The images take {n_images * int(np.prod(network.input_shape)):,} bytes of flash." in header
+    assert f"The pixels take {n_images * int(np.prod(network.input_shape)):,} bytes of flash." in header
     assert f"#define MODEL_TEST_IMAGES {n_images}\n" in header
     assert max(map(len, header.splitlines())) <= 120

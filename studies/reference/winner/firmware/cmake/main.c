@@ -7,7 +7,8 @@ int main(void)
 {
     const int number = model_self_test();
     if (number == 0)
-        printf("self-test: %d images have the expected logits\n", MODEL_TEST_IMAGES);
+        printf("self-test: %d %s the expected logits\n", MODEL_TEST_IMAGES,
+               MODEL_TEST_IMAGES == 1 ? "image has" : "images have");
     else
         printf("self-test: image %d has other logits than expected\n", number);
     return number != 0;

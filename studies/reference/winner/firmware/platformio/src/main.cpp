@@ -14,7 +14,7 @@ void setup()
     if (number == 0) {
         Serial.print("self-test: ");
         Serial.print(MODEL_TEST_IMAGES);
-        Serial.println(" images have the expected logits");
+        Serial.println(MODEL_TEST_IMAGES == 1 ? " image has the expected logits" : " images have the expected logits");
     } else {
         Serial.print("self-test: image ");
         Serial.print(number);
