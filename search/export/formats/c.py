@@ -14,6 +14,7 @@ from models.spec import ArchSpec
 from search.engine.native.compiler import NoCompilerError
 from search.errors import InputError
 from search.export.board.facts import board_facts
+from search.export.embedded.margin import doubtful_margin
 from search.export.embedded.origin import origin_notes
 from search.export.embedded.picture_input import input_header, input_note
 from search.export.embedded.projects import write_projects
@@ -42,8 +43,8 @@ def int8_network(
 def write_c(network: Int8Network, exporting: Exporting) -> dict[str, Any]:
     """Write the C files and the projects that build them, and return their facts for the card.
 
-    These are the bytes of flash and RAM, the layers and the quantisation. Where the compiler for microcontrollers is
-    installed, the facts of `board_facts` are added.
+    These are the bytes of flash and RAM, the layers, the quantisation and the margin below which answers are doubtful.
+    Where the compiler for microcontrollers is installed, the facts of `board_facts` are added.
 
     The compiled code must give the logits of the reference for the test images, to the last bit. Raises CMismatchError
     if it does not, and InputError if there is no compiler or a sum may exceed 32 bits.
@@ -66,6 +67,7 @@ def write_c(network: Int8Network, exporting: Exporting) -> dict[str, Any]:
         (folder / name).write_text(text, encoding="utf-8")
     write_projects(folder, prefix)
     flash = flash_bytes(network, classes)
+    margin = doubtful_margin(logits, data.test.labels.tolist())
     return {
         "prefix": prefix,
         "flash_bytes": sum(flash.values()),
@@ -74,6 +76,7 @@ def write_c(network: Int8Network, exporting: Exporting) -> dict[str, Any]:
         "logit_scale": network.logit_scale,
         "quantised": network.method,
         "layers": layer_table(network),
+        **({"margin": margin} if margin else {}),
         **board_facts(files, images, logits, f"{prefix}_logits"),
     }
 
