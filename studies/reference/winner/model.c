@@ -1,13 +1,14 @@
 /*
  * 7,895 parameters, 22,943 counted layer by layer as int8, for 1x28x28 images of uint8 and 10 classes. C99 without
- * floating point, allocation and libraries; on processors without instructions for it, compilers call their own
- * functions for products of 64 bits and divisions. Layers that share weights read the same array.
+ * floating point, allocation and the C library. On processors without instructions for them, compilers take divisions,
+ * and products and shifts of 64 bits, from their own library, as libgcc. Layers that share weights read the same array.
  *
  * Flash: 16,387 bytes of constants (weights 7,603, biases 3,036, multipliers and offsets 3,020, activation tables
- * 2,048, descriptions of convolutions 660, class names 20), plus the machine code.
+ * 2,048, descriptions of convolutions 660, class names 20), plus the machine code. A compiler may make small tables
+ * part of the code.
  *
- * RAM: 20,032 bytes for all maps between the layers, plus about a kilobyte of stack. The image and the logits belong to
- * the caller and are not counted.
+ * RAM: 20,032 bytes for all maps between the layers, plus about a kilobyte of stack: reserve 2 KB. The image and the
+ * logits belong to the caller and are not counted.
  *
  * Quantised after training, ranges fitted to 500 training images: int8 weights with a scale for each filter, int8 maps,
  * int32 sums (Jacob et al., arXiv 1712.05877).
@@ -734,18 +735,20 @@ static const MODEL_FLASH int32_t step17_multiplier[10] = {
 #define VECTORS 0
 #endif
 
-/* Instructions that add two products. They read words of which the first byte is the lowest. */
-#if defined(__ARM_FEATURE_DSP) && !defined(__ARM_BIG_ENDIAN)
-#define DUAL_PRODUCTS 1
+/* Whether to use the instructions of Cortex-M for digital signals. Their functions are in arm_acle.h since GCC 10, and
+ * the words that they take apart are little-endian. */
+#if defined(__ARM_FEATURE_DSP) && (defined(__clang__) || (defined(__GNUC__) && __GNUC__ >= 10)) \
+    && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define SIGNALS 1
 #else
-#define DUAL_PRODUCTS 0
+#define SIGNALS 0
 #endif
 
 #ifdef __SSE2__
 #include <immintrin.h>
 #endif
 
-#if DUAL_PRODUCTS
+#if SIGNALS
 #include <arm_acle.h>
 
 /* Word at any address. */
@@ -892,7 +895,7 @@ static void read_image(const uint8_t *image, int8_t *out, int32_t n_pixels, int3
 /* Copies four levels as numbers of 16 bits. */
 static inline void widen_four(const int8_t *levels, int16_t *inputs)
 {
-#if DUAL_PRODUCTS
+#if SIGNALS
     const int32_t four = read_word(levels);
     const uint32_t even = (uint32_t)even_bytes(four), odd = (uint32_t)odd_bytes(four);
     ((word *)inputs)->value = (int32_t)((even & 0xffff) | odd << 16);
@@ -1025,7 +1028,7 @@ static void add_products(const int16_t *inputs, int32_t n_inputs, const int8_t *
 /* Returns the sum plus the products of four inputs and weights. Each product fits into an int of 16 bits. */
 static inline int32_t add_four(const int16_t *inputs, const MODEL_FLASH int8_t *weight, int32_t sum)
 {
-#if DUAL_PRODUCTS
+#if SIGNALS
     const int32_t four = read_word(weight);
     sum = __smlad(read_word(inputs), even_bytes(four), sum);
     return __smlad(read_word(inputs + 2), odd_bytes(four), sum);
@@ -1151,7 +1154,7 @@ static void sum_pixels(const MODEL_FLASH convolution *layer, const int8_t *const
         int32_t a = bias[0], b = bias[1], c = bias[2], d = bias[3];
         for (const int8_t *const *address = pixels; address < pixels + kernel; address++, weight += channels) {
             const int8_t *pixel = *address + first + k;
-#if DUAL_PRODUCTS
+#if SIGNALS
             const int32_t x = read_word(pixel), w = read_word(weight);
             a = __smlabb(even_bytes(x), even_bytes(w), a);
             b = __smlabb(odd_bytes(x), odd_bytes(w), b);

@@ -11,11 +11,12 @@
 /*
  * An image has grey levels from 0 to 255, stored channel by channel and row by row. The training images show a light
  * object on a dark background of level 0; images of the other kind must be inverted (255 - level). The longer side of
- * the object has 20 of 28 pixels, and its centre of mass is at row 14.5 and column 14.5 from the upper left corner.
+ * the object has 20 of 28 pixels, and its centre of mass is at row 14.0 and column 14.0, in pixels counted from 0.
  */
 /* An integer logit times this is approximately the logit of the network in floating point. */
 #define MODEL_LOGIT_SCALE 5.2143892e-05f
-/* Bytes of working memory for one image. They need no alignment and no initial values. */
+/* Bytes of working memory for one image. They need no initial values, and no alignment on processors that load words
+ * from any address. Where such a load is a fault, as in Device memory of ARM, compile with -mno-unaligned-access. */
 #define MODEL_ARENA_BYTES 20032
 
 /* Qualifier of all constants. On AVR it keeps them in flash; define it before this line to place them elsewhere. */
@@ -49,8 +50,10 @@ int model_answer(const int32_t logits[MODEL_N_CLASSES], uint32_t *margin);
 /* Returns the answer for an image. */
 int model_predict_in(int8_t *arena, const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH]);
 
-/* The same with a static arena. These two functions are not re-entrant. Define MODEL_NO_ARENA to leave both and the
- * arena out, and MODEL_ARENA_ATTRIBUTE to place the arena, as in __attribute__((section(".ccmram"))). */
+/* The same with a static arena. These two functions are not re-entrant. Two macros concern them; define them on the
+ * command line, for all files. MODEL_NO_ARENA leaves both functions and the arena out. MODEL_ARENA_ATTRIBUTE places the
+ * arena, as in __attribute__((section(".noinit"))). A section of another name must be NOLOAD in the linker script,
+ * otherwise the flash holds a copy of the arena. */
 #ifndef MODEL_NO_ARENA
 void model_logits(const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH], int32_t logits[MODEL_N_CLASSES]);
 int model_predict(const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH]);

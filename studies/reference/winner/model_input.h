@@ -1,7 +1,8 @@
 /* Conversion of a grey picture of any size to the input of the network. The exported Python file converts picture files
  * in the same way.
  *
- * It needs no library and no memory besides the two images. Include this file in one source file. */
+ * It needs no memory besides the two images and some stack, and no library but the compiler's own, as libgcc, for
+ * divisions of 64 bits. Include this file in one source file. */
 #ifndef MODEL_INPUT_H
 #define MODEL_INPUT_H
 
@@ -111,8 +112,12 @@ static inline int32_t model_input_start(int32_t centre, int64_t moment, int64_t 
 
 /* Writes the object of a picture with the size and position of those of the training images.
  *
+ * It takes for granted that the picture shows one object on a plain background, whose level is the median along the
+ * four sides. Pixels that differ from it by less than a quarter of the largest difference count as background.
+ *
  * picture: grey levels 0 to 255, row by row, dark on light or light on dark. A picture of the size of the input is only
- * inverted if that is necessary. Returns 0, or -1 for a picture without an object or with a side beyond the maximum. */
+ * inverted if that is necessary, and not searched for an object. Returns 0, or -1 for a picture of another size without
+ * an object, and for a side that is less than 1 or beyond the maximum. */
 static inline int model_input_from_grey(const uint8_t *picture, int32_t height, int32_t width,
                                         uint8_t image[MODEL_HEIGHT * MODEL_WIDTH])
 {
@@ -161,7 +166,7 @@ static inline int model_input_from_grey(const uint8_t *picture, int32_t height, 
 #else
 /* Writes the middle of a picture, as large a part as has the shape of the input, scaled to the input.
  *
- * picture: grey levels 0 to 255, row by row. Returns 0, or -1 for a picture with a side beyond the maximum. */
+ * picture: grey levels 0 to 255, row by row. Returns 0, or -1 for a side that is less than 1 or beyond the maximum. */
 static inline int model_input_from_grey(const uint8_t *picture, int32_t height, int32_t width,
                                         uint8_t image[MODEL_HEIGHT * MODEL_WIDTH])
 {

@@ -303,9 +303,14 @@ static const MODEL_FLASH int32_t model_test_logits[MODEL_TEST_IMAGES][MODEL_N_CL
 };
 
 /* Returns 0 if the network computes these logits to the last bit, otherwise the number of the first image, from 1, for
- * which it computes others. If `arena` is a null pointer, the static arena is used. */
+ * which it computes others. If `arena` is a null pointer, the static arena is used; with MODEL_NO_ARENA the result is
+ * then -1. */
 static inline int model_self_test_in(int8_t *arena)
 {
+#ifdef MODEL_NO_ARENA
+    if (!arena)
+        return -1;
+#endif
     for (int i = 0; i < MODEL_TEST_IMAGES; i++) {
         int32_t logits[MODEL_N_CLASSES];
 #if defined(__AVR__) && !defined(__cplusplus)

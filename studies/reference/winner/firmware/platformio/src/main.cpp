@@ -3,14 +3,21 @@
 
 #include "model_test.h"
 
+static int number, answer;
+static unsigned long duration;
+
 void setup()
 {
     Serial.begin(115200);
-    while (!Serial && millis() < 5000) {
-        // boards with USB wait for the monitor
-    }
+    number = model_self_test();
+    const unsigned long start = micros();
+    answer = model_predict(model_test_images[0]);
+    duration = micros() - start;
+}
 
-    const int number = model_self_test();
+// Prints the result every few seconds, for a monitor that is opened later.
+void loop()
+{
     if (number == 0) {
         Serial.print("self-test: ");
         Serial.print(MODEL_TEST_IMAGES);
@@ -20,17 +27,10 @@ void setup()
         Serial.print(number);
         Serial.println(" has other logits than expected");
     }
-
-    const unsigned long start = micros();
-    const int answer = model_predict(model_test_images[0]);
-    const unsigned long duration = micros() - start;
     Serial.print("image 1: class ");
     Serial.print(MODEL_CLASSES[answer]);
     Serial.print(", ");
     Serial.print(duration);
     Serial.println(" microseconds");
-}
-
-void loop()
-{
+    delay(3000);
 }
