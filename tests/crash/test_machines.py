@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from search.cli.main import main
-from search.data.load import load_dataset
 from search.errors import InputError
 from search.storage.open import open_storage
 from search.study.trials import outcome_of
@@ -54,11 +54,9 @@ def test_a_machine_that_differs_is_refused_with_the_difference(
 
     assert "budget 1000 there, 2000 now" in refusal("--budget", 2000)
     assert "epochs 1 there, 2 now" in refusal("--epochs", 2)
-    load_other = lambda config: replace(load_dataset(config), checksum="of other images")  # noqa: E731
-    monkeypatch.setattr("search.cli.job.load_dataset", load_other)
-    assert "data_checksum" in refusal()
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
+    other_folder = shutil.copytree(digits[1].removeprefix("folder:"), tmp_path / "digits")
+    Image.new("L", (28, 28), 9).save(next(other_folder.glob("train/7/*.png")))
+    assert "data_checksum" in refusal("--dataset", f"folder:{other_folder}")
     monkeypatch.setattr("search.cli.job.SPACE_KEY", "another")
     assert "now; choose another" in refusal()
     monkeypatch.undo()
