@@ -3,9 +3,7 @@
 #include "reading.hpp"
 
 #include <cstring>
-#include <vector>
 
-#include "out_of_memory.hpp"
 #include "scratch.hpp"
 
 namespace {
@@ -130,65 +128,53 @@ GradientSums Source::to_values(int block, int channel, const Vec* dz, Vec* gradi
     return {sum_lanes(sum), sum_lanes(product)};
 }
 
-void Source::to_norm(const GradientSums* maps, float* dstatistics, float* dgamma, float* dbeta) const {
+void Source::to_norm(const GradientSums* maps) const {
     for (int c = 0; c < reading.channels; ++c) {
         double gradients = 0, products = 0;
         for (int block = 0; block < reading.blocks(); ++block) {
             gradients += maps[(size_t)block * reading.channels + c].gradients;
             products += maps[(size_t)block * reading.channels + c].products;
         }
-        dbeta[c] = (float)gradients;
-        dgamma[c] = (float)(products * inverse(c));
-        dstatistics[c] = (float)(-gradients * scale(c));
-        dstatistics[reading.channels + c] = (float)(products * gamma[c]);
+        value.dbeta[c] += (float)gradients;
+        value.dgamma[c] += (float)(products * inverse(c));
+        value.dstatistics[c] += (float)(-gradients * scale(c));
+        value.dstatistics[reading.channels + c] += (float)(products * value.gamma[c]);
     }
 }
 
-extern "C" {
-
-// Writes the values read from x, or their mean over every map, to z. Returns 1 if memory ran out, else 0, as does
-// read_backward.
-int32_t read_forward(const Reading* r, const float* x, const float* statistics, const float* gamma, const float* beta,
-                     float* z, int32_t threads) {
+void read_forward(const Source& source, Vec* z, int threads, OutOfMemory& memory) {
     (void)threads;  // unused without OpenMP
-    return OutOfMemory::check([&](OutOfMemory& memory) {
-        const Source source(*r, x, statistics, gamma, beta);
+    const Reading& r = source.reading;
 #pragma omp parallel for schedule(static) num_threads(threads)
-        for (int map = 0; map < r->blocks() * r->channels; ++map)
-            memory.guard([&] {
-                const int pixels = r->out_pixels();
-                Vec* to = r->average ? scratch(READ, pixels) : (Vec*)z + (size_t)map * pixels;
-                source.read(map / r->channels, map % r->channels, to, r->out_width(), nullptr);
-                if (r->average) ((Vec*)z)[map] = sum_of(pixels, [=](int i) { return to[i]; }) / (float)pixels;
-            });
-    });
-}
-
-int32_t read_backward(const Reading* r, const float* x, const float* statistics, const float* gamma, const float* beta,
-                      const float* dz, float* dx, float* dstatistics, float* dgamma, float* dbeta, int32_t threads) {
-    (void)threads;  // unused without OpenMP
-    return OutOfMemory::check([&](OutOfMemory& memory) {
-        const Source source(*r, x, statistics, gamma, beta);
-        std::vector<GradientSums> sums((size_t)r->blocks() * r->channels);
-#pragma omp parallel for schedule(static) num_threads(threads)
-        for (int map = 0; map < r->blocks() * r->channels; ++map)
-            memory.guard([&] {
-                const int block = map / r->channels, channel = map % r->channels, pixels = r->out_pixels();
-                Vec* gradient = (Vec*)dx + (size_t)map * r->pixels();
-                if (r->has_slopes())
-                    source.read(block, channel, scratch(READ, pixels), r->out_width(), gradient);
-                const Vec* of_map = (const Vec*)dz + (size_t)map * pixels;
-                if (r->average) {
-                    Vec* spread = scratch(TURNED, pixels);
-                    std::fill_n(spread, pixels, ((const Vec*)dz)[map] / (float)pixels);
-                    of_map = spread;
-                }
-                sums[map] = source.to_values(block, channel, of_map, gradient);
-            });
+    for (int map = 0; map < r.blocks() * r.channels; ++map)
         memory.guard([&] {
-            if (r->norm) source.to_norm(sums.data(), dstatistics, dgamma, dbeta);
+            const int pixels = r.out_pixels();
+            Vec* to = r.average ? scratch(READ_MAPS, pixels) : z + (size_t)map * pixels;
+            source.read(map / r.channels, map % r.channels, to, r.out_width(), nullptr);
+            if (r.average) z[map] = sum_of(pixels, [=](int i) { return to[i]; }) / (float)pixels;
         });
-    });
 }
 
-}  // extern "C"
+void read_backward(const Source& source, const Vec* dz, bool add, GradientSums* sums, int threads,
+                   OutOfMemory& memory) {
+    (void)threads;
+    const Reading& r = source.reading;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int map = 0; map < r.blocks() * r.channels; ++map)
+        memory.guard([&] {
+            const int block = map / r.channels, channel = map % r.channels, pixels = r.out_pixels();
+            Vec* gradient = source.gradient(block, channel);
+            Vec* to = add ? scratch(ADDED, r.pixels()) : gradient;
+            if (r.has_slopes()) source.read(block, channel, scratch(READ_MAPS, pixels), r.out_width(), to);
+            const Vec* of_map = dz + (size_t)map * pixels;
+            if (r.average) {
+                Vec* spread = scratch(TURNED, pixels);
+                std::fill_n(spread, pixels, dz[map] / (float)pixels);
+                of_map = spread;
+            }
+            sums[map] = source.to_values(block, channel, of_map, to);
+            if (add)
+                for (int i = 0; i < r.pixels(); ++i) gradient[i] += to[i];
+        });
+    if (r.norm) source.to_norm(sums);
+}
