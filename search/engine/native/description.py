@@ -130,15 +130,15 @@ class _Reader:
             if isinstance(module, nn.Conv2d) and _has_kernel(module) and not self.is_flat:
                 x = self._convolve(x, *_take_pointwise(module, rest), *_take_norm(rest))
             elif isinstance(module, nn.MaxPool2d) and _has_windows_side_by_side(module) and not self.is_flat:
-                x = replace(self.materialise(x) if x.pool > 1 else x, pool=module.kernel_size)
+                x = replace(self.materialise(x) if x.pool > 1 else x, pool=int(module.kernel_size))  # type: ignore[arg-type]
             elif isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1)):
                 channels = self.values[x.value].channels
                 x = self._append(Maps(channels, 1, 1), READ, x, average=True)
-            elif kind is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
+            elif type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1):
                 self.is_flat = True
-            elif kind is nn.Linear and self.is_flat:
+            elif type(module) is nn.Linear and self.is_flat:
                 x = self._connect(x, module)
-            elif kind is nn.Dropout:
+            elif type(module) is nn.Dropout:
                 x = self._drop(x, module)
             elif isinstance(module, Residual):
                 x = self._add(x, module)

@@ -29,7 +29,7 @@ OPTIONAL_FLAGS = ("-fopenmp",)
 COMPILE_SECONDS = 120
 OUT_OF_MEMORY = "the native engine ran out of memory; train fewer networks at once, with --jobs"
 
-_POINTER, _INT, _LONG = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64
+_POINTER, _INT, _LONG, _DOUBLE = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_double
 
 
 _SIGNATURES = {
@@ -38,7 +38,9 @@ _SIGNATURES = {
     "program_answers": (_POINTER, _POINTER, _POINTER, _LONG, _LONG, _POINTER, _INT),
     "images_read": (_POINTER, _POINTER, _POINTER, _INT, _POINTER, _INT),
     "training_step": (_POINTER, _LONG, _INT, _INT),
-    "rotate_training_means": (_POINTER, _INT),
+    "optimizer_add_to_covariances": (_POINTER,),
+    "optimizer_rotate_means": (_POINTER, _INT),
+    "optimizer_step": (_POINTER, _DOUBLE, _DOUBLE, _LONG, _DOUBLE),
 }
 # Functions that have no status.
 _OTHER_SIGNATURES = {

@@ -34,9 +34,9 @@ void take_step(const Optimizer& o, double lr, double momentum, int64_t number) {
         if (o.kind == SGD) {
             sgd(o, *p, (float)lr, (float)momentum);
         } else if (o.kind == SOAP) {
-            find_soap_update(o, *p, momentum, correction1, correction2);
+            const float* update = find_soap_update(o, *p, momentum, correction1, correction2);
             const float kept = (float)(1 - lr * o.weight_decay);
-            for (int64_t i = 0; i < p->size; ++i) p->values[i] = kept * p->values[i] - (float)lr * o.plain[i];
+            for (int64_t i = 0; i < p->size; ++i) p->values[i] = kept * p->values[i] - (float)lr * update[i];
         } else {
             adam(o, *p, lr, momentum, correction1, correction2);
         }

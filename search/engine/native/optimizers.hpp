@@ -27,7 +27,7 @@ struct Optimizer {
     float weight_decay, beta2, epsilon, covariance_decay;
     const Parameter* parameters;
     const Averaged* averaged;
-    float *plain, *rotated;  // SOAP's memory for twice the largest parameter
+    float* memory;  // SOAP's, for three matrices of the largest parameter's size
 };
 
 // Takes a step as torch.optim.SGD, Adam and AdamW and search.engine.soap do. momentum: SGD's or beta1. number: number of
@@ -43,6 +43,6 @@ void add_to_covariances(const Optimizer& optimizer);
 // Rotates SOAP's means out of the present basis, or into it.
 void rotate_means(const Optimizer& optimizer, bool into);
 
-// Computes SOAP's step of one parameter from its gradient. The result overwrites optimizer.plain.
-void find_soap_update(const Optimizer& optimizer, const Parameter& parameter, double beta1, double correction1,
-                      double correction2);
+// Computes SOAP's step of one parameter from its gradient and returns it, in the optimizer's memory.
+const float* find_soap_update(const Optimizer& optimizer, const Parameter& parameter, double beta1, double correction1,
+                              double correction2);

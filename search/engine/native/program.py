@@ -11,16 +11,15 @@ A batch is stored in blocks of as many images as a vector register has lanes, as
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
-from itertools import accumulate
-from math import prod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from search.engine.native import kernels
 from search.engine.native import structures as c
-from search.engine.native.description import Description, Operation, Read, describe, kernel_of
+from search.engine.native.description import Operation, Read, describe, kernel_of
+from search.engine.native.images import NativeImages
 from search.errors import FailureError
 
 
@@ -55,8 +54,10 @@ class Program:
         self._parameters = list(model.parameters())
         self.sums = self._allocate_sums()
         sizes = [parameter.numel() for parameter in self._parameters]
-        parts = self.sums[: sum(sizes)].split(sizes)
-        self.gradients = {p: part.view_as(p) for p, part in zip(self._parameters, parts, strict=True)}
+        parts = torch.split(self.sums[: sum(sizes)], sizes)
+        self.gradients: dict[Tensor, Tensor] = {
+            p: part.view_as(p) for p, part in zip(self._parameters, parts, strict=True)
+        }
         self._maps = self._allocate_maps()
         self._handle = self._create()
 
@@ -81,6 +82,19 @@ class Program:
         self._to_blocks(x, self._maps[0])
         self.library.program_forward(self._handle, len(x), _address(seeds), torch.get_num_threads())
         return self._from_blocks(self._maps[-1]).view(len(x), *self.output_shape)
+
+    def read(self, images: NativeImages, index: Tensor, changes: Tensor | None = None) -> Tensor:
+        """Read images to the input of the program and return them as (N, C, H, W) float32."""
+        self._n_images = len(index)
+        self.library.images_read(
+            ctypes.byref(images.structure),
+            _address(index),
+            _address(changes),
+            len(index),
+            _address(self._maps[0]),
+            torch.get_num_threads(),
+        )
+        return self._from_blocks(self._maps[0])
 
     def backward(self, gradient: Tensor) -> Tensor | None:
         """Compute `gradients` from the gradient of the last output; return that of the input if it was requested."""
@@ -148,14 +162,14 @@ class Program:
             if self._training and (number or self._input_gradient):
                 structure.gradients = _address(self._gradients[number])
             if norm := maps.norm:
-                dstatistics, dweight = self.sums[position:].split([2 * maps.channels, len(self.sums) - position - 2 * maps.channels])
+                dstatistics, unused = self.sums[position:], self.sums[position + 2 * maps.channels :]
                 position += 3 * maps.channels
                 weight = torch.ones(maps.channels) if norm.weight is None else norm.weight
                 statistics = torch.empty(2, maps.channels)
                 self._kept += [weight, statistics]
                 structure.statistics, structure.dstatistics = _address(statistics), _address(dstatistics)
                 structure.gamma, structure.beta = _address(weight), _address(norm.bias)
-                structure.dgamma = _address(dweight if norm.weight is None else self.gradients[norm.weight])
+                structure.dgamma = _address(unused if norm.weight is None else self.gradients[norm.weight])
                 structure.dbeta = _address(self.gradients[norm.bias])
             structures.append(structure)
         return structures
@@ -183,7 +197,11 @@ class Program:
             structure.inputs[1] = c.Input(0, c.NO_GRADIENT, -1)
         structure.second_reading = self._reading(operation.inputs[-1], operation)
         structure.layer = self._layer(operation)
-        for name, tensor in (("weight", operation.weight), ("bias", operation.bias), ("depthwise", _weight(operation.depthwise))):
+        for name, tensor in (
+            ("weight", operation.weight),
+            ("bias", operation.bias),
+            ("depthwise", _weight(operation.depthwise)),
+        ):
             if tensor is not None:
                 setattr(structure, name, _address(tensor))
                 setattr(structure, f"d{name}", _address(self.gradients[tensor]))
@@ -234,7 +252,7 @@ def _address(tensor: Tensor | None) -> int | None:
 def _allocate(sizes: Sequence[int]) -> list[Tensor]:
     """Return tensors of these sizes, one behind another in one allocation. Raises FailureError."""
     try:
-        return list(torch.empty(sum(sizes)).split(list(sizes)))
+        return list(torch.split(torch.empty(sum(sizes)), list(sizes)))
     except RuntimeError as error:  # PyTorch has no other error for it
         raise FailureError(kernels.OUT_OF_MEMORY) from error
 

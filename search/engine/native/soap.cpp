@@ -1,5 +1,6 @@
 // SOAP: Adam in the eigenbasis of the gradients' covariances. search/engine/soap.py explains the method.
 
+#include <algorithm>
 #include <cmath>
 
 #include "matrices.hpp"
@@ -20,7 +21,7 @@ void rotate(const Parameter& p, bool into, const float* from, float* to, float* 
         const Matrix basis(p.right_basis, columns);
         multiply(Matrix(from, columns), into ? basis : basis.transposed(), rows, columns, columns, to);
     } else if (!p.left_basis) {
-        for (int64_t i = 0; i < p.size; ++i) to[i] = from[i];
+        std::copy_n(from, p.size, to);
     }
 }
 
@@ -38,21 +39,25 @@ void add_to_covariances(const Optimizer& o) {
 
 void rotate_means(const Optimizer& o, bool into) {
     for (const Parameter* p = o.parameters; p < o.parameters + o.n_parameters; ++p) {
-        rotate(*p, into, p->mean, o.plain, o.rotated);
-        for (int64_t i = 0; i < p->size; ++i) p->mean[i] = o.plain[i];
+        float* rotated = o.memory;
+        rotate(*p, into, p->mean, rotated, rotated + p->size);
+        std::copy_n(rotated, p->size, p->mean);
     }
 }
 
-void find_soap_update(const Optimizer& o, const Parameter& p, double beta1, double correction1, double correction2) {
-    rotate(p, true, p.gradient, o.rotated, o.plain);
+const float* find_soap_update(const Optimizer& o, const Parameter& p, double beta1, double correction1,
+                              double correction2) {
+    float *rotated = o.memory, *between = rotated + p.size, *update = between + p.size;
+    rotate(p, true, p.gradient, rotated, between);
     const float new_mean = (float)(1 - beta1), beta2 = o.beta2, new_square = 1 - beta2;
     // A schedule may set beta1 to 1; the quotient is then infinite or NaN, as in search/engine/soap.py.
     const float first = (float)correction1, second = (float)correction2, epsilon = o.epsilon;
     for (int64_t i = 0; i < p.size; ++i) {
-        const float gradient = o.rotated[i];
+        const float gradient = rotated[i];
         p.mean[i] += new_mean * (gradient - p.mean[i]);
         p.square[i] = beta2 * p.square[i] + new_square * gradient * gradient;
-        o.rotated[i] = p.mean[i] / first / (std::sqrt(p.square[i] / second) + epsilon);
+        rotated[i] = p.mean[i] / first / (std::sqrt(p.square[i] / second) + epsilon);
     }
-    rotate(p, false, o.rotated, o.plain, o.rotated + p.size);
+    rotate(p, false, rotated, update, between);
+    return update;
 }

@@ -15,8 +15,6 @@ NO_GRADIENT, WRITE, ADD = 0, 1, 2
 INTERPOLATIONS = {"nearest": 1, "bilinear": 2}
 # enum OptimizerKind of optimizers.hpp.
 OPTIMIZERS = {"sgd": 0, "adam": 1, "adamw": 2, "soap": 3}
-# enum Part of training.cpp.
-GRADIENTS, UPDATE = 1, 2
 
 
 def _fields(kind: type, names: str) -> _Fields:
@@ -107,7 +105,7 @@ class Optimizer(ctypes.Structure):
     _fields_ = (
         *_fields(_INT, "kind nesterov n_parameters n_averaged"),
         *_fields(_FLOAT, "weight_decay beta2 epsilon covariance_decay"),
-        *_fields(_POINTER, "parameters averaged plain rotated"),
+        *_fields(_POINTER, "parameters averaged memory"),
     )
 
 

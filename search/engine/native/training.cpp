@@ -22,9 +22,6 @@ struct Training {
     float smoothing;
 };
 
-// Parts of a step. SOAP's bases are computed between them by PyTorch.
-enum Part : int32_t { GRADIENTS_PART = 1, UPDATE_PART = 2 };
-
 extern "C" {
 
 int32_t lanes() { return LANES; }
@@ -53,34 +50,44 @@ int32_t program_backward(void* handle, int32_t threads) {
     return OutOfMemory::check([&](OutOfMemory& memory) { ((Program*)handle)->backward(threads, memory); });
 }
 
-int32_t training_step(const Training* t, int64_t step, int32_t parts, int32_t threads) {
+// Computes the gradients of a step, and takes it if `whole` is not 0.
+int32_t training_step(const Training* t, int64_t step, int32_t whole, int32_t threads) {
     return OutOfMemory::check([&](OutOfMemory& memory) {
         Program& program = *t->program;
-        if (parts & GRADIENTS_PART) {
-            const int64_t first = step * t->batch_size;
-            const int images = (int)std::min(t->batch_size, t->n_images - first);
-            const int64_t* index = t->order + first;
-            program.set_batch(images, t->seeds + step * t->n_seeds);
-            read_images(t->images, index, t->changes ? t->changes + first : nullptr, images, program.input().maps,
-                        threads, memory);
-            program.forward(threads, memory);
-            const Score score = cross_entropy(program.output(), program.n_outputs(), t->images.labels, index, images,
-                                              t->smoothing);
-            t->losses[step] = score.loss;
-            t->correct[step] = score.correct;
-            std::fill_n(t->sums, t->n_sums, 0.0f);
-            program.backward(threads, memory);
-            if (t->optimizer.kind == SOAP) add_to_covariances(t->optimizer);
-        }
-        if (parts & UPDATE_PART) {
-            take_step(t->optimizer, t->lr[step], t->momentum[step], t->n_steps_before + step + 1);
-            if (t->optimizer.n_averaged) move_averages(t->optimizer, (float)t->average_weight[step]);
-        }
+        const int64_t first = step * t->batch_size;
+        const int images = (int)std::min(t->batch_size, t->n_images - first);
+        const int64_t* index = t->order + first;
+        program.set_batch(images, t->seeds + step * t->n_seeds);
+        read_images(t->images, index, t->changes ? t->changes + first : nullptr, images, program.input().maps, threads,
+                    memory);
+        program.forward(threads, memory);
+        const Score score =
+            cross_entropy(program.output(), program.n_outputs(), t->images.labels, index, images, t->smoothing);
+        t->losses[step] = score.loss;
+        t->correct[step] = score.correct;
+        std::fill_n(t->sums, t->n_sums, 0.0f);
+        program.backward(threads, memory);
+        if (!whole) return;
+        if (t->optimizer.kind == SOAP) add_to_covariances(t->optimizer);
+        take_step(t->optimizer, t->lr[step], t->momentum[step], t->n_steps_before + step + 1);
+        move_averages(t->optimizer, (float)t->average_weight[step]);
     });
 }
 
-int32_t rotate_training_means(const Training* t, int32_t into) {
-    return OutOfMemory::check([&](OutOfMemory&) { rotate_means(t->optimizer, into); });
+// Parts of a step of the optimizer, between which PyTorch computes SOAP's bases.
+int32_t optimizer_add_to_covariances(const Optimizer* optimizer) {
+    return OutOfMemory::check([&](OutOfMemory&) { add_to_covariances(*optimizer); });
+}
+
+int32_t optimizer_rotate_means(const Optimizer* optimizer, int32_t into) {
+    return OutOfMemory::check([&](OutOfMemory&) { rotate_means(*optimizer, into); });
+}
+
+int32_t optimizer_step(const Optimizer* optimizer, double lr, double momentum, int64_t number, double average_weight) {
+    return OutOfMemory::check([&](OutOfMemory&) {
+        take_step(*optimizer, lr, momentum, number);
+        move_averages(*optimizer, (float)average_weight);
+    });
 }
 
 // Writes the images that `order` names to `to`, in blocks.
