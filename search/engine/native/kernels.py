@@ -47,6 +47,7 @@ _OTHER_SIGNATURES = {
     "lanes": (_INT, ()),
     "program_new": (_POINTER, (_POINTER, _INT, _POINTER, _INT)),
     "program_delete": (None, (_POINTER,)),
+    "peak_run": (_LONG, (_LONG,)),
 }
 
 
