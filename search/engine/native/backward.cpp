@@ -54,18 +54,6 @@ class LayerBackward::Results {
     const Vec* y;
 };
 
-namespace {
-
-// Gradient maps with the edge of zeros that the convolution with the rotated kernel reads.
-EdgedMaps gradient_maps(const Layer& layer) {
-    if (layer.covers()) return {1, 1, 0, 0};
-    const Kernel& kernel = layer.first();
-    return {layer.out_height(), layer.out_width(), kernel.height - 1 - kernel.padding,
-            kernel.width - 1 - kernel.padding};
-}
-
-}  // namespace
-
 // Sums of the parameters' gradients, lane by lane, over the blocks of one chunk.
 struct LayerBackward::Sums {
     Vec *depthwise, *weight, *bias;
@@ -79,43 +67,41 @@ struct LayerBackward::Sums {
 LayerBackward::LayerBackward(const Operation& operation)
     : operation(operation),
       layer(operation.layer),
-      padded(input_maps(layer)),
-      edged(gradient_maps(layer)),
-      depthwise(layer, padded, false),
-      turned_depthwise(layer, edged, true),
+      padded(layer),
+      edged(TurnedConvolution::gradient_maps(layer)),
+      depthwise(layer),
+      first_offsets(padded.offsets(layer.separable() ? 1 : layer.in_group())),
       of_maps((size_t)layer.blocks() * layer.input.channels),
       chunk_sums(n_parameters() * CHUNKS) {
-    // Dense convolutions that propagate gradients back, one for each group. If the kernel covers the map, every weight
-    // leads to one value of the input: that is a 1x1 convolution to as many channels as there are values.
-    const ptrdiff_t channel = layer.separable() ? STRIP_PITCH : edged.plane();
-    const int pitch = layer.separable() ? 0 : edged.pitch();
-    turned.assign(layer.groups, layer.covers()
-                                    ? Convolution(layer.out_group(), layer.taps(), 1, 1, channel, pitch)
-                                    : Convolution(layer.out_group(), layer.in_group(), layer.kernel.height,
-                                                  layer.kernel.width, channel, pitch));
-    const Kernel& first = layer.first();
-    first_offsets = tap_offsets(layer.separable() ? 1 : layer.in_group(), first.height, first.width, padded.plane(),
-                                padded.pitch());
-    if (layer.separable()) strip_offsets = tap_offsets(layer.input.channels, 1, 1, layer.out_pixels(), 0);
+    if (layer.separable()) {
+        turned.assign(layer.input.channels, TurnedConvolution(layer, 1, 1));
+        const std::vector<int32_t> offsets = tap_offsets(layer.out_channels, 1, 1, STRIP_PITCH, 0);
+        turned_strip.assign(1, Convolution(layer.out_channels, layer.input.channels, 1, 1, offsets, 0));
+        strip_offsets = tap_offsets(layer.input.channels, 1, 1, layer.out_pixels(), 0);
+    } else {
+        turned.assign(layer.groups, TurnedConvolution(layer, layer.in_group(), layer.out_group()));
+    }
 }
 
 size_t LayerBackward::n_parameters() const {
     return (size_t)layer.input.channels * layer.depthwise.taps() + (size_t)layer.out_channels * (layer.taps() + 1);
 }
 
-// Copies the weights of the turned convolutions, with channels exchanged and kernels rotated by 180 degrees.
 void LayerBackward::pack() {
+    const Kernel& first = layer.first();
     if (layer.separable()) {
         depthwise.pack(operation.depthwise);
-        turned_depthwise.pack(operation.depthwise);
+        for (int c = 0; c < layer.input.channels; ++c)
+            turned[c].pack([&](int, int, int row, int column) {
+                return operation.depthwise[c * first.taps() + row * first.width + column];
+            });
+        turned_strip[0].pack([&](int i, int o, int, int) { return operation.weight[layer.weight_index(o, i, 0, 0)]; });
+    } else {
+        for (int g = 0; g < layer.groups; ++g)
+            turned[g].pack([&](int o, int i, int row, int column) {
+                return operation.weight[layer.weight_index(g * layer.out_group() + o, i, row, column)];
+            });
     }
-    const Kernel& kernel = layer.kernel;
-    for (int g = 0; g < layer.groups; ++g)
-        turned[g].pack([&](int i, int o, int row, int column) {
-            if (layer.covers()) return operation.weight[(size_t)(g * layer.out_group() + o) * layer.taps() + i];
-            return operation.weight[layer.weight_index(g * layer.out_group() + o, i, kernel.height - 1 - row,
-                                                       kernel.width - 1 - column)];
-        });
 }
 
 void LayerBackward::run(const Value& input, const Value& output, int threads, OutOfMemory& memory) {
@@ -171,13 +157,13 @@ void LayerBackward::run_block(const Source& source, const Results& results, int 
     Vec* gradient = wanted ? source.gradient(block, 0) : nullptr;
     Vec* dx = wanted == ADD ? scratch(ADDED, values) : gradient;
     const Vec* in = maps;
-    if (layer.input.changes_nothing() && !layer.first().padding)
+    if (padded.are_values(layer.input))
         in = source.map(block, 0);
     else
         for (int c = 0; c < layer.input.channels; ++c) {
             // The slopes of a map are kept where its gradients overwrite them later.
             Vec* slopes = dx && layer.input.has_slopes() ? dx + (size_t)c * layer.input.pixels() : nullptr;
-            source.read(block, c, maps + padded.inner(c), padded.pitch(), slopes);
+            padded.read(source, block, c, maps + c * padded.plane(), slopes);
         }
     if (layer.separable())
         run_separable(source, results, block, in, gradients, sums, dx);
@@ -218,7 +204,7 @@ void LayerBackward::run_separable(const Source& source, const Results& results, 
             sums.bias[c] += results.gradient(block, c, at, 1, count, strip + c * STRIP_PITCH, 0);
         add_weight_gradients(between + at, strip_offsets, 0, strip, 0, STRIP_PITCH, layer.out_channels, 1, count,
                              sums.weight);
-        turned[0].run_row(strip, nullptr, between + at, count, pixels);
+        turned_strip[0].run_row(strip, nullptr, between + at, count, pixels);
     }
     for (int c = 0; c < channels; ++c) {
         for (int row = 0; row < height; ++row)
@@ -226,20 +212,17 @@ void LayerBackward::run_separable(const Source& source, const Results& results, 
                         between + (size_t)c * pixels + (ptrdiff_t)row * width, sizeof(Vec) * width);
         add_weight_gradients(in + c * padded.plane(), first_offsets, padded.pitch(), gradients + edged.inner(0),
                              edged.pitch(), 0, 1, height, width, sums.depthwise + c * layer.depthwise.taps());
-        if (dx) to_input(source, turned_depthwise[c], gradients, block, c, 1, dx);
+        if (dx) to_input(source, turned[c], gradients, block, c, 1, dx);
     }
 }
 
 // Propagates through the first convolution to `count` maps of the input as they were read, then to their values.
-void LayerBackward::to_input(const Source& source, const Convolution& turned, const Vec* gradients, int block,
+void LayerBackward::to_input(const Source& source, const TurnedConvolution& turned, const Vec* gradients, int block,
                              int first, int count, Vec* dx) {
-    const int height = layer.in_height(), width = layer.in_width(), pixels = height * width;
+    const int pixels = layer.in_height() * layer.in_width();
     const bool direct = layer.input.changes_nothing();
     Vec* read = direct ? dx + (size_t)first * pixels : scratch(TURNED, (size_t)count * pixels);
-    if (layer.covers())
-        turned.run(gradients, nullptr, read, 1, 1, 1, 1);
-    else
-        turned.run(gradients, nullptr, read, height, width, width, pixels);
+    turned.run(gradients, read);
     for (int c = first; !direct && c < first + count; ++c)
         of_maps[(size_t)block * layer.input.channels + c] =
             source.to_values(block, c, read + (size_t)(c - first) * pixels, dx + (size_t)c * layer.input.pixels());

@@ -32,15 +32,19 @@ inline std::vector<int32_t> tap_offsets(int channels, int height, int width, siz
 // A dense convolution of a block whose maps are already padded, with their row pitch and the weights in tile order.
 class Convolution {
    public:
-    // in_channel, in_pitch: distance of input channels and rows, in vectors.
-    Convolution(int in_channels, int out_channels, int kernel_height, int kernel_width, size_t in_channel, int in_pitch)
+    // offset: distance of every tap's input from that of the first, in vectors. in_pitch: that of rows.
+    Convolution(int in_channels, int out_channels, int kernel_height, int kernel_width,
+                const std::vector<int32_t>& offset, int in_pitch)
         : in_channels(in_channels),
           out_channels(out_channels),
           in_pitch(in_pitch),
           kernel_height(kernel_height),
           kernel_width(kernel_width),
-          single_width(in_channels * out_channels > 1 ? 0 : kernel_width),
-          offset(tap_offsets(in_channels, kernel_height, kernel_width, in_channel, in_pitch)),
+          single_width(in_channels * out_channels == 1 &&
+                               offset == tap_offsets(1, kernel_height, kernel_width, 0, in_pitch)
+                           ? kernel_width
+                           : 0),
+          offset(offset),
           packed(offset.size() * out_channels) {}
 
     // Copies the weights. weight_at(out channel, in channel, row, column) returns one.
@@ -65,7 +69,7 @@ class Convolution {
 
    private:
     int in_channels, out_channels, in_pitch, kernel_height, kernel_width;
-    int single_width;  // width of the kernel if there is only one channel, else 0
+    int single_width;  // width of the kernel if there is only one channel and it has no stride, else 0
     std::vector<int32_t> offset;
     std::vector<float> packed;
 };

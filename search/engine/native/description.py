@@ -1,6 +1,6 @@
 """Describe a network as a program: values, and the operations that compute one value from another.
 
-Batch norm, activation, dropout and max pool are no operations. They are pending on the value before them, and the
+Batch norm, activation, dropout and pool are no operations. They are pending on the value before them, and the
 operation that reads the value applies them (native/reading.hpp). The statistics of a batch norm are computed by the
 convolution before it. A depthwise convolution and the 1x1 convolution after it are one operation, and a linear layer
 is a convolution whose kernel covers the map.
@@ -52,6 +52,7 @@ class Read:
     drop: float = 0.0
     dropout: int = -1  # number of the dropout module in the network
     pool: int = 1
+    mean_pool: bool = False
 
     @property
     def changes(self) -> bool:
@@ -129,8 +130,8 @@ class _Reader:
             kind = type(module)
             if isinstance(module, nn.Conv2d) and _has_kernel(module) and not self.is_flat:
                 x = self._convolve(x, *_take_pointwise(module, rest), *_take_norm(rest))
-            elif isinstance(module, nn.MaxPool2d) and _has_windows_side_by_side(module) and not self.is_flat:
-                x = replace(self.materialise(x) if x.pool > 1 else x, pool=int(module.kernel_size))  # type: ignore[arg-type]
+            elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d) and not self.is_flat:
+                x = self._pool(x, module)
             elif isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1)):
                 channels = self.values[x.value].channels
                 x = self._append(Maps(channels, 1, 1), READ, x, average=True)
@@ -177,9 +178,10 @@ class _Reader:
     ) -> Read:
         first = kernel_of(depthwise or conv)
         channels, height, width = self.shape(x)
-        sides = (height + 2 * first.padding - first.height + 1, width + 2 * first.padding - first.width + 1)
-        if channels != (depthwise or conv).in_channels or min(sides) < 1:
+        rooms = (height + 2 * first.padding - first.height, width + 2 * first.padding - first.width)
+        if channels != (depthwise or conv).in_channels or min(rooms) < 0:
             raise NoKernelError(f"{conv} does not fit its input")
+        sides = (rooms[0] // first.stride + 1, rooms[1] // first.stride + 1)
         return self._append(
             Maps(conv.out_channels, *sides, norm),
             CONVOLVE,
@@ -198,9 +200,18 @@ class _Reader:
         channels, height, width = self.shape(x)
         if linear.in_features != channels * height * width:
             raise NoKernelError(f"{linear} does not fit its input")
-        kernel = Kernel(height, width, 0)
+        kernel = Kernel(height, width, 0, 1)
         maps = Maps(linear.out_features, 1, 1)
         return self._append(maps, CONVOLVE, x, weight=linear.weight, bias=linear.bias, kernel=kernel)
+
+    def _pool(self, x: Read, module: nn.MaxPool2d | nn.AvgPool2d) -> Read:
+        side = module.kernel_size
+        if not isinstance(side, int) or (module.stride, module.padding, module.ceil_mode) != (side, 0, False):
+            raise NoKernelError(f"{module} has no kernel")
+        is_mean = isinstance(module, nn.AvgPool2d)
+        if module.divisor_override if is_mean else (module.dilation != 1 or module.return_indices):
+            raise NoKernelError(f"{module} has no kernel")
+        return replace(self.materialise(x) if x.pool > 1 else x, pool=side, mean_pool=is_mean)
 
     def _drop(self, x: Read, module: nn.Dropout) -> Read:
         if not module.p:
@@ -221,7 +232,7 @@ class _Reader:
 
 def _has_kernel(conv: nn.Conv2d) -> bool:
     return (
-        conv.stride == (1, 1)
+        conv.stride[0] == conv.stride[1]
         and conv.dilation == (1, 1)
         and conv.padding_mode == "zeros"
         and not isinstance(conv.padding, str)
@@ -237,7 +248,7 @@ def _take_pointwise(conv: nn.Conv2d, rest: list[nn.Module]) -> tuple[nn.Conv2d |
         and conv.groups == conv.in_channels == conv.out_channels
         and isinstance(pointwise, nn.Conv2d)
         and _has_kernel(pointwise)
-        and (pointwise.kernel_size, pointwise.groups) == ((1, 1), 1)
+        and (pointwise.kernel_size, pointwise.stride, pointwise.groups) == ((1, 1), (1, 1), 1)
     ):
         del rest[0]
         return conv, pointwise
@@ -264,13 +275,5 @@ def _slope(activation: nn.Module | None) -> float:
 
 
 def kernel_of(conv: nn.Conv2d) -> Kernel:
-    """Return the kernel of a convolution with its padding."""
-    return Kernel(*conv.kernel_size, int(conv.padding[0]))
-
-
-def _has_windows_side_by_side(pool: nn.MaxPool2d) -> bool:
-    return (
-        isinstance(pool.kernel_size, int)
-        and pool.stride == pool.kernel_size
-        and (pool.padding, pool.dilation, pool.ceil_mode, pool.return_indices) == (0, 1, False, False)
-    )
+    """Return the kernel of a convolution with its padding and stride."""
+    return Kernel(*conv.kernel_size, int(conv.padding[0]), conv.stride[0])

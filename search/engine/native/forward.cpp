@@ -22,13 +22,14 @@ Moments moments_of(const Vec* map, int pixels, Vec used, int lanes) {
 LayerForward::LayerForward(const Operation& operation)
     : operation(operation),
       layer(operation.layer),
-      padded(input_maps(layer)),
-      between{layer.out_height(), layer.out_width(), 0, 0},
-      depthwise(layer, padded, false),
+      padded(layer),
+      depthwise(layer),
       moments(layer.batch_norm == BATCH ? (size_t)layer.blocks() * layer.out_channels : 0) {
-    const EdgedMaps& maps = layer.separable() ? between : padded;
+    const std::vector<int32_t> offsets = layer.separable()
+                                             ? tap_offsets(layer.input.channels, 1, 1, layer.out_pixels(), 0)
+                                             : padded.offsets(layer.in_group());
     groups.assign(layer.groups, Convolution(layer.in_group(), layer.out_group(), layer.kernel.height,
-                                            layer.kernel.width, maps.plane(), maps.pitch()));
+                                            layer.kernel.width, offsets, padded.pitch()));
 }
 
 void LayerForward::pack() {
@@ -73,11 +74,11 @@ void LayerForward::run(const Value& input, const Value& output, int threads, Out
 void LayerForward::run_block(const Source& source, int block, Vec* maps, Vec* y) const {
     if (layer.separable()) return run_separable(source, block, maps, y);
     const Vec* in = maps;
-    if (layer.input.changes_nothing() && !layer.kernel.padding)
+    if (padded.are_values(layer.input))
         in = source.map(block, 0);
     else
         for (int c = 0; c < layer.input.channels; ++c)
-            source.read(block, c, maps + padded.inner(c), padded.pitch(), nullptr);
+            padded.read(source, block, c, maps + c * padded.plane(), nullptr);
     for (int g = 0; g < layer.groups; ++g)
         groups[g].run(in + g * layer.in_group() * padded.plane(),
                       operation.bias ? operation.bias + g * layer.out_group() : nullptr,
@@ -89,7 +90,7 @@ void LayerForward::run_separable(const Source& source, int block, Vec* map, Vec*
     const int pixels = layer.out_pixels();
     Vec* results = scratch(BETWEEN, (size_t)layer.input.channels * pixels);
     for (int c = 0; c < layer.input.channels; ++c) {
-        source.read(block, c, map + padded.inner(0), padded.pitch(), nullptr);
+        padded.read(source, block, c, map, nullptr);
         depthwise[c].run(map, nullptr, results + (size_t)c * pixels, layer.out_height(), layer.out_width(),
                          layer.out_width(), pixels);
     }

@@ -3,51 +3,26 @@
 
 #pragma once
 
-#include "convolution.hpp"
-#include "reading.hpp"
-#include "scratch.hpp"
-
-// Maps in scratch memory with an edge of zeros around each.
-struct EdgedMaps {
-    int height, width, rows, columns;
-
-    int pitch() const { return width + 2 * columns; }
-    size_t plane() const { return (size_t)(height + 2 * rows) * pitch(); }
-    size_t inner(int map) const { return map * plane() + (size_t)rows * pitch() + columns; }
-    // Returns `count` maps filled with zeros; callers must not write to the edges.
-    Vec* make(Scratch slot, int count) const {
-        Vec* maps = scratch(slot, count * plane());
-        if (rows || columns) std::memset((void*)maps, 0, sizeof(Vec) * count * plane());
-        return maps;
-    }
-};
-
-// Returns the shape of the layer's input maps with their padding.
-inline EdgedMaps input_maps(const Layer& layer) {
-    return {layer.in_height(), layer.in_width(), layer.first().padding, layer.first().padding};
-}
+#include "input_maps.hpp"
 
 // Number of pixels that 1x1 convolutions of separable layers process at a time, so that those of all channels stay in
 // the caches near the core. Strips are a little further apart in memory, because strips at a distance of a page would
 // compete for the same cache lines.
 constexpr int STRIP = 64, STRIP_PITCH = STRIP + 3;
 
-// Depthwise convolutions of a separable layer over maps of a shape.
+// Depthwise convolutions of a separable layer.
 class Depthwise {
    public:
-    // turned: convolve with kernels rotated by 180 degrees, which propagate gradients back.
-    Depthwise(const Layer& layer, const EdgedMaps& maps, bool turned)
-        : kernel(layer.depthwise),
-          turned(turned),
-          channels(layer.separable() ? layer.input.channels : 0,
-                   Convolution(1, 1, kernel.height, kernel.width, maps.plane(), maps.pitch())) {}
+    explicit Depthwise(const Layer& layer) : kernel(layer.depthwise) {
+        const InputMaps maps(layer);
+        if (layer.separable())
+            channels.assign(layer.input.channels,
+                            Convolution(1, 1, kernel.height, kernel.width, maps.offsets(1), maps.pitch()));
+    }
 
     void pack(const float* weight) {
         for (Convolution& channel : channels) {
-            channel.pack([&](int, int, int row, int column) {
-                const int tap = row * kernel.width + column;
-                return weight[turned ? kernel.taps() - 1 - tap : tap];
-            });
+            channel.pack([&](int, int, int row, int column) { return weight[row * kernel.width + column]; });
             weight += kernel.taps();
         }
     }
@@ -56,7 +31,6 @@ class Depthwise {
 
    private:
     const Kernel& kernel;
-    const bool turned;
     std::vector<Convolution> channels;
 };
 
@@ -87,7 +61,7 @@ class LayerForward {
 
     const Operation& operation;
     const Layer& layer;
-    const EdgedMaps padded, between;
+    const InputMaps padded;
     Depthwise depthwise;
     std::vector<Convolution> groups;
     std::vector<Moments> moments;
@@ -107,16 +81,18 @@ class LayerBackward {
                    Vec* dx);
     void run_separable(const Source& source, const Results& results, int block, const Vec* in, Vec* gradients,
                        Sums sums, Vec* dx);
-    void to_input(const Source& source, const Convolution& turned, const Vec* gradients, int block, int first,
+    void to_input(const Source& source, const TurnedConvolution& turned, const Vec* gradients, int block, int first,
                   int count, Vec* dx);
     size_t n_parameters() const;
     void add_parameters(int chunks);
 
     const Operation& operation;
     const Layer& layer;
-    const EdgedMaps padded, edged;
-    Depthwise depthwise, turned_depthwise;
-    std::vector<Convolution> turned;
+    const InputMaps padded;
+    const EdgedMaps edged;
+    Depthwise depthwise;
+    std::vector<TurnedConvolution> turned;  // of every group, or of every channel of a depthwise convolution
+    std::vector<Convolution> turned_strip;  // of the 1x1 convolution of a separable layer
     std::vector<int32_t> first_offsets, strip_offsets;
     std::vector<GradientSums> of_maps;
     std::vector<float> chunk_sums;

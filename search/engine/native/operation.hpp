@@ -6,11 +6,12 @@
 
 #include "vectors.hpp"
 
-// Operations that are applied to a value as it is read: batch norm, activation, dropout, max pool, in this order.
+// Operations that are applied to a value as it is read: batch norm, activation, dropout, pool, in this order.
 struct Reading {
     int32_t images, channels, height, width;  // shape of the value
     int32_t norm;                             // whether the value has statistics, gamma and beta
     int32_t activation, pool;                 // pool: side of the windows, which do not overlap; 1 if there are none
+    int32_t mean_pool;                        // whether a window becomes its mean and not its maximum
     int32_t average;                          // whether to return only the mean of every map; for READ alone
     float slope, drop;                        // slope of a leaky ReLU; probability that dropout drops a value
     uint64_t seed;                            // seed of dropout
@@ -27,28 +28,30 @@ struct Reading {
 
 enum BatchNorm : int32_t { NONE, BATCH, RUNNING };  // normalise by the batch's own statistics or by the running ones
 
-// A kernel and the padding with zeros.
+// A kernel, the padding with zeros and the stride.
 struct Kernel {
-    int32_t height, width, padding;
+    int32_t height, width, padding, stride;
 
     int taps() const { return height * width; }
-    int out_height(int in_height) const { return in_height + 2 * padding - height + 1; }
-    int out_width(int in_width) const { return in_width + 2 * padding - width + 1; }
+    int out_height(int in_height) const { return (in_height + 2 * padding - height) / stride + 1; }
+    int out_width(int in_width) const { return (in_width + 2 * padding - width) / stride + 1; }
 };
 
-// A convolution of stride 1 with the reading of its input, an optional depthwise convolution before it, and the
+// A convolution with the reading of its input, an optional depthwise convolution before it, and the
 // statistics of the batch norm after it.
 struct Layer {
     Reading input;
     int32_t out_channels, groups;
-    Kernel depthwise;  // height 0 if there is none; else `kernel` is 1x1, in one group
+    Kernel depthwise;  // height 0 if there is none; else `kernel` is 1x1, in one group, with stride 1
     Kernel kernel;
     int32_t activation, batch_norm;  // the activation between convolution and batch norm, if there is one
     float slope, epsilon, momentum;
 
     bool separable() const { return depthwise.height > 0; }
     // Whether the kernel covers the whole map, so that there is one result for every output channel.
-    bool covers() const { return !separable() && kernel.padding == 0 && out_pixels() == 1; }
+    bool covers() const {
+        return !separable() && !kernel.padding && kernel.height == in_height() && kernel.width == in_width();
+    }
     // Returns the kernel that reads the input.
     const Kernel& first() const { return separable() ? depthwise : kernel; }
     int blocks() const { return input.blocks(); }

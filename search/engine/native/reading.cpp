@@ -76,6 +76,21 @@ void pool_rows(const Vec* z, int width, int size, Vec* to, Vec* slopes) {
             for (int column = windows * side; column < width; ++column) slopes[i * width + column] = Vec{};
 }
 
+// Computes the mean over each window, as pool_rows the maximum.
+void mean_rows(const Vec* z, int width, int side, Vec* to, Vec* slopes) {
+    const int windows = width / side;
+    const float share = 1.0f / (float)(side * side);
+    for (int window = 0; window < windows; ++window) {
+        Vec sum{};
+        for (int i = 0; i < side; ++i)
+            for (int j = 0; j < side; ++j) sum += z[i * width + window * side + j];
+        to[window] = sum * share;
+    }
+    for (int i = 0; slopes && i < side; ++i)
+        for (int column = 0; column < width; ++column)
+            slopes[i * width + column] = column < windows * side ? slopes[i * width + column] * share : Vec{};
+}
+
 }  // namespace
 
 void Source::read(int block, int channel, Vec* to, int pitch, Vec* slopes) const {
@@ -93,7 +108,9 @@ void Source::read(int block, int channel, Vec* to, int pitch, Vec* slopes) const
             for (int i = 0; reading.drop > 0 && i < size; ++i)
                 drop(z + i * width, own ? own + i * width : nullptr, width, reading.drop, reading.seed,
                      (first_row + row * size + i) * row_positions);
-            if (size == 2)
+            if (size > 1 && reading.mean_pool)
+                mean_rows(z, width, size, to + (ptrdiff_t)row * pitch, own);
+            else if (size == 2)
                 pool_rows<2>(z, width, size, to + (ptrdiff_t)row * pitch, own);
             else if (size > 1)
                 pool_rows<0>(z, width, size, to + (ptrdiff_t)row * pitch, own);

@@ -25,16 +25,16 @@ class Reading(ctypes.Structure):
     """Operations that are applied to a value as it is read."""
 
     _fields_ = (
-        *_fields(_INT, "images channels height width norm activation pool average"),
+        *_fields(_INT, "images channels height width norm activation pool mean_pool average"),
         *_fields(_FLOAT, "slope drop"),
         ("seed", ctypes.c_uint64),
     )
 
 
 class Kernel(ctypes.Structure):
-    """Kernel of a convolution with its padding."""
+    """Kernel of a convolution with its padding and stride."""
 
-    _fields_ = _fields(_INT, "height width padding")
+    _fields_ = _fields(_INT, "height width padding stride")
 
 
 class Layer(ctypes.Structure):

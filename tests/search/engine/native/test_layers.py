@@ -38,12 +38,16 @@ class Case:
     norm: bool
     bias: bool
     threads: int = 1
+    stride: int = 1
 
     def layers(self) -> nn.Sequential:
         """Convolution, batch norm and activation with weights that are all different from the initial ones."""
         torch.manual_seed(0)
         conv = nn.Conv2d(
-            self.in_channels, self.out_channels, self.kernel, padding=self.padding, groups=self.groups, bias=self.bias
+            *(self.in_channels, self.out_channels, self.kernel, self.stride),
+            padding=self.padding,
+            groups=self.groups,
+            bias=self.bias,
         )
         activation = [self.activation()] if self.activation else []
         norm = [nn.BatchNorm2d(self.out_channels, eps=1e-3, momentum=0.3)] if self.norm else []
@@ -79,6 +83,7 @@ def cases(draw: st.DrawFn) -> Case:
         norm=draw(st.booleans()),
         bias=draw(st.booleans()),
         threads=draw(st.sampled_from((1, 2, 3))),
+        stride=draw(st.sampled_from((1, 1, 2, 3))),
     )
 
 

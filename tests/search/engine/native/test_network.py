@@ -133,6 +133,15 @@ def test_gradients_of_shared_weights_are_sums(spec: ArchSpec) -> None:
         pytest.param([nn.Conv2d(4, 6, 11, groups=2), nn.SiLU()], id="a kernel over the whole map, in groups"),
         pytest.param([nn.Conv2d(3, 3, 7, padding=3, groups=3, bias=False), nn.Conv2d(3, 4, 1)], id="7x7 depthwise"),
         pytest.param(
+            [
+                *(nn.Conv2d(3, 6, 1, bias=False), nn.BatchNorm2d(6), nn.SiLU()),
+                *(nn.Conv2d(6, 6, 5, 2, 2, groups=6, bias=False), nn.BatchNorm2d(6), nn.SiLU()),
+                *(nn.Conv2d(6, 4, 1, bias=False), nn.BatchNorm2d(4), nn.AvgPool2d(2)),
+            ],
+            id="inverted residual",
+        ),
+        pytest.param([nn.Conv2d(3, 3, 3, 2), nn.ReLU(), nn.Conv2d(3, 4, 1, 2), nn.Conv2d(4, 2, 2, 3)], id="strides"),
+        pytest.param(
             [nn.Conv2d(3, 4, 1), nn.MaxPool2d(2), nn.SiLU(), nn.MaxPool2d(2), nn.MaxPool2d(2)], id="pools first"
         ),
         pytest.param(
@@ -157,7 +166,7 @@ def test_every_block_activation_and_head(name: str) -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        nn.Conv2d(3, 4, 3, stride=2),
+        nn.Conv2d(3, 4, 3, stride=(1, 2)),
         nn.Conv2d(3, 4, 3, dilation=2),
         nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
         nn.Conv2d(3, 4, 3, padding="same"),
@@ -175,7 +184,8 @@ def test_every_block_activation_and_head(name: str) -> None:
         nn.Dropout2d(0.1),
         nn.MaxPool2d(3, stride=2),
         nn.MaxPool2d(2, ceil_mode=True),
-        nn.AvgPool2d(2),
+        nn.AvgPool2d(3, stride=2),
+        nn.AvgPool2d(2, divisor_override=3),
         nn.AdaptiveAvgPool2d(2),
         nn.Linear(11, 5),
         nn.Sequential(nn.Flatten(), nn.Linear(11, 5)),

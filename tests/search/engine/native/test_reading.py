@@ -49,6 +49,8 @@ class Chain:
     padding: int
     bias: bool
     threads: int
+    stride: int
+    mean_pool: bool
 
     def layers(self) -> nn.Sequential:
         first, middle, last = self.channels
@@ -61,16 +63,16 @@ class Chain:
         for module in norm + last_norm:
             nn.init.uniform_(module.weight, -2, 2)
             nn.init.normal_(module.bias)
-        padding = self.padding
-        reader = [nn.Conv2d(middle, last, self.kernel, padding=padding, bias=self.bias)]
+        padding, stride = self.padding, self.stride
+        reader = [nn.Conv2d(middle, last, self.kernel, stride, padding, bias=self.bias)]
         if self.separable:
-            depthwise = nn.Conv2d(middle, middle, self.kernel, padding=padding, groups=middle, bias=False)
+            depthwise = nn.Conv2d(middle, middle, self.kernel, stride, padding, groups=middle, bias=False)
             reader = [depthwise, nn.Conv2d(middle, last, 1, bias=self.bias)]
         return nn.Sequential(
             nn.Conv2d(first, middle, 3, padding=1),
             *(activation + norm if self.activation_first else norm + activation),
             *([nn.Dropout(self.drop)] if self.drop else []),
-            *([nn.MaxPool2d(self.pool)] if self.pool > 1 else []),
+            *([nn.AvgPool2d(self.pool) if self.mean_pool else nn.MaxPool2d(self.pool)] if self.pool > 1 else []),
             *reader,
             *last_norm,
         )
@@ -81,7 +83,10 @@ class Chain:
 
 @st.composite
 def chains(draw: st.DrawFn) -> Chain:
-    kernel, pool = draw(st.sampled_from(((1, 1), (3, 3), (3, 3), (5, 5), (2, 3)))), draw(st.sampled_from((1, 1, 2, 3)))
+    kernel, pool = (
+        draw(st.sampled_from(((1, 1), (3, 3), (3, 3), (5, 5), (2, 3), (7, 7)))),
+        draw(st.sampled_from((1, 1, 2, 3))),
+    )
     padding = draw(st.integers(0, min(kernel) - 1))
     least = [pool * max(1, side - 2 * padding) for side in kernel]
     return Chain(
@@ -98,6 +103,8 @@ def chains(draw: st.DrawFn) -> Chain:
         padding=padding,
         bias=draw(st.booleans()),
         threads=draw(st.sampled_from((1, 2))),
+        stride=draw(st.sampled_from((1, 1, 2, 3))),
+        mean_pool=draw(st.booleans()),
     )
 
 
