@@ -67,6 +67,8 @@ def train_in_turns(n_turns: int, n_threads: int) -> None:
 def candidate_of(name: str) -> dict[str, object]:
     """Return the network and recipe of a name in NETWORKS, of a baseline, or of the winner of a study's file."""
     from models.baselines import BASELINES
+    from models.recipe import RecipeConfig
+    from models.spec import ArchSpec
     from search.engine.benchmark import SEPARABLE
     from search.search_space.encoding import Candidate
     from space import DEFAULTS, assemble
@@ -74,12 +76,10 @@ def candidate_of(name: str) -> dict[str, object]:
     if name.endswith(".db"):
         import optuna
 
-        from space import space_of  # noqa: F401 (the space must be importable where the study was made)
-
         storage = f"sqlite:///file:{Path(name).resolve()}?mode=ro&uri=true"
-        (summary, *_) = optuna.get_all_study_names(storage)
-        study = optuna.load_study(study_name=summary, storage=storage)
-        return assemble(study.best_trial.params).to_dict()
+        study = optuna.load_study(study_name=Path(name).parent.name, storage=storage)
+        attributes = study.best_trial.user_attrs
+        return Candidate(ArchSpec.from_dict(attributes["arch"]), RecipeConfig.from_dict(attributes["recipe"])).to_dict()
     spec = SEPARABLE if name == "separable" else BASELINES[name].spec
     return Candidate(spec, assemble(DEFAULTS).recipe).to_dict()
 

@@ -115,7 +115,7 @@ void LayerBackward::run(const Value& input, const Value& output, int threads, Ou
     {
         Vec *maps = nullptr, *gradients = nullptr, *sums = nullptr;
         memory.guard([&] {
-            maps = padded.make(READ_MAPS, layer.input.channels);
+            maps = padded.make(READ_MAPS, layer.separable() ? 1 : layer.input.channels);
             gradients = edged.make(GRADIENTS, layer.separable() ? 1 : layer.out_group());
             sums = scratch(PARAMETERS, n);
         });
@@ -156,24 +156,26 @@ void LayerBackward::run_block(const Source& source, const Results& results, int 
     const size_t values = (size_t)layer.input.channels * layer.input.pixels();
     Vec* gradient = wanted ? source.gradient(block, 0) : nullptr;
     Vec* dx = wanted == ADD ? scratch(ADDED, values) : gradient;
-    const Vec* in = maps;
-    if (padded.are_values(layer.input))
-        in = source.map(block, 0);
-    else
-        for (int c = 0; c < layer.input.channels; ++c) {
-            // The slopes of a map are kept where its gradients overwrite them later.
-            Vec* slopes = dx && layer.input.has_slopes() ? dx + (size_t)c * layer.input.pixels() : nullptr;
-            padded.read(source, block, c, maps + c * padded.plane(), slopes);
-        }
     if (layer.separable())
-        run_separable(source, results, block, in, gradients, sums, dx);
+        run_separable(source, results, block, maps, gradients, sums, dx);
     else
-        run_dense(source, results, block, in, gradients, sums, dx);
+        run_dense(source, results, block, maps, gradients, sums, dx);
     for (size_t i = 0; wanted == ADD && i < values; ++i) gradient[i] += dx[i];
 }
 
-void LayerBackward::run_dense(const Source& source, const Results& results, int block, const Vec* in, Vec* gradients,
+// Reads a map of the input to `map` unless its values can be used where they lie, and returns where it is. The slopes of
+// the map are kept where its gradients, dx, overwrite them later; dx may be null.
+const Vec* LayerBackward::read(const Source& source, int block, int channel, Vec* map, Vec* dx) const {
+    if (padded.are_values(layer.input)) return source.map(block, channel);
+    Vec* slopes = dx && layer.input.has_slopes() ? dx + (size_t)channel * layer.input.pixels() : nullptr;
+    padded.read(source, block, channel, map, slopes);
+    return map;
+}
+
+void LayerBackward::run_dense(const Source& source, const Results& results, int block, Vec* maps, Vec* gradients,
                               Sums sums, Vec* dx) {
+    const Vec* in = read(source, block, 0, maps, dx);
+    for (int c = 1; c < layer.input.channels; ++c) read(source, block, c, maps + c * padded.plane(), dx);
     // One group at a time, because the maps of a depthwise group then stay in the first cache.
     for (int g = 0; g < layer.groups; ++g) {
         for (int o = 0; o < layer.out_group(); ++o) {
@@ -189,13 +191,15 @@ void LayerBackward::run_dense(const Source& source, const Results& results, int 
     }
 }
 
-void LayerBackward::run_separable(const Source& source, const Results& results, int block, const Vec* in,
-                                  Vec* gradients, Sums sums, Vec* dx) {
+// Reads every map of the input twice: reading it again takes less time than keeping all maps of a block.
+void LayerBackward::run_separable(const Source& source, const Results& results, int block, Vec* map, Vec* gradients,
+                                  Sums sums, Vec* dx) {
     const int channels = layer.input.channels, pixels = layer.out_pixels();
     const int height = layer.out_height(), width = layer.out_width();
     Vec* between = scratch(BETWEEN, (size_t)channels * pixels);
     for (int c = 0; c < channels; ++c)
-        depthwise[c].run(in + c * padded.plane(), nullptr, between + (size_t)c * pixels, height, width, width, pixels);
+        depthwise[c].run(read(source, block, c, map, nullptr), nullptr, between + (size_t)c * pixels, height, width,
+                         width, pixels);
     // Propagates through the 1x1 convolution, strip by strip; gradients overwrite the values before it.
     Vec* strip = scratch(STRIPS, (size_t)layer.out_channels * STRIP_PITCH);
     for (int at = 0; at < pixels; at += STRIP) {
@@ -210,8 +214,8 @@ void LayerBackward::run_separable(const Source& source, const Results& results, 
         for (int row = 0; row < height; ++row)
             std::memcpy((void*)(gradients + edged.inner(0) + (ptrdiff_t)row * edged.pitch()),
                         between + (size_t)c * pixels + (ptrdiff_t)row * width, sizeof(Vec) * width);
-        add_weight_gradients(in + c * padded.plane(), first_offsets, padded.pitch(), gradients + edged.inner(0),
-                             edged.pitch(), 0, 1, height, width, sums.depthwise + c * layer.depthwise.taps());
+        add_weight_gradients(read(source, block, c, map, dx), first_offsets, padded.pitch(),
+                             gradients + edged.inner(0), edged.pitch(), 0, 1, height, width, sums.depthwise + c * layer.depthwise.taps());
         if (dx) to_input(source, turned[c], gradients, block, c, 1, dx);
     }
 }

@@ -77,10 +77,11 @@ class LayerBackward {
     class Results;
     void pack();
     void run_block(const Source& source, const Results& results, int block, Vec* maps, Vec* gradients, Sums sums);
-    void run_dense(const Source& source, const Results& results, int block, const Vec* in, Vec* gradients, Sums sums,
+    const Vec* read(const Source& source, int block, int channel, Vec* map, Vec* dx) const;
+    void run_dense(const Source& source, const Results& results, int block, Vec* maps, Vec* gradients, Sums sums,
                    Vec* dx);
-    void run_separable(const Source& source, const Results& results, int block, const Vec* in, Vec* gradients,
-                       Sums sums, Vec* dx);
+    void run_separable(const Source& source, const Results& results, int block, Vec* map, Vec* gradients, Sums sums,
+                       Vec* dx);
     void to_input(const Source& source, const TurnedConvolution& turned, const Vec* gradients, int block, int first,
                   int count, Vec* dx);
     size_t n_parameters() const;

@@ -92,7 +92,7 @@ def chains(draw: st.DrawFn) -> Chain:
     return Chain(
         images=draw(st.integers(2, 40)),
         channels=(draw(st.integers(1, 3)), draw(st.integers(1, 13)), draw(st.integers(1, 11))),
-        size=(draw(st.integers(least[0], 16)), draw(st.integers(least[1], 16))),
+        size=(draw(st.integers(least[0], max(16, least[0]))), draw(st.integers(least[1], max(16, least[1])))),
         activation=draw(st.sampled_from((None, *ACTIVATIONS))),
         activation_first=draw(st.booleans()),
         norms=(draw(st.booleans()), draw(st.booleans())),
