@@ -10,6 +10,7 @@
 
 #include "vectors.hpp"
 
+// The first three are the CHEAP_ACTIVATIONS of operation.hpp.
 enum Activation : int32_t { IDENTITY, RELU, LEAKY_RELU, SILU, HARDSWISH, GELU };
 
 // Smaller and larger of two values, lane by lane; NaN where x is NaN. Forms with a mask, because g++ warns of its own

@@ -167,7 +167,7 @@ void LayerBackward::run_block(const Source& source, const Results& results, int 
 // the map are kept where its gradients, dx, overwrite them later; dx may be null.
 const Vec* LayerBackward::read(const Source& source, int block, int channel, Vec* map, Vec* dx) const {
     if (padded.are_values(layer.input)) return source.map(block, channel);
-    Vec* slopes = dx && layer.input.has_slopes() ? dx + (size_t)channel * layer.input.pixels() : nullptr;
+    Vec* slopes = dx && layer.input.stores_slopes() ? dx + (size_t)channel * layer.input.pixels() : nullptr;
     padded.read(source, block, channel, map, slopes);
     return map;
 }

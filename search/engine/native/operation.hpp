@@ -6,6 +6,9 @@
 
 #include "vectors.hpp"
 
+// Activations up to this number have derivatives that are cheap to compute (activations.hpp).
+constexpr int32_t CHEAP_ACTIVATIONS = 2;
+
 // Operations that are applied to a value as it is read: batch norm, activation, dropout, pool, in this order.
 struct Reading {
     int32_t images, channels, height, width;  // shape of the value
@@ -24,6 +27,8 @@ struct Reading {
     bool changes_nothing() const { return !norm && !has_slopes(); }
     // Whether the derivative of a read value with respect to the normalised value may differ from 1.
     bool has_slopes() const { return activation != 0 || pool > 1 || drop > 0; }
+    // Whether these derivatives are stored when the value is read, because computing them again would take longer.
+    bool stores_slopes() const { return activation > CHEAP_ACTIVATIONS || pool > 1 || drop > 0; }
 };
 
 enum BatchNorm : int32_t { NONE, BATCH, RUNNING };  // normalise by the batch's own statistics or by the running ones

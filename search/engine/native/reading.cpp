@@ -91,6 +91,26 @@ void mean_rows(const Vec* z, int width, int side, Vec* to, Vec* slopes) {
             slopes[i * width + column] = column < windows * side ? slopes[i * width + column] * share : Vec{};
 }
 
+// Computes the gradients of values, whose normalised values have the gradients gradient_at(0), gradient_at(1), ...
+template <class F>
+GradientSums unpooled(const Vec* x, int count, float mean, float scale, Vec* gradient, F gradient_at) {
+    // Two sums of each, because each step of a single sum would wait for the one before.
+    Vec sums[2]{}, products[2]{};
+    const auto add = [&](int i, int part) {
+        const Vec g = gradient_at(i);
+        sums[part] += g;
+        products[part] += g * (x[i] - mean);
+        gradient[i] = g * scale;
+    };
+    int i = 0;
+    for (; i + 2 <= count; i += 2) {
+        add(i, 0);
+        add(i + 1, 1);
+    }
+    if (i < count) add(i, 0);
+    return {sum_lanes(sums[0] + sums[1]), sum_lanes(products[0] + products[1])};
+}
+
 }  // namespace
 
 void Source::read(int block, int channel, Vec* to, int pitch, Vec* slopes) const {
@@ -124,7 +144,6 @@ GradientSums Source::to_values(int block, int channel, const Vec* dz, Vec* gradi
     const int size = reading.pool, width = reading.width, used = reading.out_width() * size;
     const Vec* x = map(block, channel);
     const float mean = this->mean(channel), scale = this->scale(channel);
-    const bool slopes = reading.has_slopes();
     Vec sum{}, product{};
     const auto add = [&](Vec g, int at) {
         sum += g;
@@ -132,7 +151,16 @@ GradientSums Source::to_values(int block, int channel, const Vec* dz, Vec* gradi
         gradient[at] = g * scale;
     };
     if (size == 1) {
-        for (int i = 0; i < reading.pixels(); ++i) add(slopes ? dz[i] * gradient[i] : dz[i], i);
+        const float shift = this->shift(channel), slope = reading.slope;
+        if (reading.stores_slopes())
+            return unpooled(x, reading.pixels(), mean, scale, gradient, [=](int i) { return dz[i] * gradient[i]; });
+        GradientSums sums{};
+        with_activation(reading.activation, [=, &sums](auto activation) {
+            sums = unpooled(x, reading.pixels(), mean, scale, gradient, [=](int i) {
+                return dz[i] * slope_at<decltype(activation)::value>(x[i] * scale + shift, slope);
+            });
+        });
+        return sums;
     } else {
         // Outside the windows the slopes are 0, and so are the gradients.
         for (int row = 0; row < reading.out_height() * size; ++row) {
@@ -182,7 +210,7 @@ void read_backward(const Source& source, const Vec* dz, bool add, GradientSums* 
             const int block = map / r.channels, channel = map % r.channels, pixels = r.out_pixels();
             Vec* gradient = source.gradient(block, channel);
             Vec* to = add ? scratch(ADDED, r.pixels()) : gradient;
-            if (r.has_slopes()) source.read(block, channel, scratch(READ_MAPS, pixels), r.out_width(), to);
+            if (r.stores_slopes()) source.read(block, channel, scratch(READ_MAPS, pixels), r.out_width(), to);
             const Vec* of_map = dz + (size_t)map * pixels;
             if (r.average) {
                 Vec* spread = scratch(TURNED, pixels);

@@ -23,7 +23,7 @@ class Source {
     void read(int block, int channel, Vec* to, int pitch, Vec* slopes) const;
 
     // Computes the gradient of the values of one map from dz, the gradient of the read values, with mean and deviation
-    // fixed. `gradient` contains the slopes if any may differ from 1; the result overwrites it.
+    // fixed. `gradient` contains the slopes if the reading stores them; the result overwrites it.
     GradientSums to_values(int block, int channel, const Vec* dz, Vec* gradient) const;
 
     // Adds the gradients of gamma, beta, mean and 1 / standard deviation to those of the value, from the sums of all
