@@ -39,6 +39,8 @@ class LayerBackward::Results {
             for (int row = 0; row < height; ++row)
                 sum += sum_of(width, [=](int i) {
                     const size_t at = (size_t)row * width + i;
+                    prefetch(dz + at);
+                    prefetch(z + at);
                     Vec d = (dz[at] + of_mean - (z[at] - mean) * of_distance) * used;
                     if (A != IDENTITY) d *= slope_at<A>(y[at], slope);
                     return to[(ptrdiff_t)row * pitch + i] = d;

@@ -18,7 +18,10 @@ void activate_all(const Vec* x, int count, float scale, float shift, float slope
             slopes[i] = at.slope;
         }
     else
-        for (int i = 0; i < count; ++i) z[i] = activate<A>(x[i] * scale + shift, slope);
+        for (int i = 0; i < count; ++i) {
+            prefetch(x + i);
+            z[i] = activate<A>(x[i] * scale + shift, slope);
+        }
 }
 
 // Sets every value to 0 with probability p and divides the others by 1 - p, and their slopes alike. The seed and the
@@ -97,6 +100,8 @@ GradientSums unpooled(const Vec* x, int count, float mean, float scale, Vec* gra
     // Two sums of each, because each step of a single sum would wait for the one before.
     Vec sums[2]{}, products[2]{};
     const auto add = [&](int i, int part) {
+        prefetch(x + i);
+        prefetch(gradient + i);
         const Vec g = gradient_at(i);
         sums[part] += g;
         products[part] += g * (x[i] - mean);
