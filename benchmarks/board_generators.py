@@ -108,7 +108,7 @@ def bakenn_program(site: Path, folder: Path, card: Mapping[str, Any], data: Data
     site     folder where BakeNN is installed; it needs PyTorch, which this project has
     scratch  folder for its files, which must remain until they are compiled
 
-    A head `gap` is computed without its factor, which changes no answer.
+    A head `gap` is computed without its factor, which BakeNN does not take.
     """
     sys.path.append(str(site))
     bakenn = importlib.import_module("bakenn")

@@ -13,7 +13,7 @@ import statistics
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -107,9 +107,10 @@ def _work(images: Images, pipe: Connection) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     keep_freed_memory()
     data = images.load()
-    while True:
-        name, n_threads = pipe.recv()
-        pipe.send(engine_epoch(name, data, n_threads) if name else None)
+    with suppress(EOFError, BrokenPipeError):  # the main process has ended
+        while True:
+            name, n_threads = pipe.recv()
+            pipe.send(engine_epoch(name, data, n_threads) if name else None)
 
 
 def bench(images: Images, names: list[str] | None, repeats: int, n_cores: int, *, as_json: bool) -> int:

@@ -79,6 +79,12 @@ def write_reports(
     else:
         print(f"\n{terminal_report(summary)}")
         warn_unwritten(location.folder, REPORT_FILES)
+    if with_export and summary.winner and summary.winner.origin and not summary.confirmation:
+        name, _, trial = summary.winner.origin.rpartition("/")
+        print(
+            "The winner is not exported, because the study that trained it has its weights: "
+            f"python search.py export {name} --trial {trial}"
+        )
     return records, summary, failure
 
 

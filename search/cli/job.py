@@ -275,6 +275,9 @@ def _search(
     objective: Objective, location: StudyLocation, study: optuna.Study, subject: Subject, n_workers: int, job: Job
 ) -> None:
     config, stop = objective.config, StopRule(job.n_trials)
+    # Other machines may still train trials of a shared study.
+    if stop.is_reached(study) and not location.is_shared:
+        return
     start, exhaustion = FeasibleStart(config), Exhaustion(config)
     name = str(location.name)
     task = Task(location.url, name, objective, config, stop, job.timeout, start, job.grace, exhaustion)

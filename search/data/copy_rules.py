@@ -56,12 +56,14 @@ def leave_out_copies(
     return ~is_test & ~is_left_out, tuple(remarks)
 
 
-def kept_copies(images: Tensor, is_test: Tensor) -> str:
-    """Return a sentence on the training images that are copies of test images, for a study that trained with them."""
+def kept_copies(images: Tensor, is_test: Tensor) -> tuple[str, ...]:
+    """Return a sentence on the training images that are copies of test images, in a study that keeps them, or ()."""
     n_copies = int((copies_of(first_copies(images), is_test) & ~is_test).sum())
+    if not n_copies:
+        return ()
     return (
         f"This study is of an earlier version, which trained with copies of test images: {n_copies:,}. They stay, and "
-        "its accuracies are too high; a new study leaves them out."
+        "its accuracies are too high; a new study leaves them out.",
     )
 
 

@@ -14,13 +14,12 @@ import torch
 from PIL import ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from search.data.pictures import deep_kind, finite_extrema, level_range, opened, pixels, upright
+from search.data.pictures import deep_kind, finite_extrema, level_range, opened, orientation, pixels, upright
 
 # Longest side of the images, unless their size is requested.
 LONGEST_SIDE = 64
 
-_ORIENTATION = 0x0112  # the EXIF tag for the orientation of the camera
-_SIDEWAYS = (5, 6, 7, 8)
+_SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations
 
 
 class PictureFacts(NamedTuple):
@@ -113,7 +112,7 @@ def _examine(file: Path) -> PictureFacts:
         # Pillow names the form of the pixels in the file, for example "RGB;16B".
         is_cut = not kind and ";16" in str([tile.args for tile in getattr(picture, "tile", ())])
         # Pillow gives the size of the upright image for TIFF alone.
-        is_sideways = picture.format != "TIFF" and picture.getexif().get(_ORIENTATION) in _SIDEWAYS
+        is_sideways = picture.format != "TIFF" and orientation(picture) in _SIDEWAYS
         n_frames = getattr(picture, "n_frames", 1)
         extrema = finite_extrema(picture) if kind else (0, 255)
     return PictureFacts((width, height) if is_sideways else (height, width), n_frames, kind, extrema, is_cut)

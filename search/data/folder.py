@@ -17,7 +17,7 @@ from search.data.decode import LONGEST_SIDE, DecodedImages, decode_files
 from search.data.folder_files import FolderFiles, ImageFile, list_files
 from search.data.folder_remarks import folder_remarks, unreadable_text
 from search.data.folder_rules import MOST_UNREADABLE, TEST, VAL, choose_test_images, left_out_text, shorten_names
-from search.data.pictures import shown
+from search.data.pictures import INTEGER, shown
 from search.errors import InputError
 
 TERMS = "They are the images of a folder; on what terms they may be used, only those who have them can say."
@@ -75,11 +75,11 @@ def read_folder(
     is_test = choose_test_images([file.split for file in files], labels, firsts)
     is_train, copy_remarks = leave_out_copies(folder, files, labels, firsts, is_test)
     if keeps_copies:
-        copy_remarks = (kept_copies(all_images.images, is_test),)
+        copy_remarks = kept_copies(all_images.images, is_test)
     is_val = torch.tensor([file.split == VAL for file in files])
     train, test = all_images.take(is_train), all_images.take(is_test)
     _check_complete(folder, folder_files, files, train)
-    _check_splits(folder, train, test)
+    _check_splits(folder, train, test, decoded)
     remarks = (*folder_remarks(folder, folder_files, decoded, train, test), *copy_remarks)
     # Resolved, because the path may be a link or end in "..". A link may lead to a name that is no text.
     name = f"{FOLDER}:{shown(folder.resolve().name)}"
@@ -122,10 +122,18 @@ def _check_complete(folder: Path, folder_files: FolderFiles, files: Sequence[Ima
         )
 
 
-def _check_splits(folder: Path, train: Split, test: Split) -> None:
+def _check_splits(folder: Path, train: Split, test: Split, decoded: DecodedImages) -> None:
     """Raise InputError if there is no test image, or the training images show nothing."""
     if not len(test):
-        raise InputError(f"{folder} has no class with two different images, so none is left to test with; add images")
+        # A defective pixel stretches the range of levels, so that the others become one level.
+        ranges = " and ".join(
+            f"{low:g} to {end - (kind == INTEGER):g}" for kind, (low, end) in decoded.level_ranges.items()
+        )
+        scaled = f" once levels from {ranges} have become 0 to 255" if ranges else ""
+        raise InputError(
+            f"{folder} has no class with two different images{scaled}, so none is left to test with; "
+            + ("check how the files were written" if ranges else "add images")
+        )
     if bool((train.images == train.images[:1, :, :1, :1]).all()):
         raise InputError(
             f"all training images in {folder} have one level everywhere "

@@ -93,7 +93,7 @@ def list_files(folder: Path, order: Sequence[str] = ()) -> FolderFiles:
         if unknown:
             raise InputError(
                 f"{roots[split]} has images of {shorten_names(in_natural_order(unknown))}, of which {roots[TRAIN]} has "
-                "none; a network can only learn classes that it is shown"
+                f"none; add training images of them, or move {roots[split].name} out of {folder}"
             )
     files = tuple(
         ImageFile(split, label, path)

@@ -25,6 +25,8 @@ _ALL_LISTED, _FIRST_LISTED = 12, 10
 # Images whose levels differ by less, of 255, have little contrast. This share of the levels at either end may be of
 # defective pixels, which stretch the range of all images.
 _LITTLE_CONTRAST, _OUTLIERS = 16, 0.001
+# Images of which cropping to the common aspect ratio leaves a smaller share are counted.
+_MUCH_IS_LEFT = 0.5
 
 
 def folder_remarks(
@@ -33,7 +35,7 @@ def folder_remarks(
     """Return what a user should know: classes, what is read and what is not, the form of the images, and the split."""
     return (
         _class_counts(folder_files, train, test),
-        *_class_remarks(folder_files),
+        *_class_remarks(folder, folder_files),
         *_file_remarks(folder, folder_files, decoded),
         _form_remark(decoded),
         *_level_remarks(decoded),
@@ -58,8 +60,16 @@ def _class_counts(folder_files: FolderFiles, train: Split, test: Split) -> str:
     return f"{n_classes:,} classes, with their numbers of images: {shorten_names(names, n_listed)}."
 
 
-def _class_remarks(folder_files: FolderFiles) -> list[str]:
+def _class_remarks(folder: Path, folder_files: FolderFiles) -> list[str]:
     remarks = []
+    # Names of the folders between that of a class and an image.
+    depth = 2 if folder_files.has_splits else 1
+    inner = {name for file in folder_files.files for name in file.path.relative_to(folder).parts[depth:-1]}
+    if inner_splits := sorted(name for name in inner if name.lower() in SPLIT_FOLDERS):
+        remarks.append(
+            f"Folders called {join_names(inner_splits)} inside the folder of a class are no splits: their images are "
+            "read like the others of the class."
+        )
     like_splits = [name for name in folder_files.classes if name.lower() in SPLIT_FOLDERS]
     if like_splits and not folder_files.has_splits:
         remarks.append(f"{join_names(like_splits)}: read as a class, not as a split, because of what lies beside it.")
@@ -97,7 +107,10 @@ def _form_remark(decoded: DecodedImages) -> str:
     if set(sizes) == {(height, width)}:
         return f"All images are {kind} and {height}x{width} (height x width)."
     names = shorten_names([f"{high}x{wide}" for (high, wide), _ in sizes.most_common()])
-    return f"Images are {kind}, and were brought to {height}x{width} (height x width) from {names}."
+    ratios = [(high * width / (wide * height), n) for (high, wide), n in sizes.items()]
+    n_cropped = sum(n for ratio, n in ratios if min(ratio, 1 / ratio) < _MUCH_IS_LEFT)
+    cropped = f" Cropping leaves less than half of {n_cropped:,} of them." if n_cropped else ""
+    return f"Images are {kind}, and were brought to {height}x{width} (height x width) from {names}.{cropped}"
 
 
 def _level_remarks(decoded: DecodedImages) -> list[str]:

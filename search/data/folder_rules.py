@@ -162,11 +162,12 @@ def images_below(folder: Path, left_out: Counter[str]) -> list[Path]:
 
 def count_others(root: Path, left_out: Counter[str]) -> None:
     """Count the files in `root` that lie in no folder of a class, and its hidden folders, in `left_out`."""
+    images = "images in no folder of a class" + (f" in {root.name}" if is_called_split(root) else "")
     for path in root.iterdir():
         if is_hidden(path.name):
             left_out["hidden"] += 1
         elif not path.is_dir():
-            left_out[reason_to_leave_out(path.name) or "images in no folder of a class"] += 1
+            left_out[reason_to_leave_out(path.name) or images] += 1
 
 
 def reason_to_leave_out(name: str) -> str:

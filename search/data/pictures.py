@@ -25,6 +25,8 @@ MANY_PIXELS = 89_478_485
 MOST_ON_A_SIDE = 1024
 # Control characters, line separators, and marks that reverse the direction of a text on a terminal.
 CONTROLS = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+# EXIF orientation of a picture that is not turned.
+UPRIGHT = 1
 # Kinds of pictures with more than eight bits a level: integers and floating-point numbers.
 INTEGER, FLOAT = "I", "F"
 
@@ -95,8 +97,9 @@ def upright(path: str | Path, level_ranges: Mapping[str, tuple[float, float]]) -
         is_large = source.width * source.height > MANY_PIXELS
         if is_large:
             source.draft(None, (2 * MOST_ON_A_SIDE, 2 * MOST_ON_A_SIDE))  # JPEG files are reduced while decoded
+        if orientation(source) != UPRIGHT:
             ImageOps.exif_transpose(source, in_place=True)
-        picture: Any = reduced(source) if is_large else ImageOps.exif_transpose(source)
+        picture: Any = reduced(source) if is_large else source
         if kind := deep_kind(picture):
             picture = eight_bits(picture, kind, level_ranges)
         picture = picture.convert("RGBA")
@@ -107,6 +110,16 @@ def upright(path: str | Path, level_ranges: Mapping[str, tuple[float, float]]) -
     levels, alphas = pixels(picture.convert("LA")).double().unbind(1)
     is_dark = (levels * alphas).sum() < 128 * alphas.sum()
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white" if is_dark else "black"), picture)
+
+
+def orientation(picture: Any) -> int:
+    """Return the EXIF orientation of a PIL image, or UPRIGHT without EXIF data that can be read."""
+    if picture.format == "PNG":
+        picture.load()  # as getexif does, whose errors would hide those of damaged pixels
+    try:
+        return int(picture.getexif().get(0x0112, UPRIGHT))
+    except Exception:  # Pillow raises almost anything for damaged EXIF data, beside which the pixels may be whole
+        return UPRIGHT
 
 
 def reduced(picture: Any) -> Any:

@@ -130,6 +130,11 @@ def accuracy_scale(axes: Axes) -> None:
     axes.grid(axis="y", alpha=0.3)
 
 
+def whole_numbers(axes: Axes) -> None:
+    """Set ticks of the x axis at whole numbers, a single one if the axis shows a single number."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
 def thousands(axes: Axes) -> None:
     """Label the x axis with whole numbers with thousands separators, such as 7,500."""
     axes.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n:,.0f}"))

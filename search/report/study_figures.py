@@ -10,10 +10,20 @@ from itertools import accumulate, cycle
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from search.config import words_of
-from search.report.plot import BLUE, GREEN, GREY, ORANGE, PURPLE, YELLOW, accuracy_scale, error, thousands
+from search.report.plot import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    YELLOW,
+    accuracy_scale,
+    error,
+    thousands,
+    whole_numbers,
+)
 from search.report.summary import StudySummary
 from search.study.trials import FINISHED, REFUSED, STOPPED, TrialRecord
 
@@ -105,7 +115,7 @@ def draw_best_so_far(axes: Axes, records: Sequence[TrialRecord], metric: str = "
     # The y coordinate is a share of the axes, so that the marks are on the lower edge on any scale.
     heights, transform = [0.015] * len(refused_numbers), axes.get_xaxis_transform()
     axes.plot(refused_numbers, heights, "|", color=PURPLE, transform=transform, label="refused")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes)
     axes.set_xlabel("trial")
     axes.set_ylabel(words_of(metric))
     axes.legend(loc="upper center", bbox_to_anchor=(0.45, -0.16), ncols=2, frameon=False, fontsize=8)
@@ -126,7 +136,7 @@ def draw_curves(axes: Axes, curves: Mapping[str, Sequence[Mapping[str, Any]]], m
             train_errors = [error(epoch["train_accuracy"]) for epoch in curve]
             axes.plot(epochs, train_errors, ":", color=GREY, label=label)
     accuracy_scale(axes)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes)
     axes.set_xlabel("epoch")
     axes.set_ylabel(words_of(metric))
     axes.legend(loc="lower right", frameon=False, fontsize=9)

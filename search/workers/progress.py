@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -25,7 +26,8 @@ from search.workers.remaining import Remaining, Reports
 # A report updates the display if nothing else has for so long: workers in other processes are polled more often.
 REFRESH_SECONDS = 1.5
 # A file gets a first summary as soon as the speed is known, or without a time after the first of these times. The
-# second summary, which rests on more steps, follows after the second of them, and further ones every few minutes.
+# second summary, which rests on more steps, follows after the second of them, and further ones every few minutes. As
+# long as the speed is not known, for example because all proposals are refused, they follow after the second time.
 LATEST_FIRST_SUMMARY, SECOND_SUMMARY, SUMMARY_SECONDS = 7.0, 60.0, 180.0
 # Number of proposals refused in a row that the display counts.
 MANY_REFUSED = 20
@@ -139,7 +141,7 @@ class Progress:
         is_first_estimate = remaining is not None and not self._has_estimate
         if now < self._next_summary and not is_first_estimate:
             return
-        self._next_summary = now + (SECOND_SUMMARY if is_first_estimate else SUMMARY_SECONDS)
+        self._next_summary = now + (SUMMARY_SECONDS if self._has_estimate else SECOND_SUMMARY)
         self._has_estimate = remaining is not None
         parts = [f"after {duration(now - self._started)}: {self._counts(refused=True)}", *self._names_in_training()]
         parts += self._refusals() if not self._reports else []
@@ -163,14 +165,18 @@ class Progress:
         ]
         if not short and (refusals := self._refusals()) and (len(refusals) > 1 or not _trained(self._trials)):
             short = refusals[:1]
-        line = ""
-        all_counts, counts = self._counts(refused=True), self._counts()
-        for shown_counts, n_shown in [(all_counts, len(short)), *((counts, n) for n in range(len(short), -1, -1))]:
-            trainings = [*short[:n_shown], *([f"+{len(short) - n_shown}"] if n_shown < len(short) else [])]
-            line = " | ".join([shown_counts, *([", ".join(trainings)] if trainings else []), time_left])
-            if len(line) <= self._output.width:
-                break
-        return line
+        trainings = [", ".join(short)]
+        trainings += [", ".join([*short[:n], f"+{len(short) - n}"]) for n in range(len(short) - 1, -1, -1)]
+        counts = self._counts()
+        rows = [
+            (self._counts(refused=True), trainings[0], time_left),
+            *((counts, shown, time_left) for shown in trainings),
+            (counts, time_left),
+            (counts.partition(",")[0], time_left),
+            (time_left,),
+        ]
+        lines = [" | ".join(filter(None, row)) for row in rows]
+        return next((line for line in lines if len(line) <= self._output.width), lines[-1])
 
     def _counts(self, *, refused: bool = False) -> str:
         """Return how many trials are trained and the best value, with `refused` also how many were not or in part."""
@@ -223,7 +229,10 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._output.close()
         if kind is KeyboardInterrupt:
-            print(self._interrupted(), file=sys.stderr)
+            message = self._interrupted()
+            if self._output.is_terminal:
+                message = textwrap.fill(message, max(20, self._output.width))
+            print(message, file=sys.stderr)
 
 
 def _trained(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:

@@ -22,7 +22,7 @@ from search.study.training_report import TrainingReport
 from search.study.trials import FINISHED, TRAINED, outcome_of
 from search.text import duration
 from search.workers.estimate import Times, WorkOf, share_trained, time_left, work_of_training
-from space import assemble
+from space import assemble, space_of
 
 Reports = Mapping[int, TrainingReport]
 # The prior for proposals counts as much as this many of them: the mean size of the networks that fit and, with a
@@ -74,6 +74,7 @@ class SearchRemaining:
         self._deadline = math.inf if timeout is None else time.monotonic() + timeout
         self._n_epochs = config.epochs
         self._form = form_of(config.data)
+        self._space = space_of(config)
         self._prior = self._work(round(mean_macs))
         self._prior_share = 1.0 if config.pruner == "none" else PRIOR_SHARE
         self._queued_work: dict[int, float | None] = {}
@@ -117,11 +118,14 @@ class SearchRemaining:
         return work_of_training(macs, math.prod(self._form.input_shape), self._n_epochs)
 
     def _queued_arch(self, trial: FrozenTrial) -> ArchSpec | None:
-        """Return the network of a queued trial, or None if a sampler has still to choose values."""
+        """Return the network of a queued trial, or None if a sampler chooses values or the trial will be refused."""
         if USER_NETWORK in trial.user_attrs:
             return ArchSpec.from_dict(trial.user_attrs[USER_NETWORK])
+        params = fixed_params(trial) or {}
+        if self._space.objection_to(params):
+            return None
         try:
-            return assemble(fixed_params(trial) or {}, self._form.input_shape, self._form.n_classes).arch
+            return assemble(params, self._form.input_shape, self._form.n_classes).arch
         except (KeyError, ValueError):
             return None
 

@@ -17,7 +17,7 @@ from search.export.int8.network import Int32Array, UInt8Array
 EMULATOR = "qemu-system-arm"
 # With `-icount shift=0` an instruction takes 1 ns of the board's time, and its timer counts at 25 MHz.
 INSTRUCTIONS_PER_TICK = 40
-EMULATE_SECONDS = 120
+EMULATE_SECONDS = 60
 
 
 class EmulatorError(FailureError):

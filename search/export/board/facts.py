@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from search.engine.native.compiler import NoCompilerError
-from search.export.board.emulator import BoardRun, emulator_version, run_firmware
+from search.export.board.emulator import emulator_version, run_firmware
 from search.export.board.firmware import (
     COMPILER,
     CORES,
@@ -37,9 +37,9 @@ def board_facts(
     logits    (N, classes), which the boards must compute to the last bit
     function  name of the function that computes them
 
-    Without the compiler there are no entries; without the emulator, or if the program is too large or too slow for the
-    board, no "instructions" and no "stack_bytes". Raises CMismatchError if a board computes other logits, and
-    EmulatorError if it ends with a fault.
+    Without the compiler there are no entries, and a core is left out if its compiler fails. Without the emulator, or if
+    the program is too large or too slow for the board, there are no "instructions" and no "stack_bytes". Raises
+    CMismatchError if a board computes other logits, and EmulatorError if it ends with a fault.
     """
     version = compiler_version()
     if version is None:
@@ -48,34 +48,36 @@ def board_facts(
     boards = {}
     for name, core in CORES.items():
         with tempfile.TemporaryDirectory(prefix="board-", ignore_cleanup_errors=True) as folder:
-            objects = compile_files(files, core, Path(folder))
-            sizes = sizes_of(objects)
-            facts: dict[str, Any] = {
-                "code_bytes": sizes.code,
-                "constant_bytes": sizes.constants,
-                "ram_bytes": sizes.ram,
-                "libgcc": list(sizes.undefined),
-            }
+            try:
+                objects = compile_files(files, core, Path(folder))
+                boards[name] = _size_facts(objects)
+            except (NoCompilerError, OSError, subprocess.SubprocessError):
+                continue
             if emulator is not None:
-                facts |= _emulated(objects, core, images[:N_IMAGES], logits[:N_IMAGES], function)
-            boards[name] = facts
+                boards[name] |= _run_facts(objects, core, images[:N_IMAGES], logits[:N_IMAGES], function)
     tools = f"{COMPILER} {version} {LEVEL}" + (f", QEMU {emulator}" if emulator else "")
     return {"boards": boards, "board_tools": tools}
 
 
-def _emulated(objects: list[Path], core: Core, images: UInt8Array, logits: Int32Array, function: str) -> dict[str, int]:
-    run = _run(objects, core, images, logits.shape[1], function)
-    if run is None:
+def _size_facts(objects: list[Path]) -> dict[str, Any]:
+    sizes = sizes_of(objects)
+    return {
+        "code_bytes": sizes.code,
+        "constant_bytes": sizes.constants,
+        "ram_bytes": sizes.ram,
+        "libgcc": list(sizes.undefined),
+    }
+
+
+def _run_facts(
+    objects: list[Path], core: Core, images: UInt8Array, logits: Int32Array, function: str
+) -> dict[str, int]:
+    n_classes = logits.shape[1]
+    try:
+        program = link_firmware(objects, core, objects[0].parent, function, images[0].size, n_classes)
+        run = run_firmware(program, core, images, n_classes)
+    except (NoCompilerError, subprocess.TimeoutExpired):
         return {}
     if (run.logits != logits).any():
         raise CMismatchError(f"model.c compiled for {core.title} gives other logits than the reference")
     return {"stack_bytes": run.stack_bytes, "instructions": run.instructions}
-
-
-def _run(objects: list[Path], core: Core, images: UInt8Array, n_classes: int, function: str) -> BoardRun | None:
-    """Run the objects on the board, or return None if they do not fit or take too long."""
-    try:
-        program = link_firmware(objects, core, objects[0].parent, function, images[0].size, n_classes)
-        return run_firmware(program, core, images, n_classes)
-    except (NoCompilerError, subprocess.TimeoutExpired):
-        return None

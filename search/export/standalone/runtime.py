@@ -179,7 +179,9 @@ def object_centre(picture: Any) -> tuple[float, float]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Classify pictures or score a test set from the command line; return the exit status."""
-    description = f"Tells {', '.join(CLASSES)} apart.".replace("%", "%%")
+    description = f"Tells {', '.join(CLASSES)} apart."
+    if "%(prog)" in description:  # only then argparse formats it
+        description = description.replace("%", "%%")
     parser = argparse.ArgumentParser(description=description, exit_on_error=False)
     contrast_note = "" if BACKGROUND is None else ", dark on light or the reverse"
     parser.add_argument("pictures", nargs="*", metavar="IMAGE", help=f"picture of any size{contrast_note}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import struct
 import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -323,6 +324,16 @@ def no_readable_test_image(folder: Path) -> None:
     damaged(folder / "test" / "blue" / "000.png")
 
 
+def defective(folder: Path) -> None:
+    """Sixteen bits, of which all pixels but one use eight."""
+    for name in ("amber", "blue"):
+        (folder / name).mkdir(parents=True)
+        for number in range(5):
+            levels = [65535, *range(number, number + 63)]
+            image = Image.frombytes("I;16", (8, 8), struct.pack("<64H", *levels))
+            image.save(folder / name / f"{number}.png")
+
+
 BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "absent": (lambda _: None, "is not there; --dataset folder:PATH takes a folder with a folder of images for every"),
     "a file": (lambda folder: folder.write_text(""), "is not a folder; --dataset folder:PATH takes"),
@@ -344,9 +355,14 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "another class in test": (
         lambda folder: write(folder, SPLITS | {"test/zebra": 1}),
-        "has images of zebra, of which",
+        "/train has none; add training images of them, or move test out of ",
     ),
     "one image a class": (lambda folder: write(folder, {"amber": 1, "blue": 1}), "none is left to test with"),
+    "defective pixels": (
+        defective,
+        "has no class with two different images once levels from 0 to 65535 have become 0 to 255, so none is left to "
+        "test with; check how",
+    ),
     "too many unreadable": (too_many_unreadable, "1 of 15 image files cannot be read in "),
     "test images unreadable": (no_readable_test_image, "no image of the folder test in "),
     "a class unreadable": (no_readable_one, "no image of blue in "),

@@ -75,6 +75,20 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: write(folder, ("cup ",)),
         "Folders whose names differ only in spaces or in their Unicode form are one class: cup.",
     ),
+    "splits in classes": (
+        lambda folder: write(folder, ("cup/train", "cup/Test", "jar/more")),
+        "Folders called Test and train inside the folder of a class are no splits: their images are read like the "
+        "others of the class.",
+    ),
+    "other shapes": (
+        lambda folder: [Image.new("L", size).save(folder / "cup" / f"{size}.png") for size in ((8, 5), (8, 3), (1, 8))],
+        "Images are grey, and were brought to 8x8 (height x width) from 8x8, 8x1, 3x8 and 1 more. Cropping leaves less "
+        "than half of 2 of them.",
+    ),
+    "damaged EXIF data": (
+        lambda folder: [Image.new("L", (8, 8), 9).save(folder / "cup" / "x.png", exif=b"Exif\0\0damaged")],
+        "cup (6), jar (5).\nRead: 11 .png.\n",
+    ),
     "other suffixes": (
         lambda folder: (write(folder, ("cup",), 3, ".TIF"), write(folder, ("jar",), 2, ".jpe")),
         "Read: 10 .png, 3 .tif, 2 .jpe.",

@@ -144,6 +144,23 @@ def test_levels_of_one_byte_of_which_0_is_white_are_inverted(tmp_path: Path) -> 
     np.testing.assert_array_equal(pixels(upright(tmp_path / "a.tif", {}).convert("L"))[0, 0].numpy(), 255 - LEVELS)
 
 
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM"])
+def test_a_picture_that_is_cut_off_is_refused(form: str, tmp_path: Path) -> None:
+    Image.effect_noise((40, 40), 80).convert("RGB").save(tmp_path / "a", form)
+    content = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"truncated|decoder"):
+        upright(tmp_path / "a", {})
+
+
+def test_damaged_pixels_of_png_are_refused(tmp_path: Path) -> None:
+    Image.effect_noise((40, 40), 80).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(content[:60] + b"\xff" * 20 + content[80:])
+    with pytest.raises(ValueError, match="broken data"):
+        upright(tmp_path / "a.png", {})
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(ValueError, match=r"^not a file$"):

@@ -171,6 +171,12 @@ def test_a_class_without_images_has_no_accuracy(source: ModelSource, data: Datas
     assert "| 3 | no image |" in (tmp_path / "winner" / "README.md").read_text()
 
 
+def test_the_name_of_a_class_does_not_break_the_table(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
+    classes = ("a|b", *data.classes[1:])
+    export_model(source, replace(data, classes=classes), tmp_path / "winner")
+    assert "\n| a\\|b | " in (tmp_path / "winner" / "README.md").read_text()
+
+
 def test_a_hand_designed_network_is_not_described_as_searched(
     source: ModelSource, data: Dataset, tmp_path: Path
 ) -> None:

@@ -223,3 +223,8 @@ def test_it_is_written_beside_the_others_and_the_same_every_time(tmp_path: Path)
         texts.append((tmp_path / "report.html").read_bytes())
     assert texts[0] == texts[1]
     assert {path.name for path in tmp_path.iterdir()} == {"report.html", "report.md", "trials.csv"}
+
+
+def test_names_written_from_right_to_left_keep_the_order_of_label_and_answer(tmp_path: Path) -> None:
+    text = html_report(with_mistakes(tmp_path, 1), EVERY_OUTCOME, tmp_path, ["\u05d0\u05d1"] * 10)
+    assert "<bdi>\u05d0\u05d1</bdi> → <bdi>\u05d0\u05d1</bdi>" in text

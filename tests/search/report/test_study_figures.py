@@ -14,7 +14,7 @@ from search.report.plot import error
 from search.report.study_figures import N_IMPORTANCES, draw_accuracy, draw_best_so_far, draw_curves, draw_importances
 from search.report.summary import summarise
 from search.study.trials import REFUSED, STOPPED, TrialRecord
-from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, confirmed, made_up
+from tests.search.made_up_trials import CONFIG, EVERY_OUTCOME, confirmed, epoch, made_up
 
 
 def axes() -> Axes:
@@ -63,6 +63,16 @@ def test_the_winner_stands_where_the_evidence_puts_it(told, value: float) -> Non
     assert list(star.get_ydata()) == pytest.approx([error(value)])
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_trials_and_epochs_are_whole_numbers(n: int) -> None:
+    trials, epochs = axes(), axes()
+    draw_best_so_far(trials, [made_up(i, 0.99) for i in range(n)])
+    draw_curves(epochs, {"trial 0": [epoch(i + 1, 1.0) for i in range(n)]})
+    for on, first in ((trials, 0), (epochs, 1)):
+        low, high = on.get_xlim()
+        assert [tick for tick in on.get_xticks() if low <= tick <= high] == list(range(first, first + n))
+
+
 def test_best_so_far() -> None:
     records = [made_up(i, value) for i, value in enumerate((0.99, 0.98, 0.995, 0.994))]
     hopeless = [{"epoch": 5, "accuracy": 0.5}]
@@ -72,8 +82,6 @@ def test_best_so_far() -> None:
     draw_best_so_far(on, records)
     numbers, best = line(on, "best so far")
     assert numbers == [0, 1, 2, 3, 6]
-    draw_best_so_far(short := axes(), records[:2])
-    assert [tick % 1 for tick in short.get_xticks()] == [0] * len(short.get_xticks())
     assert best == pytest.approx([1.0, 1.0, 0.5, 0.5, 0.5])
     (x, low), (y, edge) = dots(on, "stopped early, there or below")
     assert (x, y) == (4, 5)

@@ -70,6 +70,8 @@ def test_the_line_on_a_terminal_says_what_matters_and_fits_its_columns() -> None
     narrow = on_a_terminal(50)
     assert max(map(len, narrow)) <= 50
     assert narrow[-1] == "5/5 trained, best 99.47% | 1 h 1 min left"
+    assert on_a_terminal(40)[-1] == "5/5 trained | 1 h 1 min left"
+    assert on_a_terminal(24)[-1] == "1 h 1 min left"
 
 
 def test_a_file_gets_a_line_for_each_trained_trial_and_a_summary() -> None:
@@ -154,9 +156,11 @@ def test_many_refusals_in_a_row_are_counted(clock: Clock, capsys: pytest.Capture
         for _ in range(25):
             state = optuna.trial.TrialState.PRUNED
             study.add_trial(optuna.trial.create_trial(state=state, user_attrs=attributes))
-        clock.now = 8.0
-        shown(study)
-    assert capsys.readouterr().out == (
+        for clock.now in (8.0, 60.0, 68.0):
+            shown(study)
+    first, second = capsys.readouterr().out.splitlines(keepends=True)
+    assert second.startswith("after 1 min 8 s: 0/5 trained, 25 refused")
+    assert first == (
         "after 8 s: 0/5 trained, 25 refused, 0 stopped; 25 refused in a row, and 1,000 end the search; last refused: "
         "9,000 parameters; time left not known yet\n"
     )
@@ -183,9 +187,10 @@ def test_an_interruption_says_what_is_lost(clock: Clock, capsys: pytest.CaptureF
 
 
 def test_the_line_on_a_terminal_is_final_when_an_interruption_says_what_is_lost() -> None:
-    lines = on_a_terminal(120, program=f"{PROGRAM}    raise KeyboardInterrupt\n", check=False)
-    last = lines.index("6 of 6 trials are done and kept; repeat the command to continue.")
+    lines = on_a_terminal(60, program=f"{PROGRAM}    raise KeyboardInterrupt\n", check=False)
+    last = lines.index("6 of 6 trials are done and kept; repeat the command to")
     assert lines[last - 1].startswith("5/5 trained")
+    assert lines[last + 1] == "continue."
     assert not any("trained" in line for line in lines[last:])
 
 

@@ -158,6 +158,15 @@ def test_queued_networks_count_with_their_own_size() -> None:
     assert estimate.work_of(study.get_trials()[-1])
 
 
+@pytest.mark.parametrize(
+    "queued", [{"stages": "2"}, {"stages.1.width.1": -3}, {"stages": None}, {"stages": 10**9}, {"unknown": 1}, {}]
+)
+def test_a_trial_queued_outside_the_space_counts_as_a_proposal(queued: dict[str, Any]) -> None:
+    study = study_of(finished(0, 60.0))
+    study.enqueue_trial({**DEFAULTS, **queued} if queued else {})
+    assert remaining(study, n_trials=2, n_workers=1) == Remaining(pytest.approx(60.0, rel=0.01))
+
+
 def test_a_timeout_ends_a_search_and_drops_its_confirmation() -> None:
     study = study_of(finished(0, 60.0), finished(1, 60.0))
     left = remaining(study, n_workers=1, timeout=100.0, confirmation=ConfirmConfig(2, 2))

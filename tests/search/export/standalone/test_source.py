@@ -284,6 +284,14 @@ def test_class_names_cannot_break_out_of_their_text(tmp_path: Path, capsys: pyte
     assert "é, %(prog)s, 8" in " ".join(capsys.readouterr().out.split())
 
 
+def test_a_percent_sign_in_the_name_of_a_class_is_shown_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classes = ("50%", *"123456789")
+    assert write_module(tmp_path, source_of(SPECS["conv"]), random_data(SPECS["conv"], classes)).main([]) == 0
+    assert "Tells 50%, 1, 2" in " ".join(capsys.readouterr().out.split())
+
+
 class Bomb:
     """Object that creates a file when it is unpickled."""
 
