@@ -2,8 +2,8 @@
 
 #include "layer.hpp"
 
-// Number of parts of a batch whose gradients of the parameters are summed apart and then added in order, so that they do
-// not depend on the number of threads.
+// Number of parts of a batch whose gradients of the parameters are summed apart and then added in order, so that they
+// do not depend on the number of threads.
 constexpr int CHUNKS = 4;
 
 // Computes the gradient of the convolution's results from the gradient of the layer's results. In between are the
@@ -165,8 +165,8 @@ void LayerBackward::run_block(const Source& source, const Results& results, int 
     for (size_t i = 0; wanted == ADD && i < values; ++i) gradient[i] += dx[i];
 }
 
-// Reads a map of the input to `map` unless its values can be used where they lie, and returns where it is. The slopes of
-// the map are kept where its gradients, dx, overwrite them later; dx may be null.
+// Reads a map of the input to `map` unless its values can be used where they lie, and returns where it is. The slopes
+// of the map are kept where its gradients, dx, overwrite them later; dx may be null.
 const Vec* LayerBackward::read(const Source& source, int block, int channel, Vec* map, Vec* dx) const {
     if (padded.are_values(layer.input)) return source.map(block, channel);
     Vec* slopes = dx && layer.input.stores_slopes() ? dx + (size_t)channel * layer.input.pixels() : nullptr;
@@ -217,7 +217,8 @@ void LayerBackward::run_separable(const Source& source, const Results& results, 
             std::memcpy((void*)(gradients + edged.inner(0) + (ptrdiff_t)row * edged.pitch()),
                         between + (size_t)c * pixels + (ptrdiff_t)row * width, sizeof(Vec) * width);
         add_weight_gradients(read(source, block, c, map, dx), first_offsets, padded.pitch(),
-                             gradients + edged.inner(0), edged.pitch(), 0, 1, height, width, sums.depthwise + c * layer.depthwise.taps());
+                             gradients + edged.inner(0), edged.pitch(), 0, 1, height, width,
+                             sums.depthwise + c * layer.depthwise.taps());
         if (dx) to_input(source, turned[c], gradients, block, c, 1, dx);
     }
 }

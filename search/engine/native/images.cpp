@@ -57,7 +57,8 @@ class Planes {
             const float* corner = copy + (top + 1) * images.pitch() + left + 1;
             for (int y = 0; y < images.height; ++y) {
                 const Position down = position(y, side, images.height);
-                const float *upper = corner + down.first * images.pitch(), *lower = corner + down.second * images.pitch();
+                const float* upper = corner + down.first * images.pitch();
+                const float* lower = corner + down.second * images.pitch();
                 for (int x = 0; x < images.width; ++x) {
                     const Position across = position(x, side, images.width);
                     const auto blend = [&](const float* from) {

@@ -74,8 +74,8 @@ TurnedConvolution::TurnedConvolution(const Layer& layer, int channels, int resul
       taps(layer.first().taps()) {
     const EdgedMaps maps = gradient_maps(layer);
     const auto convolution = [&](int outputs, int rows, int columns) {
-        return Convolution(results, outputs, rows, columns, tap_offsets(results, rows, columns, maps.plane(), maps.pitch()),
-                           maps.pitch());
+        const std::vector<int32_t> offsets = tap_offsets(results, rows, columns, maps.plane(), maps.pitch());
+        return Convolution(results, outputs, rows, columns, offsets, maps.pitch());
     };
     if (covers) {
         // Every weight leads to one value of the input: a 1x1 convolution to as many channels as there are values.

@@ -59,7 +59,9 @@ class TurnedConvolution {
     void pack(WeightAt weight_at) {
         for (Phase& phase : phases)
             phase.convolution.pack([&](int channel, int result, int row, int column) {
-                if (covers) return weight_at(result, channel / taps, channel % taps / kernel_width, channel % kernel_width);
+                // Every weight of a kernel that covers the map leads to a channel of its own.
+                if (covers)
+                    return weight_at(result, channel / taps, channel % taps / kernel_width, channel % kernel_width);
                 return weight_at(result, channel, phase.row + stride * (phase.rows_of_kernel - 1 - row),
                                  phase.column + stride * (phase.columns_of_kernel - 1 - column));
             });

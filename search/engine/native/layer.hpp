@@ -1,5 +1,5 @@
-// Layers: the forward and backward pass of the operation CONVOLVE. A layer computes the statistics of its batch norm; the
-// operations that read its result apply them.
+// Layers: the forward and backward pass of the operation CONVOLVE. A layer computes the statistics of its batch norm;
+// the operations that read its result apply them.
 
 #pragma once
 

@@ -9,8 +9,8 @@ struct Score {
     int64_t correct;  // number of images whose largest logit is that of their class
 };
 
-// Computes the cross-entropy with label smoothing and writes the gradient of its mean. labels: of all images of the data
-// set, of which the batch has those of `index`.
+// Computes the cross-entropy with label smoothing and writes the gradient of its mean. labels: of all images of the
+// data set, of which the batch has those of `index`.
 Score cross_entropy(const Value& logits, int classes, const int64_t* labels, const int64_t* index, int images,
                     float smoothing);
 

@@ -30,8 +30,8 @@ struct Optimizer {
     float* memory;  // SOAP's, for three matrices of the largest parameter's size
 };
 
-// Takes a step as torch.optim.SGD, Adam and AdamW and search.engine.soap do. momentum: SGD's or beta1. number: number of
-// the step, from 1.
+// Takes a step as torch.optim.SGD, Adam and AdamW and search.engine.soap do. momentum: SGD's or beta1. number: number
+// of the step, from 1.
 void take_step(const Optimizer& optimizer, double lr, double momentum, int64_t number);
 
 // Moves the averages towards the values, all the way for a weight of 1.
