@@ -25,7 +25,7 @@ from search.engine.native.program import Program
 from search.engine.optimizers import MovingAverage, ScheduledSettings, make_schedules
 
 # Images that are scored at a time; few, so that the activations stay in the processor's caches.
-EVALUATION_BATCH = 128
+EVALUATION_BATCH = 32
 # Settings of a step, fields of struct Training of native/training.cpp.
 SETTINGS = ("lr", "momentum", "average_weight")
 
