@@ -17,6 +17,7 @@ from search.data.dataset import Dataset, Split
 from search.engine import train as train_module
 from search.engine.native import kernels
 from search.engine.train import EpochMetrics, evaluate, predict, train
+from search.errors import InputError
 from tests.search.made_up_networks import thrifty_spec
 from tests.search.made_up_trainings import (
     ADAM,
@@ -122,6 +123,37 @@ def test_both_engines_do_the_same_training(data: Dataset, recipe: RecipeConfig, 
         assert own.accuracy == pytest.approx(reference.accuracy, abs=0.02)
     # What the last epoch is said to have scored, the weights score on PyTorch, to the last image.
     assert evaluate(holding(native.last_state, make), data.scored, data) == native.curve[-1].accuracy
+
+
+@NEEDS_KERNELS
+@pytest.mark.parametrize("optimizer", ["sgd", "soap"])
+def test_the_number_of_threads_does_not_change_a_native_training(optimizer: str) -> None:
+    # Batches of several blocks of images.
+    recipe = replace(RECIPE, epochs=2, batch_size=150, optimizer=optimizer, lr=0.02, augmentation=EVERYTHING)
+
+    def state(n_threads: int) -> dict[str, Tensor]:
+        torch.set_num_threads(n_threads)
+        return train(network(dropout=0.2), made_up_data(), recipe, seed=1, engine="native").last_state
+
+    try:
+        assert equal(state(1), state(2))
+    finally:
+        torch.set_num_threads(1)
+
+
+@NEEDS_KERNELS
+def test_a_network_without_kernels_trains_on_pytorch(data: Dataset) -> None:
+    def model() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(144, 3))
+
+    result = train(model(), data, RECIPE)
+    assert result.engine == "torch"
+    assert equal(result.last_state, train(model(), data, RECIPE, engine="torch").last_state)
+    with pytest.raises(InputError, match=r"cannot train this network: Tanh\(\) has no kernel; --engine torch"):
+        train(model(), data, RECIPE, engine="native")
+    with pytest.raises(InputError, match=r"the network returns \(4, 6, 6\) for 3 classes"):
+        train(nn.Conv2d(1, 4, 3), data, RECIPE, engine="native")
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.5])
