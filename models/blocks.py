@@ -192,15 +192,18 @@ class ResidualBlock(BlockKind):
         extras = _extras(block, activate=not activation_last, drop=False)
         second = conv_row(f"{name}.conv2", kind, first, out, kernel, 0, 1, **extras)
         # The block's input is kept for the sum while the second convolution runs.
-        second = second._replace(live=second.live + input_map.n_values)
+        kept = input_map.n_values
+        second = second._replace(live=second.live + kept, live_int8=second.live_int8 + kept)
         weights = 0 if input_map.channels == out else input_map.channels * out
+        live = kept + (2 if weights else 1) * second.n_values
         total = second._replace(
             name=f"{name}.sum",
             kind="shortcut 1x1 + sum" if weights else "sum",
             n_params=0 if block.shared else weights,
             n_shared=weights if block.shared else 0,
             macs=weights * input_map.height * input_map.width,
-            live=input_map.n_values + (2 if weights else 1) * second.n_values,
+            live=live,
+            live_int8=live,
             modules=(
                 "Conv2d" if weights else "Identity",
                 "Residual",

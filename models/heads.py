@@ -28,8 +28,8 @@ def _dense_row(
     weights = input_map.n_values * n_classes
     rf = input_map.receptive_field + (side - 1) * input_map.jump
     n_params = weights + bias * n_classes
-    live = input_map.n_values + n_classes
-    return LayerCost(name, kind, n_classes, 1, 1, rf, input_map.jump, n_params, weights, live, 0, modules)
+    live, live_int8 = input_map.n_values + n_classes, input_map.n_values
+    return LayerCost(name, kind, n_classes, 1, 1, rf, input_map.jump, n_params, weights, live, live_int8, 0, modules)
 
 
 def _hidden_modules(head: Head, in_channels: int) -> tuple[list[nn.Module], int]:
@@ -115,10 +115,15 @@ class GapConvHead(HeadKind):
 
     @staticmethod
     def cost(head: Head, last_map: LayerCost, n_classes: int) -> list[LayerCost]:
-        rows = [_global_pool_row(last_map)]
-        rows += _hidden_rows(head, rows[0])
+        pooled = _global_pool_row(last_map)
+        rows = [pooled, *_hidden_rows(head, pooled)]
         modules = (*dropout_names(head.dropout), "Conv2d", "Flatten")
-        return [*rows, conv_row("head.conv", "conv 1x1", rows[-1], n_classes, 1, 0, 1, bias=head.bias, modules=modules)]
+        conv = conv_row("head.conv", "conv 1x1", rows[-1], n_classes, 1, 0, 1, bias=head.bias, modules=modules)
+        if not head.hidden:
+            # The int8 program computes the means and the logits at once.
+            return [pooled, conv._replace(live_int8=pooled.live_int8)]
+        rows[0] = pooled._replace(live_int8=pooled.live)
+        return [*rows, conv._replace(live_int8=rows[-1].n_values)]
 
 
 class ConvGapHead(HeadKind):
@@ -141,7 +146,10 @@ class ConvGapHead(HeadKind):
     def cost(head: Head, last_map: LayerCost, n_classes: int) -> list[LayerCost]:
         modules = (*dropout_names(head.dropout), "Conv2d")
         conv = conv_row("head.conv", "conv 1x1", last_map, n_classes, 1, 0, 1, bias=head.bias, modules=modules)
-        return [conv, _global_pool_row(conv, "Flatten")]
+        # The int8 program takes the means first, and computes the logits at once.
+        live_int8 = last_map.n_values
+        rows = [conv, _global_pool_row(conv, "Flatten")]
+        return [row._replace(live_int8=live_int8) for row in rows]
 
 
 class ConvHead(HeadKind):
@@ -201,6 +209,7 @@ class GapHead(HeadKind):
             channels=n_classes,
             n_params=1,
             live=last_map.channels + n_classes,
+            live_int8=last_map.n_values,
             modules=("FirstChannels",),
         )
         return [pooled, first]

@@ -33,6 +33,7 @@ class LayerCost(NamedTuple):
     n_params: int
     macs: int
     live: int  # activation values that must exist at once while the layer runs: inputs, outputs, kept shortcuts
+    live_int8: int  # bytes of the maps that exist in the int8 program while the layer runs; see models.cost.Cost
     n_shared: int = 0  # weights and biases that belong to an earlier layer; n_params does not count them again
     modules: tuple[str, ...] = ()  # classes of the PyTorch modules of the layer, in forward order
 
@@ -62,6 +63,9 @@ def conv_row(
     classes of the PyTorch modules
     """
     height, width = input_map.height - shrink, input_map.width - shrink
+    live = input_map.n_values + channels * height * width
+    # A depthwise convolution reads a pixel of zeros wherever its kernel is outside the map.
+    padding_pixel = input_map.channels if groups > 1 and shrink < kernel - 1 else 0
     weights = kernel * kernel * (input_map.channels // groups) * channels
     conv_params = weights + bias * channels
     return LayerCost(
@@ -74,7 +78,8 @@ def conv_row(
         input_map.jump,
         (0 if shared else conv_params) + channels * norm,
         weights * height * width,
-        input_map.channels * input_map.height * input_map.width + channels * height * width,
+        live,
+        live + padding_pixel,
         conv_params if shared else 0,
         modules,
     )
@@ -89,10 +94,23 @@ def pool_cost(size: int, input_map: LayerCost, name: str) -> LayerCost:
 def pool_row(
     name: str, kind: str, input_map: LayerCost, height: int, width: int, size: int, modules: tuple[str, ...]
 ) -> LayerCost:
-    """Return the row of a pool of side and stride `size` whose output map is height x width."""
-    live = input_map.n_values + input_map.channels * height * width
-    rf = input_map.receptive_field + (size - 1) * input_map.jump
-    return LayerCost(name, kind, input_map.channels, height, width, rf, input_map.jump * size, 0, 0, live, 0, modules)
+    """Return the row of a pool of side and stride `size` whose output map is height x width.
+
+    In int8 the output overwrites the input.
+    """
+    n_pooled = input_map.channels * height * width
+    live, live_int8 = input_map.n_values + n_pooled, input_map.n_values
+    rf, jump = input_map.receptive_field + (size - 1) * input_map.jump, input_map.jump * size
+    return LayerCost(name, kind, input_map.channels, height, width, rf, jump, 0, 0, live, live_int8, 0, modules)
+
+
+def pooled_rows(convolution: LayerCost, pool: LayerCost) -> tuple[LayerCost, LayerCost]:
+    """Return the rows of a convolution and the max pool after it, which the int8 program computes at once.
+
+    The map between them never exists in the int8 program.
+    """
+    live_int8 = convolution.live_int8 - convolution.n_values + pool.n_values
+    return convolution._replace(live_int8=live_int8), pool._replace(live_int8=live_int8)
 
 
 class ModuleCost(NamedTuple):

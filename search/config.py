@@ -14,6 +14,8 @@ from models.recipe import MAX_EPOCHS
 from models.record import Record, RecordError, check_choice, check_range, check_types, short_repr
 from search.errors import InputError
 
+# Version of this program.
+VERSION = "0.1.0"
 SCORES = ("last", "best", "last3")
 SELECT_ON = ("test", "val")
 METRICS = ("accuracy", "balanced_accuracy")

@@ -69,8 +69,7 @@ class Limit:
     noun      name of the limited quantity after a number
     over      short description of a network beyond the limit
     help      help text of the option
-    read      function that reads the quantity from a Cost; for a limit in bytes the count of numbers, whose size is
-              that of SearchConfig.bytes_in
+    read      function that reads the quantity from a Cost; a limit in bytes depends on SearchConfig.bytes_in
     is_floor  whether the limit bounds from below
     """
 
@@ -81,7 +80,7 @@ class Limit:
     noun: str
     over: str
     help: str
-    read: Callable[[Cost], int]
+    read: Callable[[Cost, str], int]
     is_floor: bool = False
 
     @property
@@ -94,20 +93,24 @@ class Limit:
         return f"{self.noun} in {bytes_in}" if self.unit is BYTES else self.noun
 
 
+def _memory(cost: Cost, bytes_in: str) -> int:
+    return cost.peak_activation_bytes_int8 if bytes_in == "int8" else cost.peak_activation_bytes
+
+
 # fmt: off
 LIMITS = (
     Limit("max_params", "--budget", COUNT, "parameters", "parameters", "over budget",
-          "largest number of parameters: 8000, 8k", lambda cost: cost.n_params),
+          "largest number of parameters: 8000, 8k", lambda cost, _: cost.n_params),
     Limit("max_macs", "--max-macs", COUNT, "MACs", "multiply-adds", "over the limit of MACs",
-          "largest number of multiply-adds: 800k, 1.5M", lambda cost: cost.macs),
+          "largest number of multiply-adds: 800k, 1.5M", lambda cost, _: cost.macs),
     Limit("max_memory", "--max-memory", BYTES, "activations", "bytes of activations", "over the memory limit",
-          "largest peak of activations: 64KiB; see --bytes-in", lambda cost: cost.peak_activation_values),
+          "largest peak of activations: 64KiB; see --bytes-in", _memory),
     Limit("max_weights_bytes", "--max-weights-bytes", BYTES, "weights", "bytes of weights", "over the weights limit",
           "largest size of the weights, as exported files hold them: 32KiB; see --bytes-in",
-          lambda cost: cost.n_params),
+          lambda cost, bytes_in: cost.n_params * NUMBER_BYTES[bytes_in]),
     Limit("min_rf", "--min-rf", COUNT, "RF before the head", "pixels of receptive field before the head",
           "receptive field too small", "smallest receptive field of the last map before the head, in pixels",
-          lambda cost: cost.feature_receptive_field, is_floor=True),
+          lambda cost, _: cost.feature_receptive_field, is_floor=True),
 )
 # fmt: on
 if {limit.name for limit in LIMITS} != {"max_params", *optional_limits()}:
@@ -155,11 +158,8 @@ def bounds(config: SearchConfig) -> list[tuple[Limit, int]]:
 
 def standings(cost: Cost, config: SearchConfig) -> list[Standing]:
     """Compare a network with every limit of a search."""
-    size = NUMBER_BYTES[config.bytes_in]
-    return [
-        Standing(limit, limit.read(cost) * (size if limit.unit is BYTES else 1), bound, config.bytes_in)
-        for limit, bound in bounds(config)
-    ]
+    bytes_in = config.bytes_in
+    return [Standing(limit, limit.read(cost, bytes_in), bound, bytes_in) for limit, bound in bounds(config)]
 
 
 def limits_met(cost: Cost, config: SearchConfig, latency_ms: float | None = None) -> dict[str, dict[str, Any]]:

@@ -67,7 +67,7 @@ def _winner_figures(summary: StudySummary, winner: TrialRecord) -> dict[str, Any
             "feature_receptive_field": cost.feature_receptive_field,
             "receptive_field": cost.receptive_field,
             "peak_activation_bytes": cost.peak_activation_bytes,
-            "peak_activation_bytes_int8": cost.peak_activation_values,
+            "peak_activation_bytes_int8": cost.peak_activation_bytes_int8,
         },
         "limits_met": limits_met(cost, config, winner.latency_ms),
     }

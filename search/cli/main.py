@@ -31,9 +31,9 @@ from search.cli.commands import (
 )
 from search.cli.parser import CommandParser, Parser
 from search.cli.signals import INTERRUPTED, interruptible
+from search.config import VERSION
 from search.errors import FailureError, InputError, explanation
 
-VERSION = "0.1.0"
 # Packages whose versions --version prints, because results depend on them.
 PACKAGES = ("torch", "numpy", "optuna")
 # In the order of --help. Each module has HELP, EXAMPLE, add_arguments(parser) and run(args).

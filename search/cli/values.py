@@ -15,7 +15,7 @@ from search.limits import BYTES, COUNT, Unit, whole_amount
 
 MIN_MS, MAX_MS = 0.001, 1_000_000
 # A value beyond these is a typing error.
-MAX_AMOUNT, MAX_JOBS, MAX_PORT, MAX_BATCH = 10**9, 1024, 65_535, 1024
+MAX_AMOUNT, MAX_JOBS, MAX_PORT, MAX_BATCH, MAX_PREFIX = 10**9, 1024, 65_535, 1024, 32
 
 
 def text(argument: str) -> str:
@@ -54,6 +54,15 @@ def repeats(argument: str) -> int:
 def batch(argument: str) -> int:
     """Parse the number of images of a batch."""
     return _from_1_to(MAX_BATCH, argument)
+
+
+def prefix(argument: str) -> str:
+    """Parse the beginning of names in C."""
+    if not re.fullmatch(f"[A-Za-z][A-Za-z0-9_]{{0,{MAX_PREFIX - 1}}}", argument):
+        raise ArgumentTypeError(
+            f"must be at most {MAX_PREFIX} letters, digits and _, the first a letter, got {argument!r:.80}"
+        )
+    return argument
 
 
 def port(argument: str) -> int:

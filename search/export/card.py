@@ -64,7 +64,7 @@ def make_card(source: ModelSource, data: Dataset, measured: Measured, folder: Pa
             "feature_receptive_field": cost.feature_receptive_field,
             "receptive_field": cost.receptive_field,
             "peak_activation_bytes": cost.peak_activation_bytes,
-            "peak_activation_bytes_int8": cost.peak_activation_values,
+            "peak_activation_bytes_int8": cost.peak_activation_bytes_int8,
         },
         "limits": {"max_params": source.max_params, "epochs": source.epochs},
         # Every limit of the search, with the value of the network.

@@ -203,12 +203,13 @@ def _write_formats(
             announce(f"writing {name}, and comparing it with the network on {counted(len(test), 'test image')}")
         format_facts = form.write(exporting)
         answer = form.open(exporting)
+        file_names = form.file_names(exporting.options)
         agreement = _agreement(name, form, _logits(answer, test.images), expected, test)
         variant = exporting.options.variant(name)
         latency = latencies.of(network, variant, form.runtime_version, partial(milliseconds, answer, test.images))
         entries[name] = {
-            "files": list(form.files),
-            "bytes": sum((exporting.folder / file).stat().st_size for file in form.files),
+            "files": list(file_names),
+            "bytes": sum((exporting.folder / file).stat().st_size for file in file_names),
             "runtime": latency["runtime"],
             "processor": latency["processor"],
             "milliseconds": latency["milliseconds"],

@@ -71,7 +71,7 @@ def _layer_cells(row: LayerCost) -> tuple[str, ...]:
 
 
 def _totals(cost: Cost) -> str:
-    in_float32, in_int8 = cost.peak_activation_bytes, cost.peak_activation_values
+    in_float32, in_int8 = cost.peak_activation_bytes, cost.peak_activation_bytes_int8
     return (
         f"total: {parameter_count(cost.n_params, cost.n_stored)}, {cost.macs:,} MACs\n"
         f"receptive field (RF): {cost.receptive_field} at the logits, {cost.feature_receptive_field} before the head\n"
@@ -90,7 +90,7 @@ def describe_json(spec: ArchSpec, cost: Cost) -> dict[str, Any]:
         "receptive_field": cost.receptive_field,
         "feature_receptive_field": cost.feature_receptive_field,
         "peak_activation_bytes": cost.peak_activation_bytes,
-        "peak_activation_bytes_int8": cost.peak_activation_values,
+        "peak_activation_bytes_int8": cost.peak_activation_bytes_int8,
         "arch": spec.to_dict(),
         "layers": [row._asdict() | {"modules": list(row.modules)} for row in cost.layers],
     }

@@ -118,6 +118,15 @@ VALUES: list[tuple[list[str], str, list[tuple[str, str]]]] = [
             ("1", "--onnx-batch 1 needs format onnx or onnx-int8; add --format onnx"),
         ],
     ),
+    (
+        ["export", "nowhere"],
+        "--prefix",
+        [
+            ("9lives", "must be at most 32 letters, digits and _, the first a letter, got '9lives'"),
+            ("a-b", "got 'a-b'"),
+            ("digits", "--prefix digits needs format c; add --format c"),
+        ],
+    ),
     # Sizes of images.
     (RUN, "--image-size", [("٣٢", "from 4 to 1,024 pixels, got '٣٢'; write it as 32 or 32x40")]),
     (["space"], "--image-size", [("big", "got 'big'; write it as 32 or 32x40")]),

@@ -241,6 +241,35 @@ def test_peak_activation_bytes_by_hand(spec: ArchSpec, live: list[int]) -> None:
     assert cost.peak_activation_bytes == 4 * max(live)
 
 
+POOLED = ArchSpec((2, 8, 8), 3, (Stage((Block(4, kind="residual", padding="same"),), pool=2),), Head("gap"))
+MIXED = ArchSpec(
+    (1, 9, 9),
+    3,
+    (Stage((Block(4, kind="separable"),), pool=2), Stage((Block(6, kind="separable", padding="same"),))),
+    Head("gap_conv", (Block(5, 1),)),
+)
+
+
+@pytest.mark.parametrize(
+    ("spec", "live"),
+    [
+        # conv and pool at once, 64 + 36; the means and the logits read 36.
+        pytest.param(PLAIN, [100, 100, 36, 4], id="plain"),
+        # As in float32; the logits are not counted.
+        pytest.param(WIDENING, [432, 720, 720, 288, 288], id="widening residual"),
+        # 2x8x8 = 128 -> 4x8x8 = 256. The sum is pooled in place.
+        pytest.param(POOLED, [384, 640, 640, 256, 64, 64], id="pooled residual"),
+        # 81 + 49; 49 and the pooled 4x3x3 = 36. With a pixel of padding 36 + 36 + 4, 36 + 54. Six means beside 54,
+        # then 6 + 5, 5.
+        pytest.param(MIXED, [130, 85, 85, 76, 90, 60, 11, 5], id="separable"),
+    ],
+)
+def test_peak_activation_bytes_in_int8_by_hand(spec: ArchSpec, live: list[int]) -> None:
+    cost = compute_cost(spec)
+    assert [row.live_int8 for row in cost.layers] == live
+    assert cost.peak_activation_bytes_int8 == max(live)
+
+
 def test_counts_by_hand() -> None:
     rows = {row.name: row for row in compute_cost(WIDENING).layers}
     # 3x3x4x8 weights and 2x8 of batch norm; 3x3x8x8 and 2x8; 1x1x4x8 without; 8x3 without bias

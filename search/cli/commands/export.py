@@ -48,6 +48,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="number of images that the files of formats onnx and onnx-int8 take at once (default: any number)",
     )
     parser.add_argument(
+        "--prefix",
+        type=values.prefix,
+        metavar="NAME",
+        help="beginning of the names of files, functions and, in capitals, macros of format c (default: model)",
+    )
+    parser.add_argument(
         "--force", action="store_true", help="replace an existing export in that folder (default: keep it)"
     )
     add_data_dir(parser)
@@ -58,10 +64,12 @@ def run(args: Namespace) -> int:
     """Export a network of a study to a folder, and print where it is."""
     if args.onnx_batch is not None and not {"onnx", "onnx-int8"} & set(args.format):
         raise InputError(f"--onnx-batch {args.onnx_batch} needs format onnx or onnx-int8; add --format onnx")
+    if args.prefix is not None and "c" not in args.format:
+        raise InputError(f"--prefix {args.prefix} needs format c; add --format c")
     study_location = _location(args)
 
     from search.evidence.repeats import read_results
-    from search.export.formats.format import FormatOptions
+    from search.export.formats.format import DEFAULT_OPTIONS, FormatOptions
     from search.export.request import ExportRequest, export_baseline, export_from_search, exported_line
     from search.report.summary import summary_of
     from search.study.attributes import SETTINGS
@@ -71,7 +79,7 @@ def run(args: Namespace) -> int:
     from search.workers.progress import print_line
 
     target = Path(args.out) if args.out else None
-    options = FormatOptions(args.onnx_batch)
+    options = FormatOptions(args.onnx_batch, args.prefix or DEFAULT_OPTIONS.prefix)
     request = ExportRequest(args.trial, args.budget, args.network, args.format, args.force, target, print_line, options)
     with readable(study_location) as location:
         study = load_existing(location)

@@ -14,14 +14,19 @@ from models.spec import ArchSpec
 from search.engine.native.compiler import NoCompilerError
 from search.errors import InputError
 from search.export.board.facts import board_facts
+from search.export.embedded.origin import origin_notes
+from search.export.embedded.picture_input import input_header, input_note
+from search.export.embedded.projects import write_projects
+from search.export.embedded.self_test import self_test_header
 from search.export.formats.format import Exporting, Format
-from search.export.int8.c_calls import plan_arena
-from search.export.int8.c_file import HEADER, SOURCE, check_c, open_c
-from search.export.int8.c_source import c_header, c_source, flash_bytes
+from search.export.int8.arena import plan_arena
+from search.export.int8.c_file import check_c, open_c
+from search.export.int8.c_source import PREFIX, c_header, c_source, flash_bytes
 from search.export.int8.layer_table import layer_table
 from search.export.int8.network import Int8Network, QuantisationError
 from search.export.int8.quantise import quantise
 from search.export.latency import Answer
+from search.export.standalone.framing import framing_for
 
 
 def int8_network(
@@ -34,38 +39,50 @@ def int8_network(
         raise InputError(f"there is no int8 form of this network: {error}") from error
 
 
-def write_c(network: Int8Network, classes: Sequence[str], folder: Path, images: Tensor) -> dict[str, Any]:
-    """Write source and header, and return their facts for the card: bytes of flash and RAM, layers, and quantisation.
+def write_c(network: Int8Network, exporting: Exporting) -> dict[str, Any]:
+    """Write the C files and the projects that build them, and return their facts for the card.
 
-    Where the compiler for microcontrollers is installed, the facts of `board_facts` are added.
+    These are the bytes of flash and RAM, the layers and the quantisation. Where the compiler for microcontrollers is
+    installed, the facts of `board_facts` are added.
 
-    images: uint8 (N, C, H, W), for which the compiled code must give the logits of the reference to the last bit.
-    Raises CMismatchError if it does not, and InputError if there is no compiler.
+    The compiled code must give the logits of the reference for the test images, to the last bit. Raises CMismatchError
+    if it does not, and InputError if there is no compiler or a sum may exceed 32 bits.
     """
-    source, header = c_source(network, classes), c_header(network, classes)
+    data, folder, prefix = exporting.data, exporting.folder, exporting.options.prefix
+    classes, images, framing = data.classes, data.test.images.numpy(), framing_for(data)
     try:
-        logits = check_c(network, source, header, images.numpy())
+        source = c_source(network, classes, prefix, origin_notes(exporting.source, folder / "weights.pt"))
+        header = c_header(network, classes, prefix, input_note(framing, data.train.images))
+        logits = check_c(network, source, header, images, prefix)
+    except QuantisationError as error:
+        raise InputError(f"there is no int8 form of this network: {error}") from error
     except NoCompilerError as error:
         raise InputError(f"format c is checked with a C compiler ({error}); install one, or name it in $CC") from error
-    (folder / SOURCE).write_text(source, encoding="utf-8")
-    (folder / HEADER).write_text(header, encoding="utf-8")
+    files = {f"{prefix}.c": source, f"{prefix}.h": header}
+    beside = {f"{prefix}_test.h": self_test_header(images, logits, data.test.labels.tolist(), classes, prefix)}
+    if network.input_shape[0] == 1:
+        beside[f"{prefix}_input.h"] = input_header(framing, prefix)
+    for name, text in (files | beside).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    write_projects(folder, prefix)
     flash = flash_bytes(network, classes)
     return {
+        "prefix": prefix,
         "flash_bytes": sum(flash.values()),
         "flash_bytes_by_kind": flash,
         "ram_bytes": plan_arena(network).n_bytes,
         "logit_scale": network.logit_scale,
         "quantised": network.method,
         "layers": layer_table(network),
-        **board_facts({SOURCE: source, HEADER: header}, images.numpy(), logits),
+        **board_facts(files, images, logits, f"{prefix}_logits"),
     }
 
 
-def open_folder(folder: Path, n_classes: int) -> Callable[[Tensor], Tensor]:
+def open_folder(folder: Path, n_classes: int, prefix: str = PREFIX) -> Callable[[Tensor], Tensor]:
     """Return the function that the files compute: uint8 images (N, C, H, W) to real logits (N, classes)."""
-    source, header = ((folder / name).read_text(encoding="utf-8") for name in (SOURCE, HEADER))
-    logits_of = open_c(source, header, n_classes)
-    match = re.search(r"MODEL_LOGIT_SCALE\s+(\S+)", header)
+    source, header = ((folder / name).read_text(encoding="utf-8") for name in (f"{prefix}.c", f"{prefix}.h"))
+    logits_of = open_c(source, header, n_classes, prefix=prefix)
+    match = re.search(r"_LOGIT_SCALE\s+(\S+)f\n", header)
     assert match  # write_c wrote the header
     scale = float(match[1])
 
@@ -78,30 +95,18 @@ def open_folder(folder: Path, n_classes: int) -> Callable[[Tensor], Tensor]:
 def _write(exporting: Exporting) -> Mapping[str, Any]:
     source, data = exporting.source, exporting.data
     network = int8_network(source.arch, source.state, exporting.calibration, data.mean, data.std)
-    return write_c(network, data.classes, exporting.folder, data.test.images)
+    return write_c(network, exporting)
 
 
 def _open(exporting: Exporting) -> Answer:
-    return open_folder(exporting.folder, exporting.source.arch.n_classes)
+    return open_folder(exporting.folder, exporting.source.arch.n_classes, exporting.options.prefix)
 
 
 C = Format(
-    (SOURCE, HEADER),
+    ("{prefix}.c", "{prefix}.h"),
     _write,
     _open,
-    runtime="C with -O2",
+    runtime="C with -O3",
     is_quantised=True,
-    usage="""\
-`model.c` and `model.h` need a C99 compiler and nothing else, no heap and no floating point:
-
-```c
-#include "model.h"
-int answer = model_predict(image); /* uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH], 0 to 255 */
-```
-
-To score it on IDX files: `cc -O2 -DMODEL_MAIN model.c -o model && ./model IMAGES LABELS`.
-Constants take {{ form.flash_bytes | grouped }} bytes of flash, beside some kilobytes of code; maps take
-{{ form.ram_bytes | grouped }} bytes of RAM (counted before building: {{ card.cost.peak_activation_bytes_int8 | grouped
-}}), beside the caller's image.
-""",
+    usage=(Path(__file__).parents[1] / "templates" / "c_usage.md").read_text(encoding="utf-8"),
 )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from search.data.dataset import Dataset
+from search.export.int8.c_source import PREFIX
 from search.export.latency import Answer
 from search.export.trained_model import ModelSource
 from search.study.provenance import version_of
@@ -26,9 +27,11 @@ class FormatOptions:
     """Options of single formats, which the others ignore.
 
     onnx_batch  number of images that an ONNX file takes at once; None for any number
+    prefix      beginning of the names of C files, functions and, in capitals, macros
     """
 
     onnx_batch: int | None = None
+    prefix: str = PREFIX
 
     def variant(self, name: str) -> str:
         """Return the name of a format, followed by the options that change how fast its files run."""
@@ -81,7 +84,7 @@ class Exporting:
 class Format:
     """Format that a network can be exported in.
 
-    files         names of its files
+    files         names of its files; "{prefix}" stands for that of FormatOptions
     write         function that writes the files and returns their facts for the card, besides those of every format
     open          function that opens the files and returns a function from uint8 images (N, C, H, W) to logits
                   (N, classes)
@@ -99,6 +102,10 @@ class Format:
     runtime: str = "torch"
     packages: tuple[str, ...] = ()
     is_quantised: bool = False
+
+    def file_names(self, options: FormatOptions) -> tuple[str, ...]:
+        """Return the names of the files that it writes with these options."""
+        return tuple(name.format(prefix=options.prefix) for name in self.files)
 
     @property
     def runtime_version(self) -> str:

@@ -1,87 +1,121 @@
 """Write model.c and model.h: an integer network as C99 that needs only stdint.h.
 
-Equal networks give equal bytes. The stated size of the constants is counted on the tables that are written.
+Equal networks give equal bytes. The stated size of the constants is counted on the tables that are written. In the
+texts of the functions all public names begin with "model" or "MODEL"; another prefix replaces it at the end.
 """
 
 from __future__ import annotations
 
+import re
 import string
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
+from search.export.int8.arena import Arena, plan_arena
 from search.export.int8.c_calls import (
     BIASES,
     FACTORS,
     LINE_LENGTH,
+    RECORDS,
     TABLES,
     WEIGHTS,
-    Arena,
     Call,
     Constant,
+    Record,
     calls_of,
-    plan_arena,
     shape_text,
 )
-from search.export.int8.c_layers import ARITHMETIC, LAYERS, MAIN
-from search.export.int8.network import Int8Network
+from search.export.int8.c_layers import layer_texts, template
+from search.export.int8.network import Convolution, Int8Network
 from search.text import parameter_count
 
 NAMES = "class names"
+INPUT_NOTE = "An image has levels from 0 to 255, stored channel by channel and row by row."
+PREFIX = "model"
 
 
-def c_header(network: Int8Network, classes: Sequence[str]) -> str:
-    """Return the text of model.h, which declares the input shape, the class names and the two functions."""
+def c_header(network: Int8Network, classes: Sequence[str], prefix: str = PREFIX, input_note: str = INPUT_NOTE) -> str:
+    """Return the text of the header, which declares the input shape, the class names and the functions.
+
+    prefix      beginning of all public names, in capitals for macros
+    input_note  sentences that say what an image must look like
+    """
     channels, height, width = network.input_shape
-    return _HEADER.format(
+    text = string.Template(template("model.h")).substitute(
         channels=channels,
         height=height,
         width=width,
         n_classes=network.n_classes,
-        scale=repr(network.logit_scale),
+        input_note=_comment([input_note]),
+        scale=f"{np.float32(network.logit_scale)!s}f",
+        arena_bytes=plan_arena(network).n_bytes,
         name_bytes=_name_bytes(classes),
     )
+    return renamed(text, prefix) + "\n"
 
 
-def c_source(network: Int8Network, classes: Sequence[str]) -> str:
-    """Return the text of model.c: constants, layers, the network, and a program that scores it on IDX files.
+def c_source(network: Int8Network, classes: Sequence[str], prefix: str = PREFIX, origin: Sequence[str] = ()) -> str:
+    """Return the text of the source: constants, layers, the network, and a program that scores it on IDX files.
 
     The program is compiled only if MODEL_MAIN is defined.
 
-    classes: the name of each class, in the order of the logits. Raises ValueError if their number differs.
+    classes  the name of each class, in the order of the logits
+    prefix   beginning of all public names, in capitals for macros
+    origin   paragraphs for the comment at the top, which say where the network comes from
+
+    Raises ValueError if the number of classes differs, and QuantisationError if a sum may exceed 32 bits.
     """
     if len(classes) != network.n_classes:
         raise ValueError(f"{network.n_classes} classes have {len(classes)} names")
     arena = plan_arena(network)
     calls = list(calls_of(network, arena))
+    constants = _constants(calls)
     used = {call.function for call in calls}
     axes = _axes(network)
+    properties = {
+        "image_axes": ", ".join(map(str, axes)),
+        "images_name": shape_text(axes),
+        "largest_kernel": largest_kernel(network),
+    }
     parts = [
-        _opening(network, classes, arena),
         '#include "model.h"',
-        _names(classes),
-        *(constant.text for constant in _constants(calls)),
-        f"/* Memory of all maps between the layers. */\nstatic int8_t arena[{arena.n_bytes}];",
-        ARITHMETIC,
-        *(text for name, text in LAYERS.items() if name in used),
+        *(constant.text for constant in constants if isinstance(constant, Constant)),
+        *(string.Template(text).substitute(properties) for text in layer_texts(used)),
+        *(constant.text for constant in constants if isinstance(constant, Record)),
         _network(calls),
-        _PREDICT,
-        MAIN.replace("IMAGE_AXES", ", ".join(map(str, axes))).replace("IMAGES_NAME", shape_text(axes)),
+        template("predict.c"),
+        string.Template(template("main.c")).substitute(properties),
     ]
-    return "\n\n".join(parts) + "\n"
+    # Names of studies and classes stay as they are.
+    include, *definitions = (renamed(part, prefix) for part in parts)
+    texts = [_opening(network, classes, arena, prefix, origin), include, _names(classes, prefix.upper()), *definitions]
+    return "\n\n".join(texts) + "\n"
+
+
+def renamed(text: str, prefix: str) -> str:
+    """Return C text whose public names begin with another prefix than "model"."""
+    return re.sub(r"\bMODEL(?=_)", prefix.upper(), re.sub(r"\bmodel(?=[_.]|$)", prefix, text))
 
 
 def flash_bytes(network: Int8Network, classes: Sequence[str]) -> dict[str, int]:
-    """Return the bytes of the constants in model.c by kind, without the machine code."""
+    """Return the bytes of the constants in model.c by kind, without the machine code, with addresses of 32 bits."""
     counts = Counter({NAMES: len(classes) * _name_bytes(classes)})
     for constant in _constants(calls_of(network, plan_arena(network))):
-        counts[constant.kind] += constant.values.nbytes
-    return {kind: counts[kind] for kind in (WEIGHTS, BIASES, FACTORS, TABLES, NAMES) if counts[kind]}
+        counts[constant.kind] += constant.n_bytes
+    return {kind: counts[kind] for kind in (WEIGHTS, BIASES, FACTORS, TABLES, RECORDS, NAMES) if counts[kind]}
 
 
-def _constants(calls: Iterable[Call]) -> list[Constant]:
+def _constants(calls: Iterable[Call]) -> list[Constant | Record]:
     """Return the constants of all calls, each once."""
     return list({constant.name: constant for call in calls for constant in call.constants}.values())
+
+
+def largest_kernel(network: Int8Network) -> int:
+    """Return the number of positions in the largest kernel of a convolution; 1 without convolutions."""
+    return max([1, *(int(step.weight[0, 0].size) for step in network.steps if isinstance(step, Convolution))])
 
 
 def _axes(network: Int8Network) -> tuple[int, ...]:
@@ -89,55 +123,7 @@ def _axes(network: Int8Network) -> tuple[int, ...]:
     return network.input_shape[1:] if network.input_shape[0] == 1 else network.input_shape
 
 
-_HEADER = """\
-/* Integer network that maps images to logits. The comment in model.c states what it needs. */
-#ifndef MODEL_H
-#define MODEL_H
-
-#include <stdint.h>
-
-#define MODEL_CHANNELS {channels}
-#define MODEL_HEIGHT {height}
-#define MODEL_WIDTH {width}
-#define MODEL_N_CLASSES {n_classes}
-/* An integer logit times this is approximately the logit of the network in floating point. */
-#define MODEL_LOGIT_SCALE {scale}
-
-#ifdef __cplusplus
-extern "C" {{
-#endif
-
-/* Names of the classes, in the order of the logits. */
-extern const char MODEL_CLASSES[MODEL_N_CLASSES][{name_bytes}];
-
-/* Computes the logits of an image: grey levels 0 to 255, stored channel by channel and row by row. Not reentrant,
- * because the maps are in static memory. */
-void model_logits(const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH], int32_t logits[MODEL_N_CLASSES]);
-
-/* Returns the index of the class with the largest logit, from 0; of equal logits the first. */
-int model_predict(const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH]);
-
-#ifdef __cplusplus
-}}
-#endif
-
-#endif
-"""
-
-_PREDICT = """\
-int model_predict(const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH])
-{
-    int32_t logits[MODEL_N_CLASSES];
-    int best = 0;
-    model_logits(image, logits);
-    for (int k = 1; k < MODEL_N_CLASSES; k++)
-        if (logits[k] > logits[best])
-            best = k;
-    return best;
-}"""
-
-
-def _opening(network: Int8Network, classes: Sequence[str], arena: Arena) -> str:
+def _opening(network: Int8Network, classes: Sequence[str], arena: Arena, prefix: str, origin: Sequence[str]) -> str:
     """Return the comment at the top of model.c, which says what the file contains and needs."""
     flash = flash_bytes(network, classes)
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in flash.items())
@@ -145,28 +131,37 @@ def _opening(network: Int8Network, classes: Sequence[str], arena: Arena) -> str:
     shared = " Layers that share weights read the same array." if network.n_stored > network.n_params else ""
     paragraphs = [
         f"{size} as int8, for {shape_text(network.input_shape)} images of uint8 and "
-        f"{network.n_classes} classes. C99 without floating point, allocation and libraries.{shared}",
+        f"{network.n_classes} classes. C99 without floating point, allocation and libraries; on processors without "
+        f"instructions for it, compilers call their own functions for products of 64 bits and divisions.{shared}",
         f"Flash: {sum(flash.values()):,} bytes of constants ({kinds}), plus the machine code.",
-        f"RAM: {arena.n_bytes:,} bytes of static memory for all maps between the layers, plus a little stack. The "
+        f"RAM: {arena.n_bytes:,} bytes for all maps between the layers, plus about a kilobyte of stack. The "
         "image and the logits belong to the caller and are not counted.",
         f"Quantised {network.method}: int8 weights with a scale for each filter, int8 maps, int32 sums (Jacob et al., "
         "arXiv 1712.05877).",
         "To score it on IDX files, the format of MNIST:",
-        "    cc -O2 -DMODEL_MAIN model.c -o model && ./model IMAGES LABELS",
+        f"    cc -O3 -D{prefix.upper()}_MAIN {prefix}.c -o {prefix} && ./{prefix} IMAGES LABELS",
+        *origin,
     ]
+    return _comment(paragraphs)
+
+
+def _comment(paragraphs: Iterable[str]) -> str:
+    """Return paragraphs as a comment in C."""
     lines = "\n\n".join("\n".join(textwrap.wrap(text, LINE_LENGTH - 3)) for text in paragraphs).splitlines()
     return "\n".join(["/*", *(f" * {line}".rstrip() for line in lines), " */"])
 
 
 def _network(calls: Sequence[Call]) -> str:
-    """Return the source of model_logits, which makes the calls in order."""
+    """Return the source of model_logits_in, which makes the calls in order."""
     lines = []
     for number, call in enumerate(calls, start=1):
         text = f"{call.function}({', '.join(map(str, call.arguments))});"
         lines.append(f"    /* {number}: {call.remark} */")
         lines += textwrap.wrap(text, LINE_LENGTH, initial_indent=" " * 4, subsequent_indent=" " * 8)
-    signature = _PREDICT.partition("(")[2].partition(")")[0]
-    return "\n".join([f"void model_logits({signature}, int32_t logits[MODEL_N_CLASSES])", "{", *lines, "}"])
+    signature = """\
+void model_logits_in(int8_t *arena, const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH],
+                     int32_t logits[MODEL_N_CLASSES])"""
+    return "\n".join([signature, "{", *lines, "}"])
 
 
 def _name_bytes(classes: Sequence[str]) -> int:
@@ -174,12 +169,15 @@ def _name_bytes(classes: Sequence[str]) -> int:
     return max(len(name.encode()) for name in classes) + 1
 
 
-def _names(classes: Sequence[str]) -> str:
-    rows = [f'    "{_escaped(name)}",' for name in classes]
-    return "\n".join([f"const char MODEL_CLASSES[MODEL_N_CLASSES][{_name_bytes(classes)}] = {{", *rows, "};"])
+def _names(classes: Sequence[str], prefix: str) -> str:
+    """Return the table of the class names. prefix: beginning of all macros."""
+    rows = [f'    "{escaped(name)}",' for name in classes]
+    return "\n".join(
+        [f"const {prefix}_FLASH char {prefix}_CLASSES[{prefix}_N_CLASSES][{_name_bytes(classes)}] = {{", *rows, "};"]
+    )
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
     """Return a name as the content of a C string, with octal escapes, which always end after three digits."""
     plain = set(map(ord, string.ascii_letters + string.digits + " _-+.,:;/()"))
     return "".join(chr(byte) if byte in plain else f"\\{byte:03o}" for byte in name.encode())

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from search.export.int8.c_calls import calls_of, plan_arena, shape_text
+from search.export.int8.arena import plan_arena
+from search.export.int8.c_calls import calls_of, shape_text
+from search.export.int8.fusion import Operation, operations_of
 from search.export.int8.network import (
     Add,
-    Affine,
     Classify,
     Convolution,
     Int8Network,
@@ -17,7 +18,6 @@ from search.export.int8.network import (
     Mean,
     ReadImage,
     Step,
-    Table,
     map_bytes,
 )
 
@@ -26,7 +26,7 @@ from search.export.int8.network import (
 class LayerRow:
     """Layer of a generated model.c.
 
-    layer           words for its steps
+    layer           words for its steps, which one call computes
     shape           shape of the map that it writes, such as "8x26x26", or the number of logits
     macs            multiply-adds of an image, with those of the padding
     constant_bytes  bytes of the constants that no earlier layer reads
@@ -47,40 +47,34 @@ def layer_table(network: Int8Network) -> list[dict[str, Any]]:
 
 def _rows(network: Int8Network) -> Iterator[LayerRow]:
     written: set[str] = set()
-    row: LayerRow | None = None
-    steps = [*network.steps, network.last]
-    for step, call in zip(steps, calls_of(network, plan_arena(network)), strict=True):
-        constants = {constant.name: constant.values.nbytes for constant in call.constants}
+    calls = calls_of(network, plan_arena(network))
+    for operation, call in zip(operations_of(network), calls, strict=True):
+        constants = {constant.name: constant.n_bytes for constant in call.constants}
         n_bytes = sum(size for name, size in constants.items() if name not in written)
         written |= constants.keys()
-        if isinstance(step, Table | Affine):
-            # These change the map of the layer before in place.
-            assert row is not None
-            layer = f"{row.layer}, {_words(step)}"
-            row = LayerRow(layer, row.shape, row.macs, row.constant_bytes + n_bytes, row.map_bytes)
-            continue
-        if row is not None:
-            yield row
-        if isinstance(step, Classify):
-            row = LayerRow(_words(step), str(network.n_classes), _macs(step, network), n_bytes, 0)
+        macs = _macs(operation.step, network)
+        if operation.target is None:
+            yield LayerRow(_words(operation), str(network.n_classes), macs, n_bytes, 0)
         else:
-            shape = network.maps[step.target]
-            row = LayerRow(_words(step), shape_text(shape), _macs(step, network), n_bytes, map_bytes(shape))
-    assert row is not None
-    yield row
+            shape = network.maps[operation.target]
+            yield LayerRow(_words(operation), shape_text(shape), macs, n_bytes, map_bytes(shape))
 
 
-def _words(step: Step | Classify) -> str:
+def _words(operation: Operation) -> str:
+    words = [_step_words(operation.step)]
+    words += ["activation"] * (operation.activation is not None)
+    words += ["batch norm"] * (operation.norm is not None)
+    words += [f"{operation.pool}x{operation.pool} max pool"] * (operation.pool > 1)
+    return ", ".join(words)
+
+
+def _step_words(step: Step | Classify) -> str:
     match step:
         case ReadImage():
             return "image"
         case Convolution(weight=weight, depthwise=depthwise):
             side = weight.shape[-1]
             return f"{side}x{side} {'depthwise ' if depthwise else ''}convolution"
-        case Table():
-            return "activation"
-        case Affine():
-            return "batch norm"
         case MaxPool(size=size):
             return f"{size}x{size} max pool"
         case Mean():
@@ -89,6 +83,7 @@ def _words(step: Step | Classify) -> str:
             return "sum with the shortcut"
         case Classify(pooled=pooled):
             return "mean of each channel, logits" if pooled else "logits"
+    raise TypeError(f"a {type(step).__name__} is part of another operation")
 
 
 def _macs(step: Step | Classify, network: Int8Network) -> int:

@@ -313,7 +313,10 @@ def object_centre(picture: Any) -> tuple[float, float]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Classify pictures or score a test set from the command line; return the exit status."""
-    parser = argparse.ArgumentParser(description=f"Tells {', '.join(CLASSES)} apart.", exit_on_error=False)
+    description = f"Tells {', '.join(CLASSES)} apart."
+    if "%(prog)" in description:  # only then argparse formats it
+        description = description.replace("%", "%%")
+    parser = argparse.ArgumentParser(description=description, exit_on_error=False)
     contrast_note = "" if BACKGROUND is None else ", dark on light or the reverse"
     parser.add_argument("pictures", nargs="*", metavar="IMAGE", help=f"picture of any size{contrast_note}")
     layout = (
@@ -347,7 +350,10 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         package = "pillow" if error.name == "PIL" else error.name
         return print_error(f"{error.name} is needed for that: pip install {package}")
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        name = "" if error.filename is None else f"{shown(Path(error.filename))}: "
+        return print_error(f"{name}{error.strerror or error}")
+    except ValueError as error:
         return print_error(str(error))
     return 0
 
@@ -398,6 +404,10 @@ MOST_PIXELS = 2**28
 MANY_PIXELS = 89_478_485
 # Longest side of a picture after reading.
 MOST_ON_A_SIDE = 1024
+# Control characters, line separators, and marks that reverse the direction of a text on a terminal.
+CONTROLS = r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+# EXIF orientation of a picture that is not turned.
+UPRIGHT = 1
 # Kinds of pictures with more than eight bits a level: integers and floating-point numbers.
 INTEGER, FLOAT = "I", "F"
 
@@ -407,16 +417,22 @@ def opened(path: str | Path) -> Iterator[Any]:
     """Open an image file as a PIL image, without Pillow's warnings.
 
     Raises OSError for a file that cannot be opened. Raises ValueError, with the reason alone, for one that is damaged,
-    not a picture or larger than MOST_PIXELS, also while its pixels are read.
+    not a picture, larger than MOST_PIXELS or of a form that Pillow misreads, also while its pixels are read, and for a
+    pipe or a device.
     """
     from PIL import Image, UnidentifiedImageError
 
+    is_device = os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+    if is_device:  # opening a pipe would wait for its other end
+        raise ValueError("not a file")
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MOST_PIXELS
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
+                if form := misread_form(picture):
+                    raise ValueError(f"{form}, which Pillow misreads; convert it to another form")
                 yield picture
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         n_pixels = int(re.findall(r"\d+", str(error))[0])
@@ -433,6 +449,23 @@ def opened(path: str | Path) -> Iterator[Any]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
+def misread_form(picture: Any) -> str:
+    """Return the form of the levels of an opened PIL image whose levels Pillow gets wrong, else an empty text.
+
+    It reads signed bytes and unsigned numbers of 32 bits as if they had the other sign, and inverts only levels of up
+    to eight bits where 0 is white. All of these are TIFF files.
+    """
+    tags = getattr(picture, "tag_v2", {})
+    is_signed, is_white_zero = 2 in tags.get(339, ()), tags.get(262) == 0
+    if is_signed and max(tags.get(258, (1,))) == 8:
+        return "signed levels of 8 bits"
+    if is_white_zero and deep_kind(picture):
+        return "levels of more than 8 bits of which 0 is white"
+    if "I;32N" in str([tile.args for tile in picture.tile]) and picture.getextrema()[0] < 0:
+        return f"unsigned levels of {2**31:,} and more"
+    return ""
+
+
 def upright(path: str | Path, level_ranges: Mapping[str, tuple[float, float]]) -> Any:
     """Return a PIL image in RGBA without transparency, rotated upright, of at most MOST_ON_A_SIDE pixels a side.
 
@@ -445,8 +478,9 @@ def upright(path: str | Path, level_ranges: Mapping[str, tuple[float, float]]) -
         is_large = source.width * source.height > MANY_PIXELS
         if is_large:
             source.draft(None, (2 * MOST_ON_A_SIDE, 2 * MOST_ON_A_SIDE))  # JPEG files are reduced while decoded
+        if orientation(source) != UPRIGHT:
             ImageOps.exif_transpose(source, in_place=True)
-        picture: Any = reduced(source) if is_large else ImageOps.exif_transpose(source)
+        picture: Any = reduced(source) if is_large else source
         if kind := deep_kind(picture):
             picture = eight_bits(picture, kind, level_ranges)
         picture = picture.convert("RGBA")
@@ -457,6 +491,16 @@ def upright(path: str | Path, level_ranges: Mapping[str, tuple[float, float]]) -
     levels, alphas = pixels(picture.convert("LA")).double().unbind(1)
     is_dark = (levels * alphas).sum() < 128 * alphas.sum()
     return Image.alpha_composite(Image.new("RGBA", picture.size, "white" if is_dark else "black"), picture)
+
+
+def orientation(picture: Any) -> int:
+    """Return the EXIF orientation of a PIL image, or UPRIGHT without EXIF data that can be read."""
+    if picture.format == "PNG":
+        picture.load()  # as getexif does, whose errors would hide those of damaged pixels
+    try:
+        return int(picture.getexif().get(0x0112, UPRIGHT))
+    except Exception:  # Pillow raises almost anything for damaged EXIF data, beside which the pixels may be whole
+        return UPRIGHT
 
 
 def reduced(picture: Any) -> Any:
@@ -502,6 +546,8 @@ def eight_bits(picture: Any, kind: str, level_ranges: Mapping[str, tuple[float, 
 
 def finite_extrema(picture: Any) -> tuple[float, float]:
     """Return the lowest and the highest level of a grey PIL image. Raises ValueError unless all are finite numbers."""
+    # Pillow finds no extrema of some kinds of sixteen bits, such as those of the other byte order.
+    picture = picture.convert(deep_kind(picture))
     if picture.mode == FLOAT:
         values = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.float32)
         if not values.isfinite().all():
@@ -518,8 +564,12 @@ def pixels(picture: Any) -> Tensor:
 
 
 def shown(path: object) -> str:
-    r"""Return a path as text that every terminal and file can hold; bytes that are not UTF-8 become \xe9."""
-    return os.fsencode(str(path)).decode("utf-8", "backslashreplace")
+    r"""Return a path as one line that every terminal and file can hold.
+
+    Bytes that are not UTF-8 become \xe9, and characters of CONTROLS become \n, \x1b or \u202e.
+    """
+    text = os.fsencode(str(path)).decode("utf-8", "backslashreplace")
+    return re.sub(CONTROLS, lambda match: repr(match[0])[1:-1], text)
 
 
 def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor, str]:
@@ -537,13 +587,14 @@ def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor, str]:
 def find_file(folder: Path, name: str) -> Path:
     """Return the path of a file of the data set, which may be plain or gzipped (.gz).
 
-    `name` is its path in the layout of torchvision, of which `folder` may hold the last parts alone.
+    `name` is its path in the layout of torchvision, of which `folder` may hold the last parts alone. Raises ValueError
+    for a missing file.
     """
     parts = Path(name).parts
     for path in (folder.joinpath(*parts[start:]) for start in range(len(parts))):
         if path.exists() or path.with_name(f"{path.name}.gz").exists():
             return path
-    return folder / name
+    raise ValueError(f"{folder} holds no {name}; name the folder that holds the test set of {DATASET}")
 
 
 def read_idx(path: Path) -> Tensor:

@@ -8,7 +8,8 @@ from importlib import metadata
 
 import pytest
 
-from search.cli.main import COMMANDS, VERSION, main, make_parser
+from search.cli.main import COMMANDS, main, make_parser
+from search.config import VERSION
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -47,7 +47,7 @@ def test_card(source: ModelSource, data: Dataset, tmp_path: Path) -> None:
         "feature_receptive_field": cost.feature_receptive_field,
         "receptive_field": cost.receptive_field,
         "peak_activation_bytes": cost.peak_activation_bytes,
-        "peak_activation_bytes_int8": cost.peak_activation_bytes / 4,
+        "peak_activation_bytes_int8": cost.peak_activation_bytes_int8,
     }
     assert ArchSpec.from_dict(card["arch"]) == SPEC
     assert RecipeConfig.from_dict(card["recipe"]) == RECIPE

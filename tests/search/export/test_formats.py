@@ -26,12 +26,15 @@ from models.spec import ACTIVATIONS, ArchSpec, Block, Head, Stage
 from search.config import FORMATS as NAMES
 from search.data.dataset import Dataset, Split
 from search.errors import InputError
+from search.export.embedded.origin import LICENCE
+from search.export.embedded.picture_input import input_note
 from search.export.export import ExportMismatchError, _load_module, export_model
 from search.export.formats import onnx
-from search.export.formats.format import Exporting, FormatOptions
+from search.export.formats.format import DEFAULT_OPTIONS, Exporting, FormatOptions
 from search.export.formats.onnx import OPSET
 from search.export.formats.table import FORMATS, TORCH, check_formats, in_order, installed_formats
 from search.export.latency import Latencies
+from search.export.standalone.framing import framing_for
 from search.export.trained_model import ModelSource
 from tests.search.made_up_networks import thrifty_spec
 
@@ -53,6 +56,10 @@ SPECS = {
     ),
     "thrifty": thrifty_spec((1, 12, 12), 4),
 }
+
+
+def files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def pattern_data(spec: ArchSpec) -> Dataset:
@@ -110,10 +117,11 @@ def exported(
 
 @pytest.mark.slow
 def test_every_file_is_there_and_measured(exported: tuple[Path, Dataset, ModelSource]) -> None:
-    folder, data, _ = exported
+    folder, data, source = exported
     card = json.loads((folder / "card.json").read_text())
-    files = {file for form in FORMATS.values() for file in form.files}
-    assert {path.name for path in folder.iterdir()} == files | {"README.md", "card.json", "misread.png"}
+    files = {file for form in FORMATS.values() for file in form.file_names(DEFAULT_OPTIONS)}
+    beside_c = {"model_test.h", "firmware"} | ({"model_input.h"} if source.arch.input_shape[0] == 1 else set())
+    assert {path.name for path in folder.iterdir()} == files | beside_c | {"README.md", "card.json", "misread.png"}
     assert list(card["formats"]) == list(FORMATS)
     readme = (folder / "README.md").read_text()
     for name, form in card["formats"].items():
@@ -166,13 +174,13 @@ def test_shared_weights_are_stored_once(exported: tuple[Path, Dataset, ModelSour
 @pytest.mark.slow
 def test_files_have_the_usual_permissions(exported: tuple[Path, Dataset, ModelSource]) -> None:
     folder, _, _ = exported
-    assert {path.stat().st_mode for path in folder.iterdir()} == {(folder / "model.py").stat().st_mode}
+    assert {path.stat().st_mode for path in files_in(folder)} == {(folder / "model.py").stat().st_mode}
 
 
 @pytest.mark.slow
 def test_no_path_of_this_machine_is_in_the_files(exported: tuple[Path, Dataset, ModelSource]) -> None:
     folder, _, _ = exported
-    for path in folder.iterdir():
+    for path in files_in(folder):
         content = path.read_bytes()
         for word in (b"/tmp", b"/root", b"/home", str(Path.cwd()).encode(), b"site-packages"):
             assert word not in content, f"{word!r} is in {path.name}"
@@ -243,8 +251,27 @@ def test_the_c_file_scores_idx_files_with_a_compiler_alone(
     done = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"{form['test_accuracy']:.2%}".rstrip("%") in done.stdout
-    assert form["ram_bytes"] == compute_cost(source.arch).peak_activation_bytes // 4
+    assert form["ram_bytes"] == compute_cost(source.arch).peak_activation_bytes_int8
     assert form["flash_bytes"] == sum(form["flash_bytes_by_kind"].values())
+
+
+@pytest.mark.slow
+def test_the_c_files_describe_themselves_and_pass_their_self_test(
+    exported: tuple[Path, Dataset, ModelSource], tmp_path: Path
+) -> None:
+    folder, data, source = exported
+    opening, header = (
+        " ".join((folder / name).read_text().replace("\n *", "\n").split()) for name in ("model.c", "model.h")
+    )
+    checksum = json.loads((folder / "card.json").read_text())["sha256"]["weights.pt"]
+    assert f"from study {source.study}, trial {source.trial}: {source.result}. {source.selection_note}" in opening
+    assert checksum in opening
+    assert LICENCE in opening
+    assert input_note(framing_for(data), data.train.images) in header
+    (tmp_path / "main.c").write_text('#include "model_test.h"\nint main(void) { return model_self_test(); }\n')
+    command = ["cc", "-std=c99", f"-I{folder}", "main.c", str(folder / "model.c"), "-o", "main"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+    assert subprocess.run([tmp_path / "main"], check=False, timeout=60).returncode == 0
 
 
 @pytest.mark.slow
@@ -334,9 +361,10 @@ def test_two_exports_are_equal(tmp_path: Path) -> None:
     latencies = Latencies(tmp_path / "latencies.json")
     for name in ("first", "second"):
         export_model(source, data, tmp_path / name, NAMES, latencies=latencies)
-    for path in sorted((tmp_path / "first").iterdir()):
+    for path in files_in(tmp_path / "first"):
         if path.suffix != ".pt2":
-            assert path.read_bytes() == (tmp_path / "second" / path.name).read_bytes(), path.name
+            name = path.relative_to(tmp_path / "first")
+            assert path.read_bytes() == (tmp_path / "second" / name).read_bytes(), name
     programs = [torch.export.load(tmp_path / name / "model.pt2").module() for name in ("first", "second")]
     images = torch.randn(4, *source.arch.input_shape)
     assert torch.equal(programs[0](images), programs[1](images))

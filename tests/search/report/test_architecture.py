@@ -65,7 +65,7 @@ def test_layer_table_of_net3() -> None:
         "",
         "total: 7,496 parameters, 1,031,808 MACs",
         "receptive field (RF): 28 at the logits, 18 before the head",
-        "peak activation memory: 58,496 bytes in float32, 14,624 in int8",
+        "peak activation memory: 58,496 bytes in float32, 7,712 in int8",
     ]
 
 
@@ -95,7 +95,7 @@ def test_json_is_plain_and_complete() -> None:
     assert described["architecture"] == architecture_line(NET3.spec)
     totals = ("n_params", "macs", "receptive_field", "feature_receptive_field", "peak_activation_bytes")
     assert [described[name] for name in totals] == [7496, 1_031_808, 28, 18, 58_496]
-    assert described["peak_activation_bytes_int8"] == 14_624
+    assert described["peak_activation_bytes_int8"] == 7_712
     assert [layer["name"] for layer in described["layers"]] == [row.name for row in cost.layers]
     assert described["layers"][0]["n_params"] == 88
     assert described["n_stored"] == 7496

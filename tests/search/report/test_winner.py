@@ -34,7 +34,7 @@ def test_the_winner_has_the_slack_of_every_limit() -> None:
         assert rows["parameters"] == "4,474 (3,526 below the budget of 8,000)"
         assert rows["MACs"] == "968,088 (31,912 below the limit of 1,000,000)"
         assert rows["receptive field"] == "28"
-        assert rows["activations"] == "14,624 bytes in int8 (5,376 below the limit of 20,000)"
+        assert rows["activations"] == "7,712 bytes in int8 (12,288 below the limit of 20,000)"
         assert rows["weights"] == "4,474 bytes in int8 (0 below the limit of 4,474)"
         assert rows["RF before the head"] == "14 (2 above the floor of 12)"
         headline = " ".join(text.split())

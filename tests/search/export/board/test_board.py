@@ -15,7 +15,7 @@ from search.export.board.emulator import EmulatorError, emulator_version, run_fi
 from search.export.board.facts import board_facts
 from search.export.board.firmware import CORES, Core, compile_files, compiler_version, link_firmware, sizes_of
 from search.export.export import export_model
-from search.export.int8.c_calls import plan_arena
+from search.export.int8.arena import plan_arena
 from search.export.int8.c_file import CMismatchError, run_c
 from search.export.int8.c_source import flash_bytes
 from search.export.int8.network import Int8Network

@@ -11,7 +11,8 @@ import pytest
 
 from models.cost import compute_cost
 from models.spec import ArchSpec, Block, Head, Stage
-from search.export.int8.c_calls import lifetimes, plan_arena
+from search.export.int8.arena import map_blocks, padding_blocks, plan_arena
+from search.export.int8.fusion import operations_of
 from search.export.int8.network import Int8Network, map_bytes
 from tests.models.random_specs import random_spec
 from tests.search.made_up_networks import quantised
@@ -19,7 +20,6 @@ from tests.search.made_up_networks import quantised
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 N_SPECS = 80
-HEAD_ROWS = ("head.gap", "head.linear", "head.conv")
 
 
 @cache
@@ -29,42 +29,55 @@ def networks() -> list[tuple[ArchSpec, Int8Network]]:
     return [(spec, quantised(spec, n_images=2)) for spec in specs if compute_cost(spec).macs < 1_000_000]
 
 
-def test_maps_that_exist_at_once_do_not_overlap() -> None:
+def test_blocks_that_exist_at_once_do_not_overlap() -> None:
     for spec, network in networks():
-        arena, spans = plan_arena(network), lifetimes(network)
-        sizes = [map_bytes(shape) for shape in network.maps]
-        for i in range(len(network.steps) + 1):
+        arena, operations = plan_arena(network), list(operations_of(network))
+        maps, paddings = map_blocks(network, operations), padding_blocks(network, operations)
+        placed = [(block, arena.maps[number]) for number, block in maps.items()]
+        placed += [(block, arena.paddings[number]) for number, block in paddings.items()]
+        for i in range(len(operations)):
             used = np.zeros(arena.n_bytes, int)
-            for offset, size, span in zip(arena.offsets, sizes, spans, strict=True):
-                assert 0 <= offset <= arena.n_bytes - size
-                used[offset : offset + size] += i in span
+            for block, offset in placed:
+                assert 0 <= offset <= arena.n_bytes - block.n_bytes
+                used[offset : offset + block.n_bytes] += i in block.span
             assert used.max() <= 1, spec
 
 
-def test_every_map_lives_from_the_step_that_makes_it_to_the_last_that_reads_it() -> None:
+def test_a_map_exists_from_the_operation_that_writes_it_to_the_last_that_reads_it() -> None:
     for _, network in networks():
-        spans = lifetimes(network)
-        for i, step in enumerate([*network.steps, network.last]):
-            assert all(i in spans[getattr(step, name)] for name in ("source", "target") if hasattr(step, name))
+        operations = list(operations_of(network))
+        spans = {number: block.span for number, block in map_blocks(network, operations).items()}
+        written = set()
+        for i, operation in enumerate(operations):
+            assert written.issuperset(operation.sources)
+            assert all(i in spans[number] for number in operation.sources)
+            if operation.target is not None and not operation.is_in_place:
+                assert i in spans[operation.target]
+            written.add(operation.target)
+        # Only a map between a convolution and its max pool never exists.
+        assert set(range(len(network.maps))) - spans.keys() == {
+            operation.step.target for operation in operations if operation.pool > 1
+        }
+
+
+def test_a_map_that_is_pooled_in_place_is_at_one_end_of_its_source() -> None:
+    ends = set()
+    for _, network in networks():
+        arena, sizes = plan_arena(network), [map_bytes(shape) for shape in network.maps]
+        for operation in operations_of(network):
+            if operation.is_in_place:
+                assert operation.target is not None
+                source, target = operation.sources[0], operation.target
+                distance = arena.maps[target] - arena.maps[source]
+                assert distance in (0, sizes[source] - sizes[target])
+                ends.add(distance == 0)
+    assert ends == {True, False}
 
 
 def test_arena_has_the_size_that_the_cost_states() -> None:
-    """The arena has a quarter of the float32 bytes, but without the logits and the means, which it does not hold."""
     assert len(networks()) > 50
-    exact = 0
     for spec, network in networks():
-        cost = compute_cost(spec)
-        n_bytes = plan_arena(network).n_bytes
-        assert n_bytes <= cost.peak_activation_bytes // 4
-        # Of the last rows of the head, only the map that they read is in the arena.
-        rows = [row.live for row in cost.layers if row.name not in HEAD_ROWS]
-        pooled_for_hidden = spec.head.kind == "gap_conv" and spec.head.hidden
-        if pooled_for_hidden:
-            rows.append(next(row.live for row in cost.layers if row.name == "head.gap"))
-        last = map_bytes(network.maps[network.last.source])
-        assert n_bytes == max([*rows, last, map_bytes(spec.input_shape)])
-        exact += n_bytes == cost.peak_activation_bytes // 4
-    assert exact > len(networks()) / 2
+        assert plan_arena(network).n_bytes == compute_cost(spec).peak_activation_bytes_int8, spec
 
 
 @pytest.mark.parametrize("in_channels", [6, 4], ids=["same width", "projected"])

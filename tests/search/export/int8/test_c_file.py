@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import re
 import shutil
 import struct
 import subprocess
@@ -15,13 +17,14 @@ from models.spec import ArchSpec, Block, Head, Stage
 from search.engine.native.compiler import NoCompilerError
 from search.export.int8 import c_file
 from search.export.int8.c_file import CMismatchError, check_c, run_c
-from search.export.int8.c_source import c_header, c_source
+from search.export.int8.c_source import c_header, c_source, flash_bytes
 from search.export.int8.network import Int8Network, UInt8Array
 from search.export.int8.reference import run
 from tests.search.made_up_networks import SPECS, made_up_images, quantised
 
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 COMPILER = shutil.which("cc")
+STAND_INS = Path(__file__).parent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler here")
@@ -42,14 +45,68 @@ def extreme_images(shape: tuple[int, int, int]) -> UInt8Array:
     return np.concatenate([made_up_images(shape, 6, seed=5).numpy(), noise, black, white])
 
 
+EVERY_FUNCTION = ArchSpec(
+    (3, 9, 11),
+    4,
+    (
+        Stage((Block(5, order="conv-act-bn", activation="gelu"), Block(6, 3, "residual", "same")), pool=2),
+        Stage((Block(7, 3, "separable", "same", order="conv-act-bn"),)),
+    ),
+    Head("gap_conv", (Block(5, 1),)),
+)
+
+# The ways in which the file computes sums: with the vectors of this processor, without, and with the instructions for
+# digital signals of Cortex-M, for which functions of the same names stand.
+WAYS = {
+    "vectors": (),
+    "newer vectors": ("-msse4.1",) if platform.machine() == "x86_64" else (),
+    "plain": ("-U__SSE2__", "-U__ARM_NEON"),
+    "signals": ("-U__SSE2__", "-U__ARM_NEON", "-D__ARM_FEATURE_DSP=1", f"-I{STAND_INS}"),
+}
+
+
 @pytest.mark.slow
 @needs_compiler
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", SPECS)
-def test_compiled_file_repeats_the_reference_without_a_warning(name: str) -> None:
+def test_compiled_file_repeats_the_reference_without_a_warning(name: str, way: str) -> None:
     network = quantised(SPECS[name])
     images = extreme_images(network.input_shape)
-    logits = run_c(*texts(network), images, network.n_classes, ("-std=c99", "-O0", *WARNINGS))
+    logits = run_c(*texts(network), images, network.n_classes, ("-std=c99", "-O0", *WARNINGS, *WAYS[way]))
     np.testing.assert_array_equal(logits, run(network, images))
+
+
+# More filters and inputs than are on the stack at once; odd and few filters; a pool of 3; a border of 3 pixels.
+AWKWARD = {
+    "wide": ArchSpec((3, 7, 6), 5, (Stage((Block(67, 3), Block(3, 3, padding="same")), pool=3),), Head("conv_gap")),
+    "narrow": ArchSpec((2, 9, 8), 3, (Stage((Block(1, 7, padding="same"), Block(65, 5)), pool=2),), Head("gap_linear")),
+    "depthwise": ArchSpec((1, 8, 9), 3, (Stage((Block(66, 1), Block(5, 7, "separable", "same"))),), Head("gap_linear")),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("compiler", "level"),
+    [
+        ("cc", "-O2"),
+        *(pytest.param("cc", level, marks=pytest.mark.slow) for level in ("-O3", "-Os")),
+        *(pytest.param("clang", level, marks=pytest.mark.slow) for level in ("-O2", "-O3", "-Os")),
+    ],
+)
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_and_level_gives_the_same_logits(
+    way: str, level: str, compiler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not shutil.which(compiler):
+        pytest.skip(f"no {compiler} here")
+    monkeypatch.setenv("CC", compiler)
+    for spec in [EVERY_FUNCTION, *AWKWARD.values()]:
+        network = quantised(spec, n_images=20)
+        images = extreme_images(network.input_shape)
+        flags = ("-std=c99", level, *WARNINGS, *WAYS[way])
+        np.testing.assert_array_equal(
+            run_c(*texts(network), images, network.n_classes, flags), run(network, images), str(spec)
+        )
 
 
 @needs_compiler
@@ -58,7 +115,7 @@ def test_check_returns_the_logits_or_reports_a_difference() -> None:
     images = made_up_images(network.input_shape, 10).numpy()
     source, header = texts(network)
     np.testing.assert_array_equal(check_c(network, source, header, images), run(network, images))
-    changed = source.replace("logits[k] = (int32_t)rescale(sum", "logits[k] = 1 + (int32_t)rescale(sum")
+    changed = source.replace("logits[k] = (int32_t)rescale(", "logits[k] = 1 + (int32_t)rescale(")
     assert changed != source
     with pytest.raises(
         CMismatchError, match="gives other logits than the reference for 10 of 10 images, first for number 0"
@@ -208,17 +265,6 @@ def sanitizers_work(folder: Path) -> bool:
     return True
 
 
-EVERY_FUNCTION = ArchSpec(
-    (3, 9, 11),
-    4,
-    (
-        Stage((Block(5, order="conv-act-bn", activation="gelu"), Block(6, 3, "residual", "same")), pool=2),
-        Stage((Block(7, 3, "separable", "same", order="conv-act-bn"),)),
-    ),
-    Head("gap_conv", (Block(5, 1),)),
-)
-
-
 @needs_compiler
 @pytest.mark.parametrize(
     "spec", [EVERY_FUNCTION, SPECS["separable conv-bn-act relu"], SPECS["residual conv-bn-act hardswish"]]
@@ -230,3 +276,119 @@ def test_sanitizers_find_nothing(spec: ArchSpec, tmp_path: Path) -> None:
     path = compile_program(tmp_path, network, "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
     images, labels, n = split_of(network, tmp_path, n_wrong=0)
     assert run_program(path, images, labels) == (0, f"{n} of {n} right, 100.00 %\n", "")
+
+
+# --- in a larger program ---------------------------------------------------------------------------------------------
+
+
+def run_main(folder: Path, main: str, *arguments: str) -> str:
+    """Compile the files of a folder with a main program, run it, and return what it prints."""
+    (folder / "main.c").write_text(main)
+    assert COMPILER is not None
+    sources = sorted(path.name for path in folder.glob("*.c"))
+    command = [COMPILER, "-std=c99", "-O1", *WARNINGS, *sources, "-o", "main", *arguments]
+    subprocess.run(command, cwd=folder, check=True, timeout=120)
+    return subprocess.run([folder / "main"], capture_output=True, text=True, check=True, timeout=60).stdout
+
+
+THREADS = """\
+#include <pthread.h>
+#include <stdio.h>
+#include "model.h"
+#define BYTES (MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH)
+static uint8_t images[2][BYTES];
+static int32_t logits[2][MODEL_N_CLASSES];
+static int8_t arenas[2][MODEL_ARENA_BYTES + 1];
+static int n_wrong[2];
+static void *work(void *argument)
+{
+    const int i = *(int *)argument;
+    for (int round = 0; round < 300; round++) {
+        int32_t found[MODEL_N_CLASSES];
+        model_logits_in(arenas[i] + i, images[i], found); /* at any alignment */
+        for (int k = 0; k < MODEL_N_CLASSES; k++)
+            n_wrong[i] += found[k] != logits[i][k];
+    }
+    return NULL;
+}
+int main(void)
+{
+    int numbers[2] = {0, 1};
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++) {
+        for (int j = 0; j < BYTES; j++)
+            images[i][j] = (uint8_t)(i ? j * 7 : 255 - j * 3);
+        model_logits_in(arenas[0], images[i], logits[i]);
+    }
+    for (int i = 0; i < 2; i++)
+        pthread_create(&threads[i], NULL, work, &numbers[i]);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    printf("%d %d, %d", n_wrong[0], n_wrong[1], logits[0][0] != logits[1][0]);
+    return 0;
+}
+"""
+
+
+@needs_compiler
+def test_threads_with_an_arena_each_give_the_right_logits(tmp_path: Path) -> None:
+    for name, text in zip(("model.c", "model.h"), texts(quantised(SPECS["conv conv-bn-act relu"])), strict=True):
+        (tmp_path / name).write_text(text)
+    assert run_main(tmp_path, THREADS, "-pthread") == "0 0, 1"
+
+
+@needs_compiler
+def test_two_networks_in_one_program(tmp_path: Path) -> None:
+    prints, expected = [], []
+    for prefix, name in (("digits", "conv conv-bn-act relu"), ("Second_1", "separable conv-act-bn gelu")):
+        network = quantised(SPECS[name])
+        (tmp_path / f"{prefix}.c").write_text(c_source(network, names(network), prefix))
+        (tmp_path / f"{prefix}.h").write_text(c_header(network, names(network), prefix))
+        prints.append(
+            f"{{ static const uint8_t image[{prefix.upper()}_CHANNELS * {prefix.upper()}_HEIGHT * "
+            f"{prefix.upper()}_WIDTH]; int32_t logits[{prefix.upper()}_N_CLASSES]; {prefix}_logits(image, logits); "
+            f'printf("%ld %d %s,", (long)logits[0], {prefix}_predict(image), {prefix.upper()}_CLASSES[1]); }}'
+        )
+        logits = run(network, np.zeros((1, *network.input_shape), np.uint8))[0]
+        expected.append(f"{logits[0]} {logits.argmax()} class 1,")
+        assert not re.search(r"\b(model_|MODEL_|model\.)", (tmp_path / f"{prefix}.c").read_text())
+    main = '#include <stdio.h>\n#include "digits.h"\n#include "Second_1.h"\nint main(void) {%s return 0; }\n'
+    assert run_main(tmp_path, main % "".join(prints)) == "".join(expected)
+
+
+@needs_compiler
+@pytest.mark.skipif(shutil.which("nm") is None, reason="no nm here")
+def test_the_static_arena_can_be_left_out_or_placed(tmp_path: Path) -> None:
+    for name, text in zip(("model.c", "model.h"), texts(quantised(SPECS["conv conv-bn-act relu"])), strict=True):
+        (tmp_path / name).write_text(text)
+
+    def symbols(*flags: str) -> str:
+        command = ["cc", "-std=c99", "-O1", *WARNINGS, *flags, "-c", "model.c"]
+        subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+        return subprocess.run(["nm", "model.o"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+
+    assert re.search(r" b static_arena\n", symbols())
+    placed = symbols('-DMODEL_ARENA_ATTRIBUTE=__attribute__((aligned(64), section("fast")))')
+    assert re.search(r" d static_arena\n", placed)
+    without = symbols("-DMODEL_NO_ARENA")
+    assert "static_arena" not in without
+    assert re.search(r" T model_predict_in\n", without)
+    assert not re.search(r" T model_predict\n", without)
+
+
+@pytest.mark.board
+@pytest.mark.skipif(shutil.which("avr-gcc") is None, reason="needs the packages gcc-avr and avr-libc")
+@pytest.mark.parametrize("spec", [EVERY_FUNCTION, SPECS["thrifty"]], ids=["every function", "thrifty"])
+def test_constants_stay_in_the_flash_of_an_avr(spec: ArchSpec, tmp_path: Path) -> None:
+    for name, text in zip(("model.c", "model.h"), texts(quantised(spec)), strict=True):
+        (tmp_path / name).write_text(text)
+    (tmp_path / "main.c").write_text(
+        '#include "model.h"\nstatic uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH];\n'
+        "int main(void) { for (;;) image[0] = (uint8_t)model_predict(image); }\n"
+    )
+    command = ["avr-gcc", "-mmcu=atmega1284p", "-std=gnu99", "-O2", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run([*command, "main.c", "model.c", "-o", "main"], cwd=tmp_path, check=True, timeout=60)
+    printed = subprocess.run(["avr-size", "-A", "main"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    sections = {line.split()[0]: int(line.split()[1]) for line in printed.stdout.splitlines() if line.startswith(".")}
+    assert sections.get(".data", 0) == 0
+    assert sections[".text"] > sum(flash_bytes(quantised(spec), names(quantised(spec))).values())
