@@ -123,7 +123,7 @@ class _Reader:
         self.is_flat = False
 
     def run(self, modules: Sequence[nn.Module], x: Read) -> Read:
-        """Apply modules to what `x` reads and return the reading of the result. Raises NoKernelError."""
+        """Apply modules to a reading and return the reading of the result. Raises NoKernelError."""
         rest = list(modules)
         while rest:
             module = rest.pop(0)
@@ -154,12 +154,12 @@ class _Reader:
         return x
 
     def shape(self, x: Read) -> tuple[int, int, int]:
-        """Return the shape of what is read, (C, H, W)."""
+        """Return the shape of a reading for one image, (C, H, W)."""
         maps = self.values[x.value]
         return maps.channels, maps.height // x.pool, maps.width // x.pool
 
     def materialise(self, x: Read) -> Read:
-        """Append an operation that applies what is pending."""
+        """Append an operation that applies the pending operations of a reading."""
         return self._append(Maps(*self.shape(x)), READ, x)
 
     def _append(self, output: Maps, kind: int, *inputs: Read, **fields: object) -> Read:

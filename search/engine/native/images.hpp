@@ -20,7 +20,7 @@ struct Images {
     int pitch() const { return width + 2; }
 };
 
-// What is drawn for one image; search.engine.augment explains the steps. The position in the image that a pixel at
+// Draws for one image; search.engine.augment explains the steps. The position in the image that a pixel at
 // (column, row) is taken from is (xx * column + xy * row + x, yx * column + yy * row + y).
 struct Change {
     float mirror, brightness, contrast, brightness_first, crop;

@@ -87,7 +87,7 @@ struct Value {
 
 enum Kind : int32_t { CONVOLVE, READ, SUM, SCALE };
 
-// What becomes of the gradient of an input: it is not needed, it is written, or it is added to that of another reader.
+// Use of the gradient of an input: it is not needed, it is written, or it is added to that of another reader.
 enum Gradient : int32_t { NO_GRADIENT, WRITE, ADD };
 
 struct Input {

@@ -16,7 +16,7 @@ from search.engine.native import kernels
 from search.engine.native import structures as c
 from search.engine.soap import LARGEST_SIDE, eigenvectors, matrix_shape
 
-# Settings that are no part of a recipe, as in make_optimizer: decay of the mean square, and what is added to its root.
+# Settings that are no part of a recipe, as in make_optimizer: decay of the mean square, and the summand of its root.
 BETA2 = {"adam": 0.999, "adamw": 0.999, "soap": 0.99}
 EPSILON = 1e-8
 # Number of steps from one basis of SOAP to the next, and decay of the covariances.

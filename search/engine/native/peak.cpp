@@ -1,4 +1,4 @@
-// A loop of multiply-adds that nothing but their number slows down, to measure what the processor can do.
+// A loop of multiply-adds that nothing but their number slows down, to measure the peak of the processor.
 
 #include "vectors.hpp"
 
@@ -13,7 +13,7 @@ extern "C" {
 
 // Runs `rounds` rounds on one thread and returns the number of multiply-adds of single floats.
 int64_t peak_run(int64_t rounds) {
-    // The compiler does not know what a volatile variable holds, and could otherwise leave the loop out, or sums that
+    // The compiler does not know the value of a volatile variable. It could otherwise leave the loop out, or sums that
     // it finds to be equal.
     static volatile float result;
     Vec sums[SUMS], factor = all(0.5f + result), addend = all(0.25f + result);

@@ -1,6 +1,6 @@
 // A program: the operations of a network with their memory, run forward and backward for one batch at a time.
 //
-// The memory of the values belongs to the caller (search/engine/native/program.py); what else a step needs is allocated
+// The memory of the values belongs to the caller (search/engine/native/program.py); other memory of a step is allocated
 // once, when the program is made, or kept by the threads (scratch.hpp).
 
 #pragma once
@@ -39,7 +39,7 @@ class Program {
     std::vector<GradientSums> map_sums;
 };
 
-// Writes the sum of what both sources read to z.
+// Writes the sum of the readings of both sources to z.
 void sum_forward(const Source& first, const Source& second, Vec* z, int threads, OutOfMemory& memory);
 
 // Writes the first `channels` channels of every block, times a factor, to z. They are maps of one pixel.

@@ -50,7 +50,7 @@ class Source {
 // Writes the values that the source reads, or their mean over every map, to z.
 void read_forward(const Source& source, Vec* z, int threads, OutOfMemory& memory);
 
-// Computes the gradient of the source's value from dz, the gradient of what is read. add: add it to the present one.
+// Computes the gradient of the source's value from dz, the gradient of the reading. add: add it to the present one.
 // sums: scratch memory for every map.
 void read_backward(const Source& source, const Vec* dz, bool add, GradientSums* sums, int threads,
                    OutOfMemory& memory);

@@ -56,7 +56,7 @@ class Value(ctypes.Structure):
 
 
 class Input(ctypes.Structure):
-    """Input of an operation: the value, what becomes of its gradient, and the position of its dropout's seed."""
+    """Input of an operation: the value, the use of its gradient, and the position of its dropout's seed."""
 
     _fields_ = _fields(_INT, "value gradient dropout")
 
@@ -110,7 +110,7 @@ class Optimizer(ctypes.Structure):
 
 
 class Training(ctypes.Structure):
-    """What the steps of an epoch read and write."""
+    """Settings and memory of the steps of an epoch."""
 
     _fields_ = (
         ("program", _POINTER),

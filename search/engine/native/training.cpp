@@ -5,7 +5,7 @@
 #include "optimizers.hpp"
 #include "program.hpp"
 
-// What the steps of an epoch need. Mirrored in search/engine/native/structures.py.
+// Settings and memory of the steps of an epoch. Mirrored in search/engine/native/structures.py.
 struct Training {
     Program* program;
     Images images;
