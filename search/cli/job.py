@@ -170,7 +170,7 @@ def _open_and_queue(
     storage = open_storage(location.url)
     with study_lock(storage, str(location.name)):
         study = open_study(storage, str(location.name), settings)
-        join_results(study, config, may_differ=job.may_change)
+        join_results(study, may_differ=job.may_change)
         if notice:
             study.set_user_attr(NOTICE, notice)
         keep_data_dir(study, config.data)

@@ -10,6 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,6 +22,7 @@ from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig
 from search.data.dataset import Dataset, Split
 from search.data.load import load_dataset, resolve_auto
+from search.engine.native import kernels
 from search.engine.train import train
 from search.engine.usual_loop import train_usually
 
@@ -98,6 +100,23 @@ def matrix_flops(n_threads: int, side: int = 1500, repeats: int = 9) -> float:
     seconds = min(_seconds_of(lambda: a @ b) for _ in range(repeats))
     torch.set_num_threads(n_threads_before)
     return 2 * side**3 / seconds
+
+
+def multiply_add_flops(n_threads: int, rounds: int = 2_000_000, repeats: int = 9) -> float | None:
+    """Return the floating-point operations a second of a loop of multiply-adds in registers, on `n_threads` cores.
+
+    That is the most that the kernels could reach. The fastest of `repeats` loops counts; None if there are no kernels.
+    """
+    library = kernels.load()
+    if library is None:
+        return None
+    best = 0.0
+    with ThreadPoolExecutor(n_threads) as pool:
+        for _ in range(repeats):
+            started = time.perf_counter()
+            n_operations = 2 * sum(pool.map(library.peak_run, [rounds] * n_threads))
+            best = max(best, n_operations / (time.perf_counter() - started))
+    return best
 
 
 def _seconds_of(call: Callable[[], object]) -> float:

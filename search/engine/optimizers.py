@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from models.recipe import RecipeConfig
 from search.engine.cuda_graph import CudaGraphSGD
-from search.engine.eager_optim import SGD, Adam, AdamW
+from search.engine.eager_optim import SGD, Adam, AdamW, Closure, EagerOptimizer
 from search.engine.soap import Soap
 
 Scheduler = torch.optim.lr_scheduler.LRScheduler
@@ -73,6 +73,22 @@ def make_schedules(
     return None, None
 
 
+class ScheduledSettings(EagerOptimizer):
+    """Optimizer that changes no parameter, whose learning rate and momentum a schedule changes."""
+
+    def __init__(self, recipe: RecipeConfig) -> None:
+        super().__init__([torch.zeros(1)], {"lr": recipe.lr, "momentum": recipe.momentum})
+
+    @property
+    def current(self) -> tuple[float, float]:
+        """Return the learning rate and the momentum of the next step."""
+        (group,) = self.param_groups
+        return float(group["lr"]), float(group["momentum"])
+
+    def step(self, closure: Closure | None = None) -> None:  # type: ignore[override]
+        """Do nothing; schedulers expect a step before theirs."""
+
+
 class MovingAverage:
     """Exponential moving average of a model's weights and batch-norm statistics, stored in a separate model.
 
@@ -87,8 +103,13 @@ class MovingAverage:
         self._weight = 1.0
         self._device_weight = torch.ones((), device=self._averaged[0].device) if cuda_graph else None
 
-    def advance(self) -> None:
-        """Compute the weight of the next update."""
+    @property
+    def pairs(self) -> list[tuple[Tensor, Tensor]]:
+        """Return every tensor of the model with its average."""
+        return list(zip(self._current, self._averaged, strict=True))
+
+    def advance(self) -> float:
+        """Compute the weight of the next update and return it."""
         # The decay rises to its full value. Otherwise the first weights would dominate the average of a short training.
         # The first update copies the weights.
         n = self._n_updates
@@ -96,6 +117,7 @@ class MovingAverage:
         self._n_updates += 1
         if self._device_weight is not None:
             self._device_weight.fill_(self._weight)
+        return self._weight
 
     @torch.no_grad()
     def update(self) -> None:

@@ -96,7 +96,7 @@ class Soap(EagerOptimizer):
             key = (self.state[parameter]["step"], parameter.dtype, parameter.device)
             members_by_type.setdefault(key, []).append(parameter)
         for members in members_by_type.values():
-            members.sort(key=_matrix_shape)
+            members.sort(key=matrix_shape)
             yield _Cohort(members, [self.state[parameter] for parameter in members])
 
 
@@ -211,9 +211,14 @@ class _Side:
 
         A matrix whose covariance is not finite keeps its basis, because eigh would raise.
         """
-        is_finite = self._covariance.isfinite().flatten(1).all(1).view(-1, 1, 1)
-        eigenvectors = torch.linalg.eigh(self._covariance.masked_fill(~is_finite, 0.0)).eigenvectors
-        self.basis.copy_(torch.where(is_finite, eigenvectors, self.basis))
+        self.basis.copy_(eigenvectors(self._covariance, self.basis))
+
+
+def eigenvectors(covariances: Tensor, bases: Tensor) -> Tensor:
+    """Return the eigenvectors of stacked matrices, (n, size, size), or the basis where a matrix is not finite."""
+    is_finite = covariances.isfinite().flatten(1).all(1).view(-1, 1, 1)
+    vectors: Tensor = torch.linalg.eigh(covariances.masked_fill(~is_finite, 0.0)).eigenvectors
+    return torch.where(is_finite, vectors, bases)
 
 
 def _product(factors: tuple[Tensor | None, Tensor | None], matrices: Tensor, out: Tensor) -> None:
@@ -229,13 +234,14 @@ def _product(factors: tuple[Tensor | None, Tensor | None], matrices: Tensor, out
         out.copy_(matrices)
 
 
-def _matrix_shape(parameter: Tensor) -> tuple[int, int]:
+def matrix_shape(parameter: Tensor) -> tuple[int, int]:
+    """Return the rows and columns of the matrix that a parameter is treated as."""
     rows = len(parameter) if parameter.ndim > 1 else 1
     return rows, parameter.numel() // rows
 
 
 def _first_state(parameter: Tensor) -> State:
-    shape = _matrix_shape(parameter)
+    shape = matrix_shape(parameter)
     state: State = {"step": 0, "mean": parameter.new_zeros(shape), "square": parameter.new_zeros(shape)}
     for name, size in zip(("left", "right"), shape, strict=True):
         if 1 < size <= LARGEST_SIDE:

@@ -67,7 +67,7 @@ class Retrainer:
         storage = open_storage(self.location.url)
         with study_lock(storage, name):
             study = open_study(storage, name, settings)
-            join_results(study, self.config, may_differ=self.may_change)
+            join_results(study, may_differ=self.may_change)
             requeue_abandoned(study, running_are_abandoned=not self.location.is_shared)
         return study
 

@@ -10,12 +10,15 @@
 
 #include "vectors.hpp"
 
-enum Activation : int32_t { IDENTITY, RELU, LEAKY_RELU, SILU, HARDSWISH };
+// The first three are the CHEAP_ACTIVATIONS of operation.hpp.
+enum Activation : int32_t { IDENTITY, RELU, LEAKY_RELU, SILU, HARDSWISH, GELU };
 
-// Smaller and larger of two values, lane by lane; NaN where x is NaN.
+// Smaller and larger of two values, lane by lane; NaN where x is NaN. Forms with a mask, because g++ warns of its own
+// header for the others.
 #if defined(__AVX512F__)
-inline Vec smallest(Vec limit, Vec x) { return (Vec)_mm512_min_ps((__m512)limit, (__m512)x); }
-inline Vec largest(Vec limit, Vec x) { return (Vec)_mm512_max_ps((__m512)limit, (__m512)x); }
+constexpr __mmask16 ALL_LANES = 0xffff;
+inline Vec smallest(Vec limit, Vec x) { return (Vec)_mm512_maskz_min_ps(ALL_LANES, (__m512)limit, (__m512)x); }
+inline Vec largest(Vec limit, Vec x) { return (Vec)_mm512_maskz_max_ps(ALL_LANES, (__m512)limit, (__m512)x); }
 #else
 inline Vec smallest(Vec limit, Vec x) { return select(x > limit, limit, x); }
 inline Vec largest(Vec limit, Vec x) { return select(x < limit, limit, x); }
@@ -24,7 +27,7 @@ inline Vec largest(Vec limit, Vec x) { return select(x < limit, limit, x); }
 // Rounds values within +-2^22 to the nearest whole number.
 inline Vec nearest(Vec x) {
 #if defined(__AVX512F__)
-    return (Vec)_mm512_roundscale_ps((__m512)x, 0);
+    return (Vec)_mm512_maskz_roundscale_ps(ALL_LANES, (__m512)x, 0);
 #else
     const Vec magic = all(12582912.0f);  // 1.5 * 2^23, where neighbouring numbers are 1 apart
     return (x + magic) - magic;
@@ -34,7 +37,7 @@ inline Vec nearest(Vec x) {
 // Returns x * 2^n for whole numbers n.
 inline Vec times_power_of_two(Vec x, Vec n) {
 #if defined(__AVX512F__)
-    return (Vec)_mm512_scalef_ps((__m512)x, (__m512)n);
+    return (Vec)_mm512_maskz_scalef_ps(ALL_LANES, (__m512)x, (__m512)n);
 #else
     return (Vec)((IntVec)x + (__builtin_convertvector(n, IntVec) << 23));
 #endif
@@ -56,6 +59,30 @@ inline Vec exponential(Vec x) {
 
 inline Vec sigmoid(Vec x) { return 1.0f / (1.0f + exponential(-x)); }
 
+// Returns erfc(x / sqrt(2)) / 2 for x >= 0, the share of the normal distribution above x, to 2e-7 of its value.
+// Numerical Recipes (Press et al.), section 6.2, erfccheb: exp(-z^2) times a polynomial of 1 / (1 + z / 2).
+inline Vec normal_tail(Vec x) {
+    const Vec z = x * 0.70710678f, t = 1.0f / (1.0f + 0.5f * z);
+    Vec p = t * 0.17087277f - 0.82215223f;
+    p = p * t + 1.48851587f;
+    p = p * t - 1.13520398f;
+    p = p * t + 0.27886807f;
+    p = p * t - 0.18628806f;
+    p = p * t + 0.09678418f;
+    p = p * t + 0.37409196f;
+    p = p * t + 1.00002368f;
+    p = p * t - 1.26551223f;
+    return 0.5f * t * exponential(p - z * z);
+}
+
+// Returns the share of the normal distribution below x.
+inline Vec normal_share(Vec x) {
+    const Vec tail = normal_tail(select(x < 0.0f, -x, x));
+    return select(x < 0.0f, tail, 1.0f - tail);
+}
+
+inline Vec normal_density(Vec x) { return 0.39894228f * exponential(-0.5f * x * x); }
+
 template <int ACTIVATION>
 Vec activate(Vec x, float slope) {
     if constexpr (ACTIVATION == RELU) return select(x < 0.0f, Vec{}, x);  // keeps NaN
@@ -63,6 +90,7 @@ Vec activate(Vec x, float slope) {
     if constexpr (ACTIVATION == SILU) return x * sigmoid(x);
     if constexpr (ACTIVATION == HARDSWISH)
         return select(x <= -3.0f, Vec{}, select(x >= 3.0f, x, x * (x + 3.0f) / 6.0f));
+    if constexpr (ACTIVATION == GELU) return x * normal_share(x);
     return x;
 }
 
@@ -77,6 +105,7 @@ Vec slope_at(Vec x, float slope) {
     }
     if constexpr (ACTIVATION == HARDSWISH)
         return select(x <= -3.0f, Vec{}, select(x >= 3.0f, all(1.0f), x / 3.0f + 0.5f));
+    if constexpr (ACTIVATION == GELU) return normal_share(x) + x * normal_density(x);
     return all(1.0f);
 }
 
@@ -91,6 +120,10 @@ Activated activate_with_slope(Vec x, float slope) {
         const Vec s = sigmoid(x), value = x * s;
         return {value, s + value * (1.0f - s)};
     }
+    if constexpr (ACTIVATION == GELU) {
+        const Vec share = normal_share(x);
+        return {x * share, share + x * normal_density(x)};
+    }
     return {activate<ACTIVATION>(x, slope), slope_at<ACTIVATION>(x, slope)};
 }
 
@@ -102,6 +135,7 @@ void with_activation(int activation, F f) {
         case LEAKY_RELU: return f(std::integral_constant<int, LEAKY_RELU>{});
         case SILU: return f(std::integral_constant<int, SILU>{});
         case HARDSWISH: return f(std::integral_constant<int, HARDSWISH>{});
+        case GELU: return f(std::integral_constant<int, GELU>{});
         default: return f(std::integral_constant<int, IDENTITY>{});
     }
 }

@@ -119,13 +119,16 @@ constexpr std::array<ConvolveSingle, sizeof...(I)> single_tiles(std::index_seque
 constexpr auto CONVOLVE = convolve_tiles(TileSizes{});
 constexpr auto CONVOLVE_3_WIDE = single_tiles<3>(std::make_index_sequence<MOST_PIXELS>{});
 constexpr auto CONVOLVE_5_WIDE = single_tiles<5>(std::make_index_sequence<MOST_PIXELS>{});
+constexpr auto CONVOLVE_7_WIDE = single_tiles<7>(std::make_index_sequence<MOST_PIXELS>{});
 constexpr auto WEIGHT_GRADIENT = weight_gradient_tiles(TileSizes{});
 
 }  // namespace
 
 void Convolution::run_row(const Vec* x, const float* bias, Vec* y, int width, ptrdiff_t out_channel) const {
-    if (single_width == 3 || single_width == 5) {
-        const auto& single = single_width == 3 ? CONVOLVE_3_WIDE : CONVOLVE_5_WIDE;
+    if (single_width == 3 || single_width == 5 || single_width == 7) {
+        const auto& single = single_width == 3   ? CONVOLVE_3_WIDE
+                             : single_width == 5 ? CONVOLVE_5_WIDE
+                                                 : CONVOLVE_7_WIDE;
         const Pieces tiles(width, MOST_PIXELS);
         for (int i = 0; i < tiles.count; ++i)
             single[tiles.size(i) - 1](x + tiles.begin(i), in_pitch, kernel_height, packed.data(), bias ? *bias : 0,

@@ -30,29 +30,33 @@ inline std::vector<int32_t> tap_offsets(int channels, int height, int width, siz
 }
 
 // A dense convolution of a block whose maps are already padded, with their row pitch and the weights in tile order.
-struct Convolution {
-    int out_channels, in_pitch, kernel_height;
-    int single_width;  // width of the kernel if there is only one channel, else 0
-    std::vector<int32_t> offset;
-    std::vector<float> packed;
-
-    // in_channel, in_pitch: distance of input channels and rows, in vectors.
-    // weight_at(out channel, in channel, row, column) returns a weight.
-    template <class WeightAt>
-    Convolution(int in_channels, int out_channels, int kernel_height, int kernel_width, size_t in_channel, int in_pitch,
-                WeightAt weight_at)
-        : out_channels(out_channels),
+class Convolution {
+   public:
+    // offset: distance of every tap's input from that of the first, in vectors. in_pitch: that of rows.
+    Convolution(int in_channels, int out_channels, int kernel_height, int kernel_width,
+                const std::vector<int32_t>& offset, int in_pitch)
+        : in_channels(in_channels),
+          out_channels(out_channels),
           in_pitch(in_pitch),
           kernel_height(kernel_height),
-          single_width(in_channels * out_channels > 1 ? 0 : kernel_width),
-          offset(tap_offsets(in_channels, kernel_height, kernel_width, in_channel, in_pitch)) {
+          kernel_width(kernel_width),
+          single_width(in_channels * out_channels == 1 &&
+                               offset == tap_offsets(1, kernel_height, kernel_width, 0, in_pitch)
+                           ? kernel_width
+                           : 0),
+          offset(offset),
+          packed(offset.size() * out_channels) {}
+
+    // Copies the weights. weight_at(out channel, in channel, row, column) returns one.
+    template <class WeightAt>
+    void pack(WeightAt weight_at) {
         const Pieces tiles(out_channels, TILE_CHANNELS);
+        float* to = packed.data();
         for (int tile = 0; tile < tiles.count; ++tile)
             for (int i = 0; i < in_channels; ++i)
                 for (int r = 0; r < kernel_height; ++r)
                     for (int c = 0; c < kernel_width; ++c)
-                        for (int o = tiles.begin(tile); o < tiles.begin(tile + 1); ++o)
-                            packed.push_back(weight_at(o, i, r, c));
+                        for (int o = tiles.begin(tile); o < tiles.begin(tile + 1); ++o) *to++ = weight_at(o, i, r, c);
     }
 
     // Writes `height` rows of `width` results to y, with rows `pitch` apart and channels `out_channel` apart.
@@ -62,6 +66,12 @@ struct Convolution {
     }
 
     void run_row(const Vec* x, const float* bias, Vec* y, int width, ptrdiff_t out_channel) const;
+
+   private:
+    int in_channels, out_channels, in_pitch, kernel_height, kernel_width;
+    int single_width;  // width of the kernel if there is only one channel and it has no stride, else 0
+    std::vector<int32_t> offset;
+    std::vector<float> packed;
 };
 
 // Adds the gradients of the weights from the inputs at `offsets` to every output channel to `sums`, lane by lane:

@@ -29,42 +29,25 @@ OPTIONAL_FLAGS = ("-fopenmp",)
 COMPILE_SECONDS = 120
 OUT_OF_MEMORY = "the native engine ran out of memory; train fewer networks at once, with --jobs"
 
-_POINTER, _INT, _FLOAT = ctypes.c_void_p, ctypes.c_int32, ctypes.c_float
-
-
-class Reading(ctypes.Structure):
-    """Operations that are applied to values as they are read; `struct Reading` of native/reading.hpp."""
-
-    _fields_ = (
-        *((name, _INT) for name in ("images", "channels", "height", "width", "norm", "activation", "pool", "average")),
-        *((name, _FLOAT) for name in ("slope", "drop")),
-        ("seed", ctypes.c_uint64),
-    )
-
-
-class Kernel(ctypes.Structure):
-    """Kernel of a convolution with its padding; `struct Kernel` of native/layer.hpp."""
-
-    _fields_ = tuple((name, _INT) for name in ("height", "width", "padding"))
-
-
-class Layer(ctypes.Structure):
-    """Convolution with its reading of the input and its batch norm; `struct Layer` of native/layer.hpp."""
-
-    _fields_ = (
-        ("input", Reading),
-        *((name, _INT) for name in ("out_channels", "groups")),
-        *((name, Kernel) for name in ("depthwise", "kernel")),
-        *((name, _INT) for name in ("activation", "batch_norm")),
-        *((name, _FLOAT) for name in ("slope", "epsilon", "momentum")),
-    )
+_POINTER, _INT, _LONG, _DOUBLE = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_double
 
 
 _SIGNATURES = {
-    "read_forward": (*(_POINTER,) * 6, _INT),
-    "read_backward": (*(_POINTER,) * 10, _INT),
-    "layer_forward": (*(_POINTER,) * 13, _INT),
-    "layer_backward": (*(_POINTER,) * 19, _INT),
+    "program_forward": (_POINTER, _INT, _POINTER, _INT),
+    "program_backward": (_POINTER, _INT),
+    "program_answers": (_POINTER, _POINTER, _POINTER, _LONG, _LONG, _POINTER, _INT),
+    "images_read": (_POINTER, _POINTER, _POINTER, _INT, _POINTER, _INT),
+    "training_step": (_POINTER, _LONG, _INT, _INT),
+    "optimizer_add_to_covariances": (_POINTER,),
+    "optimizer_rotate_means": (_POINTER, _INT),
+    "optimizer_step": (_POINTER, _DOUBLE, _DOUBLE, _LONG, _DOUBLE),
+}
+# Functions that have no status.
+_OTHER_SIGNATURES = {
+    "lanes": (_INT, ()),
+    "program_new": (_POINTER, (_POINTER, _INT, _POINTER, _INT)),
+    "program_delete": (None, (_POINTER,)),
+    "peak_run": (_LONG, (_LONG,)),
 }
 
 
@@ -92,7 +75,8 @@ def _load_or_problem() -> tuple[ctypes.CDLL | None, str]:
     for name, arguments in _SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes, function.restype, function.errcheck = arguments, _INT, _check_memory
-    library.lanes.restype = _INT
+    for name, (result, arguments) in _OTHER_SIGNATURES.items():
+        getattr(library, name).restype, getattr(library, name).argtypes = result, arguments
     return library, ""
 
 

@@ -1,87 +1,100 @@
-// Layers: a convolution of stride 1 with the reading of its input, an optional depthwise convolution before it, and the
-// batch norm after it. A layer computes the statistics of the batch norm; the next layer applies them.
+// Layers: the forward and backward pass of the operation CONVOLVE. A layer computes the statistics of its batch norm;
+// the operations that read its result apply them.
 
 #pragma once
 
-#include "convolution.hpp"
-#include "reading.hpp"
-#include "scratch.hpp"
-
-enum BatchNorm : int32_t { NONE, BATCH, RUNNING };  // normalise by the batch's own statistics or by the running ones
-
-// A kernel and the padding with zeros. Kernel and Layer are mirrored in search/engine/native/kernels.py.
-struct Kernel {
-    int32_t height, width, padding;
-
-    int taps() const { return height * width; }
-    int out_height(int in_height) const { return in_height + 2 * padding - height + 1; }
-    int out_width(int in_width) const { return in_width + 2 * padding - width + 1; }
-};
-
-struct Layer {
-    Reading input;
-    int32_t out_channels, groups;
-    Kernel depthwise;  // height 0 if there is none; else `kernel` is 1x1, in one group
-    Kernel kernel;
-    int32_t activation, batch_norm;  // the activation between convolution and batch norm, if there is one
-    float slope, epsilon, momentum;
-
-    bool separable() const { return depthwise.height > 0; }
-    // Returns the kernel that reads the input.
-    const Kernel& first() const { return separable() ? depthwise : kernel; }
-    int blocks() const { return input.blocks(); }
-    int in_height() const { return input.out_height(); }
-    int in_width() const { return input.out_width(); }
-    int out_height() const { return first().out_height(in_height()); }
-    int out_width() const { return first().out_width(in_width()); }
-    int out_pixels() const { return out_height() * out_width(); }
-    int in_group() const { return input.channels / groups; }
-    int out_group() const { return out_channels / groups; }
-    int taps() const { return in_group() * kernel.taps(); }
-    size_t out_block() const { return (size_t)out_channels * out_pixels(); }
-    // Returns the index of the weight from input channel i of a group to output channel o (of all) at a position of the
-    // kernel.
-    size_t weight_index(int o, int i, int row, int column) const {
-        return (((size_t)o * in_group() + i) * kernel.height + row) * kernel.width + column;
-    }
-};
-
-// Maps in scratch memory with an edge of zeros around each.
-struct EdgedMaps {
-    int height, width, rows, columns;
-
-    int pitch() const { return width + 2 * columns; }
-    size_t plane() const { return (size_t)(height + 2 * rows) * pitch(); }
-    size_t inner(int map) const { return map * plane() + (size_t)rows * pitch() + columns; }
-    // Returns `count` maps filled with zeros; callers must not write to the edges.
-    Vec* make(Scratch slot, int count) const {
-        Vec* maps = scratch(slot, count * plane());
-        if (rows || columns) std::memset((void*)maps, 0, sizeof(Vec) * count * plane());
-        return maps;
-    }
-};
-
-// Returns the shape of the layer's input maps with their padding.
-inline EdgedMaps input_maps(const Layer& layer) {
-    return {layer.in_height(), layer.in_width(), layer.first().padding, layer.first().padding};
-}
+#include "input_maps.hpp"
 
 // Number of pixels that 1x1 convolutions of separable layers process at a time, so that those of all channels stay in
 // the caches near the core. Strips are a little further apart in memory, because strips at a distance of a page would
 // compete for the same cache lines.
 constexpr int STRIP = 64, STRIP_PITCH = STRIP + 3;
 
-// Returns the depthwise convolutions of a separable layer over maps with the pitch of `maps`. turned: return those that
-// propagate gradients back, with kernels rotated by 180 degrees.
-inline std::vector<Convolution> depthwise_convolutions(const Layer& layer, const float* weight, const EdgedMaps& maps,
-                                                       bool turned) {
-    const Kernel& kernel = layer.depthwise;
+// Depthwise convolutions of a separable layer.
+class Depthwise {
+   public:
+    explicit Depthwise(const Layer& layer) : kernel(layer.depthwise) {
+        const InputMaps maps(layer);
+        if (layer.separable())
+            channels.assign(layer.input.channels,
+                            Convolution(1, 1, kernel.height, kernel.width, maps.offsets(1), maps.pitch()));
+    }
+
+    void pack(const float* weight) {
+        for (Convolution& channel : channels) {
+            channel.pack([&](int, int, int row, int column) { return weight[row * kernel.width + column]; });
+            weight += kernel.taps();
+        }
+    }
+
+    const Convolution& operator[](int channel) const { return channels[channel]; }
+
+   private:
+    const Kernel& kernel;
     std::vector<Convolution> channels;
-    for (int c = 0; c < layer.input.channels; ++c)
-        channels.emplace_back(1, 1, kernel.height, kernel.width, maps.plane(), maps.pitch(),
-                              [&](int, int, int row, int column) {
-                                  const int at = row * kernel.width + column;
-                                  return weight[c * kernel.taps() + (turned ? kernel.taps() - 1 - at : at)];
-                              });
-    return channels;
-}
+};
+
+// Mean of values and the sum of their squared distances from it.
+struct Moments {
+    double mean = 0, squares = 0, count = 0;
+
+    // Merges two sets of values as in Chan, Golub, LeVeque 1983, "Algorithms for computing the sample variance".
+    void add(const Moments& other) {
+        const double distance = other.mean - mean, total = count + other.count;
+        squares += other.squares + distance * distance * count * other.count / total;
+        mean += distance * other.count / total;
+        count = total;
+    }
+};
+
+// Forward pass of a layer. Memory is allocated once, for the number of images of the operation at construction.
+class LayerForward {
+   public:
+    explicit LayerForward(const Operation& operation);
+    void run(const Value& input, const Value& output, int threads, OutOfMemory& memory);
+
+   private:
+    void pack();
+    void run_block(const Source& source, int block, Vec* maps, Vec* y) const;
+    void run_separable(const Source& source, int block, Vec* map, Vec* y) const;
+    void find_statistics(float* statistics) const;
+
+    const Operation& operation;
+    const Layer& layer;
+    const InputMaps padded;
+    Depthwise depthwise;
+    std::vector<Convolution> groups;
+    std::vector<Moments> moments;
+};
+
+class LayerBackward {
+   public:
+    explicit LayerBackward(const Operation& operation);
+    void run(const Value& input, const Value& output, int threads, OutOfMemory& memory);
+
+   private:
+    struct Sums;
+    class Results;
+    void pack();
+    void run_block(const Source& source, const Results& results, int block, Vec* maps, Vec* gradients, Sums sums);
+    const Vec* read(const Source& source, int block, int channel, Vec* map, Vec* dx) const;
+    void run_dense(const Source& source, const Results& results, int block, Vec* maps, Vec* gradients, Sums sums,
+                   Vec* dx);
+    void run_separable(const Source& source, const Results& results, int block, Vec* map, Vec* gradients, Sums sums,
+                       Vec* dx);
+    void to_input(const Source& source, const TurnedConvolution& turned, const Vec* gradients, int block, int first,
+                  int count, Vec* dx);
+    size_t n_parameters() const;
+    void add_parameters(int chunks);
+
+    const Operation& operation;
+    const Layer& layer;
+    const InputMaps padded;
+    const EdgedMaps edged;
+    Depthwise depthwise;
+    std::vector<TurnedConvolution> turned;  // of every group, or of every channel of a depthwise convolution
+    std::vector<Convolution> turned_strip;  // of the 1x1 convolution of a separable layer
+    std::vector<int32_t> first_offsets, strip_offsets;
+    std::vector<GradientSums> of_maps;
+    std::vector<float> chunk_sums;
+};

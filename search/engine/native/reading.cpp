@@ -3,9 +3,7 @@
 #include "reading.hpp"
 
 #include <cstring>
-#include <vector>
 
-#include "out_of_memory.hpp"
 #include "scratch.hpp"
 
 namespace {
@@ -20,7 +18,10 @@ void activate_all(const Vec* x, int count, float scale, float shift, float slope
             slopes[i] = at.slope;
         }
     else
-        for (int i = 0; i < count; ++i) z[i] = activate<A>(x[i] * scale + shift, slope);
+        for (int i = 0; i < count; ++i) {
+            prefetch(x + i);
+            z[i] = activate<A>(x[i] * scale + shift, slope);
+        }
 }
 
 // Sets every value to 0 with probability p and divides the others by 1 - p, and their slopes alike. The seed and the
@@ -78,6 +79,43 @@ void pool_rows(const Vec* z, int width, int size, Vec* to, Vec* slopes) {
             for (int column = windows * side; column < width; ++column) slopes[i * width + column] = Vec{};
 }
 
+// Computes the mean over each window, as pool_rows the maximum.
+void mean_rows(const Vec* z, int width, int side, Vec* to, Vec* slopes) {
+    const int windows = width / side;
+    const float share = 1.0f / (float)(side * side);
+    for (int window = 0; window < windows; ++window) {
+        Vec sum{};
+        for (int i = 0; i < side; ++i)
+            for (int j = 0; j < side; ++j) sum += z[i * width + window * side + j];
+        to[window] = sum * share;
+    }
+    for (int i = 0; slopes && i < side; ++i)
+        for (int column = 0; column < width; ++column)
+            slopes[i * width + column] = column < windows * side ? slopes[i * width + column] * share : Vec{};
+}
+
+// Computes the gradients of values, whose normalised values have the gradients gradient_at(0), gradient_at(1), ...
+template <class F>
+GradientSums unpooled(const Vec* x, int count, float mean, float scale, Vec* gradient, F gradient_at) {
+    // Two sums of each, because each step of a single sum would wait for the one before.
+    Vec sums[2]{}, products[2]{};
+    const auto add = [&](int i, int part) {
+        prefetch(x + i);
+        prefetch(gradient + i);
+        const Vec g = gradient_at(i);
+        sums[part] += g;
+        products[part] += g * (x[i] - mean);
+        gradient[i] = g * scale;
+    };
+    int i = 0;
+    for (; i + 2 <= count; i += 2) {
+        add(i, 0);
+        add(i + 1, 1);
+    }
+    if (i < count) add(i, 0);
+    return {sum_lanes(sums[0] + sums[1]), sum_lanes(products[0] + products[1])};
+}
+
 }  // namespace
 
 void Source::read(int block, int channel, Vec* to, int pitch, Vec* slopes) const {
@@ -95,7 +133,9 @@ void Source::read(int block, int channel, Vec* to, int pitch, Vec* slopes) const
             for (int i = 0; reading.drop > 0 && i < size; ++i)
                 drop(z + i * width, own ? own + i * width : nullptr, width, reading.drop, reading.seed,
                      (first_row + row * size + i) * row_positions);
-            if (size == 2)
+            if (size > 1 && reading.mean_pool)
+                mean_rows(z, width, size, to + (ptrdiff_t)row * pitch, own);
+            else if (size == 2)
                 pool_rows<2>(z, width, size, to + (ptrdiff_t)row * pitch, own);
             else if (size > 1)
                 pool_rows<0>(z, width, size, to + (ptrdiff_t)row * pitch, own);
@@ -109,7 +149,6 @@ GradientSums Source::to_values(int block, int channel, const Vec* dz, Vec* gradi
     const int size = reading.pool, width = reading.width, used = reading.out_width() * size;
     const Vec* x = map(block, channel);
     const float mean = this->mean(channel), scale = this->scale(channel);
-    const bool slopes = reading.has_slopes();
     Vec sum{}, product{};
     const auto add = [&](Vec g, int at) {
         sum += g;
@@ -117,7 +156,16 @@ GradientSums Source::to_values(int block, int channel, const Vec* dz, Vec* gradi
         gradient[at] = g * scale;
     };
     if (size == 1) {
-        for (int i = 0; i < reading.pixels(); ++i) add(slopes ? dz[i] * gradient[i] : dz[i], i);
+        const float shift = this->shift(channel), slope = reading.slope;
+        if (reading.stores_slopes())
+            return unpooled(x, reading.pixels(), mean, scale, gradient, [=](int i) { return dz[i] * gradient[i]; });
+        GradientSums sums{};
+        with_activation(reading.activation, [=, &sums](auto activation) {
+            sums = unpooled(x, reading.pixels(), mean, scale, gradient, [=](int i) {
+                return dz[i] * slope_at<decltype(activation)::value>(x[i] * scale + shift, slope);
+            });
+        });
+        return sums;
     } else {
         // Outside the windows the slopes are 0, and so are the gradients.
         for (int row = 0; row < reading.out_height() * size; ++row) {
@@ -130,65 +178,53 @@ GradientSums Source::to_values(int block, int channel, const Vec* dz, Vec* gradi
     return {sum_lanes(sum), sum_lanes(product)};
 }
 
-void Source::to_norm(const GradientSums* maps, float* dstatistics, float* dgamma, float* dbeta) const {
+void Source::to_norm(const GradientSums* maps) const {
     for (int c = 0; c < reading.channels; ++c) {
         double gradients = 0, products = 0;
         for (int block = 0; block < reading.blocks(); ++block) {
             gradients += maps[(size_t)block * reading.channels + c].gradients;
             products += maps[(size_t)block * reading.channels + c].products;
         }
-        dbeta[c] = (float)gradients;
-        dgamma[c] = (float)(products * inverse(c));
-        dstatistics[c] = (float)(-gradients * scale(c));
-        dstatistics[reading.channels + c] = (float)(products * gamma[c]);
+        value.dbeta[c] += (float)gradients;
+        value.dgamma[c] += (float)(products * inverse(c));
+        value.dstatistics[c] += (float)(-gradients * scale(c));
+        value.dstatistics[reading.channels + c] += (float)(products * value.gamma[c]);
     }
 }
 
-extern "C" {
-
-// Writes the values read from x, or their mean over every map, to z. Returns 1 if memory ran out, else 0, as does
-// read_backward.
-int32_t read_forward(const Reading* r, const float* x, const float* statistics, const float* gamma, const float* beta,
-                     float* z, int32_t threads) {
+void read_forward(const Source& source, Vec* z, int threads, OutOfMemory& memory) {
     (void)threads;  // unused without OpenMP
-    return OutOfMemory::check([&](OutOfMemory& memory) {
-        const Source source(*r, x, statistics, gamma, beta);
+    const Reading& r = source.reading;
 #pragma omp parallel for schedule(static) num_threads(threads)
-        for (int map = 0; map < r->blocks() * r->channels; ++map)
-            memory.guard([&] {
-                const int pixels = r->out_pixels();
-                Vec* to = r->average ? scratch(READ, pixels) : (Vec*)z + (size_t)map * pixels;
-                source.read(map / r->channels, map % r->channels, to, r->out_width(), nullptr);
-                if (r->average) ((Vec*)z)[map] = sum_of(pixels, [=](int i) { return to[i]; }) / (float)pixels;
-            });
-    });
-}
-
-int32_t read_backward(const Reading* r, const float* x, const float* statistics, const float* gamma, const float* beta,
-                      const float* dz, float* dx, float* dstatistics, float* dgamma, float* dbeta, int32_t threads) {
-    (void)threads;  // unused without OpenMP
-    return OutOfMemory::check([&](OutOfMemory& memory) {
-        const Source source(*r, x, statistics, gamma, beta);
-        std::vector<GradientSums> sums((size_t)r->blocks() * r->channels);
-#pragma omp parallel for schedule(static) num_threads(threads)
-        for (int map = 0; map < r->blocks() * r->channels; ++map)
-            memory.guard([&] {
-                const int block = map / r->channels, channel = map % r->channels, pixels = r->out_pixels();
-                Vec* gradient = (Vec*)dx + (size_t)map * r->pixels();
-                if (r->has_slopes())
-                    source.read(block, channel, scratch(READ, pixels), r->out_width(), gradient);
-                const Vec* of_map = (const Vec*)dz + (size_t)map * pixels;
-                if (r->average) {
-                    Vec* spread = scratch(TURNED, pixels);
-                    std::fill_n(spread, pixels, ((const Vec*)dz)[map] / (float)pixels);
-                    of_map = spread;
-                }
-                sums[map] = source.to_values(block, channel, of_map, gradient);
-            });
+    for (int map = 0; map < r.blocks() * r.channels; ++map)
         memory.guard([&] {
-            if (r->norm) source.to_norm(sums.data(), dstatistics, dgamma, dbeta);
+            const int pixels = r.out_pixels();
+            Vec* to = r.average ? scratch(READ_MAPS, pixels) : z + (size_t)map * pixels;
+            source.read(map / r.channels, map % r.channels, to, r.out_width(), nullptr);
+            if (r.average) z[map] = sum_of(pixels, [=](int i) { return to[i]; }) / (float)pixels;
         });
-    });
 }
 
-}  // extern "C"
+void read_backward(const Source& source, const Vec* dz, bool add, GradientSums* sums, int threads,
+                   OutOfMemory& memory) {
+    (void)threads;
+    const Reading& r = source.reading;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int map = 0; map < r.blocks() * r.channels; ++map)
+        memory.guard([&] {
+            const int block = map / r.channels, channel = map % r.channels, pixels = r.out_pixels();
+            Vec* gradient = source.gradient(block, channel);
+            Vec* to = add ? scratch(ADDED, r.pixels()) : gradient;
+            if (r.stores_slopes()) source.read(block, channel, scratch(READ_MAPS, pixels), r.out_width(), to);
+            const Vec* of_map = dz + (size_t)map * pixels;
+            if (r.average) {
+                Vec* spread = scratch(TURNED, pixels);
+                std::fill_n(spread, pixels, dz[map] / (float)pixels);
+                of_map = spread;
+            }
+            sums[map] = source.to_values(block, channel, of_map, to);
+            if (add)
+                for (int i = 0; i < r.pixels(); ++i) gradient[i] += to[i];
+        });
+    if (r.norm) source.to_norm(sums);
+}

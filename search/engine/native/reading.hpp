@@ -6,25 +6,8 @@
 #pragma once
 
 #include "activations.hpp"
-
-// Mirrored field by field in search/engine/native/kernels.py.
-struct Reading {
-    int32_t images, channels, height, width;  // shape of the values
-    int32_t norm;                             // whether there are statistics, gamma and beta
-    int32_t activation, pool;                 // pool: side of the windows, which do not overlap; 1 if there are none
-    int32_t average;                          // whether to return only the mean of every map; for read_forward alone
-    float slope, drop;                        // slope of a leaky ReLU; probability that dropout drops a value
-    uint64_t seed;                            // seed of dropout
-
-    int blocks() const { return (images + LANES - 1) / LANES; }
-    int pixels() const { return height * width; }
-    int out_height() const { return height / pool; }
-    int out_width() const { return width / pool; }
-    int out_pixels() const { return out_height() * out_width(); }
-    bool changes_nothing() const { return !norm && !has_slopes(); }
-    // Whether the derivative of a read value with respect to the normalised value may differ from 1.
-    bool has_slopes() const { return activation != IDENTITY || pool > 1 || drop > 0; }
-};
+#include "operation.hpp"
+#include "out_of_memory.hpp"
 
 // Sums over the gradients of one map, and over their products with the distance of the value from the mean.
 struct GradientSums {
@@ -33,33 +16,41 @@ struct GradientSums {
 
 class Source {
    public:
-    // statistics: mean and 1 / standard deviation of every channel. All three are null without batch norm.
-    Source(const Reading& reading, const float* values, const float* statistics, const float* gamma, const float* beta)
-        : reading(reading), values((const Vec*)values), statistics(statistics), gamma(gamma), beta(beta) {}
+    Source(const Reading& reading, const Value& value) : reading(reading), value(value) {}
 
     // Reads one map into rows `pitch` apart. If slopes is not null, writes to it for every value the derivative of the
     // read value with respect to the normalised value.
     void read(int block, int channel, Vec* to, int pitch, Vec* slopes) const;
 
     // Computes the gradient of the values of one map from dz, the gradient of the read values, with mean and deviation
-    // fixed. `gradient` contains the slopes if any may differ from 1; the result overwrites it.
+    // fixed. `gradient` contains the slopes if the reading stores them; the result overwrites it.
     GradientSums to_values(int block, int channel, const Vec* dz, Vec* gradient) const;
 
-    // Computes the gradients of gamma, beta, mean and 1 / standard deviation (dstatistics) from the sums of all maps.
-    void to_norm(const GradientSums* maps, float* dstatistics, float* dgamma, float* dbeta) const;
+    // Adds the gradients of gamma, beta, mean and 1 / standard deviation to those of the value, from the sums of all
+    // maps.
+    void to_norm(const GradientSums* maps) const;
 
-    const Vec* map(int block, int channel) const {
-        return values + ((size_t)block * reading.channels + channel) * reading.pixels();
-    }
+    const Vec* map(int block, int channel) const { return value.maps + first(block, channel); }
+    Vec* gradient(int block, int channel) const { return value.gradients + first(block, channel); }
 
     const Reading& reading;
 
-   private:
-    float mean(int channel) const { return reading.norm ? statistics[channel] : 0; }
-    float inverse(int channel) const { return reading.norm ? statistics[reading.channels + channel] : 1; }
-    float scale(int channel) const { return reading.norm ? gamma[channel] * inverse(channel) : 1; }
-    float shift(int channel) const { return reading.norm ? beta[channel] - mean(channel) * scale(channel) : 0; }
+    const Value& value;
 
-    const Vec* values;
-    const float *statistics, *gamma, *beta;
+   private:
+    size_t first(int block, int channel) const {
+        return ((size_t)block * reading.channels + channel) * reading.pixels();
+    }
+    float mean(int channel) const { return reading.norm ? value.statistics[channel] : 0; }
+    float inverse(int channel) const { return reading.norm ? value.statistics[reading.channels + channel] : 1; }
+    float scale(int channel) const { return reading.norm ? value.gamma[channel] * inverse(channel) : 1; }
+    float shift(int channel) const { return reading.norm ? value.beta[channel] - mean(channel) * scale(channel) : 0; }
 };
+
+// Writes the values that the source reads, or their mean over every map, to z.
+void read_forward(const Source& source, Vec* z, int threads, OutOfMemory& memory);
+
+// Computes the gradient of the source's value from dz, the gradient of the reading. add: add it to the present one.
+// sums: scratch memory for every map.
+void read_backward(const Source& source, const Vec* dz, bool add, GradientSums* sums, int threads,
+                   OutOfMemory& memory);

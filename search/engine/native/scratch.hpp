@@ -4,7 +4,20 @@
 
 #include "vectors.hpp"
 
-enum Scratch { UNPOOLED, READ, BETWEEN, STRIPS, GRADIENTS, TURNED, SCRATCHES };
+enum Scratch {
+    UNPOOLED,
+    READ_MAPS,
+    BETWEEN,
+    STRIPS,
+    GRADIENTS,
+    TURNED,
+    ADDED,
+    PARAMETERS,
+    IMAGES,
+    PANEL,
+    PHASES,
+    SCRATCHES
+};
 
 // Returns aligned memory for at least `vectors` vectors, which is not cleared. A slot keeps its memory until it has to
 // grow. Throws std::bad_alloc.

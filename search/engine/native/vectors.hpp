@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #if defined(__AVX512F__)
 constexpr int LANES = 16, REGISTERS = 32;
@@ -41,9 +42,13 @@ typedef uint32_t UIntVec __attribute__((vector_size(LANES * sizeof(uint32_t))));
 inline Vec all(float value) { return value - Vec{}; }
 
 inline float sum_lanes(Vec values) {
-    float sum = 0;
-    for (int lane = 0; lane < LANES; ++lane) sum += values[lane];
-    return sum;
+    typedef float Quarter __attribute__((vector_size(4 * sizeof(float))));
+    Quarter parts[LANES / 4];
+    std::memcpy(parts, &values, sizeof values);
+    Quarter sum = parts[0];
+    UNROLL
+    for (int i = 1; i < LANES / 4; ++i) sum += parts[i];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
 inline int lanes_in(int images, int block) { return std::min(LANES, images - block * LANES); }
@@ -54,6 +59,10 @@ inline Vec used_lanes(int images, int block) {
     for (int lane = 0; lane < lanes_in(images, block); ++lane) mask[lane] = 1;
     return mask;
 }
+
+// Asks for the vector that a loop over vectors comes to in a while. Activations of a whole batch do not fit the cache
+// near the core, and the processor does not see far enough ahead itself.
+inline void prefetch(const Vec* at) { __builtin_prefetch(at + 48); }
 
 inline Vec select(IntVec condition, Vec yes, Vec no) { return condition ? yes : no; }
 

@@ -20,10 +20,12 @@ from search.engine.benchmark import NETWORKS
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_bench_reports_all_its_keys(tmp_path, capsys, monkeypatch) -> None:
+@pytest.mark.parametrize("loop_flops", [4e9, None])
+def test_bench_reports_all_its_keys(loop_flops, tmp_path, capsys, monkeypatch) -> None:
     monkeypatch.setattr(benchmark.Images, "load", lambda _images: benchmark.noise())
     monkeypatch.setattr(bench, "usual_epoch", lambda _spec, _data, loaders: 6.0 + loaders)
     monkeypatch.setattr(bench, "matrix_flops", lambda _n: 1e9)
+    monkeypatch.setattr(bench, "multiply_add_flops", lambda _n: loop_flops)
     monkeypatch.setattr(bench, "Team", FakeTeam)
     assert main(["bench", "--json", "--repeats", "3", "--data-dir", str(tmp_path)]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -35,8 +37,11 @@ def test_bench_reports_all_its_keys(tmp_path, capsys, monkeypatch) -> None:
     assert found["parallel_s_per_epoch"] == 3.0 / n
     assert found["ratio_single"] == 3.0
     assert found["ratio_parallel"] == 6.0 / (3.0 / n)
-    assert found["floor_s_per_epoch"] == pytest.approx(2 * macs * 190_000 / 1e9)
-    assert found["floor_fraction_single"] == pytest.approx(macs * 380_000 / 1e9 / 2)
+    peak = loop_flops or 1e9
+    assert found["floor_s_per_epoch"] == pytest.approx(2 * macs * 190_000 / peak)
+    assert found["floor_fraction_single"] == pytest.approx(macs * 380_000 / peak / 2)
+    assert found["matrix_gflops"] == 1.0
+    assert found["multiply_add_gflops"] == (loop_flops and 4.0)
     assert found["worker_peak_mib"] == 700.0
     assert list(found["networks"]) == ["s004_net3", "s000_net", "separable"]
 

@@ -90,10 +90,22 @@ def test_skipped_steps_draw_nothing() -> None:
 
 
 def test_steps_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("jitter", "crop", "warp", "erase"):
-        monkeypatch.setattr(module, f"_random_{name}", lambda seen, *_, name=name: [*seen, name])
-    seen: Any = []
-    assert augment(seen, EVERYTHING, generator(), [0.5]) == ["jitter", "crop", "warp", "erase"]
+    seen: list[str] = []
+
+    def recorder(name: str) -> Any:
+        function = getattr(module, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            seen.append(name)
+            return function(*args, **kwargs)
+
+        return call
+
+    steps = ["_jitter", "center_crop_resize", "warp", "erase"]
+    for name in steps:
+        monkeypatch.setattr(module, name, recorder(name))
+    augment(random_images(4, (1, 28, 28)), EVERYTHING, generator(), [0.5])
+    assert seen == steps
 
 
 # --- brightness and contrast

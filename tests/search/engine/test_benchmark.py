@@ -6,7 +6,8 @@ from models.build import build_model
 from models.cost import compute_cost
 from models.recipe import Augmentation, RecipeConfig
 from search.engine import benchmark
-from search.engine.benchmark import NETWORKS, Images, engine_epoch, matrix_flops, usual_epoch
+from search.engine.benchmark import NETWORKS, Images, engine_epoch, matrix_flops, multiply_add_flops, usual_epoch
+from search.engine.native import kernels
 from search.engine.train import train
 from search.engine.usual_loop import train_usually
 from tests.search.made_up_trainings import made_up_data, network
@@ -22,6 +23,8 @@ def test_an_epoch_of_each_loop_on_few_images(tmp_path, monkeypatch) -> None:
     assert 50 < mib < 8000
     assert 0 < usual_epoch(NETWORKS["separable"], data.load(), 0) < 60
     assert matrix_flops(1, side=100, repeats=1) > 1e6
+    flops = multiply_add_flops(2, rounds=1000, repeats=1)
+    assert flops is None if kernels.load() is None else flops is not None and 1e6 < flops < 1e14
 
 
 def test_the_measured_networks_are_small_wide_and_separable() -> None:

@@ -17,6 +17,7 @@ from search.data.dataset import Dataset, Split
 from search.engine import train as train_module
 from search.engine.native import kernels
 from search.engine.train import EpochMetrics, evaluate, predict, train
+from search.errors import InputError
 from tests.search.made_up_networks import thrifty_spec
 from tests.search.made_up_trainings import (
     ADAM,
@@ -87,11 +88,31 @@ def thrifty_network(seed: int = 0) -> nn.Module:
     return build_model(thrifty_spec((1, 8, 8), 3))
 
 
+ROTATION = Augmentation(rotation=10.0)
+EVERYTHING = Augmentation(
+    **{"rotation": 10.0, "shift": 0.1, "scale": 0.1, "shear": 5.0, "fill": 0.3, "crop_p": 0.5, "crop_side": 6},
+    **{"mirror_p": 0.5, "brightness": 0.3, "contrast": 0.3, "erase_p": 0.5, "erase_area": (0.02, 0.3)},
+)
+SAME = {
+    "plain": RECIPE,
+    "momentum": replace(RECIPE, momentum=0.5, weight_decay=0.01),
+    "no momentum": replace(RECIPE, momentum=0.0),
+    "nesterov": replace(RECIPE, nesterov=True, weight_decay=0.01, schedule=Schedule("onecycle")),
+    "label smoothing": replace(RECIPE, label_smoothing=0.1),
+    "average": replace(RECIPE, ema_decay=0.5, augmentation=ROTATION),
+    "everything drawn": replace(RECIPE, augmentation=EVERYTHING),
+    "adam": replace(ADAM, weight_decay=0.01),
+    "adamw": replace(ADAM, optimizer="adamw", weight_decay=0.1, ema_decay=0.5, schedule=Schedule("onecycle")),
+    "a last batch of few": replace(RECIPE, batch_size=60),
+    "large batches": replace(RECIPE, batch_size=200, lr=0.05),
+}
+
+
 @NEEDS_KERNELS
 @pytest.mark.parametrize("make", [network, thrifty_network])
-@pytest.mark.parametrize("ema_decay", [0.0, 0.5])
-def test_both_engines_do_the_same_training(data: Dataset, ema_decay: float, make: Callable[..., nn.Module]) -> None:
-    recipe = replace(RECIPE, epochs=2, ema_decay=ema_decay, augmentation=Augmentation(rotation=10.0))
+@pytest.mark.parametrize("recipe", SAME.values(), ids=SAME)
+def test_both_engines_do_the_same_training(data: Dataset, recipe: RecipeConfig, make: Callable[..., nn.Module]) -> None:
+    recipe = replace(recipe, epochs=2)
     native, torch_ = (train(make(), data, recipe, seed=1, engine=engine) for engine in ("native", "torch"))
     assert (native.engine, torch_.engine) == ("native", "torch")
     for name, tensor in native.last_state.items():
@@ -102,6 +123,37 @@ def test_both_engines_do_the_same_training(data: Dataset, ema_decay: float, make
         assert own.accuracy == pytest.approx(reference.accuracy, abs=0.02)
     # What the last epoch is said to have scored, the weights score on PyTorch, to the last image.
     assert evaluate(holding(native.last_state, make), data.scored, data) == native.curve[-1].accuracy
+
+
+@NEEDS_KERNELS
+@pytest.mark.parametrize("optimizer", ["sgd", "soap"])
+def test_the_number_of_threads_does_not_change_a_native_training(optimizer: str) -> None:
+    # Batches of several blocks of images.
+    recipe = replace(RECIPE, epochs=2, batch_size=150, optimizer=optimizer, lr=0.02, augmentation=EVERYTHING)
+
+    def state(n_threads: int) -> dict[str, Tensor]:
+        torch.set_num_threads(n_threads)
+        return train(network(dropout=0.2), made_up_data(), recipe, seed=1, engine="native").last_state
+
+    try:
+        assert equal(state(1), state(2))
+    finally:
+        torch.set_num_threads(1)
+
+
+@NEEDS_KERNELS
+def test_a_network_without_kernels_trains_on_pytorch(data: Dataset) -> None:
+    def model() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(144, 3))
+
+    result = train(model(), data, RECIPE)
+    assert result.engine == "torch"
+    assert equal(result.last_state, train(model(), data, RECIPE, engine="torch").last_state)
+    with pytest.raises(InputError, match=r"cannot train this network: Tanh\(\) has no kernel; --engine torch"):
+        train(model(), data, RECIPE, engine="native")
+    with pytest.raises(InputError, match=r"the network returns \(4, 6, 6\) for 3 classes"):
+        train(nn.Conv2d(1, 4, 3), data, RECIPE, engine="native")
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.5])
@@ -161,13 +213,13 @@ def test_scored_after_the_last_epoch_only_it_is_the_same_training(
     n_scorings = 0
     reported: list[tuple[int, EpochMetrics]] = []
 
-    def counted(*arguments: Any) -> Tensor:
+    def counted(trainer: Any, *, exact: bool) -> Tensor:
         nonlocal n_scorings
         n_scorings += 1
-        return logits(*arguments)
+        return answers(trainer, exact=exact)
 
-    logits = train_module._logits
-    monkeypatch.setattr(train_module, "_logits", counted)
+    answers = train_module._Trainer.answers
+    monkeypatch.setattr(train_module._Trainer, "answers", counted)
     once = train(
         network(dropout=0.2),
         data,

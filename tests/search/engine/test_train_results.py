@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from models.build import build_model
 from models.recipe import Schedule
@@ -13,7 +12,8 @@ from models.spec import ArchSpec, Block, Head, Stage
 from search.data.dataset import Dataset, Split
 from search.engine import train as train_module
 from search.engine.batch_norm import FEW_STEPS
-from search.engine.train import EpochMetrics, TrainingDivergedError, evaluate, normalise, predict, train
+from search.engine.inputs import normalise
+from search.engine.train import EpochMetrics, TrainingDivergedError, evaluate, predict, train
 from tests.search.made_up_trainings import N_CLASSES, RECIPE, copied, equal, holding, made_up_data, network, parameters
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -51,14 +51,14 @@ def test_a_short_training_is_not_held_back_by_its_first_weights(data: Dataset) -
     assert train(network(), data, slow).curve[-1].accuracy > 0.9
 
 
-def test_the_decay_rises_to_that_of_the_recipe(data: Dataset) -> None:
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+def test_the_decay_rises_to_that_of_the_recipe(data: Dataset, engine: str) -> None:
     # The decay of step n is (1 + n) / (10 + n) or the recipe's, whichever is less: 0.3 from the third step on.
     model = network()
     name, parameter = next(model.named_parameters())
     weights: list[Tensor] = []
-    handle = register_optimizer_step_post_hook(lambda *_: weights.append(parameter.detach().clone()))
-    result = train(model, data, replace(RECIPE, epochs=1, ema_decay=0.3))
-    handle.remove()
+    recipe = replace(RECIPE, epochs=1, ema_decay=0.3)
+    result = train(model, data, recipe, engine=engine, on_batch=lambda *_: weights.append(parameter.detach().clone()))
     expected = weights[0]
     for n, weight in enumerate(weights[1:], start=1):
         decay = min(0.3, (1 + n) / (10 + n))

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from search.engine.native import kernels
-from search.engine.native.network import NativeNetwork
+from search.engine.native.program import Program
 from search.engine.train import engine_for
 from search.errors import InputError
+from tests.search.engine.native.on_kernels import on_kernels
 
 ROOT = Path(__file__).parents[4]
 CPU = torch.device("cpu")
@@ -43,7 +44,7 @@ def small(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same, and sources of one line, for what does not depend on what they say; they compile at once."""
     sources = fresh / "native"
     sources.mkdir()
-    functions = "".join(f"int {name}() {{ return 0; }} " for name in (*kernels._SIGNATURES, "lanes"))
+    functions = "".join(f"int {name}() {{ return 0; }} " for name in (*kernels._SIGNATURES, *kernels._OTHER_SIGNATURES))
     (sources / "kernels.cpp").write_text(f'extern "C" {{ {functions} }}')
     monkeypatch.setattr(kernels, "SOURCES", sources)
     return fresh
@@ -102,7 +103,7 @@ def test_without_a_compiler_pytorch_does_it(fresh: Path, monkeypatch: pytest.Mon
     with pytest.raises(InputError, match="the native engine cannot run here: no C\\+\\+ compiler found"):
         engine_for(CPU, "native")
     with pytest.raises(RuntimeError, match="no kernels: no C\\+\\+ compiler"):
-        NativeNetwork(torch.nn.Identity())
+        Program(torch.nn.Identity(), (1, 2, 2), 2, training=False)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_a_compiler_without_openmp_will_do(fresh: Path, monkeypatch: pytest.Monk
     torch.manual_seed(0)
     model = torch.nn.Conv2d(1, 2, 3)
     x = torch.rand(40, 1, 6, 6)
-    torch.testing.assert_close(NativeNetwork(model)(x), model(x))
+    torch.testing.assert_close(on_kernels(model)(x), model(x))
 
 
 @pytest.mark.slow
@@ -155,7 +156,7 @@ def test_processors_with_narrower_registers(
     )
     x = torch.randn(21, 3, 9, 10)
     gradients = []
-    for network in (model, NativeNetwork(model)):
+    for network in (model, on_kernels(model)):
         model.zero_grad()
         network(x).square().sum().backward()
         gradients.append([parameter.grad for parameter in model.parameters() if parameter.grad is not None])

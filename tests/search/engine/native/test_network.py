@@ -1,7 +1,6 @@
 """Whole networks on the kernels against the same networks on PyTorch."""
 
 import random
-from collections import Counter
 from copy import deepcopy
 from dataclasses import replace
 
@@ -15,8 +14,11 @@ from models.blocks import BLOCKS
 from models.build import build_model
 from models.spec import ArchSpec, Block, Head, Stage
 from search.engine.native import kernels
-from search.engine.native.network import NativeNetwork
-from tests.search.made_up_networks import thrifty_spec
+from search.engine.native.description import NoKernelError, describe
+from search.engine.native.program import Program
+from search.engine.native.structures import CONVOLVE, READ
+from tests.search.engine.native.on_kernels import on_kernels
+from tests.search.made_up_networks import shared_specs, systematic_specs, thrifty_spec
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -45,7 +47,7 @@ def same_gradients(model: nn.Module, exact: nn.Module) -> None:
 def check(model: nn.Module, x: Tensor) -> None:
     """Outputs, gradients and statistics of a training step, then outputs in evaluation mode."""
     exact = deepcopy(model).double()
-    network = NativeNetwork(model)
+    network = on_kernels(model)
     found, expected = network(x), exact(x.double())
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
     # A linear loss: its gradient does not depend on the rounding of the outputs.
@@ -109,7 +111,7 @@ def test_gradients_of_shared_weights_are_sums(spec: ArchSpec) -> None:
                 setattr(module, name, nn.Parameter(parameter.detach().clone()))
     x, weights = torch.rand(19, *spec.input_shape), torch.randn(spec.n_classes)
     for network in (model, apart):
-        (NativeNetwork(network)(x) * weights).sum().backward()
+        (on_kernels(network)(x) * weights).sum().backward()
     sums: dict[nn.Parameter, Tensor] = {}
     for (_, shared), copied in zip(model.named_parameters(remove_duplicate=False), apart.parameters(), strict=True):
         sums[shared] = sums.get(shared, torch.zeros(())) + copied.grad
@@ -121,77 +123,121 @@ def test_gradients_of_shared_weights_are_sums(spec: ArchSpec) -> None:
 @pytest.mark.parametrize(
     "layers",
     [
-        pytest.param([nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(inplace=True)], id="stride"),
-        pytest.param([nn.Conv2d(3, 4, 3, dilation=2)], id="dilation"),
-        pytest.param([nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")], id="reflection"),
-        pytest.param([nn.Conv2d(3, 4, 3, padding="same"), nn.Tanh()], id="padding by name"),
-        pytest.param([nn.Conv2d(3, 4, 1, padding=1)], id="more padding than kernel"),
-        pytest.param([nn.Conv2d(3, 4, 3, padding=(1, 0)), nn.GELU()], id="uneven padding"),
-        pytest.param([nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=None), nn.ReLU()], id="cumulative statistics"),
-        pytest.param([nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)], id="batch norm without weights"),
-        pytest.param([nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3)], id="batch norm first"),
         pytest.param([nn.ReLU(), nn.Conv2d(3, 4, 3), nn.ReLU(), nn.ReLU()], id="bare activations"),
-        pytest.param([nn.BatchNorm2d(3), nn.LeakyReLU(0.2), nn.SiLU(), nn.Hardswish()], id="no convolution"),
-        pytest.param([nn.MaxPool2d(3, stride=2), nn.Conv2d(3, 4, 3)], id="overlapping pool"),
-        pytest.param([nn.Conv2d(3, 3, 1), nn.MaxPool2d(2, ceil_mode=True), nn.AvgPool2d(2)], id="other pools"),
-        pytest.param([nn.AdaptiveAvgPool2d(2), nn.Identity(), nn.Flatten(), nn.Linear(12, 5)], id="head"),
-        pytest.param([nn.Conv2d(3, 4, 3), nn.Sequential(nn.Dropout2d(0.0), nn.Sequential())], id="nested"),
+        pytest.param([nn.LeakyReLU(0.2), nn.SiLU(), nn.Hardswish(), nn.Conv2d(3, 2, 1)], id="three in a row"),
+        pytest.param([nn.Conv2d(3, 4, 3), nn.GELU(), nn.BatchNorm2d(4), nn.GELU()], id="gelu"),
+        pytest.param([nn.Conv2d(3, 4, 3), nn.Sequential(nn.Dropout(0.0), nn.Sequential())], id="nested"),
         pytest.param([nn.Conv2d(3, 3, 3, groups=3), nn.Conv2d(3, 4, 1)], id="depthwise with bias"),
         pytest.param([nn.Conv2d(3, 6, 3, groups=3, bias=False), nn.Conv2d(6, 4, 1)], id="two maps a channel"),
         pytest.param([nn.Conv2d(4, 4, 3, groups=4, bias=False), nn.Conv2d(4, 6, 1, groups=2)], id="1x1 in groups"),
+        pytest.param([nn.Conv2d(4, 6, 11, groups=2), nn.SiLU()], id="a kernel over the whole map, in groups"),
+        pytest.param([nn.Conv2d(3, 3, 7, padding=3, groups=3, bias=False), nn.Conv2d(3, 4, 1)], id="7x7 depthwise"),
+        pytest.param(
+            [
+                *(nn.Conv2d(3, 6, 1, bias=False), nn.BatchNorm2d(6), nn.SiLU()),
+                *(nn.Conv2d(6, 6, 5, 2, 2, groups=6, bias=False), nn.BatchNorm2d(6), nn.SiLU()),
+                *(nn.Conv2d(6, 4, 1, bias=False), nn.BatchNorm2d(4), nn.AvgPool2d(2)),
+            ],
+            id="inverted residual",
+        ),
+        pytest.param([nn.Conv2d(3, 3, 3, 2), nn.ReLU(), nn.Conv2d(3, 4, 1, 2), nn.Conv2d(4, 2, 2, 3)], id="strides"),
         pytest.param(
             [nn.Conv2d(3, 4, 1), nn.MaxPool2d(2), nn.SiLU(), nn.MaxPool2d(2), nn.MaxPool2d(2)], id="pools first"
         ),
+        pytest.param(
+            [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(64, 7), nn.Linear(7, 5)],
+            id="flatten and two linear layers",
+        ),
     ],
 )
-def test_what_has_no_kernel_runs_on_pytorch(layers: list[nn.Module]) -> None:
+def test_unusual_layers(layers: list[nn.Module]) -> None:
     torch.manual_seed(0)
     channels = next((layer.in_channels for layer in layers if isinstance(layer, nn.Conv2d)), 3)
     check(nn.Sequential(*layers), torch.randn(5, channels, 11, 11))
 
 
-def operators(node: torch.autograd.graph.Node | None) -> Counter[str]:
-    """How often each operator took part in a result."""
-    found: set[torch.autograd.graph.Node] = set()
-    waiting = [node]
-    while waiting:
-        if (one := waiting.pop()) is not None and one not in found:
-            found.add(one)
-            waiting += [following for following, _ in one.next_functions]
-    return Counter(one.name() for one in found)
+@pytest.mark.parametrize("name", systematic_specs() | shared_specs())
+def test_every_block_activation_and_head(name: str) -> None:
+    spec = (systematic_specs() | shared_specs())[name]
+    torch.manual_seed(0)
+    check(without_dropout(build_model(spec)), torch.rand(19, *spec.input_shape))
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        nn.Conv2d(3, 4, 3, stride=(1, 2)),
+        nn.Conv2d(3, 4, 3, dilation=2),
+        nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
+        nn.Conv2d(3, 4, 3, padding="same"),
+        nn.Conv2d(3, 4, 1, padding=1),
+        nn.Conv2d(3, 4, 3, padding=(1, 0)),
+        nn.Conv2d(3, 4, 12),
+        nn.Conv2d(4, 4, 3),
+        nn.Conv2d(3, 4, 3).double(),
+        nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last),
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, momentum=None)),
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=False)),
+        nn.BatchNorm2d(3),
+        nn.Tanh(),
+        nn.GELU("tanh"),
+        nn.Dropout2d(0.1),
+        nn.MaxPool2d(3, stride=2),
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.AvgPool2d(3, stride=2),
+        nn.AvgPool2d(2, divisor_override=3),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Linear(11, 5),
+        nn.Sequential(nn.Flatten(), nn.Linear(11, 5)),
+        nn.Sequential(nn.Flatten(), nn.Conv2d(3, 4, 3)),
+        nn.Flatten(2),
+    ],
+    ids=repr,
+)
+def test_modules_without_a_kernel_are_refused(module: nn.Module) -> None:
+    with pytest.raises(NoKernelError):
+        describe(module, (3, 11, 11))
+
+
+def kinds(model: nn.Module, shape: tuple[int, int, int]) -> list[int]:
+    return [operation.kind for operation in describe(model, shape).operations]
 
 
 def test_what_stands_between_convolutions_is_done_as_they_read() -> None:
-    network = NativeNetwork(build_model(BASELINES["s001_model3"].spec))
-    found = operators(network(torch.rand(3, 1, 28, 28)).grad_fn)
-    # Seven convolutions that do the rest on the way, and the global pool, which does so too.
-    assert (found["_ConvolutionBackward"], found["_ReadBackward"]) == (7, 1)
+    # Eight convolutions that do the rest on the way, and the global pool, which does so too.
+    found = kinds(build_model(BASELINES["s001_model3"].spec), (1, 28, 28))
+    assert (found.count(CONVOLVE), found.count(READ), len(found)) == (8, 1, 9)
 
 
-def test_a_separable_block_is_one_operator() -> None:
+def test_a_separable_block_is_one_operation() -> None:
     block = Block(6, kind="separable", padding="same")
-    network = NativeNetwork(nn.Sequential(*BLOCKS["separable"].modules(block, 4)))
-    found = operators(network(torch.rand(3, 4, 7, 7)).grad_fn)
-    assert (found["_ConvolutionBackward"], found["_ReadBackward"]) == (1, 1)
-
-
-def test_a_second_forward_pass_does_not_disturb_the_gradient_of_the_first() -> None:
-    torch.manual_seed(0)
-    model = without_dropout(build_model(BASELINES["s001_model3"].spec))
-    exact = deepcopy(model).double()
-    network = NativeNetwork(model)
-    x = torch.rand(20, 1, 28, 28)
-    loss = network(x).logsumexp(1).sum()
-    network(x[:3])
-    loss.backward()
-    exact(x.double()).logsumexp(1).sum().backward()
-    same_gradients(model, exact)
+    # The activation at the end is applied by an operation of its own.
+    assert kinds(nn.Sequential(*BLOCKS["separable"].modules(block, 4)), (4, 7, 7)) == [CONVOLVE, READ]
 
 
 def test_dropout_follows_the_mode() -> None:
     model = nn.Sequential(nn.Dropout(0.5), nn.Flatten())
-    network = NativeNetwork(model)
+    network = on_kernels(model)
     x = torch.ones(4, 2, 8, 8)
     assert 0.3 < (network(x) == 0).float().mean().item() < 0.7
     model.eval()
     assert torch.equal(network(x), x.flatten(1))
+
+
+def test_a_program_runs_batches_of_fewer_images() -> None:
+    torch.manual_seed(0)
+    model = without_dropout(build_model(BASELINES["s001_model3"].spec))
+    x = torch.rand(40, 1, 28, 28)
+    program = Program(model, (1, 28, 28), 40, training=True)
+    for n in (40, 3, 17):
+        exact = deepcopy(model).double()
+        expected = exact(x[:n].double())
+        torch.testing.assert_close(program.forward(x[:n]).double(), expected, rtol=1e-4, atol=1e-4)
+        weights = torch.randn(expected.shape)
+        (expected * weights).sum().backward()
+        program.backward(weights)
+        found = torch.cat([program.gradients[parameter].flatten() for parameter in model.parameters()])
+        reference = torch.cat(
+            [parameter.grad.flatten() for parameter in exact.parameters() if parameter.grad is not None]
+        )
+        assert (found - reference).norm() < 1e-2 * reference.norm()

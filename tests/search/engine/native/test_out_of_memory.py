@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from search.engine.native import kernels
-from search.engine.native.kernels import Kernel, Layer
-from search.engine.native.ops import Blocks, average_maps, convolve
+from search.engine.native.program import Program
 from search.errors import FailureError
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -61,18 +60,14 @@ def in_a_new_thread(call: Callable[[], object]) -> BaseException | None:
     return errors[0] if errors else None
 
 
-def first_map(maps: Tensor, conv: nn.Conv2d) -> Tensor:
-    layer = Layer(out_channels=1, groups=1, kernel=Kernel(3, 3, 1))
-    return convolve(Blocks(maps, LANES), layer, None, conv, None, LIBRARY)[0]
-
-
-def test_the_mean_of_large_maps() -> None:
-    maps = torch.zeros(1).expand(1, 1, 30_000, 30_000, LANES)
-    error = in_a_new_thread(lambda: average_maps(Blocks(maps, 1), LIBRARY))
+def test_a_program_that_does_not_fit() -> None:
+    channels = 40 * CHANNELS  # more than tests before may have freed
+    error = in_a_new_thread(lambda: Program(nn.Conv2d(channels, 1, 1), (channels, SIDE, SIDE), LANES, training=False))
     assert isinstance(error, FailureError)
     assert str(error) == kernels.OUT_OF_MEMORY
-    # The next call has what it needs.
-    assert float(average_maps(Blocks(torch.ones(1, 1, 3, 3, LANES), 1), LIBRARY).values.sum()) == LANES
+    # The next one has what it needs.
+    program = Program(nn.Identity(), (1, 3, 3), LANES, training=False)
+    assert program.forward(torch.ones(LANES, 1, 3, 3)).sum() == 9 * LANES
 
 
 @pytest.mark.slow
@@ -85,11 +80,12 @@ def test_a_layer_forward_and_backward() -> None:
 
 def layer_forward_and_backward() -> None:
     torch.set_num_threads(1)
-    conv = nn.Conv2d(CHANNELS, 1, 3, padding=1)
-    maps = torch.ones(1, CHANNELS, SIDE, SIDE, LANES)
-    error = in_a_new_thread(lambda: first_map(maps, conv))
+    program = Program(nn.Conv2d(CHANNELS, 1, 3, padding=1), (CHANNELS, SIDE, SIDE), LANES, training=True)
+    x = torch.ones(LANES, CHANNELS, SIDE, SIDE)
+    run, threads = program.library.program_forward, torch.get_num_threads()
+    error = in_a_new_thread(lambda: run(program.handle, LANES, None, threads))
     assert isinstance(error, FailureError)
-    result = first_map(maps, conv).sum()
-    error = in_a_new_thread(result.backward)
+    gradient = torch.ones_like(program.forward(x))
+    error = in_a_new_thread(lambda: program.library.program_backward(program.handle, threads))
     assert isinstance(error, FailureError)
-    assert conv.weight.grad is None
+    program.backward(gradient)

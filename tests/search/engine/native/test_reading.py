@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone knows it by)
 
 from search.engine.native import kernels
-from search.engine.native.network import ACTIVATIONS, NativeNetwork
-from search.engine.native.ops import Blocks, apply_pending, from_blocks, to_blocks
+from search.engine.native.description import ACTIVATIONS
+from search.engine.native.program import Program
+from tests.search.engine.native.on_kernels import on_kernels
 from tests.search.near import near
 
 LIBRARY = kernels.load()
@@ -48,6 +49,8 @@ class Chain:
     padding: int
     bias: bool
     threads: int
+    stride: int
+    mean_pool: bool
 
     def layers(self) -> nn.Sequential:
         first, middle, last = self.channels
@@ -60,16 +63,16 @@ class Chain:
         for module in norm + last_norm:
             nn.init.uniform_(module.weight, -2, 2)
             nn.init.normal_(module.bias)
-        padding = self.padding
-        reader = [nn.Conv2d(middle, last, self.kernel, padding=padding, bias=self.bias)]
+        padding, stride = self.padding, self.stride
+        reader = [nn.Conv2d(middle, last, self.kernel, stride, padding, bias=self.bias)]
         if self.separable:
-            depthwise = nn.Conv2d(middle, middle, self.kernel, padding=padding, groups=middle, bias=False)
+            depthwise = nn.Conv2d(middle, middle, self.kernel, stride, padding, groups=middle, bias=False)
             reader = [depthwise, nn.Conv2d(middle, last, 1, bias=self.bias)]
         return nn.Sequential(
             nn.Conv2d(first, middle, 3, padding=1),
             *(activation + norm if self.activation_first else norm + activation),
             *([nn.Dropout(self.drop)] if self.drop else []),
-            *([nn.MaxPool2d(self.pool)] if self.pool > 1 else []),
+            *([nn.AvgPool2d(self.pool) if self.mean_pool else nn.MaxPool2d(self.pool)] if self.pool > 1 else []),
             *reader,
             *last_norm,
         )
@@ -80,13 +83,16 @@ class Chain:
 
 @st.composite
 def chains(draw: st.DrawFn) -> Chain:
-    kernel, pool = draw(st.sampled_from(((1, 1), (3, 3), (3, 3), (5, 5), (2, 3)))), draw(st.sampled_from((1, 1, 2, 3)))
+    kernel, pool = (
+        draw(st.sampled_from(((1, 1), (3, 3), (3, 3), (5, 5), (2, 3), (7, 7)))),
+        draw(st.sampled_from((1, 1, 2, 3))),
+    )
     padding = draw(st.integers(0, min(kernel) - 1))
     least = [pool * max(1, side - 2 * padding) for side in kernel]
     return Chain(
         images=draw(st.integers(2, 40)),
         channels=(draw(st.integers(1, 3)), draw(st.integers(1, 13)), draw(st.integers(1, 11))),
-        size=(draw(st.integers(least[0], 16)), draw(st.integers(least[1], 16))),
+        size=(draw(st.integers(least[0], max(16, least[0]))), draw(st.integers(least[1], max(16, least[1])))),
         activation=draw(st.sampled_from((None, *ACTIVATIONS))),
         activation_first=draw(st.booleans()),
         norms=(draw(st.booleans()), draw(st.booleans())),
@@ -97,6 +103,8 @@ def chains(draw: st.DrawFn) -> Chain:
         padding=padding,
         bias=draw(st.booleans()),
         threads=draw(st.sampled_from((1, 2))),
+        stride=draw(st.sampled_from((1, 1, 2, 3))),
+        mean_pool=draw(st.booleans()),
     )
 
 
@@ -104,7 +112,7 @@ def same_dropout(exact: nn.Sequential, case: Chain, seed: int) -> None:
     """Let the reference drop what the kernels drop after `seed`."""
     torch.manual_seed(seed)
     ones = torch.ones(case.images, case.channels[1], *case.size)
-    mask = NativeNetwork(nn.Dropout(case.drop))(ones).double()
+    mask = on_kernels(nn.Dropout(case.drop))(ones).double()
     for i, module in enumerate(exact):
         if isinstance(module, nn.Dropout):
             exact[i] = FixedDropout(case.drop)
@@ -130,7 +138,7 @@ def check_against_pytorch(case: Chain) -> None:
     same_dropout(exact, case, seed=3)
     x, exact_x = case.input().requires_grad_(), case.input().double().requires_grad_()
     torch.manual_seed(3)
-    found, expected = NativeNetwork(layers)(x), exact(exact_x)
+    found, expected = on_kernels(layers)(x), exact(exact_x)
     near(found, expected, tolerance=1e-4)
     gradient = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2))
     found.backward(gradient)
@@ -149,7 +157,7 @@ def check_against_pytorch(case: Chain) -> None:
     exact.eval()
     if not case.drop:
         with torch.inference_mode():
-            near(NativeNetwork(layers)(x), exact(exact_x), tolerance=1e-4)
+            near(on_kernels(layers)(x), exact(exact_x), tolerance=1e-4)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
@@ -158,7 +166,7 @@ def test_max_pool_and_its_gradient(shape: tuple[int, ...], size: int) -> None:
     # Whole numbers, so that windows have equal largest values: the gradient goes to the first.
     x = torch.randint(0, 4, shape, generator=torch.Generator().manual_seed(0)).float()
     own, reference = x.clone().requires_grad_(), x.clone().requires_grad_()
-    found = from_blocks(to_blocks(own, LANES).then(pool=size), LIBRARY)
+    found = on_kernels(nn.MaxPool2d(size))(own)
     expected = F.max_pool2d(reference, size)
     assert torch.equal(found, expected)
     gradient = torch.randn(expected.shape)
@@ -174,7 +182,7 @@ def test_mean_over_what_is_read(size: int) -> None:
     layers = nn.Sequential(nn.SiLU(), nn.MaxPool2d(size), nn.AdaptiveAvgPool2d(1))
     x = torch.randn(19, 3, 5, 7)
     own, exact = x.clone().requires_grad_(), x.double().requires_grad_()
-    found, expected = NativeNetwork(layers)(own), layers(exact)
+    found, expected = on_kernels(layers)(own), layers(exact)
     near(found, expected)
     gradient = torch.randn(expected.shape)
     found.backward(gradient)
@@ -184,36 +192,24 @@ def test_mean_over_what_is_read(size: int) -> None:
     near(own.grad, exact.grad)
 
 
-def dropped(x: Tensor, p: float, seed: int) -> Tensor:
-    return apply_pending(Blocks(x, len(x) * LANES).then(drop=p, seed=seed), LIBRARY).values
-
-
 @pytest.mark.parametrize("p", [0.05, 0.5, 0.9, 1.0])
 def test_dropout_drops_that_share_and_makes_up_for_it(p: float) -> None:
-    x = torch.ones(7, 11, 13, 13, LANES, requires_grad=True)
-    z = dropped(x, p, 1234567890123)
+    torch.manual_seed(1)
+    x = torch.ones(7 * LANES, 11, 13, 13, requires_grad=True)
+    z = on_kernels(nn.Dropout(p))(x)
     assert (z == 0).float().mean().item() == pytest.approx(p, abs=4 * (p * (1 - p) / x.numel()) ** 0.5)
     if p < 1:
         assert torch.allclose(z[z != 0], torch.tensor(1 / (1 - p)))
-    # Every channel, every row and every lane on its own, too.
-    for dims in ((0, 2, 3, 4), (0, 1, 3, 4), (0, 1, 2, 3)):
+    # Every channel, every row and every image on its own, too.
+    for dims in ((0, 2, 3), (0, 1, 3), (1, 2, 3)):
         assert (z == 0).float().mean(dims).sub(p).abs().max() < 6 * (p * (1 - p) / 1000) ** 0.5 + 1e-6
     z.sum().backward()
     assert torch.equal(x.grad, z.detach())
 
 
-def test_dropout_draws_from_pytorchs_generator() -> None:
-    network = NativeNetwork(nn.Dropout(0.5))
+def test_one_seed_of_dropout_tells_nothing_of_the_next() -> None:
     x = torch.ones(40, 5, 7, 7)
-
-    def draws() -> tuple[Tensor, Tensor]:
-        return network(x), network(x)
-
-    torch.manual_seed(4)
-    first = draws()
-    torch.manual_seed(4)
-    again = draws()
-    assert torch.equal(first[0], again[0])
-    assert torch.equal(first[1], again[1])
-    both = ((first[0] == 0) & (first[1] == 0)).float().mean().item()
-    assert both == pytest.approx(0.25, abs=0.02)  # one draw tells nothing of the next
+    program = Program(nn.Dropout(0.5), (5, 7, 7), 40, training=True)
+    first, again, second = (program.forward(x, torch.tensor([seed])) for seed in (4, 4, 5))
+    assert torch.equal(first, again)
+    assert ((first == 0) & (second == 0)).float().mean().item() == pytest.approx(0.25, abs=0.02)

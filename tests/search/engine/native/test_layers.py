@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from search.engine.native import kernels
-from search.engine.native.network import ACTIVATIONS, NativeNetwork
-from search.engine.native.ops import Blocks, from_blocks, to_blocks
+from search.engine.native.description import ACTIVATIONS
+from tests.search.engine.native.on_kernels import on_kernels
 from tests.search.near import near
 
 LIBRARY = kernels.load()
@@ -38,12 +38,16 @@ class Case:
     norm: bool
     bias: bool
     threads: int = 1
+    stride: int = 1
 
     def layers(self) -> nn.Sequential:
         """Convolution, batch norm and activation with weights that are all different from the initial ones."""
         torch.manual_seed(0)
         conv = nn.Conv2d(
-            self.in_channels, self.out_channels, self.kernel, padding=self.padding, groups=self.groups, bias=self.bias
+            *(self.in_channels, self.out_channels, self.kernel, self.stride),
+            padding=self.padding,
+            groups=self.groups,
+            bias=self.bias,
         )
         activation = [self.activation()] if self.activation else []
         norm = [nn.BatchNorm2d(self.out_channels, eps=1e-3, momentum=0.3)] if self.norm else []
@@ -79,6 +83,7 @@ def cases(draw: st.DrawFn) -> Case:
         norm=draw(st.booleans()),
         bias=draw(st.booleans()),
         threads=draw(st.sampled_from((1, 2, 3))),
+        stride=draw(st.sampled_from((1, 1, 2, 3))),
     )
 
 
@@ -88,7 +93,7 @@ def test_layer_and_its_gradients(case: Case) -> None:
     torch.set_num_threads(case.threads)
     layers, exact = case.layers(), case.layers().double()
     x, exact_x = case.input().requires_grad_(), case.input().double().requires_grad_()
-    found, expected = NativeNetwork(layers)(x), exact(exact_x)
+    found, expected = on_kernels(layers)(x), exact(exact_x)
     near(found, expected)
     gradient = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2))
     found.backward(gradient)
@@ -112,14 +117,8 @@ def test_layer_in_evaluation_mode(case: Case) -> None:
     layers, exact = case.layers().eval(), case.layers().double().eval()
     before = deepcopy(layers.state_dict())
     with torch.inference_mode():
-        near(NativeNetwork(layers)(case.input()), exact(case.input().double()))
+        near(on_kernels(layers)(case.input()), exact(case.input().double()))
     assert all(torch.equal(before[name], tensor) for name, tensor in layers.state_dict().items())
-
-
-def test_no_gradient_in_evaluation_mode() -> None:
-    layers = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval()
-    with pytest.raises(RuntimeError, match="no gradient in evaluation mode"):
-        NativeNetwork(layers)(torch.rand(2, 1, 5, 5)).sum().backward()
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -128,14 +127,16 @@ def test_activations_over_the_whole_range(activation: type[nn.Module]) -> None:
     conv = nn.Conv2d(1, 1, 1, bias=False)
     nn.init.ones_(conv.weight)
     x = values.view(1, 1, 1, -1).requires_grad_()
-    found = NativeNetwork(nn.Sequential(conv, activation()))(x)
+    found = on_kernels(nn.Sequential(conv, activation()))(x)
     found.sum().backward()
     exact_x = values.double().requires_grad_()
     expected = activation()(exact_x)
     expected.sum().backward()
     assert x.grad is not None
     assert exact_x.grad is not None
-    torch.testing.assert_close(found.flatten().double(), expected, rtol=1e-6, atol=1e-30)
+    # GELU of PyTorch rounds to 0 where the normal distribution is below 1e-16.
+    atol = 1e-8 if activation is nn.GELU else 1e-30
+    torch.testing.assert_close(found.flatten().double(), expected, rtol=1e-6, atol=atol)
     torch.testing.assert_close(x.grad.flatten().double(), exact_x.grad, rtol=1e-5, atol=1e-6)
 
 
@@ -147,50 +148,38 @@ def test_what_is_not_finite_stays_so(activation: type[nn.Module] | None, norm: b
     layers = case.layers()
     with torch.no_grad():
         layers[0].weight[0, 0, 1, 1] = value
-    found = NativeNetwork(nn.Sequential(layers, nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()))(case.input())
+    found = on_kernels(nn.Sequential(layers, nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten()))(case.input())
     assert not found[:, 0].isfinite().any()
     assert found[:, 1].isfinite().all()
 
 
-def test_one_number_of_threads_always_gives_the_same_bits() -> None:
-    case = Case(50, 5, 7, 1, (3, 3), 1, (9, 9), nn.SiLU, False, True, False)
+@pytest.mark.parametrize("images", [50, 130])
+def test_the_number_of_threads_does_not_change_a_bit(images: int) -> None:
+    case = Case(images, 5, 7, 1, (3, 3), 1, (9, 9), nn.SiLU, False, True, False)
 
     def gradients(threads: int) -> list[Tensor]:
         torch.set_num_threads(threads)
         layers = case.layers()
-        NativeNetwork(layers)(case.input()).square().sum().backward()
+        on_kernels(layers)(case.input()).square().sum().backward()
         return [parameter.grad for parameter in layers.parameters() if parameter.grad is not None]
 
     for threads in (1, 2, 4):
-        assert all(map(torch.equal, gradients(threads), gradients(threads)))
-    for one, many in zip(gradients(1), gradients(4), strict=True):
-        near(many, one.double())
+        assert all(map(torch.equal, gradients(1), gradients(threads)))
 
 
 @pytest.mark.parametrize("images", [1, LANES - 1, LANES, LANES + 1, 3 * LANES])
 def test_blocks_and_back(images: int) -> None:
     x = torch.rand(images, 3, 4, 5)
-    blocks = to_blocks(x, LANES)
-    assert blocks.values.shape == (-(-images // LANES), 3, 4, 5, LANES)
-    assert blocks.values.is_contiguous()
-    assert blocks.values.sum().item() == pytest.approx(x.sum().item(), rel=1e-5)  # idle lanes are 0
-    assert torch.equal(from_blocks(blocks, LIBRARY), x)
+    assert torch.equal(on_kernels(nn.Identity())(x), x)
 
 
 def test_a_gradient_in_another_memory_order_is_understood() -> None:
     case = Case(4, 2, 3, 1, (3, 3), 0, (5, 5), nn.ReLU, False, True, False)
     layers, exact = case.layers(), case.layers().double()
     for model, dtype in ((layers, torch.float32), (exact, torch.float64)):
-        network = NativeNetwork(model) if model is layers else model
+        network = on_kernels(model) if model is layers else model
         network(case.input().to(dtype)).mean((2, 3)).square().sum().backward()
     for own, reference in zip(layers.parameters(), exact.parameters(), strict=True):
         assert own.grad is not None
         assert reference.grad is not None
         near(own.grad, reference.grad)
-
-
-def test_blocks_keep_count_of_their_images() -> None:
-    blocks = Blocks(torch.zeros(1), 3).then(pool=2)
-    other = blocks.with_values(torch.ones(1))
-    assert (other.values.item(), other.images, other.pending.changes()) == (1.0, 3, False)
-    assert (blocks.then(activation=1).pending.pool, blocks.pending.changes()) == (2, True)
