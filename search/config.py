@@ -71,8 +71,8 @@ class DataConfig(Record):
     directory   where data sets are stored or downloaded to; for FOLDER the folder of images itself
     select_on   test: train on all training images and score on the test set; val: hold out training images and score
                 on those
-    image_size  height and width that images are resized to; (): the rule of search.data.decode for a folder, and the
-                original size for other data sets
+    image_size  height and width that images are resized to; (): by the rule of search.data.own.decode for a folder,
+                and the original size for other data sets
     form        form of a folder that was read before; the folder must have the same form when it is read again
     """
 

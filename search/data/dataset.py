@@ -27,7 +27,7 @@ class Dataset:
     remarks            sentences that its user should know
     files              label and image file of every image of a folder without a folder of test images, in the order of
                        reading; empty for other data
-    level_ranges       ranges of levels that were scaled to 8 bits, as in search.data.pictures.upright
+    level_ranges       ranges of levels that were scaled to 8 bits, as in search.data.own.pictures.upright
     """
 
     name: str
@@ -125,7 +125,7 @@ def hold_out(split: Split, n_parts: int, writers: Tensor | None = None) -> tuple
     import torch
     from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-    from search.data.folder_rules import SPLIT_SEED
+    from search.data.own.folder_rules import SPLIT_SEED
 
     labels = split.labels.numpy()
     if writers is None:

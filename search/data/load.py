@@ -30,7 +30,7 @@ from search.data.torchvision import DEFINITIONS
 from search.errors import InputError
 
 if TYPE_CHECKING:
-    from search.data.folder import FolderData
+    from search.data.own.folder import FolderData
 
 __all__ = [
     "DATASETS",
@@ -135,7 +135,7 @@ def load_dataset(config: DataConfig) -> Dataset:
 
 
 def _load_folder(config: DataConfig) -> Dataset:
-    from search.data.folder import TERMS
+    from search.data.own.folder import TERMS
 
     if config.form and not Path(config.directory).is_dir():
         raise InputError(
@@ -173,7 +173,7 @@ def _read_recorded(config: DataConfig) -> tuple[FolderData, str]:
 
     Earlier versions left copies of test images among the training images. Raises InputError for other images.
     """
-    from search.data.folder import read_folder
+    from search.data.own.folder import read_folder
 
     arguments = Path(config.directory), config.image_size, config.form.classes if config.form else ()
     folder = read_folder(*arguments)
@@ -194,8 +194,8 @@ def _folder_validation(folder: FolderData) -> tuple[Split, Split, str]:
     """Return (training images, validation images, way of choosing the latter)."""
     import torch
 
-    from search.data.copies import copies_of, first_copies
-    from search.data.folder_rules import choose_pictures
+    from search.data.own.copies import copies_of, first_copies
+    from search.data.own.folder_rules import choose_pictures
 
     labels = folder.train.labels
     firsts = torch.arange(len(labels)) if folder.keeps_copies else first_copies(folder.train.images)

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from search.data.copies import first_copies
-from search.data.folder_rules import (
+from search.data.own.copies import first_copies
+from search.data.own.folder_rules import (
     MOST_UNREADABLE,
     TEST,
     TEST_PARTS,
@@ -20,7 +20,7 @@ from search.data.folder_rules import (
     list_images,
     shorten_names,
 )
-from search.data.pictures import shown
+from search.data.own.pictures import shown
 from search.export.standalone.runtime import read_picture
 from search.export.standalone.stand_ins import CLASSES, SEARCHED
 

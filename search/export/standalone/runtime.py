@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from models.module_table import module_table
-from search.data.pictures import pixels, shown, upright
+from search.data.own.pictures import pixels, shown, upright
 from search.export.standalone.idx_test_set import read_test_set
 from search.export.standalone.stand_ins import (
     BACKGROUND,

@@ -19,9 +19,9 @@ from models import module_table
 from models.build import blank_model, shared_names
 from models.layers import FirstChannels, Residual, UnscaledBatchNorm2d
 from models.spec import ArchSpec
-from search.data import copies, folder_rules, pictures
 from search.data.dataset import Dataset
-from search.data.folder_rules import fingerprint
+from search.data.own import copies, folder_rules, pictures
+from search.data.own.folder_rules import fingerprint
 from search.export.standalone import folder_test_set, idx_test_set, runtime
 from search.export.standalone.docstring import model_docstring
 from search.export.standalone.framing import framing_for

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from search.data.class_order import in_natural_order
-from search.data.folder_rules import (
+from search.data.own.class_order import in_natural_order
+from search.data.own.folder_rules import (
     TEST,
     TRAIN,
     VAL,
@@ -20,7 +20,7 @@ from search.data.folder_rules import (
     split_folders,
     subfolders,
 )
-from search.data.pictures import shown
+from search.data.own.pictures import shown
 from search.errors import InputError
 
 _USAGE = "--dataset folder:PATH takes a folder with a folder of images for every class"

@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image
 
-from search.data.copies import first_copies
-from search.data.folder_rules import (
+from search.data.own.copies import first_copies
+from search.data.own.folder_rules import (
     choose_test_images,
     left_out_text,
     list_images,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from search.data.class_order import in_natural_order
+from search.data.own.class_order import in_natural_order
 
 
 @pytest.mark.parametrize(

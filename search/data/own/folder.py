@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from search.config import FOLDER, MIN_SIDE
-from search.data.copies import first_copies
-from search.data.copy_rules import kept_copies, leave_out_copies
 from search.data.dataset import Split
-from search.data.decode import LONGEST_SIDE, DecodedImages, decode_files
-from search.data.folder_files import FolderFiles, ImageFile, list_files
-from search.data.folder_remarks import folder_remarks, unreadable_text
-from search.data.folder_rules import MOST_UNREADABLE, TEST, VAL, choose_test_images, left_out_text, shorten_names
-from search.data.pictures import INTEGER, shown
+from search.data.own.copies import first_copies
+from search.data.own.copy_rules import kept_copies, leave_out_copies
+from search.data.own.decode import LONGEST_SIDE, DecodedImages, decode_files
+from search.data.own.folder_files import FolderFiles, ImageFile, list_files
+from search.data.own.folder_remarks import folder_remarks, unreadable_text
+from search.data.own.folder_rules import MOST_UNREADABLE, TEST, VAL, choose_test_images, left_out_text, shorten_names
+from search.data.own.pictures import INTEGER, shown
 from search.errors import InputError
 
 TERMS = "They are the images of a folder; on what terms they may be used, only those who have them can say."
@@ -31,7 +31,7 @@ class FolderData:
     is_val        mask of the training images that come from a folder `val`, bool (N,)
     files         image file of every image that was read, in the order of `list_files`
     has_test      whether the test images come from a folder `test`
-    level_ranges  ranges of levels that were scaled to eight bits, as in search.data.pictures.upright
+    level_ranges  ranges of levels that were scaled to eight bits, as in search.data.own.pictures.upright
     remarks       sentences that their user should know
     keeps_copies  whether training images may be copies of test images, as in studies of earlier versions
     """

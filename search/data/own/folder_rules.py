@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from search.data.copies import copies_of, is_first_copy
-from search.data.pictures import CONTROLS, shown
+from search.data.own.copies import copies_of, is_first_copy
+from search.data.own.pictures import CONTROLS, shown
 
 # Formats that Pillow only writes, or identifies but leaves to other programs to decode.
 UNDECODED_FORMATS = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PALM", "PDF", "WMF")

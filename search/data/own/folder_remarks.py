@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from search.data.dataset import Split
-from search.data.decode import DecodedImages
-from search.data.folder_files import FolderFiles
-from search.data.folder_rules import (
+from search.data.own.decode import DecodedImages
+from search.data.own.folder_files import FolderFiles
+from search.data.own.folder_rules import (
     SPLIT_FOLDERS,
     TEST_PARTS,
     join_names,
     left_out_text,
     shorten_names,
 )
-from search.data.pictures import FLOAT, INTEGER, shown
+from search.data.own.pictures import FLOAT, INTEGER, shown
 
 # All of so many classes are listed; of more classes, the first ones.
 _ALL_LISTED, _FIRST_LISTED = 12, 10

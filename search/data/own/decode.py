@@ -14,7 +14,7 @@ import torch
 from PIL import ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from search.data.pictures import deep_kind, finite_extrema, level_range, opened, orientation, pixels, upright
+from search.data.own.pictures import deep_kind, finite_extrema, level_range, opened, orientation, pixels, upright
 
 # Longest side of the images, unless their size is requested.
 LONGEST_SIDE = 64
@@ -27,7 +27,7 @@ class PictureFacts(NamedTuple):
 
     size      height and width of the upright image
     n_frames  number of pages or frames
-    kind      search.data.pictures.INTEGER or FLOAT for more than eight bits a level, else empty
+    kind      search.data.own.pictures.INTEGER or FLOAT for more than eight bits a level, else empty
     extrema   lowest and highest level of such an image
     is_cut    whether Pillow reads only the upper eight of sixteen bits
     """
@@ -46,7 +46,7 @@ class DecodedImages:
     images        uint8 (N, C, H, W), of the readable files
     facts         facts about these files
     errors        reasons why the other files cannot be read
-    level_ranges  ranges of levels that were scaled to eight bits, as in search.data.pictures.upright
+    level_ranges  ranges of levels that were scaled to eight bits, as in search.data.own.pictures.upright
     """
 
     images: Tensor

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from search.config import DataConfig
-from search.data.copies import first_copies
 from search.data.dataset import Dataset
 from search.data.load import load_dataset
+from search.data.own.copies import first_copies
 from search.errors import InputError
 
 A, B = "train/a", "train/b"

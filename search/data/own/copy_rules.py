@@ -7,10 +7,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from search.data.copies import copies_of, first_copies, is_first_copy
-from search.data.folder_files import ImageFile
-from search.data.folder_rules import shorten_names
-from search.data.pictures import shown
+from search.data.own.copies import copies_of, first_copies, is_first_copy
+from search.data.own.folder_files import ImageFile
+from search.data.own.folder_rules import shorten_names
+from search.data.own.pictures import shown
 
 
 def leave_out_copies(

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from search.data import pictures
-from search.data.pictures import FLOAT, INTEGER, finite_extrema, level_range, opened, pixels, shown, upright
+from search.data.own import pictures
+from search.data.own.pictures import FLOAT, INTEGER, finite_extrema, level_range, opened, pixels, shown, upright
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from PIL import Image
 
 from search.config import DataConfig
 from search.data.dataset import Dataset
-from search.data.folder import read_folder
 from search.data.load import form_of, is_available, load_dataset
+from search.data.own.folder import read_folder
 from search.errors import InputError
 
 COLOURS = {"amber": (255, 190, 0), "blue": (10, 20, 230), "green": (0, 200, 40)}

@@ -1,0 +1,1 @@
+"""Read images that people have: folders of pictures and NumPy archives."""
