@@ -24,10 +24,13 @@ class Augmentation(Record):
     rotation, shear            degrees; each image draws from [-x, x]
     shift                      largest shift along each axis, as a fraction of that side
     scale                      each image is scaled by a factor from [1 - scale, 1 + scale]
-    interpolation, fill        used by rotation, shift, scale and shear; fill is a grey level in [0, 1]
+    interpolation              used by rotation, shift, scale and shear
+    fill                       grey level in [0, 1] outside the image
     crop_p, crop_side          probability of a central crop of crop_side x crop_side pixels, resized to the full size
+    crop_padding               each image gets an edge of this fraction of each side, from which a crop of its own size
+                               is cut at a whole pixel, as torchvision's RandomCrop; 4 pixels around 32 are 0.125
     mirror_p                   probability of exchanging left and right
-    brightness, contrast       factors from [1 - x, 1 + x], as torchvision's ColorJitter on a grey image
+    brightness, contrast       factors from [1 - x, 1 + x], as torchvision's ColorJitter
     erase_p                    probability of setting a rectangle to the mean
     erase_area, erase_ratio    ranges of the rectangle's area as a fraction of the image, and of height / width
     """
@@ -40,6 +43,7 @@ class Augmentation(Record):
     fill: float = 0.0
     crop_p: float = 0.0
     crop_side: int = 0
+    crop_padding: float = 0.0
     mirror_p: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
@@ -54,7 +58,7 @@ class Augmentation(Record):
         check_range("scale", self.scale, 0, 0.9)
         check_range("shear", self.shear, 0, 80)
         check_choice("interpolation", self.interpolation, INTERPOLATIONS)
-        for name in ("fill", "crop_p", "mirror_p", "brightness", "contrast", "erase_p"):
+        for name in ("fill", "crop_p", "crop_padding", "mirror_p", "brightness", "contrast", "erase_p"):
             check_range(name, getattr(self, name), 0, 1)
         check_range("crop_side", self.crop_side, 1 if self.crop_p else 0, LARGEST)
         for name in ("erase_area", "erase_ratio"):

@@ -17,6 +17,7 @@ from models.recipe import Augmentation
 #   mirrored                                       whether the image is mirrored
 #   brightness, contrast, brightness_first         factors, and their order where there are both
 #   cropped                                        whether the image is cropped
+#   crop_x, crop_y                                 whole pixels by which the padded image moves right and down
 #   angle, shift_x, shift_y, scale, shear          parameters of the warp, in degrees and pixels
 #   top, left, height, width                       erased rectangle, in pixels; height 0 erases nothing
 Draws = dict[str, Tensor]
@@ -35,6 +36,8 @@ def draw(augmentation: Augmentation, n: int, size: Sequence[int], generator: tor
         draws |= _jitter(augmentation, n, generator)
     if augmentation.crop_p:
         draws["cropped"] = _uniform(generator, n) < augmentation.crop_p
+    if augmentation.crop_padding:
+        draws |= _padded_crop(augmentation.crop_padding, n, height, width, generator)
     if augmentation.rotation or augmentation.shift or augmentation.scale or augmentation.shear:
         draws |= _warp(augmentation, n, height, width, generator)
     if augmentation.erase_p:
@@ -57,6 +60,13 @@ def _jitter(augmentation: Augmentation, n: int, generator: torch.Generator) -> D
     if len(draws) == 2:
         draws["brightness_first"] = u[2] < 0.5
     return draws
+
+
+def _padded_crop(padding: float, n: int, height: int, width: int, generator: torch.Generator) -> Draws:
+    u = 2 * _uniform(generator, 2, n) - 1
+    # Every whole number within the edge has the same probability; where the edge ends inside a pixel, a move by that
+    # pixel has the part of it that is covered.
+    return {"crop_x": (u[0] * (padding * width + 0.5)).round(), "crop_y": (u[1] * (padding * height + 0.5)).round()}
 
 
 def _warp(augmentation: Augmentation, n: int, height: int, width: int, generator: torch.Generator) -> Draws:

@@ -70,6 +70,19 @@ class Planes {
         }
     }
 
+    // Moves the image by whole pixels, and fills the gap. copy: memory for a plane.
+    void move(int right, int down, float* copy) const {
+        const int left_out = std::min(std::abs(right), images.width), kept = images.width - left_out;
+        const int from = right < 0 ? left_out : 0, to = right < 0 ? 0 : left_out;
+        for (int c = 0; c < images.channels; ++c) {
+            float* plane = values + c * images.plane();
+            std::copy_n(plane, images.plane(), copy);
+            std::fill_n(plane, images.plane(), images.fill);
+            for (int y = std::max(0, down); y < std::min(images.height, images.height + down); ++y)
+                std::copy_n(copy + (y - down + 1) * images.pitch() + 1 + from, kept, row(c, y) + to);
+        }
+    }
+
    private:
     // Two neighbours and the share of the second.
     struct Position {
@@ -104,6 +117,7 @@ void unpack(const Images& images, int64_t index, const Change* change, float* va
     if (images.brightness) planes.brighten(change->brightness);
     if (images.contrast && !contrast_first) planes.set_contrast(change->contrast);
     if (images.crop_side && change->crop > 0) planes.crop(images.crop_side, copy);
+    if (images.crop_padding) planes.move((int)change->crop_x, (int)change->crop_y, copy);
 }
 
 // Returns values[offset] of every lane.

@@ -13,7 +13,8 @@ struct Images {
     const int64_t* labels;  // (number,)
     const float *mean, *deviation;
     int32_t channels, height, width;
-    int32_t mirror, brightness, contrast, crop_side, warp, erase;  // 0 if the step is left out; warp: Interpolation
+    int32_t mirror, brightness, contrast, crop_side, crop_padding;  // 0 if the step is left out
+    int32_t warp, erase;                                            // likewise; warp: Interpolation
     float fill;
 
     int plane() const { return (height + 2) * pitch(); }
@@ -23,7 +24,7 @@ struct Images {
 // Draws for one image; search.engine.augment explains the steps. The position in the image that a pixel at
 // (column, row) is taken from is (xx * column + xy * row + x, yx * column + yy * row + y).
 struct Change {
-    float mirror, brightness, contrast, brightness_first, crop;
+    float mirror, brightness, contrast, brightness_first, crop, crop_x, crop_y;
     float xx, xy, x, yx, yy, y;
     float top, left, height, width;
 };

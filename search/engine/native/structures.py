@@ -78,7 +78,7 @@ class Images(ctypes.Structure):
 
     _fields_ = (
         *_fields(_POINTER, "pixels labels mean deviation"),
-        *_fields(_INT, "channels height width mirror brightness contrast crop_side warp erase"),
+        *_fields(_INT, "channels height width mirror brightness contrast crop_side crop_padding warp erase"),
         ("fill", _FLOAT),
     )
 

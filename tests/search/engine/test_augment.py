@@ -10,7 +10,8 @@ import torchvision.transforms.v2.functional as tv
 
 from models.recipe import Augmentation
 from search.engine import augment as module
-from search.engine.augment import adjust_brightness, adjust_contrast, augment, center_crop_resize
+from search.engine.augment import adjust_brightness, adjust_contrast, augment, center_crop_resize, move
+from search.engine.draws import draw
 from search.errors import InputError
 from tests.search.random_images import SHAPES, generator, random_images, run, spy
 
@@ -22,6 +23,7 @@ EVERYTHING = Augmentation(
     fill=0.5,
     crop_p=0.5,
     crop_side=16,
+    crop_padding=0.1,
     brightness=0.3,
     contrast=0.3,
     erase_p=0.5,
@@ -30,6 +32,7 @@ STEPS = {
     "brightness": Augmentation(brightness=0.5),
     "contrast": Augmentation(contrast=0.5),
     "crop": Augmentation(crop_p=0.5, crop_side=16),
+    "padded crop": Augmentation(crop_padding=0.2),
     "rotation": Augmentation(rotation=15),
     "shift": Augmentation(shift=0.2),
     "scale": Augmentation(scale=0.2),
@@ -101,7 +104,7 @@ def test_steps_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return call
 
-    steps = ["_jitter", "center_crop_resize", "warp", "erase"]
+    steps = ["_jitter", "center_crop_resize", "move", "warp", "erase"]
     for name in steps:
         monkeypatch.setattr(module, name, recorder(name))
     augment(random_images(4, (1, 28, 28)), EVERYTHING, generator(), [0.5])
@@ -173,3 +176,45 @@ def test_crop_probability() -> None:
 def test_crop_larger_than_the_image_is_an_input_error() -> None:
     with pytest.raises(InputError, match="crop_side must be at most 20 for 20x40 images, got 21"):
         run(torch.zeros(1, 1, 20, 40), Augmentation(crop_p=0.1, crop_side=21))
+
+
+# --- crop of the padded image
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_move_is_torchvisions_crop_of_the_padded_image(shape: tuple[int, int, int]) -> None:
+    corners = [(0, 0), (5, 5), (10, 10), (2, 9), (7, 0)]
+    images = random_images(len(corners), shape)
+    top, left = torch.tensor(corners).T
+    out = move(images, 5 - left, 5 - top, fill=0.3)
+    for (y, x), image, moved in zip(corners, images, out, strict=True):
+        assert torch.equal(moved, tv.crop(tv.pad(image, [5] * 4, fill=0.3), y, x, *shape[1:]))
+
+
+def test_a_move_beyond_the_image_leaves_the_fill() -> None:
+    images = random_images(4, (3, 18, 25))
+    far = move(images, torch.tensor([25, -40, 0, 3]), torch.tensor([0, 0, -18, 30]), fill=0.3)
+    assert torch.equal(far, torch.full_like(far, 0.3))
+
+
+@pytest.mark.parametrize(
+    ("padding", "size", "expected"),
+    [
+        (0.125, (32, 32), ([1 / 9] * 9, [1 / 9] * 9)),  # CIFAR's usual 4 pixels
+        (0.25, (4, 12), ([1 / 3] * 3, [1 / 7] * 7)),
+        (0.15, (32, 32), ([0.8 / 10.6, *[1 / 10.6] * 9, 0.8 / 10.6],) * 2),  # 4.8 pixels: of the fifth, 0.8
+    ],
+)
+def test_padded_crops_are_equally_frequent(
+    padding: float, size: tuple[int, int], expected: tuple[list[float], list[float]]
+) -> None:
+    n = 20_000
+    draws = draw(Augmentation(crop_padding=padding), n, size, generator())
+    for name, shares in zip(("crop_y", "crop_x"), expected, strict=True):
+        moves, counts = draws[name].unique(return_counts=True)
+        furthest = len(shares) // 2
+        assert moves.tolist() == list(range(-furthest, furthest + 1))
+        # Four standard deviations.
+        tolerance = 4 * (max(shares) / n) ** 0.5
+        torch.testing.assert_close(counts / n, torch.tensor(shares), atol=tolerance, rtol=0)
+    assert abs(torch.corrcoef(torch.stack((draws["crop_x"], draws["crop_y"])))[0, 1]) < 0.03

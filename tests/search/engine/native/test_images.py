@@ -25,7 +25,8 @@ pytestmark = [
 SHAPES = [(1, 28, 28), (3, 18, 25), (2, 20, 17)]
 EVERYTHING = Augmentation(
     **{"rotation": 30.0, "shift": 0.2, "scale": 0.2, "shear": 10.0, "crop_p": 0.5, "crop_side": 13},
-    **{"mirror_p": 0.5, "brightness": 0.5, "contrast": 0.5, "erase_p": 0.5, "erase_area": (0.02, 0.3)},
+    **{"crop_padding": 0.1, "mirror_p": 0.5, "brightness": 0.5, "contrast": 0.5},
+    **{"erase_p": 0.5, "erase_area": (0.02, 0.3)},
 )
 AUGMENTATIONS = {
     "none": Augmentation(),
@@ -35,6 +36,8 @@ AUGMENTATIONS = {
     "both": Augmentation(brightness=0.9, contrast=0.9),
     "crop of all": Augmentation(crop_p=1.0, crop_side=10),
     "crop": Augmentation(crop_p=0.5, crop_side=17),
+    "padded crop": Augmentation(crop_padding=0.2, fill=0.6),
+    "padded crop beyond the image": Augmentation(crop_padding=1.0, crop_p=0.5, crop_side=13),
     "rotation": Augmentation(rotation=180.0),
     "shift": Augmentation(shift=0.3),
     "far shift": Augmentation(shift=1.0),
