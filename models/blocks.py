@@ -1,98 +1,32 @@
 """Kinds of blocks, each defining its modules, its cost, and its names in an architecture line and in figures.
 
-`modules` returns plain torch layers in forward order (a residual block is the one exception), so a network is a flat
-list that a reader, an exporter or a compiler can walk. `cost` returns one LayerCost row for each layer that holds
-weights or changes the map; it does arithmetic only. The tests compare the two.
-
-Only `modules` imports torch, because commands that print a cost should answer at once.
+`modules` returns plain torch layers in forward order (a block that adds its input to its output is the one exception),
+so a network is a flat list that a reader, an exporter or a compiler can walk. `cost` returns one LayerCost row for each
+layer that holds weights or changes the map; it does arithmetic only. The tests compare the two.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, TypedDict
+from typing import TYPE_CHECKING
 
-from models.layer_cost import ACTIVATION_LAYERS, LayerCost, conv_row
+from models.block_kind import (
+    BlockKind,
+    ConvExtras,
+    activation_names,
+    check_kinds,
+    conv_extras,
+    dropout_names,
+    end_layers,
+    squeeze_layers,
+    sum_row,
+    with_end,
+    with_squeeze,
+)
+from models.layer_cost import LayerCost, conv_row, kept_beside
 from models.spec import BLOCK_KINDS, Block
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-def dropout_names(p: float) -> tuple[str, ...]:
-    """Return the classes of `dropout_layers`."""
-    return ("Dropout",) if p else ()
-
-
-class _Extras(TypedDict):
-    bias: bool
-    norm: int
-    shared: bool
-    modules: tuple[str, ...]
-
-
-def _extras(block: Block, *, activate: bool = True, drop: bool = True) -> _Extras:
-    """Return the arguments of `conv_row` that follow from the block and not from its shape.
-
-    activate, drop: whether the block's activation and dropout follow this convolution
-    """
-    norm = ("BatchNorm2d" if block.norm_scale else "UnscaledBatchNorm2d",) if block.batch_norm else ()
-    activation = _activation_names(block) if activate else ()
-    following = norm + activation if block.order == "conv-bn-act" else activation + norm
-    return {
-        "bias": block.bias,
-        "norm": block.batch_norm * (1 + block.norm_scale),
-        "shared": block.shared,
-        "modules": ("Conv2d", *following, *(dropout_names(block.dropout) if drop else ())),
-    }
-
-
-def _activation_names(block: Block) -> tuple[str, ...]:
-    return (ACTIVATION_LAYERS[block.activation][0],) if block.activation else ()
-
-
-class BlockKind(ABC):
-    """Base class of the kinds of blocks; a subclass that lacks a member raises TypeError when it is imported.
-
-    mark          letter after the width in an architecture line
-    mark_meaning  explanation of the mark in the legend; empty where the mark is empty
-    """
-
-    mark: ClassVar[str]
-    mark_meaning: ClassVar[str]
-
-    def __init_subclass__(cls) -> None:
-        require(cls, "mark", "mark_meaning", "label", "modules", "cost")
-
-    @staticmethod
-    @abstractmethod
-    def label(block: Block) -> str:
-        """Return the name of the block in figures."""
-
-    @staticmethod
-    @abstractmethod
-    def modules(block: Block, in_channels: int) -> list[nn.Module]:
-        """Return the layers in forward order: (N, in_channels, H, W) to (N, block.out_channels, H', W')."""
-
-    @staticmethod
-    @abstractmethod
-    def cost(block: Block, input_map: LayerCost, name: str) -> list[LayerCost]:
-        """Return the rows of the layer table that follow row `input_map`."""
-
-
-def require(kind: type, *names: str) -> None:
-    """Raise TypeError unless the class itself defines all of `names`."""
-    missing = [name for name in names if name not in vars(kind)]
-    if missing:
-        raise TypeError(f"{kind.__name__} does not define {', '.join(missing)}")
-
-
-def check_kinds(table: str, registered: Iterable[str], kinds: Iterable[str]) -> None:
-    """Raise TypeError unless the kinds registered in `table` are exactly those that models.spec accepts."""
-    differences = set(registered) ^ set(kinds)
-    if differences:
-        raise TypeError(f"{table} and the kinds of models.spec differ in {', '.join(sorted(differences))}")
 
 
 class ConvBlock(BlockKind):
@@ -107,18 +41,18 @@ class ConvBlock(BlockKind):
 
     @staticmethod
     def modules(block: Block, in_channels: int) -> list[nn.Module]:
-        from torch import nn
+        from models.layers import norm_and_activation
 
-        from models.layers import dropout_layers, norm_and_activation
-
-        padding = block.kernel_size // 2 if block.padding == "same" else 0
-        conv = nn.Conv2d(in_channels, block.out_channels, block.kernel_size, padding=padding, bias=block.bias)
-        return [conv, *norm_and_activation(block, block.out_channels), *dropout_layers(block.dropout)]
+        out = block.out_channels
+        conv = _convolution(block, in_channels, out, block.kernel_size, stride=block.stride)
+        return end_layers(block, [conv, *norm_and_activation(block, out), *squeeze_layers(block, out)])
 
     @staticmethod
     def cost(block: Block, input_map: LayerCost, name: str) -> list[LayerCost]:
-        out, kernel = block.out_channels, block.kernel_size
-        return [conv_row(name, f"conv {kernel}x{kernel}", input_map, out, kernel, block.shrink, 1, **_extras(block))]
+        out, kernel, shrink = block.out_channels, block.kernel_size, block.shrink
+        extras, kind = conv_extras(block), f"conv {kernel}x{kernel}"
+        row = conv_row(name, kind, input_map, out, kernel, shrink, 1, stride=block.stride, **extras)
+        return with_end(block, input_map, with_squeeze(block, [row], name), name)
 
 
 class SeparableBlock(BlockKind):
@@ -133,23 +67,93 @@ class SeparableBlock(BlockKind):
 
     @staticmethod
     def modules(block: Block, in_channels: int) -> list[nn.Module]:
-        from torch import nn
+        from models.layers import norm_and_activation
 
-        from models.layers import dropout_layers, norm_and_activation
-
-        kernel = block.kernel_size
-        padding = kernel // 2 if block.padding == "same" else 0
-        depthwise = nn.Conv2d(in_channels, in_channels, kernel, padding=padding, groups=in_channels, bias=False)
-        pointwise = nn.Conv2d(in_channels, block.out_channels, 1, bias=block.bias)
-        return [depthwise, pointwise, *norm_and_activation(block, block.out_channels), *dropout_layers(block.dropout)]
+        out = block.out_channels
+        depthwise = _depthwise(block, in_channels, bias=False)
+        pointwise = _convolution(block, in_channels, out, 1)
+        layers = [depthwise, pointwise, *norm_and_activation(block, out), *squeeze_layers(block, out)]
+        return end_layers(block, layers)
 
     @staticmethod
     def cost(block: Block, input_map: LayerCost, name: str) -> list[LayerCost]:
-        kernel, out = block.kernel_size, block.out_channels
-        kind = f"depthwise {kernel}x{kernel}"
-        channels, shared = input_map.channels, block.shared
-        first = conv_row(f"{name}.depthwise", kind, input_map, channels, kernel, block.shrink, channels, shared=shared)
-        return [first, conv_row(f"{name}.pointwise", "conv 1x1", first, out, 1, 0, 1, **_extras(block))]
+        first = _depthwise_row(block, input_map, f"{name}.depthwise")
+        second = conv_row(f"{name}.pointwise", "conv 1x1", first, block.out_channels, 1, 0, 1, **conv_extras(block))
+        return with_end(block, input_map, with_squeeze(block, [first, second], name), name)
+
+
+class ShuffleBlock(BlockKind):
+    """Separable block whose 1x1 convolution has groups, between which its output channels are shuffled.
+
+    Output channel c belongs to group c % groups.
+    """
+
+    mark = "g"
+    mark_meaning = "separable with a grouped 1x1 convolution and channel shuffle, and the number of groups"
+
+    @staticmethod
+    def label(block: Block) -> str:
+        return f"shuffle {block.kernel_size}x{block.kernel_size}"
+
+    @staticmethod
+    def modules(block: Block, in_channels: int) -> list[nn.Module]:
+        from torch import nn
+
+        from models.layers import norm_and_activation
+
+        out = block.out_channels
+        depthwise = _depthwise(block, in_channels, bias=False)
+        pointwise = _convolution(block, in_channels, out, 1, groups=block.groups)
+        shuffle = nn.ChannelShuffle(block.groups)
+        layers = [depthwise, pointwise, shuffle, *norm_and_activation(block, out), *squeeze_layers(block, out)]
+        return end_layers(block, layers)
+
+    @staticmethod
+    def cost(block: Block, input_map: LayerCost, name: str) -> list[LayerCost]:
+        first = _depthwise_row(block, input_map, f"{name}.depthwise")
+        # The convolution can write its output channels in the shuffled order, so the shuffle needs no second map.
+        extras, kind = conv_extras(block, shuffle=True), f"conv 1x1, {block.groups} groups"
+        second = conv_row(f"{name}.pointwise", kind, first, block.out_channels, 1, 0, block.groups, **extras)
+        return with_end(block, input_map, with_squeeze(block, [first, second], name), name)
+
+
+class InvertedBlock(BlockKind):
+    """Block of a 1x1 convolution to a larger width, a depthwise one, and a 1x1 convolution without activation.
+
+    Batch norm follows all three, and the activation the first two. With expansion 1 the first one is left out.
+    """
+
+    mark = "i"
+    mark_meaning = "inverted residual (1x1, depthwise, 1x1), and its expansion"
+
+    @staticmethod
+    def label(block: Block) -> str:
+        return f"inverted {block.kernel_size}x{block.kernel_size}"
+
+    @staticmethod
+    def modules(block: Block, in_channels: int) -> list[nn.Module]:
+        from models.layers import norm_and_activation
+
+        out, hidden = block.out_channels, block.expansion * in_channels
+        layers: list[nn.Module] = []
+        if block.expansion > 1:
+            layers += [_convolution(block, in_channels, hidden, 1), *norm_and_activation(block, hidden)]
+        layers += [_depthwise(block, hidden, bias=block.bias), *norm_and_activation(block, hidden)]
+        layers += [*squeeze_layers(block, hidden), _convolution(block, hidden, out, 1)]
+        return end_layers(block, [*layers, *norm_and_activation(block, out, activate=False)])
+
+    @staticmethod
+    def cost(block: Block, input_map: LayerCost, name: str) -> list[LayerCost]:
+        extras, rows = conv_extras(block), []
+        if block.expansion > 1:
+            hidden = block.expansion * input_map.channels
+            rows.append(conv_row(f"{name}.expansion", "conv 1x1", input_map, hidden, 1, 0, 1, **extras))
+        before = rows[-1] if rows else input_map
+        rows.append(_depthwise_row(block, before, f"{name}.depthwise", extras))
+        rows = with_squeeze(block, rows, name)
+        last = conv_extras(block, activate=False)
+        rows.append(conv_row(f"{name}.projection", "conv 1x1", rows[-1], block.out_channels, 1, 0, 1, **last))
+        return with_end(block, input_map, rows, name)
 
 
 class ResidualBlock(BlockKind):
@@ -170,53 +174,87 @@ class ResidualBlock(BlockKind):
     def modules(block: Block, in_channels: int) -> list[nn.Module]:
         from torch import nn
 
-        from models.layers import Residual, activation_layer, dropout_layers, norm_and_activation
+        from models.layers import Residual, activation_layer, norm_and_activation
 
         out, kernel = block.out_channels, block.kernel_size
         activation_last = block.order == "conv-bn-act"
         main = nn.Sequential(
-            nn.Conv2d(in_channels, out, kernel, padding=kernel // 2, bias=block.bias),
+            _convolution(block, in_channels, out, kernel, stride=block.stride),
             *norm_and_activation(block, out),
-            nn.Conv2d(out, out, kernel, padding=kernel // 2, bias=block.bias),
+            _convolution(block, out, out, kernel),
             *norm_and_activation(block, out, activate=not activation_last),
+            *squeeze_layers(block, out),
         )
-        shortcut: nn.Module = nn.Identity() if in_channels == out else nn.Conv2d(in_channels, out, 1, bias=False)
+        shortcut: nn.Module = nn.Identity()
+        if block.has_projection(in_channels):
+            shortcut = nn.Conv2d(in_channels, out, 1, stride=block.stride, bias=False)
         last_activation = [activation_layer(block.activation)] if block.activation and activation_last else []
-        return [Residual(main, shortcut), *last_activation, *dropout_layers(block.dropout)]
+        return end_layers(block, [Residual(main, shortcut), *last_activation])
 
     @staticmethod
     def cost(block: Block, input_map: LayerCost, name: str) -> list[LayerCost]:
         out, kernel = block.out_channels, block.kernel_size
         kind, activation_last = f"conv {kernel}x{kernel}", block.order == "conv-bn-act"
-        first = conv_row(f"{name}.conv1", kind, input_map, out, kernel, 0, 1, **_extras(block, drop=False))
-        extras = _extras(block, activate=not activation_last, drop=False)
-        second = conv_row(f"{name}.conv2", kind, first, out, kernel, 0, 1, **extras)
+        extras = conv_extras(block)
+        first = conv_row(f"{name}.conv1", kind, input_map, out, kernel, 0, 1, stride=block.stride, **extras)
+        extras = conv_extras(block, activate=not activation_last)
+        rows = with_squeeze(block, [conv_row(f"{name}.conv2", kind, first, out, kernel, 0, 1, **extras)], name)
         # The block's input is kept for the sum while the second convolution runs.
         kept = input_map.n_values
-        second = second._replace(live=second.live + kept, live_int8=second.live_int8 + kept)
-        weights = 0 if input_map.channels == out else input_map.channels * out
-        live = kept + (2 if weights else 1) * second.n_values
-        total = second._replace(
-            name=f"{name}.sum",
-            kind="shortcut 1x1 + sum" if weights else "sum",
-            n_params=0 if block.shared else weights,
-            n_shared=weights if block.shared else 0,
-            macs=weights * input_map.height * input_map.width,
-            live=live,
-            live_int8=live,
-            modules=(
-                "Conv2d" if weights else "Identity",
-                "Residual",
-                *(_activation_names(block) if activation_last else ()),
-                *dropout_names(block.dropout),
-            ),
-        )
-        return [first, second, total]
+        rows = [first, *[kept_beside(row, kept) for row in rows]]
+        has_projection = block.has_projection(input_map.channels)
+        modules: tuple[str, ...] = ("Conv2d" if has_projection else "Identity", "Residual")
+        modules += activation_names(block) if activation_last else ()
+        total = sum_row(rows[-1], kept, name, modules)
+        if has_projection:
+            weights, live = input_map.channels * out, total.live + total.n_values
+            total = total._replace(
+                kind=f"shortcut 1x1{f', stride {block.stride}' if block.stride > 1 else ''} + sum",
+                n_params=0 if block.shared else weights,
+                n_shared=weights if block.shared else 0,
+                macs=weights * total.height * total.width,
+                live=live,
+                live_int8=live,
+                stride=block.stride,
+            )
+        return [*rows, total._replace(modules=(*modules, *dropout_names(block.dropout)))]
+
+
+def _convolution(
+    block: Block, in_channels: int, channels: int, kernel: int, *, stride: int = 1, groups: int = 1
+) -> nn.Conv2d:
+    """Return a convolution of a block that is padded and has a bias as the block says."""
+    from torch import nn
+
+    padding = kernel // 2 if block.padding == "same" else 0
+    return nn.Conv2d(in_channels, channels, kernel, stride=stride, padding=padding, groups=groups, bias=block.bias)
+
+
+def _depthwise(block: Block, channels: int, *, bias: bool) -> nn.Conv2d:
+    """Return the depthwise convolution of a block."""
+    from torch import nn
+
+    kernel = block.kernel_size
+    padding = kernel // 2 if block.padding == "same" else 0
+    return nn.Conv2d(channels, channels, kernel, stride=block.stride, padding=padding, groups=channels, bias=bias)
+
+
+def _depthwise_row(block: Block, input_map: LayerCost, name: str, extras: ConvExtras | None = None) -> LayerCost:
+    """Return the row of the depthwise convolution of a block.
+
+    extras: those of a bias, batch norm and activation after it; None for a convolution without them
+    """
+    kernel, channels = block.kernel_size, input_map.channels
+    extras = extras or ConvExtras(bias=False, norm=0, shared=block.shared, modules=("Conv2d",))
+    kind, shrink = f"depthwise {kernel}x{kernel}", block.shrink
+    return conv_row(name, kind, input_map, channels, kernel, shrink, channels, stride=block.stride, **extras)
 
 
 BLOCKS: dict[str, type[BlockKind]] = {
     "conv": ConvBlock,
     "separable": SeparableBlock,
     "residual": ResidualBlock,
+    "inverted": InvertedBlock,
+    "shuffle": ShuffleBlock,
 }
 check_kinds("BLOCKS", BLOCKS, BLOCK_KINDS)

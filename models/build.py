@@ -10,6 +10,7 @@ from torch import nn
 from models.blocks import BLOCKS
 from models.cost import trace_features
 from models.heads import HEADS
+from models.layers import pool_layer
 from models.spec import ArchSpec, WeightShapes
 
 
@@ -35,7 +36,7 @@ def build_model(spec: ArchSpec) -> nn.Sequential:
             layers += modules
             channels = block.out_channels
         if stage.pool:
-            layers.append(nn.MaxPool2d(stage.pool))
+            layers.append(pool_layer(stage.pool_kind, stage.pool))
         parts[f"stage{i}"] = nn.Sequential(*layers)
     last_map = trace_features(spec)[-1]
     parts["head"] = nn.Sequential(*HEADS[spec.head.kind].modules(spec.head, last_map, spec.n_classes))

@@ -28,7 +28,8 @@ class Cost:
                              work in place
     peak_activation_bytes_int8  largest sum of maps that exist at once in the exported C program; there a max pool is
                              applied while its input is computed, and logits are not counted
-    receptive_field          in input pixels, at the logits; not clipped to the image
+    receptive_field          in input pixels, at the logits; not clipped to the image, and without the factors of
+                             squeeze-and-excitation, which depend on the whole image
     feature_receptive_field  receptive field at the last map before the head pools or flattens it
     layers                   one row a layer, in forward order
     """
@@ -52,8 +53,9 @@ def trace_features(spec: ArchSpec) -> list[LayerCost]:
         for j, block in enumerate(stage.blocks, start=1):
             rows += BLOCKS[block.kind].cost(block, rows[-1], f"stage{i}.block{j}")
         if stage.pool:
-            rows.append(pool_cost(stage.pool, rows[-1], f"stage{i}.pool"))
-            if "Conv2d" in rows[-2].modules and "Residual" not in rows[-2].modules:
+            rows.append(pool_cost(stage.pool_kind, stage.pool, rows[-1], f"stage{i}.pool"))
+            is_convolution = "Conv2d" in rows[-2].modules and "Residual" not in rows[-2].modules
+            if is_convolution and stage.pool_kind == "max":
                 rows[-2:] = pooled_rows(*rows[-2:])
     return rows
 

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from models.blocks import BLOCKS, check_kinds, dropout_names, require
+from models.block_kind import check_kinds, dropout_names, require
+from models.blocks import BLOCKS
 from models.layer_cost import LayerCost, conv_row, pool_row
 from models.spec import HEAD_KINDS, Head
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.layer_cost import ACTIVATION_LAYERS
+from models.layer_cost import ACTIVATION_LAYERS, POOL_LAYERS
 from models.spec import Block
 
 
@@ -35,6 +35,12 @@ def activation_layer(name: str) -> nn.Module:
     return layer
 
 
+def pool_layer(kind: str, size: int) -> nn.Module:
+    """Return a pool of side and stride `size`; kind: one of models.spec.POOL_KINDS."""
+    layer: nn.Module = getattr(nn, POOL_LAYERS[kind][1])(size)
+    return layer
+
+
 def dropout_layers(p: float) -> list[nn.Module]:
     """Return a list of one dropout layer of probability p, or an empty list where p is 0."""
     return [nn.Dropout(p)] if p else []
@@ -50,6 +56,27 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.add(self.main(x), self.shortcut(x))
+
+
+class SqueezeExcite(nn.Module):
+    """Module that multiplies each channel of (N, channels, H, W) by a factor from 0 to 1.
+
+    The factors are computed from the means of all channels, by two 1x1 convolutions with `squeezed` channels between
+    them and a hard sigmoid (Hu, arXiv 1709.01507; Howard, arXiv 1905.02244, section 5.3).
+    """
+
+    def __init__(self, channels: int, squeezed: int) -> None:
+        super().__init__()
+        self.channels, self.squeezed = channels, squeezed
+        self.squeeze = nn.AdaptiveAvgPool2d(1)
+        self.reduce = nn.Conv2d(channels, squeezed, 1)
+        self.activation = nn.ReLU()
+        self.expand = nn.Conv2d(squeezed, channels, 1)
+        self.gate = nn.Hardsigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        factors: Tensor = self.gate(self.expand(self.activation(self.reduce(self.squeeze(x)))))
+        return x * factors
 
 
 class FirstChannels(nn.Module):

@@ -13,11 +13,17 @@ from models.module_table import module_table
 from models.spec import PADDED_KINDS, ArchSpec, Block
 from search.text import parameter_count, percent, text_table, wrapped
 
-_BLOCK_MARKS = ", ".join(f"{kind.mark}: {kind.mark_meaning}" for kind in BLOCKS.values() if kind.mark)
+# Kinds of blocks that every legend explains; other marks are explained for networks that have them.
+_COMMON_KINDS = ("separable", "residual")
+_COMMON_MARKS = ", ".join(f"{BLOCKS[kind].mark}: {BLOCKS[kind].mark_meaning}" for kind in _COMMON_KINDS)
 _LEGEND = (
     f"a number is a 3x3 convolution of that many channels, (KxK)8 one with another kernel; after it p: padded, "
-    f"{_BLOCK_MARKS}, b: bare (no batch norm, no activation); pool: 2x2 max pool; GAP: global average pooling"
+    f"{_COMMON_MARKS}, b: bare (no batch norm, no activation); pool: 2x2 max pool; GAP: global average pooling"
 )
+_LEGEND_SQUEEZE = "e: squeeze-and-excitation, and the ratio by which it reduces the width"
+_LEGEND_SKIP = "+: the block adds its input to its output"
+_LEGEND_STRIDE = "/2: stride 2"
+_LEGEND_AVERAGE = "avgpool: 2x2 average pool"
 _LEGEND_SHARED = "=: with the weights of the last one of that shape that has its own"
 _LAYER_COLUMNS = ("layer", "kind", "output", "RF", "jump", "parameters", "MACs")
 _STATED_COLUMNS = ("stated on MNIST, by recipe", "best", "at epoch", "last", "epochs", "taken from")
@@ -33,7 +39,8 @@ def architecture_line(spec: ArchSpec) -> str:
         if stage.blocks:
             parts.append(" ".join(map(_block_notation, stage.blocks)))
         if stage.pool:
-            parts.append("pool" if stage.pool == 2 else f"pool{stage.pool}")
+            kind = "" if stage.pool_kind == "max" else stage.pool_kind
+            parts.append(f"{kind}pool{'' if stage.pool == 2 else stage.pool}")
     hidden = [_block_notation(block) for block in spec.head.hidden]
     head = HEADS[spec.head.kind].notation(trace_features(spec)[-1], hidden, spec.n_classes)
     return " · ".join([*parts, " ".join(head)])
@@ -41,9 +48,24 @@ def architecture_line(spec: ArchSpec) -> str:
 
 def legend(spec: ArchSpec | None) -> str:
     """Return the explanation of the marks in an architecture line; rare marks only if the network has them."""
-    is_shared = spec is not None and spec.shares_weights
-    head = HEADS[spec.head.kind].meaning if spec is not None else ""
-    return "; ".join([_LEGEND, *[_LEGEND_SHARED] * is_shared, *[head] * bool(head)])
+    if spec is None:
+        return _LEGEND
+    blocks = [*(block for stage in spec.stages for block in stage.blocks), *spec.head.hidden]
+    kinds = {block.kind for block in blocks}
+    rare_marks = {
+        **{
+            f"{kind.mark}: {kind.mark_meaning}": name in kinds
+            for name, kind in BLOCKS.items()
+            if kind.mark and name not in _COMMON_KINDS
+        },
+        _LEGEND_SQUEEZE: any(block.squeeze for block in blocks),
+        _LEGEND_SKIP: any(block.skip for block in blocks),
+        _LEGEND_STRIDE: any(block.stride > 1 for block in blocks),
+        _LEGEND_AVERAGE: any(stage.pool_kind == "avg" for stage in spec.stages),
+        _LEGEND_SHARED: spec.shares_weights,
+        HEADS[spec.head.kind].meaning: bool(HEADS[spec.head.kind].meaning),
+    }
+    return "; ".join([_LEGEND, *(meaning for meaning, is_used in rare_marks.items() if is_used)])
 
 
 def _block_notation(block: Block) -> str:
@@ -52,7 +74,11 @@ def _block_notation(block: Block) -> str:
     # A 1x1 convolution never needs padding.
     padded = block.padding == "same" and block.kernel_size > 1 and block.kind not in PADDED_KINDS
     bare = not block.batch_norm and block.activation is None
-    return f"{kernel}{block.out_channels}{kind.mark}{'p' * padded}{'b' * bare}{'=' * block.shared}"
+    # Each of the two numbers belongs to one kind of block.
+    number = next((str(number) for number in (block.expansion, block.groups) if number > 1), "")
+    squeeze = f"e{block.squeeze}" if block.squeeze else ""
+    marks = f"{kind.mark}{number}{'p' * padded}{'b' * bare}{squeeze}{'+' * block.skip}{'/2' * (block.stride == 2)}"
+    return f"{kernel}{block.out_channels}{marks}{'=' * block.shared}"
 
 
 def layer_table(cost: Cost) -> str:

@@ -61,11 +61,12 @@ def parts(arch: ArchSpec) -> list[Part]:
 
 
 def _block_label(block: Block) -> str:
-    return BLOCKS[block.kind].label(block) + ", shared" * block.shared
+    reduction = ", stride 2" * (block.stride == 2)
+    return BLOCKS[block.kind].label(block) + reduction + ", shared" * block.shared
 
 
 def _short(kind: str) -> str:
-    return kind.replace("max pool", "pool").replace("global average pool", "average")
+    return kind.replace("max pool", "pool").replace("global average pool", "average").replace("average pool", "avgpool")
 
 
 def draw_architecture(axes: Axes, arch: ArchSpec) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from models.recipe import Augmentation, RecipeConfig
-from models.spec import ACTIVATIONS, BLOCK_KINDS, HEAD_KINDS, ORDERS
+from models.spec import ACTIVATIONS, HEAD_KINDS, ORDERS
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
 
 MAX_STAGES = 3
@@ -61,7 +61,7 @@ BUILDABLE: tuple[Dimension, ...] = (
     IntRange("stages.*.width.*", 1, 1024, 1),
     Choice("stages.*.kernel", (3, 5, 7), 3),
     IntRange("stages.*.padded", 0, MAX_DEPTH, 0),
-    Choice("stages.*.kind", BLOCK_KINDS, "conv"),
+    Choice("stages.*.kind", ("conv", "separable", "residual"), "conv"),
     Choice("stages.*.shared", ("none", "stage", "before"), "none"),
     Choice("stages.*.dropout", _DROPOUTS, "none"),
     Choice("transitions.*.place", ("none", "before", "after"), "none"),

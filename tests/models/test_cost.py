@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -15,16 +16,20 @@ from models.layer_cost import LayerCost, ModuleCost, module_costs
 from models.spec import (
     ACTIVATIONS,
     BLOCK_KINDS,
+    DEPTHWISE_KINDS,
     HEAD_KINDS,
     KERNEL_SIZES,
+    LARGEST_EXPANSION,
     ORDERS,
     PADDINGS,
+    POOL_KINDS,
+    STRIDES,
     ArchSpec,
     Block,
     Head,
     Stage,
 )
-from tests.models.random_specs import CLASS_COUNTS, INPUT_SHAPES, POOLS, random_spec
+from tests.models.random_specs import CLASS_COUNTS, INPUT_SHAPES, random_spec
 
 N_SPECS = 1000
 BATCH = 2
@@ -56,7 +61,10 @@ def test_random_specs_reach_every_choice() -> None:
     assert {block.kind for block in blocks} == set(BLOCK_KINDS)
     for kind in BLOCK_KINDS:
         ours = [block for block in blocks if block.kind == kind]
+        assert len(ours) > 100
         assert {block.kernel_size for block in ours} == set(KERNEL_SIZES)
+        assert {(block.stride, block.squeeze > 0) for block in ours} == set(product(STRIDES, (False, True)))
+        assert {block.skip for block in ours} == ({False, True} if kind in DEPTHWISE_KINDS else {False})
         assert {block.padding for block in ours} == ({"same"} if kind == "residual" else set(PADDINGS))
         assert {block.order for block in ours} == set(ORDERS)
         assert {block.activation for block in ours} == {*ACTIVATIONS, None}
@@ -64,8 +72,13 @@ def test_random_specs_reach_every_choice() -> None:
             (bias, norm, drop) for bias in (False, True) for norm in (False, True) for drop in (False, True)
         }
         assert {block.norm_scale for block in ours if block.batch_norm} == {False, True}
-        assert {1, 24} <= {block.out_channels for block in ours}
-    assert {stage.pool for spec in SPECS for stage in spec.stages} == set(POOLS)
+        assert {2 if kind == "shuffle" else 1, 24} <= {block.out_channels for block in ours}
+    assert {1, LARGEST_EXPANSION} <= {block.expansion for block in blocks}
+    assert {2, 3, 4, 5} <= {block.groups for block in blocks}
+    assert {(stage.pool, stage.pool_kind) for spec in SPECS for stage in spec.stages} == {
+        (0, "max"),
+        *product((2, 3), POOL_KINDS),
+    }
     assert {len(spec.stages) for spec in SPECS} == {0, 1, 2, 3}
     assert {spec.input_shape for spec in SPECS} == set(INPUT_SHAPES)
     assert {spec.n_classes for spec in SPECS} == set(CLASS_COUNTS)
@@ -76,7 +89,9 @@ def test_random_specs_reach_every_choice() -> None:
         for drop in (False, True)
         if not (kind == "gap" and bias)
     }
-    assert {block.kind for block in blocks if block.shared} == set(BLOCK_KINDS)
+    shared_blocks = [block for block in blocks if block.shared]
+    assert {block.kind for block in shared_blocks} == {block.kind for block in shared_blocks if block.squeeze}
+    assert {block.kind for block in shared_blocks} == set(BLOCK_KINDS)
     assert {len(spec.head.hidden) for spec in SPECS} == {0, 1, 2}
     assert any(spec.head.kernel_size for spec in SPECS)
 
@@ -145,14 +160,15 @@ def last_rows(cost: Cost) -> dict[str, LayerCost]:
 def linear_positive(spec: ArchSpec) -> nn.Sequential:
     """The network of `spec`, narrow, and with nothing in it that could hide a path from a pixel to an output value.
 
-    Activations, batch norm and dropout are taken out, all weights are 1 (no two paths cancel), and average pools stand
-    for max pools (a max passes the gradient to one pixel only).
+    Activations, batch norm, dropout and squeeze-and-excitation are taken out, all weights are 1 (no two paths cancel),
+    and average pools stand for max pools (a max passes the gradient to one pixel only).
     """
 
     def bare(block: Block) -> Block:
         # Widths of 1 and 2 keep both kinds of shortcut and cost little.
-        width = 1 + block.out_channels % 2
-        return replace(block, out_channels=width, activation=None, batch_norm=False, dropout=0.0)
+        width, kind = 1 + block.out_channels % 2, "separable" if block.kind == "shuffle" else block.kind
+        block = replace(block, out_channels=width, kind=kind, groups=1, activation=None, batch_norm=False, dropout=0.0)
+        return replace(block, skip=False, squeeze=0, expansion=min(block.expansion, 2))
 
     stages = tuple(replace(stage, blocks=tuple(map(bare, stage.blocks))) for stage in spec.stages)
     head = replace(spec.head, hidden=tuple(map(bare, spec.head.hidden)), dropout=0.0)
@@ -180,11 +196,11 @@ def enlarged(spec: ArchSpec) -> ArchSpec | None:
     if not spec.stages or field > 60:
         return None
     side = 2 * field + 20  # pools that drop a row move the middle unit by a jump or two
-    # Whose weights they are changes no field, and with one channel other blocks would be alike.
+    # Whose weights they are changes no field, and with other widths other blocks would be alike.
     stages = tuple(
         replace(one, blocks=tuple(replace(block, shared=False) for block in one.blocks)) for one in spec.stages
     )
-    return replace(spec, input_shape=(1, side, side), stages=stages, head=Head("gap_linear"))
+    return replace(spec, input_shape=(spec.input_shape[0], side, side), stages=stages, head=Head("gap_linear"))
 
 
 def test_receptive_field_of_features_is_what_the_gradient_reaches() -> None:
@@ -218,6 +234,19 @@ WIDENING = ArchSpec((4, 6, 6), 3, (Stage((Block(8, kind="residual", padding="sam
 GAP = ArchSpec((1, 8, 8), 3, (Stage((Block(4), Block(4), Block(4, shared=True))),), Head("gap"))
 
 
+INVERTED = Block(4, 3, "inverted", "same", skip=True, expansion=3, squeeze=4)
+SQUEEZED = ArchSpec((4, 6, 6), 3, (Stage((INVERTED,)),), Head("gap_linear"))
+STRIDED = ArchSpec(
+    (4, 7, 7),
+    3,
+    (
+        Stage((Block(6, kind="residual", padding="same", stride=2, bias=True),)),
+        Stage((Block(4, kind="shuffle", groups=2),), 2, "avg"),
+    ),
+    Head("gap_linear"),
+)
+
+
 @pytest.mark.parametrize(
     ("spec", "live"),
     [
@@ -233,6 +262,12 @@ GAP = ArchSpec((1, 8, 8), 3, (Stage((Block(4), Block(4), Block(4, shared=True)))
         pytest.param(WIDENING, [432, 720, 720, 396, 111], id="widening residual"),
         # 1x8x8 -> 4x6x6 -> 4x4x4 -> 4x2x2: 208, 208, 80; average 16 + 4, three of its channels 4 + 3.
         pytest.param(GAP, [208, 208, 80, 20, 7], id="gap, shared"),
+        # The input of 144 values waits for the sum from the second row on, which adds it to as many. 12x6x6 = 432 wide:
+        # 144 + 432; 2 * 432 + 144. Twelve means, three values between and twelve factors beside 432 + 144: 12, 12 + 3,
+        # 3 + 12, 12. Projection 432 + 144 + 144, sum 2 * 144. Means 144 + 4, linear 4 + 3.
+        pytest.param(SQUEEZED, [576, 1008, 588, 591, 591, 588, 720, 288, 148, 7], id="inverted, squeeze, skip"),
+        # 4x7x7 = 196 -> 6x4x4 = 96: 196 + 96; 2 * 96 + 196; the shortcut's 96 beside them. 6x2x2 = 24, 4x2x2 = 16.
+        pytest.param(STRIDED, [292, 388, 388, 120, 40, 20, 8, 7], id="strides, groups, average pool"),
     ],
 )
 def test_peak_activation_bytes_by_hand(spec: ArchSpec, live: list[int]) -> None:
@@ -277,6 +312,32 @@ def test_counts_by_hand() -> None:
     # the weights once for each of the 36 pixels
     assert [row.macs for row in rows.values()] == [288 * 36, 576 * 36, 32 * 36, 24 * 36, 0]
     assert list(rows) == ["stage1.block1.conv1", "stage1.block1.conv2", "stage1.block1.sum", "head.conv", "head.gap"]
+
+
+def test_counts_of_squeeze_and_excitation_by_hand() -> None:
+    rows = {row.name.rpartition(".")[2]: row for row in compute_cost(SQUEEZED).layers}
+    # 4 channels to 12 and 2x12 of batch norm; 3x3 for each of 12, and 2x12; 12 to 3 and 3 biases; 3 to 12 and 12
+    # biases; 12 to 4 and 2x4; 4x3 without bias
+    counts = {"expansion": 72, "depthwise": 132, "reduce": 39, "expand": 48, "projection": 56, "linear": 12}
+    assert {name: row.n_params for name, row in rows.items() if row.n_params} == counts
+    macs = {name: row.macs for name, row in rows.items() if row.macs}
+    assert macs == {
+        **{"expansion": 48 * 36, "depthwise": 108 * 36, "reduce": 36, "expand": 36},
+        **{"projection": 48 * 36, "linear": 12},
+    }
+    # Squeeze-and-excitation leaves the receptive field as it is.
+    assert [row.receptive_field for row in rows.values()] == [1, 3, 8, 8, 8, 3, 3, 3, 8, 8]
+
+
+def test_counts_of_strides_and_groups_by_hand() -> None:
+    rows = compute_cost(STRIDED).layers
+    # 3x3x4x6 weights, 6 biases, 2x6; 3x3x6x6 and as many; 4x6; 3x3 for each of 6; two groups of 3 to 2, and 2x4; 4x3
+    assert [row.n_params for row in rows] == [234, 342, 24, 54, 20, 0, 0, 12]
+    # 4x4 pixels after a stride of 2, of which a valid kernel leaves 2x2
+    assert [row.macs for row in rows] == [216 * 16, 324 * 16, 24 * 16, 54 * 4, 12 * 4, 0, 0, 12]
+    assert [(row.receptive_field, row.jump) for row in rows] == [
+        *((3, 2), (7, 2), (7, 2), (11, 2), (11, 2), (13, 4), (13, 4), (13, 4))
+    ]
 
 
 def test_a_network_larger_than_any_memory_is_costed_without_tensors() -> None:

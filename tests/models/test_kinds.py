@@ -2,7 +2,8 @@
 
 import pytest
 
-from models.blocks import BLOCKS, BlockKind, check_kinds
+from models.block_kind import BlockKind, check_kinds
+from models.blocks import BLOCKS
 from models.heads import HeadKind
 from models.spec import BLOCK_KINDS
 

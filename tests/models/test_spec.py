@@ -51,6 +51,33 @@ def spec(*stages: Stage, head: Any = GAP, shape: Any = (1, 28, 28), n_classes: A
         (lambda: Block(8, dropout=NAN), "dropout .* got nan"),
         (lambda: Block(8, dropout=10**400), "dropout .* below 1"),
         (lambda: Block(8, kind="residual"), "residual .* 'same', got 'valid'"),
+        (lambda: Block(8, kind="inverted", stride=3), "stride must be one of 1, 2, got 3"),
+        (lambda: Block(8, kind="inverted", expansion=0), "expansion must be between 1 and 16, got 0"),
+        (lambda: Block(8, kind="inverted", expansion=17), "expansion must be between 1 and 16, got 17"),
+        (lambda: Block(8, expansion=2), "expansion belongs to inverted blocks, not to conv; got 2"),
+        (lambda: Block(8, squeeze=-1), "squeeze must be between 0 and 1,000,000, got -1"),
+        (lambda: Block(8, groups=2), "groups belong to shuffle blocks, not to conv; got 2"),
+        (lambda: Block(8, kind="shuffle"), "groups .* at least 2 and divide its 8 output channels, got 1"),
+        (lambda: Block(8, kind="shuffle", groups=3), "groups .* divide its 8 output channels, got 3"),
+        (lambda: Block(8, skip=True), "skip adds .*, but a conv block has no such choice"),
+        (lambda: Block(8, kind="residual", padding="same", skip=True), "skip .*, but a residual block has no such"),
+        (lambda: Block(8, kind="inverted", skip=True), "skip .* changes the map, stride 1, padding 'valid'"),
+        (lambda: Block(8, 1, "separable", skip=True, stride=2), "skip .* changes the map, stride 2, padding 'valid'"),
+        (
+            lambda: spec(Stage((Block(6), Block(8, 1, "separable", skip=True)))),
+            "stage 1 block 2: skip .* 6 input and 8 output channels",
+        ),
+        (
+            lambda: spec(Stage((Block(6), Block(8, kind="shuffle", groups=4)))),
+            "stage 1 block 2: 4 groups do not divide its 6 input channels",
+        ),
+        (
+            lambda: spec(Stage((Block(6),)), head=Head("gap_conv", (Block(8, 1, "shuffle", groups=4),))),
+            "hidden block 1 of the head: 4 groups do not divide its 6 input channels",
+        ),
+        (lambda: Head("gap_conv", (Block(8, 1, stride=2),)), "hidden blocks .* stride 1"),
+        (lambda: Stage((Block(8),), 2, "min"), "pool_kind must be one of max, avg, got 'min'"),
+        (lambda: Stage((Block(8),), pool_kind="avg"), "a stage without a pool has no pool_kind, got 'avg'"),
         (lambda: Stage((Block(8),), pool=1), r"pool must be 0 \(none\) or from 2 to 1,000,000, got 1"),
         (lambda: Stage((Block(8),), pool=-2), "pool .* got -2"),
         (lambda: Stage((Block(8),), pool=10**6 + 1), "pool .* from 2 to 1,000,000, got 1000001"),
@@ -177,10 +204,19 @@ def different_specs() -> list[ArchSpec]:
             {"activation": "gelu"},
             {"order": "conv-act-bn"},
             {"dropout": 0.1},
+            {"squeeze": 4},
+            {"kind": "inverted"},
+            {"kind": "inverted", "expansion": 2},
         )
     ]
     return [
         *(replace(SPEC, stages=(replace(first, blocks=(other, *first.blocks[1:])), second)) for other in blocks),
+        *(
+            replace(SPEC, stages=(first, Stage((Block(16, kind="shuffle", padding="same", groups=groups, skip=skip),))))
+            for groups, skip in ((2, False), (2, True), (4, False))
+        ),
+        replace(SPEC, stages=(replace(first, pool_kind="avg"), second)),
+        replace(SPEC, stages=(first, replace(second, blocks=(replace(second.blocks[0], stride=2),))), head=GAP),
         replace(SPEC, n_classes=11),
         replace(SPEC, input_shape=(3, 28, 28)),
         replace(SPEC, head=replace(SPEC.head, bias=True)),
@@ -230,7 +266,8 @@ def test_fields_at_their_defaults_are_left_out() -> None:
 
 def test_defaults_are_those_that_stored_specs_leave_out() -> None:
     assert Block(8) == Block(8, 3, "conv", "valid", False, True, "relu", "conv-bn-act", 0.0)
-    assert Stage((Block(8),)) == Stage((Block(8),), 0)
+    assert Block(8) == Block(8, shared=False, norm_scale=True, stride=1, skip=False, expansion=1, groups=1, squeeze=0)
+    assert Stage((Block(8),)) == Stage((Block(8),), 0, "max")
     assert Head("conv") == Head("conv", (), False, 0.0, None)
 
 

@@ -13,20 +13,20 @@ from torch import Tensor, nn
 from models.build import build_model
 from models.cost import compute_cost
 from models.layers import UnscaledBatchNorm2d
-from models.spec import ACTIVATIONS, BLOCK_KINDS, HEAD_KINDS, ORDERS, PADDED_KINDS, ArchSpec, Block, Head, Stage
+from models.spec import ACTIVATIONS, HEAD_KINDS, ORDERS, PADDED_KINDS, ArchSpec, Block, Head, Stage
 from search.export.int8.network import Int8Network
 from search.export.int8.quantise import quantise
-from tests.models.random_specs import random_spec
+from tests.models.random_specs import PLAIN_KINDS, plain_spec
 
 MEAN, STD = (0.13, 0.4, 0.5), (0.31, 0.2, 0.25)
 
 
 def systematic_specs() -> dict[str, ArchSpec]:
-    """Every kind of block with every activation in either order; heads, paddings, shapes and options in turn."""
+    """Every plain kind of block with every activation in either order; heads, paddings, shapes and options in turn."""
     shapes, n_classes, options = cycle([(1, 14, 14), (2, 15, 13), (3, 12, 16)]), cycle([10, 3]), cycle(range(8))
     heads = cycle([*(Head(kind) for kind in HEAD_KINDS), Head("gap_linear", bias=True), Head("conv_gap", bias=True)])
     specs = {}
-    for kind, order, activation in product(BLOCK_KINDS, ORDERS, (*ACTIVATIONS, None)):
+    for kind, order, activation in product(PLAIN_KINDS, ORDERS, (*ACTIVATIONS, None)):
         option = next(options)
         settings = {
             "activation": activation,
@@ -47,9 +47,9 @@ def systematic_specs() -> dict[str, ArchSpec]:
 
 
 def shared_specs() -> dict[str, ArchSpec]:
-    """Blocks of every kind that share their weights, batch norm that only adds, and no classifying layer."""
+    """Blocks of every plain kind that share their weights, batch norm that only adds, and no classifying layer."""
     specs = {}
-    for kind, order, activation in product(BLOCK_KINDS, ORDERS, ("relu", "silu")):
+    for kind, order, activation in product(PLAIN_KINDS, ORDERS, ("relu", "silu")):
         ours = Block(10, 3, kind, "same", activation=activation, order=order, norm_scale=False)
         stages = (Stage((replace(ours, kind="conv"), ours), pool=2), Stage((replace(ours, shared=True),)))
         specs[f"shared {kind} {order} {activation}"] = ArchSpec((1, 14, 14), 10, stages, Head("gap"))
@@ -58,7 +58,7 @@ def shared_specs() -> dict[str, ArchSpec]:
 
 def small_random_specs(n: int) -> dict[str, ArchSpec]:
     """The first `n` of the random networks that are quickly run."""
-    drawn = ((seed, random_spec(random.Random(seed))) for seed in range(1000))
+    drawn = ((seed, plain_spec(random.Random(seed))) for seed in range(1000))
     quick = ((f"random {seed}", spec) for seed, spec in drawn if compute_cost(spec).macs < 300_000)
     return dict(next(quick) for _ in range(n))
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from models.layers import FirstChannels, Residual
 from search.export.int8.fixed_point import NO_FREEDOM, Freedom
-from search.export.int8.network import FloatArray
+from search.export.int8.network import FloatArray, QuantisationError
 
 _ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.Hardswish, nn.GELU)
 _LAYERS = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AdaptiveAvgPool2d, Residual, FirstChannels)
@@ -36,12 +36,14 @@ class Layer:
 
 
 def layers_of(modules: Iterable[nn.Module], shared: Collection[Tensor] = ()) -> list[Layer]:
-    """Group modules, in forward order, into layers. Raises TypeError for a module of an unknown type.
+    """Group modules, in forward order, into layers. Raises QuantisationError for a module that has no integer form.
 
     shared: the weights that several layers have
     """
     layers: list[Layer] = []
     for module in modules:
+        if isinstance(module, nn.Conv2d) and not _has_integer_form(module):
+            raise QuantisationError(f"no integer form is known for a convolution like {module}")
         if isinstance(module, _LAYERS):
             layers.append(Layer(module, is_shared=isinstance(module, nn.Conv2d) and module.weight in shared))
         elif isinstance(module, _ACTIVATIONS):
@@ -51,8 +53,12 @@ def layers_of(modules: Iterable[nn.Module], shared: Collection[Tensor] = ()) -> 
         elif isinstance(module, nn.BatchNorm2d):
             layers[-1].norm_after = module
         elif not isinstance(module, _WITHOUT_EFFECT):
-            raise TypeError(f"no integer form is known for a layer of type {type(module).__name__}")
+            raise QuantisationError(f"no integer form is known for a layer of type {type(module).__name__}")
     return layers
+
+
+def _has_integer_form(conv: nn.Conv2d) -> bool:
+    return conv.stride == (1, 1) and (conv.groups == 1 or conv.groups == conv.in_channels == conv.out_channels)
 
 
 def split_head(layers: list[Layer]) -> tuple[list[Layer], Layer, bool]:

@@ -27,7 +27,10 @@ INT32_MAX = 2**31 - 1
 
 
 class QuantisationError(ValueError):
-    """Error of a network without an int8 form: its weights are not finite, or its sums may exceed 32 bits."""
+    """Error of a network without an int8 form.
+
+    A layer has none, the weights are not finite, or a sum may exceed 32 bits.
+    """
 
 
 @dataclass(frozen=True, eq=False)

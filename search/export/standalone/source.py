@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from models import module_table
 from models.build import blank_model, shared_names
-from models.layers import FirstChannels, Residual, UnscaledBatchNorm2d
+from models.layers import FirstChannels, Residual, SqueezeExcite, UnscaledBatchNorm2d
 from models.spec import ArchSpec
 from search.data.dataset import Dataset
 from search.data.own import copies, folder_rules, pictures
@@ -31,13 +31,16 @@ from search.export.trained_model import ModelSource
 LINE_LENGTH = 120
 
 # Layers of this project, not of torch: the exported file holds a copy of their source.
-_COPIED = (Residual, UnscaledBatchNorm2d, FirstChannels)
+_COPIED = (Residual, UnscaledBatchNorm2d, SqueezeExcite, FirstChannels)
 # Layers whose constructor arguments can be read from attributes of the same names.
 _LAYERS = (
     FirstChannels,
+    SqueezeExcite,
     UnscaledBatchNorm2d,
     nn.AdaptiveAvgPool2d,
+    nn.AvgPool2d,
     nn.BatchNorm2d,
+    nn.ChannelShuffle,
     nn.Conv2d,
     nn.Dropout,
     nn.Flatten,
@@ -50,7 +53,7 @@ _LAYERS = (
     nn.ReLU,
     nn.SiLU,
 )
-_SHAPE_CHANGING = (FirstChannels, nn.AdaptiveAvgPool2d, nn.Conv2d, nn.Linear, nn.MaxPool2d)
+_SHAPE_CHANGING = (FirstChannels, nn.AdaptiveAvgPool2d, nn.AvgPool2d, nn.Conv2d, nn.Linear, nn.MaxPool2d)
 # Modules whose constructor arguments are their children.
 _CONTAINERS = (nn.Sequential, Residual)
 
@@ -266,7 +269,7 @@ def _argument(layer: nn.Module, name: str) -> Any:
     value = getattr(layer, name)
     if name == "bias":
         return value is not None
-    if isinstance(layer, nn.MaxPool2d) and name == "stride" and value == layer.kernel_size:
+    if isinstance(layer, nn.AvgPool2d | nn.MaxPool2d) and name == "stride" and value == layer.kernel_size:
         return None  # the default, which torch replaces by the kernel size
     # Torch stores a kernel size of 3 as (3, 3).
     return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value

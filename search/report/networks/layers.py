@@ -17,7 +17,7 @@ _RULE = (
     "before x stride. RF: receptive field in pixels; RF = RF before + (kernel - 1) x jump before."
 )
 # Kinds of rows that slide no window over the map.
-_WITHOUT_WINDOW = ("sum", "linear", "first channels")
+_WITHOUT_WINDOW = ("sum", "scale", "linear", "first channels")
 
 
 def layer_rows(arch: ArchSpec) -> list[tuple[str, ...]]:
@@ -51,8 +51,8 @@ def _window(before: LayerCost, row: LayerCost) -> tuple[str, str, str]:
         return "-", "-", "-"
     # The inverse of the rule in models.layer_cost.
     kernel = 1 + (row.receptive_field - before.receptive_field) // before.jump
-    stride = row.jump // before.jump
-    padding = max(0, ((row.height - 1) * stride + kernel - before.height) // 2)
+    stride = row.stride
+    padding = 0 if row.height == (before.height - kernel) // stride + 1 else kernel // 2
     is_whole_map = (row.height, row.width) == (1, 1) and kernel == max(before.height, before.width) > 1
     height, width = (before.height, before.width) if is_whole_map else (kernel, kernel)
     return f"{height}x{width}", str(stride), "0" if is_whole_map else str(padding)

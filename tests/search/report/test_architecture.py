@@ -14,8 +14,8 @@ from tests.search.made_up_networks import thrifty_spec
 NET3 = BASELINES["s004_net3"]
 
 
-def net(*blocks: Block, pool: int = 0, head: Head | None = None) -> ArchSpec:
-    return ArchSpec((1, 28, 28), 10, (Stage(blocks, pool),), head or Head("gap_linear"))
+def net(*blocks: Block, pool: int = 0, pool_kind: str = "max", head: Head | None = None) -> ArchSpec:
+    return ArchSpec((1, 28, 28), 10, (Stage(blocks, pool, pool_kind),), head or Head("gap_linear"))
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,14 @@ def net(*blocks: Block, pool: int = 0, head: Head | None = None) -> ArchSpec:
         (net(Block(8, kernel_size=1, padding="same")), "(1x1)8 · GAP linear 10"),
         (net(Block(8, batch_norm=False), Block(9, activation=None)), "8 9 · GAP linear 10"),
         (net(pool=2), "pool · GAP linear 10"),
+        (
+            net(Block(8, 5, "inverted", "same", expansion=4, squeeze=2), Block(9, 3, "inverted", stride=2)),
+            "(5x5)8i4pe2 9i/2 · GAP linear 10",
+        ),
+        (
+            net(Block(8), Block(8, 3, "shuffle", "same", groups=4, skip=True), pool=2, pool_kind="avg"),
+            "8 8g4p+ · avgpool · GAP linear 10",
+        ),
         (thrifty_spec(), "5 12s 12sp 12sp= · pool · 12sp= · GAP first 10"),
     ],
 )
@@ -48,6 +56,10 @@ def test_marks_of_few_networks_are_explained_where_they_stand() -> None:
     assert "=" not in legend(NET3.spec)
     more = legend(thrifty_spec()).removeprefix(legend(NET3.spec)).split("; ")
     assert [text.partition(":")[0] for text in more] == ["", "=", "first 10"]
+    strided = Block(8, 3, "inverted", "same", expansion=2, squeeze=4, stride=2)
+    rare = net(strided, Block(8, 3, "shuffle", "same", skip=True, groups=2), pool=2, pool_kind="avg")
+    more = legend(rare).removeprefix(legend(NET3.spec)).split("; ")
+    assert [text.partition(":")[0] for text in more] == ["", "i", "g", "e", "+", "/2", "avgpool"]
     gap = legend(net(Block(10), head=Head("gap")))
     assert "=" not in gap
     assert "first 10" in gap

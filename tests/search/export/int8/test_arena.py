@@ -14,7 +14,7 @@ from models.spec import ArchSpec, Block, Head, Stage
 from search.export.int8.arena import map_blocks, padding_blocks, plan_arena
 from search.export.int8.fusion import operations_of
 from search.export.int8.network import Int8Network, map_bytes
-from tests.models.random_specs import random_spec
+from tests.models.random_specs import plain_spec
 from tests.search.made_up_networks import quantised
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -25,7 +25,7 @@ N_SPECS = 80
 @cache
 def networks() -> list[tuple[ArchSpec, Int8Network]]:
     """Return integer networks of small random specs, calibrated on two images, because values do not matter here."""
-    specs = [random_spec(random.Random(seed)) for seed in range(N_SPECS)]
+    specs = [plain_spec(random.Random(seed)) for seed in range(N_SPECS)]
     return [(spec, quantised(spec, n_images=2)) for spec in specs if compute_cost(spec).macs < 1_000_000]
 
 

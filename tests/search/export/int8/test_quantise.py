@@ -11,7 +11,7 @@ from torch import nn
 
 from models.build import build_model, shared_names
 from models.cost import compute_cost
-from models.layers import FirstChannels, Residual
+from models.layers import FirstChannels, Residual, SqueezeExcite
 from models.spec import ArchSpec, Block, Head, Stage
 from search.export.int8 import quantise as module
 from search.export.int8.fixed_point import NO_FREEDOM, Freedom
@@ -258,6 +258,18 @@ def test_weights_of_any_size() -> None:
     assert (run(network, images.numpy()) == 0).all()
 
 
-def test_an_unknown_layer_is_named() -> None:
-    with pytest.raises(TypeError, match="no integer form is known for a layer of type Softmax"):
-        layers_of([nn.Conv2d(1, 1, 1), nn.Softmax(1)])
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (nn.Softmax(1), "a layer of type Softmax"),
+        (nn.AvgPool2d(2), "a layer of type AvgPool2d"),
+        (nn.ChannelShuffle(2), "a layer of type ChannelShuffle"),
+        (SqueezeExcite(4, 1), "a layer of type SqueezeExcite"),
+        (nn.Conv2d(4, 4, 3, stride=2), "a convolution like .*stride=.2, 2"),
+        (nn.Conv2d(4, 4, 1, groups=2), "a convolution like .*groups=2"),
+    ],
+    ids=str,
+)
+def test_a_layer_without_an_integer_form_is_named(layer: nn.Module, name: str) -> None:
+    with pytest.raises(QuantisationError, match=f"no integer form is known for {name}"):
+        layers_of([nn.Conv2d(1, 4, 1), layer])

@@ -34,10 +34,11 @@ def network(
     *blocks: Block,
     head: Head = GAP,
     pool: int = 2,
+    pool_kind: str = "max",
     shape: tuple[int, int, int] = (1, 14, 14),
     n_classes: int = 10,
 ) -> ArchSpec:
-    return ArchSpec(shape, n_classes, (Stage(blocks, pool), Stage((Block(6, padding="same"),))), head)
+    return ArchSpec(shape, n_classes, (Stage(blocks, pool, pool_kind), Stage((Block(6, padding="same"),))), head)
 
 
 # A shared residual block shares all convolutions with an earlier block, with their biases and the shortcut.
@@ -53,6 +54,13 @@ SPECS = {
     "residual": network(Block(4, kind="residual", padding="same"), Block(4, 5, "residual", "same", dropout=0.1)),
     "residual conv-act-bn": network(Block(4), Block(6, kind="residual", padding="same", order="conv-act-bn")),
     "unscaled": network(Block(4, norm_scale=False), Block(4, order="conv-act-bn", norm_scale=False)),
+    "inverted": network(
+        Block(4, 5, "inverted", "same", expansion=3, squeeze=2, bias=True), Block(4, 3, "inverted", "same", skip=True)
+    ),
+    "shuffle": network(Block(4), Block(6, 3, "shuffle", groups=2), Block(6, 3, "shuffle", "same", skip=True, groups=3)),
+    "strides": network(
+        *(Block(4, stride=2), Block(6, kind="residual", padding="same", stride=2, squeeze=4)), pool_kind="avg"
+    ),
     "gap": network(Block(4), head=Head("gap", dropout=0.1), n_classes=6),
     "shared": network(Block(4), Block(4), Block(4, shared=True), Block(4, shared=True, batch_norm=False)),
     "shared residual": network(Block(4), WIDER, Block(4), replace(WIDER, shared=True)),
@@ -232,7 +240,8 @@ def test_only_torch_and_the_standard_library_are_imported() -> None:
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("class Residual", {"residual", "residual conv-act-bn", "shared residual"}),
+        ("class Residual", {"residual", "residual conv-act-bn", "shared residual", "inverted", "shuffle", "strides"}),
+        ("class SqueezeExcite", {"inverted", "strides"}),
         ("class UnscaledBatchNorm2d", {"unscaled", "thrifty"}),
         ("class FirstChannels", {"gap", "thrifty"}),
         ("Layers that share the weights of", {"shared", "shared residual", "thrifty"}),

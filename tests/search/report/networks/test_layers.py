@@ -8,11 +8,27 @@ from torch import nn
 from models.baselines import BASELINES
 from models.build import build_model
 from models.cost import compute_cost
-from models.spec import ArchSpec
+from models.spec import ArchSpec, Block, Head, Stage
 from search.report.networks.layers import LAYER_COLUMNS, layer_rows, layer_rule
 from tests.search.made_up_networks import systematic_specs, thrifty_spec
 
-SPECS = {name: baseline.spec for name, baseline in BASELINES.items()} | systematic_specs() | {"thrifty": thrifty_spec()}
+REDUCING = {
+    f"{kind} {padding} {kernel_size}": ArchSpec(
+        (4, side, side),
+        3,
+        (
+            Stage((Block(6, kernel_size, kind, padding, stride=2, squeeze=2, groups=groups),)),
+            Stage((Block(6, 3, kind, "same", groups=groups),), 2, "avg"),
+        ),
+        Head("gap_conv"),
+    )
+    for kind, padding, groups, kernel_size, side in [
+        *(("conv", "valid", 1, 3, 15), ("separable", "same", 1, 5, 16), ("inverted", "same", 1, 7, 15)),
+        *(("inverted", "valid", 1, 5, 16), ("shuffle", "same", 2, 3, 15), ("residual", "same", 1, 3, 16)),
+    ]
+}
+SPECS = {name: baseline.spec for name, baseline in BASELINES.items()} | systematic_specs() | REDUCING
+SPECS["thrifty"] = thrifty_spec()
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -24,7 +40,8 @@ def test_kernels_strides_and_paddings_are_those_of_the_modules(name: str) -> Non
         for row in rows
         if row["kernel"] != "-" and row["kind"] != "global average pool"
     ]
-    modules = [module for module in build_model(spec).modules() if isinstance(module, nn.Conv2d | nn.MaxPool2d)]
+    windowed = nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d
+    modules = [module for module in build_model(spec).modules() if isinstance(module, windowed)]
     expected = []
     for module in modules:
         kernel, stride, padding = (
@@ -41,8 +58,13 @@ def test_the_table_follows_its_rule_and_adds_up(name: str) -> None:
     spec = SPECS[name]
     image, *layers, total = [dict(zip(LAYER_COLUMNS, row, strict=True)) for row in layer_rows(spec)]
     rf, jump = int(image["RF"]), int(image["jump"])
+    before_squeeze = rf, jump
     for layer in layers:
-        if layer["kernel"] != "-":
+        if layer["layer"].endswith(".squeeze"):
+            before_squeeze = rf, jump
+        if layer["kind"] == "scale":
+            rf, jump = before_squeeze
+        elif layer["kernel"] != "-" and not layer["kind"].startswith("shortcut"):  # which reads the block's input
             kernel = max(map(int, layer["kernel"].split("x")))
             rf, jump = rf + (kernel - 1) * jump, jump * int(layer["stride"])
         elif layer["kind"] == "linear":
