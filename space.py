@@ -10,9 +10,9 @@ import hashlib
 from functools import cache
 
 from models.baselines import BASELINES
-from search.config import SearchConfig
+from search.config import AFFINE_AUGMENTATIONS, AUGMENTATIONS, SearchConfig
 from search.errors import InputError
-from search.search_space.buildable import MAX_DEPTH, MAX_STAGES, check_dimensions
+from search.search_space.buildable import AUGMENTATION_DIMENSIONS, MAX_DEPTH, MAX_STAGES, check_dimensions
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange, SuggestsValues
 from search.search_space.encoding import Candidate, Params, assemble
 from search.search_space.space import NotInSpaceError, Space
@@ -21,15 +21,19 @@ from search.search_space.space_file import changed
 __all__ = [
     "DEFAULTS",
     "DIMENSIONS",
+    "FURTHER_AUGMENTATIONS",
     "UNSHARED",
     "WHOLE",
+    "WIDEST",
     "Candidate",
     "Params",
     "Space",
     "assemble",
     "sample",
+    "space_key",
     "space_of",
     "suggest",
+    "whole_space",
 ]
 
 
@@ -94,20 +98,46 @@ DIMENSIONS: tuple[Dimension, ...] = (
     FloatRange("scale", 0.0, 0.15, 0.05),
     FloatRange("shear", 0.0, 10.0, 0.0),
 )
-check_dimensions(DIMENSIONS)
-# Part of the settings of a study, so that a study is not continued with another space.
-SPACE_KEY = hashlib.sha256(repr(DIMENSIONS).encode()).hexdigest()[:16]
-
-
-# All dimensions, and the default space, in which no layers share weights. A budget counts weights that layers share
-# once, and other counters of parameters do not.
-WHOLE = Space(DIMENSIONS)
-UNSHARED = Space(
-    tuple(
-        Choice(dimension.name, ("none",), "none") if dimension.name.endswith(".shared") else dimension
-        for dimension in DIMENSIONS
-    )
+# Augmentations that only the searches have whose data they suit or whose user asks for them.
+FURTHER_AUGMENTATIONS: tuple[Dimension, ...] = (
+    # CIFAR's usual crop is out of a padding of 4 pixels around 32, which is 0.125.
+    FloatRange("crop_padding", 0.0, 0.25, 0.125),
+    FloatRange("mirror_p", 0.0, 0.5, 0.5),
+    FloatRange("brightness", 0.0, 0.4, 0.0),
+    FloatRange("contrast", 0.0, 0.4, 0.0),
+    FloatRange("erase_p", 0.0, 0.5, 0.0),
 )
+check_dimensions((*DIMENSIONS, *FURTHER_AUGMENTATIONS))
+
+
+@cache
+def whole_space(augmentations: tuple[str, ...] = AFFINE_AUGMENTATIONS) -> Space:
+    """Return the space of all dimensions, of which the augmentations are those named."""
+    left_out = {name for augmentation, name in AUGMENTATION_DIMENSIONS.items() if augmentation not in augmentations}
+    dimensions = (*DIMENSIONS, *FURTHER_AUGMENTATIONS)
+    return Space(tuple(dimension for dimension in dimensions if dimension.name not in left_out))
+
+
+def _unshared(space: Space) -> Space:
+    return Space(
+        tuple(
+            Choice(dimension.name, ("none",), "none") if dimension.name.endswith(".shared") else dimension
+            for dimension in space.dimensions
+        )
+    )
+
+
+def space_key(config: SearchConfig) -> str:
+    """Return a key of the dimensions of a search, which a study records, as it is not continued with another space."""
+    return hashlib.sha256(repr(whole_space(config.augmentations).dimensions).encode()).hexdigest()[:16]
+
+
+# Space with the affine augmentations alone, the one with all, and the default space, in which no layers share weights.
+# A budget counts weights that layers share once, and other counters of parameters do not.
+WHOLE = whole_space()
+WIDEST = whole_space(AUGMENTATIONS)
+UNSHARED = _unshared(WHOLE)
+SPACE_KEY = hashlib.sha256(repr(DIMENSIONS).encode()).hexdigest()[:16]
 DEFAULTS = UNSHARED.defaults
 sample = UNSHARED.sample
 to_params = WHOLE.to_params
@@ -118,15 +148,16 @@ def space_of(config: SearchConfig) -> Space:
 
     Raises InputError for a damaged setting, and for a file that shares weights in a search that does not.
     """
-    return _changed_space(config.dimensions, config.share_weights)
+    return _changed_space(config.dimensions, config.share_weights, config.augmentations)
 
 
 @cache
-def _changed_space(lines: tuple[str, ...], share_weights: bool) -> Space:
+def _changed_space(lines: tuple[str, ...], share_weights: bool, augmentations: tuple[str, ...]) -> Space:
+    whole = whole_space(augmentations)
     if share_weights:
-        return changed(WHOLE, lines)
-    space = changed(UNSHARED, lines)
-    for dimension, unshared in zip(space.dimensions, UNSHARED.dimensions, strict=True):
+        return changed(whole, lines)
+    space = changed(_unshared(whole), lines)
+    for dimension, unshared in zip(space.dimensions, _unshared(whole).dimensions, strict=True):
         if unshared.name.endswith(".shared") and dimension != unshared:
             raise InputError(
                 f"the --space file sets {dimension.name} to {dimension}; add --share-weights, or leave it out"

@@ -19,7 +19,10 @@ VERSION = "0.1.0"
 SCORES = ("last", "best", "last3")
 SELECT_ON = ("test", "val")
 METRICS = ("accuracy", "balanced_accuracy")
-AUGMENTATIONS = ("rotation", "shift", "scale", "shear", "mirror")
+# Augmentations that a search may have as dimensions. The affine ones suit any image, and every study has them whose
+# settings name none.
+AFFINE_AUGMENTATIONS = ("rotation", "shift", "scale", "shear")
+AUGMENTATIONS = (*AFFINE_AUGMENTATIONS, "crop", "mirror", "brightness", "contrast", "erase")
 # Name of the data sets that are a folder of images; their directory is the folder itself.
 FOLDER = "folder"
 # Height and width of the images of a search, in pixels.
@@ -163,7 +166,9 @@ class SearchConfig(Record):
     max_latency             in milliseconds; measured (search.engine.latency), so less repeatable than the other limits
     dimensions              changes that a --space file makes to the space, as written by search.search_space.space_file
     metric                  metric to maximise: accuracy, or balanced_accuracy, the mean accuracy over the classes
-    mirror                  whether every other training image is mirrored
+    augmentations           augmentations whose dimensions the space has, members of AUGMENTATIONS
+    mirror                  whether every other training image is mirrored, in studies of version 0.1, whose space does
+                            not have the dimension
     share_weights           whether convolutions may share weights, which the budget then counts once
     """
 
@@ -182,6 +187,7 @@ class SearchConfig(Record):
     pruner: str = "median"
     dimensions: tuple[str, ...] = ()
     metric: str = "accuracy"
+    augmentations: tuple[str, ...] = AFFINE_AUGMENTATIONS
     mirror: bool = False
     share_weights: bool = False
 
@@ -202,6 +208,8 @@ class SearchConfig(Record):
         check_choice("sampler", self.sampler, tuple(SAMPLERS))
         check_choice("pruner", self.pruner, tuple(PRUNERS))
         check_choice("metric", self.metric, METRICS)
+        for name in self.augmentations:
+            check_choice("augmentations", name, AUGMENTATIONS)
 
     @property
     def metric_name(self) -> str:
@@ -213,12 +221,14 @@ class SearchConfig(Record):
         values = {
             field.name: getattr(self, field.name)
             for field in fields(self)
-            if field.name not in ("data", "max_params")
+            if field.name not in ("data", "max_params", "dimensions", "augmentations")
             and (
                 field.name in _ALWAYS_RECORDED
                 or getattr(self, field.name) != _UNRECORDED.get(field.name, field.default)
             )
         }
+        if self.augmentations != AFFINE_AUGMENTATIONS:
+            values["augmentations"] = list(self.augmentations)
         values |= {"dimensions": dict(line.split(" = ", 1) for line in self.dimensions)} if self.dimensions else {}
         size = {"image_size": "x".join(map(str, self.data.image_size))} if self.data.image_size else {}
         data = {"dataset": self.data.dataset, "select_on": self.data.select_on, **size}

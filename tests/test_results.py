@@ -32,7 +32,7 @@ from search.search_space.dimensions import Choice
 from search.study.loop import StopRule, run_trials
 from search.study.results_version import RESULTS_VERSION
 from search.study.trials import FINISHED, REFUSED
-from space import DEFAULTS, DIMENSIONS, WHOLE, assemble, suggest
+from space import DEFAULTS, WHOLE, WIDEST, assemble, suggest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GOLDEN = Path(__file__).parent / "golden" / "results.json"
@@ -177,7 +177,7 @@ def test_another_learning_rate_is_seen(golden: dict[str, Any], monkeypatch: pyte
 
 @pytest.mark.parametrize("row", RECIPE, ids=lambda row: row.widest.name)
 def test_every_searched_hyper_parameter_changes_the_training(row: RecipeDimension) -> None:
-    dimension = next(one for one in DIMENSIONS if one.name == row.name("sgd"))
+    dimension = next(one for one in WIDEST.dimensions if one.name == row.name("sgd"))
     ends = dimension.choices if isinstance(dimension, Choice) else (dimension.low, dimension.high)
     losses = []
     for value in (ends[0], ends[-1]):

@@ -18,7 +18,7 @@ from models.recipe import RecipeConfig
 from models.spec import HEAD_KINDS
 from search.search_space.buildable import RecipeDimension, check_dimensions
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
-from space import DIMENSIONS, SPACE_KEY, WHOLE, assemble, suggest
+from space import DIMENSIONS, SPACE_KEY, WHOLE, WIDEST, assemble, suggest
 from tests.models.random_specs import PLAIN_KINDS
 from tests.space_points import DATA, NAMES, POINTS
 
@@ -57,11 +57,11 @@ def test_the_key_sees_every_field_of_a_dimension(dimension: Dimension) -> None:
 
 def test_a_dimension_without_a_row_and_a_row_without_a_dimension_are_named() -> None:
     with pytest.raises(KeyError, match="dimension 'cutmix' has no row"):
-        check_dimensions([*DIMENSIONS, FloatRange("cutmix", 0.0, 1.0, 0.0)])
+        check_dimensions([*WIDEST.dimensions, FloatRange("cutmix", 0.0, 1.0, 0.0)])
     with pytest.raises(KeyError, match=r"row 'shear' of .* has no dimension in space\.py"):
-        check_dimensions([dimension for dimension in DIMENSIONS if dimension.name != "shear"])
+        check_dimensions([dimension for dimension in WIDEST.dimensions if dimension.name != "shear"])
     with pytest.raises(KeyError, match=r"dimension 'soap.lr' of .* is not in space\.py"):
-        check_dimensions([dimension for dimension in DIMENSIONS if dimension.name != "soap.lr"])
+        check_dimensions([dimension for dimension in WIDEST.dimensions if dimension.name != "soap.lr"])
     with pytest.raises(TypeError, match="dimension 'cutmix': RecipeConfig has no field 'cutmix'"):
         RecipeDimension(RecipeConfig, FloatRange("cutmix", 0.0, 1.0, 0.0))
 

@@ -53,7 +53,7 @@ from search.workers.pool import Task, carry_out
 from search.workers.progress import Progress, Subject, print_line
 from search.workers.recovery import requeue_abandoned
 from search.workers.remaining import SearchRemaining
-from space import SPACE_KEY, space_of
+from space import space_key, space_of
 
 CONFIG = "config.json"
 
@@ -209,7 +209,7 @@ def study_name(name: str | None, config: SearchConfig, notice: str | None) -> st
 def _settings(config: SearchConfig, data: Dataset) -> dict[str, Any]:
     # A study that is selected on the test set holds out no images, and has no such setting.
     held_out = {"held_out": data.held_out} if data.held_out else {}
-    return {**config.settings(), "data_checksum": data.checksum, **held_out, "space": SPACE_KEY}
+    return {**config.settings(), "data_checksum": data.checksum, **held_out, "space": space_key(config)}
 
 
 def _plan(

@@ -25,22 +25,7 @@ def add_search_options(parser: argparse.ArgumentParser, study: argparse._Actions
         default="test",
         help="images that trials are scored on: the test set or held-out training images (default: test)",
     )
-    data.add_argument(
-        "--augment",
-        type=values.augmentations,
-        action="extend",
-        default=[],
-        metavar="A,A,...",
-        help=f"augmentations to use in addition: {', '.join(AUGMENTATIONS)} (default: none)",
-    )
-    data.add_argument(
-        "--no-augment",
-        type=values.switched_off,
-        action="extend",
-        default=[],
-        metavar="A,A,...",
-        help="augmentations to leave out, or all (default: those that do not suit the data set)",
-    )
+    add_augment_options(data)
     limits = parser.add_argument_group("limits")
     add_limit_options(limits)
     limits.add_argument(
@@ -158,6 +143,26 @@ def add_data_options(parser: argparse._ActionsContainer, default: str, auto: str
     )
 
 
+def add_augment_options(parser: argparse._ActionsContainer) -> None:
+    """Add the options that select the augmentations of a search."""
+    parser.add_argument(
+        "--augment",
+        type=values.augmentations,
+        action="extend",
+        default=[],
+        metavar="A,A,...",
+        help=f"augmentations to search in addition: {', '.join(AUGMENTATIONS)} (default: none)",
+    )
+    parser.add_argument(
+        "--no-augment",
+        type=values.switched_off,
+        action="extend",
+        default=[],
+        metavar="A,A,...",
+        help="augmentations to leave out, or all (default: those that do not suit the data set)",
+    )
+
+
 def add_share_weights(parser: argparse._ActionsContainer) -> None:
     """Add the option that lets layers share weights."""
     parser.add_argument(
@@ -190,6 +195,6 @@ def limits_of(args: Namespace) -> dict[str, Any]:
 def dimensions_of(args: Namespace) -> tuple[str, ...]:
     """Return the changes that a --space file makes to the search space."""
     from search.search_space.space_file import read_changes
-    from space import WHOLE
+    from space import WIDEST
 
-    return read_changes(Path(args.space), WHOLE) if args.space else ()
+    return read_changes(Path(args.space), WIDEST) if args.space else ()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.config import AUGMENTATIONS, FOLDER, DataForm
+from search.config import AFFINE_AUGMENTATIONS, FOLDER, DataForm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -169,10 +169,6 @@ def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, 
     return tuple(mean.tolist()), tuple(value or 1.0 for value in std.tolist())
 
 
-# Augmentations of characters. A mirrored character is another character or none.
-CHARACTER_AUGMENTATIONS = tuple(name for name in AUGMENTATIONS if name != "mirror")
-
-
 @dataclass(frozen=True)
 class Definition:
     """Facts about a data set that are known before it is read.
@@ -185,7 +181,8 @@ class Definition:
     test_files     files below the data directory with the test images and labels; empty where they are not IDX files of
                    bytes, or hold the images in another form
     terms          origin and terms of use of the images, for those who publish a network trained on them
-    augmentations  members of search.config.AUGMENTATIONS that suit the images
+    augmentations  members of search.config.AUGMENTATIONS that a search has by default. Without "mirror" it cannot have
+                   that either: a mirrored character is another character or none
     """
 
     input_shape: tuple[int, int, int]
@@ -196,7 +193,7 @@ class Definition:
     files: tuple[str, ...] = ()
     test_files: tuple[str, ...] = ()
     terms: str = ""
-    augmentations: tuple[str, ...] = CHARACTER_AUGMENTATIONS
+    augmentations: tuple[str, ...] = AFFINE_AUGMENTATIONS
 
     @property
     def n_classes(self) -> int:

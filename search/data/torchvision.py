@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from search.config import AUGMENTATIONS
+from search.config import AFFINE_AUGMENTATIONS, AUGMENTATIONS
 from search.data.dataset import Definition, Split
 from search.data.definitions import DIGITS
 from search.data.idx import UnavailableError, created, last_line, quiet_download
@@ -231,7 +231,7 @@ DEFINITIONS: Mapping[str, Definition] = {
         "FashionMNIST",
         FASHION,
         "Fashion-MNIST by Zalando Research (https://github.com/zalandoresearch/fashion-mnist), MIT licence.",
-        augmentations=AUGMENTATIONS,
+        augmentations=(*AFFINE_AUGMENTATIONS, "mirror"),
     ),
     "kmnist": _like_mnist(
         "KMNIST", KMNIST, "KMNIST by CODH (https://github.com/rois-codh/kmnist, doi 10.20676/00000341), CC BY-SA 4.0."

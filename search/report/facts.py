@@ -18,7 +18,7 @@ from search.report.networks.baselines import BaselineResult
 from search.report.networks.of_trial import HAND_DESIGNED, STARTING_POINT
 from search.report.networks.origin import PROPOSED, USER_NETWORK, kind_of_baseline, listed_kinds, origin_of
 from search.report.summary import StudySummary
-from search.search_space.augmentations import mirror_options
+from search.search_space.augmentations import augmentation_options
 from search.study.trials import TrialRecord
 from search.text import counted, duration, parameter_count, percent
 
@@ -283,7 +283,7 @@ def command_line(summary: StudySummary) -> str:
     new_study = {"trials": summary.counts.feasible or None, "study": f"{summary.name}-again", "jobs": 1}
     config = summary.config
     space_options = {"dimensions": None, "space": summary.space_file} if config.dimensions else {}
-    data = {"dataset": config.data.option, "mirror": None} | mirror_options(config)
+    data = {"dataset": config.data.option, "mirror": None, "augmentations": None} | augmentation_options(config)
     options = config.settings() | data | space_options | new_study | {"share_weights": None}
     settings = {f"--{name.replace('_', '-')}": value for name, value in options.items() if value is not None}
     words = [word for name, value in [*settings.items(), *summary.run_options] for word in (name, str(value))]

@@ -53,7 +53,6 @@ SAME = (
     "epochs",
     "score",
     "metric",
-    "mirror",
     "image_size",
 )
 
@@ -108,13 +107,15 @@ def _point(
     if USER_NETWORK in trial.user_attrs:
         shares = ArchSpec.from_dict(trial.user_attrs[ARCH]).shares_weights
         return None if shares and not config.share_weights else ({}, {})
-    params = space.completed(trial.params)
+    recipe = RecipeConfig.from_dict(trial.user_attrs[RECIPE])
+    mirrored = {"mirror_p": recipe.augmentation.mirror_p}  # no dimension in studies with the setting `mirror`
+    params = space.completed(mirrored | trial.params)
     distributions = Distributions()
     space.suggest(distributions)
     if not space.holds(params):
         return None
     assembled = assemble(params, form.input_shape, form.n_classes)
-    recipes = (assembled.recipe, RecipeConfig.from_dict(trial.user_attrs[RECIPE]))
+    recipes = (assembled.recipe, recipe)
     is_same_recipe = len({as_searched(recipe, config) for recipe in recipes}) == 1
     is_same = is_same_recipe and assembled.arch.to_dict() == trial.user_attrs[ARCH]
     return (params, distributions.by_name) if is_same else None

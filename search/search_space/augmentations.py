@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from models.recipe import RecipeConfig
-from search.config import AUGMENTATIONS, FOLDER, SearchConfig
-from search.data.dataset import CHARACTER_AUGMENTATIONS
+from search.config import AFFINE_AUGMENTATIONS, AUGMENTATIONS, FOLDER, SearchConfig
 from search.data.load import definition
 from search.errors import InputError
+from search.search_space.buildable import AUGMENTATION_DIMENSIONS
 from search.search_space.space import Space
-from search.search_space.space_file import changed, fixed_at, with_fixed
+from search.search_space.space_file import changed, fixed_at, without
 
-MIRROR = "mirror"
-# Share of the training images that are mirrored if mirroring is on.
+# Share of the training images that are mirrored in a study with the setting `mirror`.
 MIRRORED = 0.5
 
 
@@ -23,9 +22,12 @@ def choose_augmentations(
 ) -> SearchConfig:
     """Return the search with the augmentations of its data and the `enabled` ones, without the `disabled` ones.
 
-    Mirroring is on or off. Every other augmentation is a dimension of `space`, which is fixed at 0 if it is disabled; a
-    --space file may fix it too. Raises InputError for an enabled augmentation that makes no sense for the data or is
-    fixed at 0, and for one that is both enabled and disabled.
+    Every augmentation is a dimension, and the space of a search has those that it uses.
+
+    space: the space with all augmentations, which a --space file may change
+
+    Raises InputError for an enabled augmentation that makes no sense for the data or is fixed at 0, for one that is
+    both enabled and disabled, and for one that a --space file sets and the search does not have.
     """
     defaults, possible = _default_and_possible(config.data.dataset)
     searched_space = changed(space, config.dimensions)
@@ -34,30 +36,43 @@ def choose_augmentations(
             raise InputError(f"{name} is given to both --augment and --no-augment; leave out one")
         if name not in possible:
             raise InputError(f"{name} makes no sense for {config.data.dataset}; it takes {', '.join(possible)}")
-        if name != MIRROR and fixed_at(searched_space, name) == 0:
+        if fixed_at(searched_space, AUGMENTATION_DIMENSIONS[name]) == 0:
             raise InputError(f"--augment {name}, but the --space file fixes it at 0; leave out one")
-    fixed = {name: 0.0 for name in AUGMENTATIONS if name != MIRROR and name in disabled}
-    dimensions = with_fixed(config.dimensions, fixed, space)
-    return replace(config, dimensions=dimensions, mirror=MIRROR in (*defaults, *enabled) and MIRROR not in disabled)
+    used = tuple(name for name in AUGMENTATIONS if name in (*defaults, *enabled) and name not in disabled)
+    dimensions = without(config.dimensions, [AUGMENTATION_DIMENSIONS[name] for name in disabled])
+    for name in AUGMENTATIONS:
+        dimension = AUGMENTATION_DIMENSIONS[name]
+        if name not in used and len(without(dimensions, [dimension])) < len(dimensions):
+            way_out = f"add --augment {name}, or leave it out" if name in possible else "leave it out"
+            raise InputError(
+                f"the --space file sets {dimension}, but a search on {config.data.dataset} has no {name}; {way_out}"
+            )
+    return replace(config, dimensions=dimensions, augmentations=used)
 
 
 def _default_and_possible(dataset: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the augmentations that are on by default, and those that may be enabled."""
-    if dataset == FOLDER:  # only the user knows whether its images may be mirrored
-        return CHARACTER_AUGMENTATIONS, AUGMENTATIONS
+    if dataset == FOLDER:  # only the user knows what does not change the meaning of its images
+        return AFFINE_AUGMENTATIONS, AUGMENTATIONS
     data_set = definition("mnist" if dataset == "auto" else dataset)
-    return data_set.augmentations, data_set.augmentations
+    possible = tuple(name for name in AUGMENTATIONS if name != "mirror" or name in data_set.augmentations)
+    return data_set.augmentations, possible
 
 
-def mirror_options(config: SearchConfig) -> dict[str, str]:
-    """Return the command-line options that set the mirroring of this search."""
+def augmentation_options(config: SearchConfig) -> dict[str, str]:
+    """Return the command-line options that select the augmentations of this search, by their names."""
     defaults, _ = _default_and_possible(config.data.dataset)
-    if config.mirror == (MIRROR in defaults):
-        return {}
-    return {"augment" if config.mirror else "no_augment": MIRROR}
+    used = [*config.augmentations, *(["mirror"] if config.mirror else [])]
+    options = {
+        "augment": ",".join(name for name in used if name not in defaults),
+        "no_augment": ",".join(name for name in defaults if name not in used),
+    }
+    return {name: value for name, value in options.items() if value}
 
 
 def as_searched(recipe: RecipeConfig, config: SearchConfig) -> RecipeConfig:
-    """Return `recipe` with the settings that the search fixes for all candidates, its epochs and its mirroring."""
-    mirrored = MIRRORED if config.mirror else 0.0
-    return replace(recipe, epochs=config.epochs, augmentation=replace(recipe.augmentation, mirror_p=mirrored))
+    """Return `recipe` with the settings that the search fixes for all candidates: its epochs and its mirroring."""
+    augmentation = recipe.augmentation
+    if config.mirror:
+        augmentation = replace(augmentation, mirror_p=MIRRORED)
+    return replace(recipe, epochs=config.epochs, augmentation=augmentation)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 
 from models.recipe import Augmentation, RecipeConfig
 from models.spec import ACTIVATIONS, HEAD_KINDS, ORDERS
+from search.config import AUGMENTATIONS
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
 
 MAX_STAGES = 3
@@ -22,12 +23,15 @@ _DROPOUTS = ("none", "all", *map(str, range(1, MAX_DEPTH + 1)))
 class RecipeDimension:
     """Searched training hyper-parameter, with the field of the recipe that it sets and its widest range.
 
-    owner   record that has the field, RecipeConfig or its Augmentation
-    widest  widest range, named as the field, or "*.field" if each optimizer has a separate dimension such as "sgd.lr"
+    owner         record that has the field, RecipeConfig or its Augmentation
+    widest        widest range, named as the field, or "*.field" if each optimizer has a separate dimension such as
+                  "sgd.lr"
+    augmentation  name of the augmentation in --augment
     """
 
     owner: type[RecipeConfig] | type[Augmentation]
     widest: Dimension
+    augmentation: str = ""
 
     def __post_init__(self) -> None:
         if self.field not in {field.name for field in fields(self.owner)}:
@@ -49,11 +53,21 @@ RECIPE: tuple[RecipeDimension, ...] = (
     RecipeDimension(RecipeConfig, FloatRange("*.weight_decay", 0.0, 1.0, 0.0)),
     RecipeDimension(RecipeConfig, IntRange("batch_size", 2, 4096, 128)),
     RecipeDimension(RecipeConfig, FloatRange("label_smoothing", 0.0, 0.9, 0.0)),
-    RecipeDimension(Augmentation, FloatRange("rotation", 0.0, 180.0, 0.0)),
-    RecipeDimension(Augmentation, FloatRange("shift", 0.0, 1.0, 0.0)),
-    RecipeDimension(Augmentation, FloatRange("scale", 0.0, 0.9, 0.0)),
-    RecipeDimension(Augmentation, FloatRange("shear", 0.0, 80.0, 0.0)),
+    RecipeDimension(Augmentation, FloatRange("rotation", 0.0, 180.0, 0.0), "rotation"),
+    RecipeDimension(Augmentation, FloatRange("shift", 0.0, 1.0, 0.0), "shift"),
+    RecipeDimension(Augmentation, FloatRange("scale", 0.0, 0.9, 0.0), "scale"),
+    RecipeDimension(Augmentation, FloatRange("shear", 0.0, 80.0, 0.0), "shear"),
+    RecipeDimension(Augmentation, FloatRange("crop_padding", 0.0, 1.0, 0.0), "crop"),
+    RecipeDimension(Augmentation, FloatRange("mirror_p", 0.0, 1.0, 0.0), "mirror"),
+    RecipeDimension(Augmentation, FloatRange("brightness", 0.0, 1.0, 0.0), "brightness"),
+    RecipeDimension(Augmentation, FloatRange("contrast", 0.0, 1.0, 0.0), "contrast"),
+    RecipeDimension(Augmentation, FloatRange("erase_p", 0.0, 1.0, 0.0), "erase"),
 )
+# Dimensions of augmentations, by their names in search.config.AUGMENTATIONS. Without its dimension, a search leaves an
+# augmentation at 0.
+AUGMENTATION_DIMENSIONS = {row.augmentation: row.field for row in RECIPE if row.owner is Augmentation}
+if set(AUGMENTATION_DIMENSIONS) != set(AUGMENTATIONS):
+    raise TypeError(f"search.config names the augmentations {AUGMENTATIONS}, RECIPE {tuple(AUGMENTATION_DIMENSIONS)}")
 # Named as the dimensions of the space, with * for a number or a name. The defaults have no meaning.
 BUILDABLE: tuple[Dimension, ...] = (
     IntRange("stages", 1, MAX_STAGES, 1),

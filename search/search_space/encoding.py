@@ -1,7 +1,8 @@
 """Convert points of the space to networks and recipes, and back.
 
-A point has a value for the name of every dimension in space.DIMENSIONS. Values that describe layers which the network
-does not have, such as the width of a convolution beyond the depth of its stage, have no effect.
+A point has a value for the name of every dimension of its space, from which augmentations may be absent. Values that
+describe layers which the network does not have, such as the width of a convolution beyond the depth of its stage, have
+no effect.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ Params = dict[str, Any]
 
 # A convolution is padded, whatever the point says, if it would otherwise leave a map smaller than this.
 MIN_SIDE = 3
+# Area of an erased rectangle, as a share of the image: the default of torchvision's RandomErasing.
+ERASE_AREA = (0.02, 0.33)
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,11 @@ def _recipe(params: Mapping[str, Any]) -> RecipeConfig:
     optimizer = params["optimizer"]
     searched: dict[type, dict[str, Any]] = {RecipeConfig: {}, Augmentation: {}}
     for row in RECIPE:
-        searched[row.owner][row.field] = params[row.name(optimizer)]
+        name = row.name(optimizer)
+        if row.owner is not Augmentation or name in params:
+            searched[row.owner][row.field] = params[name]
+    if searched[Augmentation].get("erase_p"):
+        searched[Augmentation]["erase_area"] = ERASE_AREA
     return RecipeConfig(
         **searched[RecipeConfig],
         nesterov=optimizer == "sgd",

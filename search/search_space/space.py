@@ -12,6 +12,7 @@ from typing import Any
 from models.recipe import RecipeConfig
 from models.record import RecordError, short_repr
 from models.spec import ArchSpec
+from search.search_space.buildable import AUGMENTATION_DIMENSIONS
 from search.search_space.dimensions import Choice, Dimension, SuggestsValues, accepts
 from search.search_space.encoding import Params, assemble, params_of
 
@@ -22,7 +23,7 @@ class NotInSpaceError(ValueError):
 
 @dataclass(frozen=True)
 class Space:
-    """Set of searched dimensions, those of space.DIMENSIONS or those that a --space file has changed."""
+    """Set of searched dimensions, as space.py lists them or as a --space file has changed them."""
 
     dimensions: tuple[Dimension, ...]
 
@@ -63,11 +64,12 @@ class Space:
         return "; ".join(objections)
 
     def completed(self, params: Mapping[str, Any]) -> Params:
-        """Return a point of this space or an older one with the defaults of missing dimensions.
+        """Return a point of this space or an older one with the defaults of missing dimensions, 0 for augmentations.
 
         Values of dimensions that this space does not have are left out.
         """
-        return self.defaults | {name: value for name, value in params.items() if name in self.defaults}
+        absent = {name: 0.0 for name in AUGMENTATION_DIMENSIONS.values() if name in self.defaults}
+        return self.defaults | absent | {name: value for name, value in params.items() if name in self.defaults}
 
     def to_params(self, arch: ArchSpec, recipe: RecipeConfig | None = None) -> Params:
         """Return the point that stands for a network and a recipe, as the inverse of `assemble`.
@@ -76,6 +78,7 @@ class Space:
         NotInSpaceError if no point stands for exactly this network and recipe.
         """
         params = params_of(arch, recipe, self.defaults)
+        params = {name: value for name, value in params.items() if name in self.defaults}
         try:
             candidate = assemble(params, arch.input_shape, arch.n_classes)
         except (KeyError, RecordError) as error:

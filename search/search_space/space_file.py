@@ -13,7 +13,7 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -88,15 +88,9 @@ def as_file(config: SearchConfig) -> str:
     return "".join(f'"{name}" = {value}\n' for name, _, value in (line.partition(" = ") for line in config.dimensions))
 
 
-def with_fixed(lines: tuple[str, ...], values: Mapping[str, Any], space: Space) -> tuple[str, ...]:
-    """Return the lines of a changed `space` with the dimensions of `values` fixed, in place of their earlier lines."""
-    texts = {name: text for name, _, text in (line.partition(" = ") for line in lines)}
-    texts |= {
-        dimension.name: _text(_with_value(dimension, values[dimension.name]))
-        for dimension in space.dimensions
-        if dimension.name in values
-    }
-    return tuple(f"{name} = {texts[name]}" for name in space.defaults if name in texts)
+def without(lines: tuple[str, ...], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the lines of a changed space without those of some dimensions."""
+    return tuple(line for line in lines if line.partition(" = ")[0] not in names)
 
 
 def fixed_at(space: Space, name: str) -> Any:

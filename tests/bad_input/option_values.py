@@ -8,12 +8,13 @@ spellings of wrong amounts (tests/search/test_amounts.py) and of wrong sizes and
 
 from __future__ import annotations
 
-from search.config import FORMATS
+from search.config import AUGMENTATIONS, FORMATS
 from tests.bad_input.refusals import RUN
 
 FRONTIER = ["frontier", "--budgets", "1000", "--dataset", "digits", "--trials", "1"]
 BASELINES = ["baselines", "--dataset", "digits"]
 
+AUGMENTATION = f"must be one or more of {', '.join(AUGMENTATIONS)}; got"
 WHOLE = "must be a whole number of at least 1, got"
 COUNTS = "; write it as 8000, 8k or 1.5M"
 BYTES = "; write it as 65536, 64k or 64KiB"
@@ -98,8 +99,8 @@ VALUES: list[tuple[list[str], str, list[tuple[str, str]]]] = [
     (RUN, "--engine", [("cuda", "invalid choice: 'cuda' (choose from")]),
     ([*RUN, "--max-memory", "9k"], "--bytes-in", [("int4", "invalid choice: 'int4' (choose from")]),
     (RUN, "--bytes-in", [("int8", "bytes-in int8 counts for max-memory and max-weights-bytes; give one of them")]),
-    (RUN, "--augment", [("all", "must be one or more of rotation, shift, scale, shear, mirror; got 'all'")]),
-    (RUN, "--no-augment", [("all,shear", "must be one or more of rotation, shift, scale, shear, mirror; got 'all'")]),
+    (RUN, "--augment", [("all", f"{AUGMENTATION} 'all'")]),
+    (RUN, "--no-augment", [("all,shear", f"{AUGMENTATION} 'all'")]),
     (
         ["export", "nowhere"],
         "--format",

@@ -57,7 +57,7 @@ def test_a_machine_that_differs_is_refused_with_the_difference(
     other_folder = shutil.copytree(digits[1].removeprefix("folder:"), tmp_path / "digits")
     Image.new("L", (28, 28), 9).save(next(other_folder.glob("train/7/*.png")))
     assert "data_checksum" in refusal("--dataset", f"folder:{other_folder}")
-    monkeypatch.setattr("search.cli.job.SPACE_KEY", "another")
+    monkeypatch.setattr("search.cli.job.space_key", lambda _config: "another")
     assert "now; choose another" in refusal()
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)

@@ -38,6 +38,7 @@ RANGES: list[tuple[Callable[..., Record], str, float, float, str]] = [
     (Augmentation, "contrast", 0.0, 1.0, "contrast"),
     (Augmentation, "erase_p", 0.0, 1.0, "erase_p"),
     (Augmentation, "mirror_p", 0.0, 1.0, "mirror_p"),
+    (Augmentation, "crop_padding", 0.0, 1.0, "crop_padding"),
     (lambda crop_p: Augmentation(crop_p=crop_p, crop_side=22), "crop_p", 0.0, 1.0, "crop_p"),
     (Augmentation, "crop_side", 0, 10**6, "crop_side"),
     (lambda crop_side: Augmentation(crop_p=0.1, crop_side=crop_side), "crop_side", 1, 10**6, "crop_side"),
@@ -217,6 +218,7 @@ CONFIG = SearchConfig(
     sampler="random",
     pruner="none",
     metric="balanced_accuracy",
+    augmentations=("shift", "mirror"),
     mirror=True,
 )
 
@@ -247,6 +249,7 @@ def test_settings_have_the_names_of_the_command_line() -> None:
         "sampler": "random",
         "pruner": "none",
         "metric": "balanced_accuracy",
+        "augmentations": ["shift", "mirror"],
         "mirror": True,
         "share_weights": False,
         "image_size": "20x30",

@@ -60,7 +60,7 @@ def run(args: Namespace) -> int:
 def search_config(args: Namespace, budget: int) -> SearchConfig:
     """Return the settings of a search with the given budget."""
     from search.search_space.augmentations import choose_augmentations
-    from space import WHOLE
+    from space import WIDEST
 
     config = SearchConfig(
         data=DataConfig.named(args.dataset, data_directory(args.data_dir), args.select_on, args.image_size),
@@ -76,7 +76,7 @@ def search_config(args: Namespace, budget: int) -> SearchConfig:
         metric=args.metric,
         share_weights=args.share_weights,
     )
-    return choose_augmentations(config, args.augment, args.no_augment, WHOLE)
+    return choose_augmentations(config, args.augment, args.no_augment, WIDEST)
 
 
 def job(args: Namespace, sources: Sequence[StudyLocation], networks: Mapping[str, ArchSpec]) -> Job:

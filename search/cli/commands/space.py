@@ -7,7 +7,14 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 
 from search.cli import values
-from search.cli.search_options import add_data_options, add_limit_options, add_share_weights, dimensions_of, limits_of
+from search.cli.search_options import (
+    add_augment_options,
+    add_data_options,
+    add_limit_options,
+    add_share_weights,
+    dimensions_of,
+    limits_of,
+)
 from search.config import DataConfig, SearchConfig, data_directory
 
 HELP = "list the searched dimensions and the share of the space that fits the limits"
@@ -26,23 +33,25 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     add_share_weights(parser)
     add_data_options(parser, "mnist", "")
+    add_augment_options(parser)
     add_limit_options(parser)
 
 
 def run(args: Namespace) -> int:
     """Print every dimension with its range, the size of the space, and the share that fits the limits."""
-    import space
     from search.data.load import form_of
     from search.limits import describe_limits
     from search.sampling.feasibility import feasibility_report, survey
-    from space import space_of
+    from search.search_space.augmentations import choose_augmentations
+    from space import WIDEST, space_of
 
     data = DataConfig.named(args.dataset, data_directory(None), image_size=args.image_size)
     config = SearchConfig(
         data, args.budget, **limits_of(args), dimensions=dimensions_of(args), share_weights=args.share_weights
     )
-    usual_space = space.WHOLE if args.share_weights else space.UNSHARED
+    config = choose_augmentations(config, args.augment, args.no_augment, WIDEST)
     searched, form = space_of(config), form_of(config.data)
+    usual_space = space_of(replace(config, dimensions=()))
     config = replace(config, data=replace(config.data, form=form))
     for dimension, default in zip(searched.dimensions, usual_space.dimensions, strict=True):
         print(f"{dimension.name:22}{dimension}" + (f"   instead of {default}" if dimension != default else ""))

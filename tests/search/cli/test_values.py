@@ -37,7 +37,7 @@ def test_sizes_that_are_none(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "flip", "shift,", "all"])
 def test_augmentations_that_are_none(text: str) -> None:
-    with pytest.raises(ArgumentTypeError, match="must be one or more of rotation, shift, scale, shear, mirror; got"):
+    with pytest.raises(ArgumentTypeError, match=r"must be one or more of rotation, shift, .*, erase; got"):
         augmentations(text)
 
 

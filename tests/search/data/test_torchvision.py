@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torchvision import datasets
 
-from search.config import AUGMENTATIONS, DataConfig
+from search.config import AFFINE_AUGMENTATIONS, AUGMENTATIONS, DataConfig
 from search.data import idx as idx_module
-from search.data.dataset import CHARACTER_AUGMENTATIONS, Dataset
+from search.data.dataset import Dataset
 from search.data.idx import UnavailableError
 from search.data.load import DATASETS, definition, form_of, is_available, load_dataset
 from search.data.torchvision import DEFINITIONS
@@ -171,10 +171,13 @@ def test_the_writers_of_qmnist_are_known(tmp_path: Path) -> None:
     assert writers.tolist() == [i % 3 for i in range(N_TRAIN)]
 
 
-def test_what_is_mirrored_by_itself() -> None:
+def test_augmentations_that_a_search_has_by_itself() -> None:
     mirrored = {name for name, known in DATASETS.items() if "mirror" in known.augmentations}
     assert mirrored == {"fashion", "cifar10", "cifar100"}
-    assert {known.augmentations for known in DATASETS.values()} == {AUGMENTATIONS, CHARACTER_AUGMENTATIONS}
+    used = {name: set(known.augmentations) for name, known in DATASETS.items()}
+    affine = set(AFFINE_AUGMENTATIONS)
+    photographs = {"cifar10": set(AUGMENTATIONS), "cifar100": set(AUGMENTATIONS)}
+    assert used == dict.fromkeys(DATASETS, affine) | {"fashion": affine | {"mirror"}} | photographs
 
 
 def test_another_size_of_images(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from models.baselines import BASELINES
 from search.cli.commands.run import search_config
 from search.cli.main import make_parser
-from search.config import ConfirmConfig, DataConfig, SearchConfig
+from search.config import AUGMENTATIONS, ConfirmConfig, DataConfig, SearchConfig
 from search.report.architecture import architecture_line
 from search.report.facts import command_line
 from search.report.summary import StudySummary, summarise
@@ -175,8 +175,10 @@ def test_command_line(summary: StudySummary, command: str) -> None:
         (replace(CONFIG, metric="balanced_accuracy", share_weights=True), (("--warm", "a b"), ("--engine", "torch"))),
         (replace(CONFIG, data=DataConfig("digits", "data", image_size=(32, 40))), ()),
         (replace(CONFIG, dimensions=("shear = 0.0", "batch_size = 32")), ()),
-        (replace(CONFIG, data=DataConfig("cifar10", "data"), mirror=True), ()),
-        (replace(CONFIG, data=DataConfig("cifar10", "data"), mirror=False), ()),
+        (replace(CONFIG, data=DataConfig("cifar10", "data"), augmentations=AUGMENTATIONS), ()),
+        (replace(CONFIG, data=DataConfig("cifar10", "data"), augmentations=("shift", "crop")), ()),
+        (replace(CONFIG, augmentations=("shift", "crop"), dimensions=("crop_padding = 0.1",)), ()),
+        (replace(CONFIG, augmentations=()), ()),
     ],
 )
 def test_the_command_repeats_all_settings(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import pickle
 from dataclasses import replace
@@ -17,12 +18,11 @@ from search.sampling import exhaustion as module
 from search.sampling.exhaustion import N_REPEATED, N_REPEATED_UNLISTED, Exhaustion
 from search.sampling.feasible_start import FeasibleStart
 from search.sampling.samplers import make_sampler
-from search.search_space.space_file import with_fixed
 from search.study.attributes import EXHAUSTED
 from search.study.location import StudyLocation
 from search.study.loop import StopRule, run_trials
 from search.study.trials import DIVERGED, FINISHED, REFUSED, REPEATED, TRAINED, outcome_of, read_trials
-from space import DEFAULTS, UNSHARED
+from space import DEFAULTS
 from tests.test_objective import fake_train as fake_train  # a fixture
 
 pytestmark = pytest.mark.usefixtures("fake_train")
@@ -33,7 +33,7 @@ OPEN = "{low = 0.001, high = 0.05}"
 
 def config_of(changes: dict[str, str], max_params: int = 8000) -> SearchConfig:
     """A search of the default point alone, but for the changed dimensions."""
-    lines = dict(line.split(" = ", 1) for line in with_fixed((), DEFAULTS, UNSHARED))
+    lines = {name: json.dumps(value) for name, value in DEFAULTS.items()}
     dimensions = tuple(f"{name} = {value}" for name, value in (lines | changes).items())
     return SearchConfig(DataConfig("digits", "unused"), max_params, epochs=3, dimensions=dimensions)
 

@@ -16,6 +16,7 @@ import space
 from models.baselines import BASELINES
 from models.cost import compute_cost
 from search.cli.main import main
+from search.config import AUGMENTATIONS
 from search.errors import InputError
 from search.limits import refusal
 from search.report.summary import summarise
@@ -187,6 +188,20 @@ def test_of_another_space_what_is_a_point_of_this_one_is_adopted_as_that(
         assert one.distributions == trial.distributions
 
 
+@pytest.mark.parametrize("mirror_p", [0.0, 0.5])
+def test_trials_of_studies_without_some_augmentations_are_adopted_with_those_of_their_recipes(
+    tmp_path: Path, mirror_p: float
+) -> None:
+    source = study(tmp_path, "source", **({"mirror": True} if mirror_p else {}))
+    recipe = space.assemble(SMALL).recipe
+    recipe = replace(recipe, augmentation=replace(recipe.augmentation, mirror_p=mirror_p))
+    add(source, SMALL, 0.991, recipe=recipe.to_dict())
+    (found,) = adopt(study(tmp_path, "new"), tmp_path, "source", augmentations=AUGMENTATIONS)
+    further = {dimension.name: 0.0 for dimension in space.FURTHER_AUGMENTATIONS}
+    assert found.params == SMALL | further | {"mirror_p": mirror_p}
+    assert adopt(study(tmp_path, "plain"), tmp_path, "source", augmentations=()) == []
+
+
 def test_what_a_narrower_space_has_no_room_for_is_not_adopted(tmp_path: Path) -> None:
     add(study(tmp_path, "source"), with_lr(SMALL, 0.1), 0.991)
     assert adopt(study(tmp_path, "new"), tmp_path, "source", dimensions=("sgd.lr = {low = 0.2, high = 1.0}",)) == []
@@ -206,7 +221,6 @@ def test_what_a_narrower_space_has_no_room_for_is_not_adopted(tmp_path: Path) ->
         "epochs",
         "score",
         "metric",
-        "mirror",
         "image_size",
     ],
 )

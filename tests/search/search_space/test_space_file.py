@@ -14,7 +14,7 @@ from optuna.trial import FixedTrial
 
 import space
 from models.cost import compute_cost
-from search.config import DataConfig, SearchConfig
+from search.config import AUGMENTATIONS, DataConfig, SearchConfig
 from search.errors import InputError
 from search.sampling.starting_points import starting_points
 from search.search_space.buildable import BUILDABLE
@@ -29,14 +29,15 @@ WIDTH = IntRange("stages.1.width.1", 3, 64, 12, log=True)
 
 def changes(tmp_path: Path, text: str) -> tuple[str, ...]:
     (tmp_path / "my.toml").write_text(text, encoding="utf-8")
-    return read_changes(tmp_path / "my.toml", space.WHOLE)
+    return read_changes(tmp_path / "my.toml", space.WIDEST)
 
 
 def changed(tmp_path: Path, text: str) -> dict[str, Dimension]:
     """The dimensions that are unlike the usual ones, by name; how weights are shared is left out beside widths."""
-    dimensions = space_of(replace(CONFIG, dimensions=changes(tmp_path, text))).dimensions
-    assert [one.name for one in dimensions] == [one.name for one in space.DIMENSIONS]
-    pairs = zip(dimensions, space.DIMENSIONS, strict=True)
+    config = replace(CONFIG, dimensions=changes(tmp_path, text), augmentations=AUGMENTATIONS)
+    dimensions = space_of(config).dimensions
+    assert [one.name for one in dimensions] == [one.name for one in space.WIDEST.dimensions]
+    pairs = zip(dimensions, space.WIDEST.dimensions, strict=True)
     return {
         one.name: one for one, usual in pairs if one != usual and (".shared" not in one.name or "width" not in text)
     }
@@ -196,7 +197,7 @@ def ends(dimension: Dimension) -> tuple[Any, ...]:
 
 
 def test_all_that_is_searched_can_be_built(tmp_path: Path) -> None:
-    for one in space.DIMENSIONS:
+    for one in space.WIDEST.dimensions:
         text = "\n".join(f"{json.dumps(one.name)} = {json.dumps(end)}" for end in ends(one)[:1])
         assert set(changed(tmp_path, text)) == {one.name}
 
@@ -207,7 +208,7 @@ def test_both_ends_of_what_can_be_built_are_networks(tmp_path: Path, widest: Dim
     for end in ends(widest):
         found = changed(tmp_path, f"{quoted} = {json.dumps(end)}")
         for seed in range(3):
-            searched = Space(tuple(found.get(one.name, one) for one in space.DIMENSIONS))
+            searched = Space(tuple(found.get(one.name, one) for one in space.WIDEST.dimensions))
             candidate = space.assemble(searched.sample(random.Random(seed)))
             assert compute_cost(candidate.arch).n_params > 0
 
