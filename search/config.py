@@ -23,8 +23,10 @@ METRICS = ("accuracy", "balanced_accuracy")
 # settings name none.
 AFFINE_AUGMENTATIONS = ("rotation", "shift", "scale", "shear")
 AUGMENTATIONS = (*AFFINE_AUGMENTATIONS, "crop", "mirror", "brightness", "contrast", "erase")
-# Name of the data sets that are a folder of images; their directory is the folder itself.
-FOLDER = "folder"
+# Kinds of data sets that are images of the user: a folder of pictures, or a NumPy archive, which is their directory.
+# For messages: the form of the option, and what it names.
+FOLDER, NPZ = "folder", "npz"
+OWN_KINDS = {FOLDER: ("folder:PATH", "folder of images"), NPZ: ("npz:FILE", "NumPy archive")}
 # Height and width of the images of a search, in pixels.
 MIN_SIDE, MAX_SIDE = 4, 1024
 # Names, with descriptions for --help.
@@ -71,12 +73,12 @@ class DataForm(Record):
 class DataConfig(Record):
     """Data set of a search, and the part of it that the search may see.
 
-    directory   where data sets are stored or downloaded to; for FOLDER the folder of images itself
+    directory   where data sets are stored or downloaded to; for OWN_KINDS the folder or the file itself
     select_on   test: train on all training images and score on the test set; val: hold out training images and score
                 on those
     image_size  height and width that images are resized to; (): by the rule of search.data.own.decode for a folder,
                 and the original size for other data sets
-    form        form of a folder that was read before; the folder must have the same form when it is read again
+    form        form of own images that were read before; they must have the same form when they are read again
     """
 
     dataset: str
@@ -97,21 +99,27 @@ class DataConfig(Record):
     def named(
         cls, option: str, directory: str, select_on: str = "test", image_size: tuple[int, ...] = ()
     ) -> DataConfig:
-        """Return the data set of a --dataset option: a name, read from `directory`, or folder:PATH.
+        """Return the data set of a --dataset option: a name, read from `directory`, folder:PATH or npz:FILE.
 
         Raises InputError if the path is missing.
         """
         name, _, path = option.partition(":")
-        if name != FOLDER:
+        if name not in OWN_KINDS:
             return cls(option, directory, select_on, image_size)
         if not path.strip():
-            raise InputError("--dataset folder needs the path of a folder of images: folder:PATH")
-        return cls(FOLDER, os.path.abspath(os.path.expanduser(path)), select_on, image_size)
+            form, words = OWN_KINDS[name]
+            raise InputError(f"--dataset {name} needs the path of a {words}: {form}")
+        return cls(name, os.path.abspath(os.path.expanduser(path)), select_on, image_size)
 
     @property
     def option(self) -> str:
         """Return the value of --dataset that selects this data set."""
-        return f"{FOLDER}:{self.directory}" if self.dataset == FOLDER else self.dataset
+        return f"{self.dataset}:{self.directory}" if self.is_own else self.dataset
+
+    @property
+    def is_own(self) -> bool:
+        """Return whether the images are those of the user, and not of a published data set."""
+        return self.dataset in OWN_KINDS
 
     @property
     def label(self) -> str:

@@ -66,7 +66,7 @@ def add_data_dir(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data-dir",
         metavar="DIR",
-        help="folder of the data sets, or new location of a folder of images (default: $DATA_DIR or data, else where "
+        help="folder of the data sets, or new place of images of your own (default: $DATA_DIR or data, else where "
         "the search found the data)",
     )
 

@@ -136,6 +136,8 @@ def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
                 write_whole(location.folder / "space.toml", as_file(config))
             provenance.write_config(location.folder / CONFIG, study.user_attrs[SETTINGS])
         objective = Objective(config, location.folder / "weights", job.engine)
+        if n_workers > 1:
+            data = objective.training.share(config.data, data)
         remaining = SearchRemaining(
             config, job.n_trials, job.n_workers, feasibility.mean_macs, job.confirmation, job.timeout
         )

@@ -131,8 +131,9 @@ def add_data_options(parser: argparse._ActionsContainer, default: str, auto: str
         "--dataset",
         default=default,
         metavar="NAME",
-        help="mnist, digits, fashion, kmnist, emnist-letters (or another split), qmnist, usps, cifar10, cifar100, svhn "
-        f"or folder:PATH, a folder with one folder of images for each class{auto} (default: {default})",
+        help="mnist, digits, fashion, kmnist, emnist-letters (or another split), qmnist, usps, cifar10, cifar100, "
+        "svhn, folder:PATH, a folder with one folder of images for each class, or npz:FILE, a NumPy archive with "
+        f"x_train, y_train, x_test and y_test{auto} (default: {default})",
     )
     parser.add_argument(
         "--image-size",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from search.config import AFFINE_AUGMENTATIONS, FOLDER, DataForm
+from search.config import AFFINE_AUGMENTATIONS, OWN_KINDS, DataForm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,8 +21,8 @@ class Dataset:
     val                images held out of the training images, or None where the search is scored on the test set
     mean, std          per channel, of `train.images` scaled to [0, 1]
     checksum           SHA-256 of all images and labels, independent of what is held out
-    held_out           way of choosing the validation images: STRATIFIED, WRITER_DISJOINT or OWN_FOLDER; empty where
-                       there are none
+    held_out           way of choosing the validation images: STRATIFIED, WRITER_DISJOINT, OWN_FOLDER or OWN_IMAGES;
+                       empty where there are none
     test_files, terms  as in Definition
     remarks            sentences that its user should know
     files              label and image file of every image of a folder without a folder of test images, in the order of
@@ -62,9 +62,9 @@ class Dataset:
         return self.test if self.val is None else self.val
 
     @property
-    def is_folder(self) -> bool:
-        """Return whether the images come from a folder and not from a published data set."""
-        return self.name.startswith(f"{FOLDER}:")
+    def is_own(self) -> bool:
+        """Return whether the images are those of a user, and not of a published data set."""
+        return self.name.partition(":")[0] in OWN_KINDS
 
     @property
     def form(self) -> DataForm:
@@ -75,7 +75,8 @@ class Dataset:
 # For `select_on == "val"`, one of VAL_PARTS parts of the training images is held out: 10,000 of MNIST's 60,000.
 VAL_PARTS = 6
 # Ways of choosing these images. Results on different kinds of split are not comparable.
-STRATIFIED, WRITER_DISJOINT, OWN_FOLDER = "stratified", "stratified and writer-disjoint", "the folder's own"
+STRATIFIED, WRITER_DISJOINT = "stratified", "stratified and writer-disjoint"
+OWN_FOLDER, OWN_IMAGES = "the folder's own", "the archive's own"
 # Number of images resized at once. Resizing all at once would need a floating-point copy of all of them.
 _RESIZED_AT_ONCE = 1000
 
@@ -91,7 +92,17 @@ class Split:
         return len(self.labels)
 
     def take(self, indices: Tensor) -> Split:
-        """Return the images and labels that `indices` selects: positions, kept in their order, or a mask, bool (N,)."""
+        """Return the images and labels that `indices` selects: positions, kept in their order, or a mask, bool (N,).
+
+        A mask of images that lie together gives a view, which takes no memory.
+        """
+        import torch
+
+        if indices.dtype == torch.bool and indices.any():
+            rows = indices.nonzero().flatten()
+            first, end = int(rows[0]), int(rows[-1]) + 1
+            if end - first == len(rows):
+                return Split(self.images[first:end], self.labels[first:end])
         return Split(self.images[indices], self.labels[indices])
 
     def resized(self, height: int, width: int) -> Split:

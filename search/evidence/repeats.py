@@ -38,6 +38,10 @@ CHOOSE, REPORT, NOISE = "choose", "report", "noise"
 OWN, COMMON = "own recipe", "common recipe"
 
 
+# States of the trials whose repeat is not done.
+_LEFT = (TrialState.WAITING, TrialState.RUNNING)
+
+
 @dataclass(frozen=True)
 class Repeat(Record):
     """Training to be done: a network, its recipe and a seed.
@@ -115,6 +119,12 @@ class Retraining:
         self.options: dict[str, Any] = {"every_epoch": every_epoch, "metric": metric, "engine": engine}
         self.training = RecordedTraining(weights_dir)
 
+    def share_data(self, study: optuna.Study) -> None:
+        """Load the data of the repeats that are left in a study, in memory that worker processes map."""
+        repeats = filter(None, map(repeat_of, study.get_trials(deepcopy=False, states=_LEFT)))
+        for select_on in sorted({repeat.select_on for repeat in repeats}):
+            self.training.share(replace(self.data, select_on=select_on))
+
     def __call__(self, trial: optuna.Trial) -> float:
         """Return the metric in [0, 1].
 
@@ -158,7 +168,7 @@ def queue(study: optuna.Study, repeats: Iterable[Repeat]) -> None:
 
 def n_left(study: optuna.Study) -> int:
     """Return how many repeats are queued or running."""
-    return len(study.get_trials(deepcopy=False, states=(TrialState.WAITING, TrialState.RUNNING)))
+    return len(study.get_trials(deepcopy=False, states=_LEFT))
 
 
 def read_results(trials: Iterable[FrozenTrial]) -> list[RepeatResult]:

@@ -95,6 +95,8 @@ class Retrainer:
             task = Task(self.location.url, study.study_name, objective, self.config, QueueEmpty(), grace=self.grace)
             total = n_trained(study.get_trials(deepcopy=False)) + left
             n_workers = min(self.n_workers, left)
+            if n_workers > 1:
+                objective.share_data(study)
             with Progress(study, self._subject(total, seconds or {}, later)) as progress:
                 carry_out(task, n_workers, progress, progress.report)
         return read_results(study.get_trials(deepcopy=False))

@@ -163,7 +163,7 @@ def readme(card: Mapping[str, Any], source: ModelSource, data: Dataset) -> str:
             usages=usages,
             quantised=[name for name in formats if FORMATS[name].is_quantised],
             split=SPLIT_NAMES[source.scored_on],
-            is_folder=data.is_folder,
+            own_kind=data.name.partition(":")[0] if data.is_own else "",
             recipe="; ".join(f"{name} {value}" for name, value in recipe_facts(source.recipe).items()),
         )
     )

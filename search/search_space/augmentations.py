@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from models.recipe import RecipeConfig
-from search.config import AFFINE_AUGMENTATIONS, AUGMENTATIONS, FOLDER, SearchConfig
+from search.config import AFFINE_AUGMENTATIONS, AUGMENTATIONS, OWN_KINDS, SearchConfig
 from search.data.load import definition
 from search.errors import InputError
 from search.search_space.buildable import AUGMENTATION_DIMENSIONS
@@ -52,7 +52,7 @@ def choose_augmentations(
 
 def _default_and_possible(dataset: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the augmentations that are on by default, and those that may be enabled."""
-    if dataset == FOLDER:  # only the user knows what does not change the meaning of its images
+    if dataset in OWN_KINDS:  # only the user knows what does not change the meaning of its images
         return AFFINE_AUGMENTATIONS, AUGMENTATIONS
     data_set = definition("mnist" if dataset == "auto" else dataset)
     possible = tuple(name for name in AUGMENTATIONS if name != "mirror" or name in data_set.augmentations)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 
 from models.record import RecordError
-from search.config import FOLDER, DataConfig, DataForm, SearchConfig, data_directory
+from search.config import DataConfig, DataForm, SearchConfig, data_directory
 from search.data.load import is_available, load_dataset
 from search.errors import InputError
 from search.storage.open import open_storage
@@ -66,13 +66,13 @@ def goes_on_sharing(location: StudyLocation) -> bool:
 
 
 def read_as_recorded(location: StudyLocation, config: DataConfig, data: Dataset) -> Dataset:
-    """Return the images of a folder as the study at `location` read them, or `data` if there is no such study.
+    """Return own images as the study at `location` read them, or `data` if there is no such study.
 
-    Earlier versions ordered classes and split copies by other rules. `data` is also returned if the folder has changed
+    Earlier versions ordered classes and split copies by other rules. `data` is also returned if they have changed
     since, for `check_resumable` to refuse.
     """
     try:
-        recorded = load_existing(location).user_attrs.get(DATA) if data.is_folder else None
+        recorded = load_existing(location).user_attrs.get(DATA) if data.is_own else None
         form = _recorded_form(recorded) if recorded else None
         return load_dataset(replace(config, form=form)) if form and form.checksum != data.checksum else data
     except InputError:
@@ -142,24 +142,24 @@ _DIRECTORY = "directory"
 
 
 def with_form(config: DataConfig, data: Dataset) -> DataConfig:
-    """Return `config` with the form and the image size of `data`, if that was read from a folder of images."""
-    return replace(config, form=data.form, image_size=data.input_shape[1:]) if data.is_folder else config
+    """Return `config` with the form and the image size of `data`, if those are own images."""
+    return replace(config, form=data.form, image_size=data.input_shape[1:]) if data.is_own else config
 
 
 def keep_data_dir(study: optuna.Study, config: DataConfig) -> None:
-    """Record the present directory of a study's data and, for a folder of images, its form."""
+    """Record the present directory of a study's data and, for own images, their form."""
     form = config.form.to_dict() if config.form else {}
     study.set_user_attr(DATA, form | {_DIRECTORY: os.path.abspath(os.path.expanduser(config.directory))})
 
 
 def locate_data(config: DataConfig, study: optuna.Study, data_dir: str | None) -> DataConfig:
-    """Return `config` with the directory of the data and, for a folder of images, its recorded form.
+    """Return `config` with the directory of the data and, for own images, their recorded form.
 
-    data_dir: directory of the data. None stands for the recorded directory of a folder of images. For other data it
+    data_dir: directory of the data. None stands for the recorded place of own images. For other data it
     stands for the default directory, or for the recorded one if only that has the data.
     """
     recorded = study.user_attrs.get(DATA, {})
-    if config.dataset != FOLDER:
+    if not config.is_own:
         default = replace(config, directory=data_directory(data_dir))
         earlier = replace(config, directory=str(recorded.get(_DIRECTORY, default.directory)))
         return earlier if data_dir is None and not is_available(default) and is_available(earlier) else default

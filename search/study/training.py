@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from models.spec import ArchSpec
 from search.config import DataConfig
 from search.data.dataset import Dataset
 from search.data.load import load_dataset
+from search.data.shared import is_shared, shared
 from search.engine.metrics import EpochMetrics, score
 from search.engine.train import (
     TrainingDivergedError,
@@ -103,7 +104,7 @@ class Training:
 class RecordedTraining:
     """Trainer that records each training with a trial.
 
-    It is picklable, so that every worker process can have its own. Data is loaded on first use.
+    It is picklable, so that every worker process can have its own. Data that is not shared is loaded on first use.
 
     weights_dir  folder that weights are written to; None keeps none
     on_report    called with reports of the training in progress, from this process
@@ -119,6 +120,16 @@ class RecordedTraining:
         if config not in self._data:
             self._data[config] = load_dataset(config)
         return self._data[config]
+
+    def share(self, config: DataConfig, data: Dataset | None = None) -> Dataset:
+        """Keep a data set, `data` if that is loaded already, in memory that worker processes map, and return it."""
+        self._data[config] = shared(data or self.data(config))
+        return self._data[config]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a worker process gets: of the data sets those in shared memory, without the paths of files."""
+        data = {config: replace(data, files=()) for config, data in self._data.items() if is_shared(data)}
+        return self.__dict__ | {"_data": data}
 
     def train(
         self, trial: optuna.Trial, training: Training, data: Dataset, on_epoch: OnEpoch | None = None

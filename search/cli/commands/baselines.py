@@ -8,7 +8,7 @@ from pathlib import Path
 
 from search.cli import values
 from search.cli.arguments import DEFAULT_OUT, add_training_options, announce, location_of, n_jobs
-from search.config import FOLDER, DataConfig, data_directory
+from search.config import OWN_KINDS, DataConfig, data_directory
 from search.errors import InputError
 
 HELP = "train the hand-designed networks with the recipes of their authors and with one common recipe"
@@ -70,8 +70,9 @@ def check_images(data: DataConfig) -> None:
     from models.baselines import BASELINES
     from search.data.load import form_of
 
-    if data.dataset == FOLDER:
-        raise InputError("baselines trains on published data, not on a folder; use `search.py run` for a folder")
+    if data.is_own:
+        _, words = OWN_KINDS[data.dataset]
+        raise InputError(f"baselines trains on published data, not on a {words}; use `search.py run` for that")
     form = form_of(data)
     spec = next(iter(BASELINES.values())).spec
     if (form.input_shape, form.n_classes) != (spec.input_shape, spec.n_classes):

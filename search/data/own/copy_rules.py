@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 from torch import Tensor
 
 from search.data.own.copies import copies_of, first_copies, is_first_copy
-from search.data.own.folder_files import ImageFile
-from search.data.own.folder_rules import shorten_names
-from search.data.own.pictures import shown
+from search.data.own.naming import shorten_names
 
 
 def leave_out_copies(
-    folder: Path, files: Sequence[ImageFile], labels: Tensor, firsts: Tensor, is_test: Tensor
+    name_of: Callable[[int], str], labels: Tensor, firsts: Tensor, is_test: Tensor
 ) -> tuple[Tensor, tuple[str, ...]]:
     """Return which images to train with, bool (N,), and sentences on images with the same pixels.
 
@@ -22,32 +19,31 @@ def leave_out_copies(
     so that those of a folder `test` are the published ones. A picture that lies in two classes is kept in both, unless
     one of the two is such a copy.
 
-    files, labels, firsts, is_test: image files with their classes, int64 (N,), the result of `first_copies`, and the
-    mask of the test images, bool (N,)
+    name_of: function of the number of an image that returns its name in the sentences
+    labels, firsts, is_test: classes of the images, int64 (N,), the result of `first_copies`, and the mask of the test
+        images, bool (N,)
     """
-    names = [shown(file.path.relative_to(folder)) for file in files]
     is_first = is_first_copy(firsts)
     is_left_out = copies_of(firsts, is_test) & ~is_test
     remarks = []
     if not is_first.all():
         n_test = len(set(firsts[is_test].tolist()))
         remarks.append(
-            f"Images with the same pixels as an earlier one: {int((~is_first).sum()):,} of {len(files):,}. Copies are "
+            f"Images with the same pixels as an earlier one: {int((~is_first).sum()):,} of {len(labels):,}. Copies are "
             f"either training or test images; {n_test:,} test images differ from each other."
         )
     if is_left_out.any():
-        copies = [names[row] for row in is_left_out.nonzero().flatten().tolist()]
+        copies = [name_of(row) for row in is_left_out.nonzero().flatten().tolist()]
         remarks.append(
             f"Left out of the training images, as they are copies of test images: {len(copies):,}, "
             f"{shorten_names(copies)}."
         )
     is_mixed = in_two_classes(labels, firsts)
     if is_mixed.any():
-        names = [f"{name} (left out)" if is_out else name for name, is_out in zip(names, is_left_out, strict=True)]
         pairs = []
         for first in (is_mixed & is_first).nonzero().flatten().tolist():
             other = int(((firsts == first) & (labels != labels[first])).nonzero()[0])
-            pairs.append(f"{names[first]} = {names[other]}")
+            pairs.append(" = ".join(name_of(row) + " (left out)" * bool(is_left_out[row]) for row in (first, other)))
         kept = "" if (is_mixed & is_left_out).any() else ", kept in both"
         remarks.append(
             f"Pictures that lie in two classes, of which one must be wrong: {len(pairs):,}{kept}: "

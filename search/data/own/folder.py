@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from search.config import FOLDER, MIN_SIDE
 from search.data.dataset import Split
@@ -16,41 +14,16 @@ from search.data.own.copy_rules import kept_copies, leave_out_copies
 from search.data.own.decode import LONGEST_SIDE, DecodedImages, decode_files
 from search.data.own.folder_files import FolderFiles, ImageFile, list_files
 from search.data.own.folder_remarks import folder_remarks, unreadable_text
-from search.data.own.folder_rules import MOST_UNREADABLE, TEST, VAL, choose_test_images, left_out_text, shorten_names
+from search.data.own.folder_rules import MOST_UNREADABLE, TEST, VAL, choose_test_images, left_out_text
+from search.data.own.naming import shorten_names
+from search.data.own.own_images import OwnImages, check_learnable
 from search.data.own.pictures import INTEGER, shown
 from search.errors import InputError
-
-TERMS = "They are the images of a folder; on what terms they may be used, only those who have them can say."
-
-
-@dataclass(frozen=True, eq=False)
-class FolderData:
-    """Images and labels read from a folder.
-
-    train         all images to train with, including those of a folder `val`
-    is_val        mask of the training images that come from a folder `val`, bool (N,)
-    files         image file of every image that was read, in the order of `list_files`
-    has_test      whether the test images come from a folder `test`
-    level_ranges  ranges of levels that were scaled to eight bits, as in search.data.own.pictures.upright
-    remarks       sentences that their user should know
-    keeps_copies  whether training images may be copies of test images, as in studies of earlier versions
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    train: Split
-    is_val: Tensor
-    test: Split
-    files: tuple[ImageFile, ...]
-    has_test: bool
-    level_ranges: Mapping[str, tuple[float, float]]
-    remarks: tuple[str, ...]
-    keeps_copies: bool
 
 
 def read_folder(
     folder: Path, size: tuple[int, ...] = (), order: Sequence[str] = (), *, keeps_copies: bool = False
-) -> FolderData:
+) -> OwnImages:
     """Read all images of a folder and split them into training and test images.
 
     Images are rotated as their cameras recorded it. Transparency is filled with black or white. Levels of more than
@@ -73,18 +46,23 @@ def read_folder(
     labels = all_images.labels
     firsts = torch.arange(len(files)) if keeps_copies else first_copies(all_images.images)
     is_test = choose_test_images([file.split for file in files], labels, firsts)
-    is_train, copy_remarks = leave_out_copies(folder, files, labels, firsts, is_test)
+
+    def name_of(row: int) -> str:
+        return shown(files[row].path.relative_to(folder))
+
+    is_train, copy_remarks = leave_out_copies(name_of, labels, firsts, is_test)
     if keeps_copies:
         copy_remarks = kept_copies(all_images.images, is_test)
     is_val = torch.tensor([file.split == VAL for file in files])
     train, test = all_images.take(is_train), all_images.take(is_test)
-    _check_complete(folder, folder_files, files, train)
-    _check_splits(folder, train, test, decoded)
+    _check_complete(folder, folder_files, files)
+    _check_test_images(folder, test, decoded)
+    check_learnable(folder, folder_files.classes, train)
     remarks = (*folder_remarks(folder, folder_files, decoded, train, test), *copy_remarks)
     # Resolved, because the path may be a link or end in "..". A link may lead to a name that is no text.
     name = f"{FOLDER}:{shown(folder.resolve().name)}"
     facts = (files, folder_files.has_test, decoded.level_ranges, remarks)
-    return FolderData(name, folder_files.classes, train, is_val[is_train], test, *facts, keeps_copies)
+    return OwnImages(name, folder_files.classes, train, is_val[is_train], test, *facts, keeps_copies)
 
 
 def _check_readable(folder: Path, folder_files: FolderFiles, decoded: DecodedImages) -> None:
@@ -107,7 +85,7 @@ def _check_size(folder: Path, height: int, width: int) -> None:
         )
 
 
-def _check_complete(folder: Path, folder_files: FolderFiles, files: Sequence[ImageFile], train: Split) -> None:
+def _check_complete(folder: Path, folder_files: FolderFiles, files: Sequence[ImageFile]) -> None:
     """Raise InputError if a class has no training image, or the folder of test images none that can be read."""
     readable = {file.label for file in files if file.split != TEST}
     names = [name for label, name in enumerate(folder_files.classes) if label not in readable]
@@ -115,15 +93,10 @@ def _check_complete(folder: Path, folder_files: FolderFiles, files: Sequence[Ima
         raise InputError(f"no image of {shorten_names(names)} in {folder} can be read; repair or remove these classes")
     if folder_files.has_test and all(file.split != TEST for file in files):
         raise InputError(f"no image of the folder {TEST} in {folder} can be read; repair or remove that folder")
-    names = [name for label, name in enumerate(folder_files.classes) if not (train.labels == label).any()]
-    if names:
-        raise InputError(
-            f"all images of {shorten_names(names)} to train with in {folder} are copies of test images; add others"
-        )
 
 
-def _check_splits(folder: Path, train: Split, test: Split, decoded: DecodedImages) -> None:
-    """Raise InputError if there is no test image, or the training images show nothing."""
+def _check_test_images(folder: Path, test: Split, decoded: DecodedImages) -> None:
+    """Raise InputError if there is no test image."""
     if not len(test):
         # A defective pixel stretches the range of levels, so that the others become one level.
         ranges = " and ".join(
@@ -133,10 +106,4 @@ def _check_splits(folder: Path, train: Split, test: Split, decoded: DecodedImage
         raise InputError(
             f"{folder} has no class with two different images{scaled}, so none is left to test with; "
             + ("check how the files were written" if ranges else "add images")
-        )
-    if bool((train.images == train.images[:1, :, :1, :1]).all()):
-        raise InputError(
-            f"all training images in {folder} have one level everywhere "
-            f"({', '.join(map(str, train.images[0, :, 0, 0].tolist()))} of 255), so there is nothing to learn; check "
-            "how the files were written"
         )

@@ -16,10 +16,10 @@ from search.data.own.folder_rules import (
     class_name,
     left_out_text,
     list_images,
-    shorten_names,
     split_folders,
     subfolders,
 )
+from search.data.own.naming import shorten_names
 from search.data.own.pictures import shown
 from search.errors import InputError
 

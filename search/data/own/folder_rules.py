@@ -10,17 +10,17 @@ import functools
 import hashlib
 import os
 import random
-import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from search.data.own.copies import copies_of, is_first_copy
-from search.data.own.pictures import CONTROLS, shown
+from search.data.own.naming import composed_name, join_names
+from search.data.own.pictures import shown
 
 # Formats that Pillow only writes, or identifies but leaves to other programs to decode.
 UNDECODED_FORMATS = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "PALM", "PDF", "WMF")
@@ -38,8 +38,8 @@ TEST_PARTS = 5
 SPLIT_SEED = 0
 # Largest share of the image files that may be unreadable.
 MOST_UNREADABLE = 0.05
-# Number of names, and of kinds of files, that a message lists.
-N_NAMED, N_KINDS = 3, 8
+# Number of kinds of files that a message lists.
+N_KINDS = 8
 
 
 @functools.cache
@@ -47,6 +47,7 @@ def image_suffixes() -> frozenset[str]:
     """Return the suffixes, in lower case, of the image files that the installed Pillow decodes."""
     from PIL import Image
 
+    Image.preinit()  # the commonest formats are then the first that an opened file is compared with
     formats = Image.registered_extensions()
     return frozenset(suffix for suffix, name in formats.items() if name not in UNDECODED_FORMATS)
 
@@ -64,7 +65,7 @@ def list_images(folder: Path, left_out: Counter[str]) -> dict[str, dict[str, lis
         count_others(folder, left_out)
         for path in subfolders(folder):
             if path not in splits.values():
-                images_below(path, left_out)
+                list(images_below(path, left_out))  # counts what is left out
     return {split: images_by_class(root, left_out) for split, root in splits.items()}
 
 
@@ -78,8 +79,8 @@ def split_folders(folder: Path) -> dict[str, Path]:
     """
     if not any(is_called_split(path) for path in subfolders(folder)):
         return {TRAIN: folder}
-    filled = [path for path in subfolders(folder) if images_below(path, Counter())]
-    inner = {path: {class_name(sub) for sub in subfolders(path) if images_below(sub, Counter())} for path in filled}
+    filled = [path for path in subfolders(folder) if holds_images(path)]
+    inner = {path: {class_name(sub) for sub in subfolders(path) if holds_images(sub)} for path in filled}
     splits, others = ([path for path in filled if is_called_split(path) == expected] for expected in (True, False))
     if not others:
         return check_splits(folder, splits, inner)
@@ -134,15 +135,20 @@ def images_by_class(root: Path, left_out: Counter[str]) -> dict[str, list[Path]]
     for path in subfolders(root):
         by_class.setdefault(class_name(path), []).extend(images_below(path, left_out))
     # The order depends neither on the location of `root` nor on the form of the names.
+    start = len(str(root))
     return {
-        name: sorted(files, key=lambda file: unicodedata.normalize("NFC", file.relative_to(root).as_posix()))
+        name: sorted(files, key=lambda file: unicodedata.normalize("NFC", str(file)[start:]))
         for name, files in by_class.items()
     }
 
 
-def images_below(folder: Path, left_out: Counter[str]) -> list[Path]:
-    """Return the image files in and below a folder, and count all other files in `left_out`."""
-    images: list[Path] = []
+def holds_images(folder: Path) -> bool:
+    """Return whether there are image files in or below a folder."""
+    return next(images_below(folder, Counter()), None) is not None
+
+
+def images_below(folder: Path, left_out: Counter[str]) -> Iterator[Path]:
+    """Yield the image files in and below a folder, and count all other files in `left_out`."""
     visited: set[str] = set()
     for parent, folders, names in os.walk(folder, onerror=raise_error, followlinks=True):
         real_path = os.path.realpath(parent)
@@ -156,8 +162,7 @@ def images_below(folder: Path, left_out: Counter[str]) -> list[Path]:
             if reason := reason_to_leave_out(name):
                 left_out[reason] += 1
             else:
-                images.append(Path(parent, name))
-    return images
+                yield Path(parent, name)
 
 
 def count_others(root: Path, left_out: Counter[str]) -> None:
@@ -203,10 +208,9 @@ def raise_error(error: OSError) -> None:
 
 
 def class_name(folder: Path) -> str:
-    """Return the class that the name of a folder states, in composed Unicode and with single spaces.
+    """Return the class that the name of a folder states, as `composed_name` writes it.
 
-    Unicode has several forms of one name, and a line break or another of the characters CONTROLS in a name, which
-    becomes a space, would break every table. Raises ValueError for a name that is not UTF-8 or is blank.
+    Raises ValueError for a name that is not UTF-8 or is blank.
     """
     try:
         folder.name.encode()
@@ -215,8 +219,7 @@ def class_name(folder: Path) -> str:
             f"the name of the folder {shown(folder)} is not UTF-8, as a class must be; rename it, or all such names "
             f"at once, for example with: convmv -f latin1 -t utf8 -r --notest {shown(folder.parent)}"
         ) from error
-    composed = unicodedata.normalize("NFC", folder.name)
-    name = " ".join(re.sub(CONTROLS, " ", composed).split())
+    name = composed_name(folder.name)
     if not name:
         raise ValueError(f"the name of the folder {str(folder)!r} is blank, so its class has no name; rename it")
     return name
@@ -271,15 +274,3 @@ def fingerprint(files: Iterable[tuple[int, Path]]) -> str:
 def shown_name(path: Path) -> str:
     """Return the name of a file or folder, as `shown` does."""
     return shown(path.name)
-
-
-def shorten_names(names: Sequence[str], n_named: int = N_NAMED) -> str:
-    """Return a list of names as text, shortened as in 'a, b, c and 9 more'."""
-    more = f" and {len(names) - n_named:,} more" if len(names) > n_named else ""
-    return f"{', '.join(names[:n_named])}{more}"
-
-
-def join_names(names: Iterable[str]) -> str:
-    """Return names as a list in a sentence: "a, b and c"."""
-    *first, last = list(names) or [""]
-    return f"{', '.join(first)} and {last}" if first else last

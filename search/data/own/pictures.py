@@ -86,25 +86,37 @@ def misread_form(picture: Any) -> str:
 
 
 def upright(path: str | Path, level_ranges: Mapping[str, tuple[float, float]]) -> Any:
-    """Return a PIL image in RGBA without transparency, rotated upright, of at most MOST_ON_A_SIDE pixels a side.
+    """Return a PIL image in RGB or RGBA without transparency, rotated upright, of at most MOST_ON_A_SIDE pixels a side.
 
     level_ranges: by kind, INTEGER or FLOAT, the range of levels that becomes the 256 of the image, as `level_range`
     returns it; a picture of another kind gets the range of its own levels. Raises OSError and ValueError as `opened`.
     """
-    from PIL import Image, ImageOps
-
     with opened(path) as source:
-        is_large = source.width * source.height > MANY_PIXELS
-        if is_large:
-            source.draft(None, (2 * MOST_ON_A_SIDE, 2 * MOST_ON_A_SIDE))  # JPEG files are reduced while decoded
-        if orientation(source) != UPRIGHT:
-            ImageOps.exif_transpose(source, in_place=True)
-        picture: Any = reduced(source) if is_large else source
-        if kind := deep_kind(picture):
-            picture = eight_bits(picture, kind, level_ranges)
-        picture = picture.convert("RGBA")
+        return opaque(turned(source, level_ranges))
+
+
+def turned(source: Any, level_ranges: Mapping[str, tuple[float, float]]) -> Any:
+    """Return an opened PIL image, which has not been read yet, rotated upright and with eight bits a level."""
+    from PIL import ImageOps
+
+    is_large = source.width * source.height > MANY_PIXELS
+    if is_large:
+        source.draft(None, (2 * MOST_ON_A_SIDE, 2 * MOST_ON_A_SIDE))  # JPEG files are reduced while decoded
+    if orientation(source) != UPRIGHT:
+        ImageOps.exif_transpose(source, in_place=True)
+    picture: Any = reduced(source) if is_large else source
+    kind = deep_kind(picture)
+    return eight_bits(picture, kind, level_ranges) if kind else picture
+
+
+def opaque(picture: Any) -> Any:
+    """Return a PIL image in RGB or RGBA without transparency, of at most MOST_ON_A_SIDE pixels a side."""
+    from PIL import Image
+
+    is_opaque = picture.mode in ("L", "RGB") and "transparency" not in picture.info
+    picture = picture.convert("RGB" if is_opaque else "RGBA")
     picture.thumbnail((MOST_ON_A_SIDE, MOST_ON_A_SIDE))
-    if picture.getextrema()[3][0] == 255:
+    if is_opaque or picture.getextrema()[3][0] == 255:
         return picture
     # The background is taken to contrast with what is drawn on it.
     levels, alphas = pixels(picture.convert("LA")).double().unbind(1)

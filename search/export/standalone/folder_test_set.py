@@ -18,11 +18,14 @@ from search.data.own.folder_rules import (
     fingerprint,
     left_out_text,
     list_images,
-    shorten_names,
 )
+from search.data.own.naming import shorten_names
 from search.data.own.pictures import shown
 from search.export.standalone.runtime import read_picture
 from search.export.standalone.stand_ins import CLASSES, SEARCHED
+
+# What --test takes.
+TEST_SET = "DIR", "folder with a folder of pictures for each class"
 
 
 def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor, str]:

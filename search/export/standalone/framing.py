@@ -36,11 +36,11 @@ class Framing:
 
 
 def framing_for(data: Dataset) -> Framing:
-    """Return the framing of the training images, or an empty Framing for a folder of pictures.
+    """Return the framing of the training images, or an empty Framing for the images of a user.
 
-    Pictures of a folder are used as they are.
+    Their pictures are used as they are.
     """
-    return Framing() if data.is_folder else framing_of(data.train.images)
+    return Framing() if data.is_own else framing_of(data.train.images)
 
 
 def framing_of(images: Tensor) -> Framing:

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from search.export.standalone.stand_ins import DATASET, INPUT_SHAPE, TEST_FILES
 
+# What --test takes.
+TEST_SET = "DIR", "folder with the data set as torchvision lays it out"
+
 
 def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor, str]:
     """Return the test images, uint8 (N, C, H, W), their labels (N,), and which images these are.

@@ -1,8 +1,8 @@
 """Functions of an exported model.py that preprocess images, load the network, classify pictures and score a test set.
 
-The source of this module is copied into the file, and that of idx_test_set or folder_test_set. They therefore use only
-torch, the standard library, Pillow (to read pictures) and constants, which the exported file defines with values of its
-own.
+The source of this module is copied into the file, and that of idx_test_set, folder_test_set or npz_test_set. They
+therefore use only torch, the standard library, Pillow (to read pictures), NumPy (to read its archives) and constants,
+which the exported file defines with values of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from models.module_table import module_table
 from search.data.own.pictures import pixels, shown, upright
-from search.export.standalone.idx_test_set import read_test_set
+from search.export.standalone.idx_test_set import TEST_SET, read_test_set
 from search.export.standalone.stand_ins import (
     BACKGROUND,
     BY_MASS,
@@ -28,7 +28,6 @@ from search.export.standalone.stand_ins import (
     LEVEL_RANGES,
     MEAN,
     STD,
-    TEST_FILES,
     WEIGHTS,
     Net,
 )
@@ -185,10 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=description, exit_on_error=False)
     contrast_note = "" if BACKGROUND is None else ", dark on light or the reverse"
     parser.add_argument("pictures", nargs="*", metavar="IMAGE", help=f"picture of any size{contrast_note}")
-    layout = (
-        "with the data set as torchvision lays it out" if TEST_FILES else "with a folder of pictures for each class"
-    )
-    parser.add_argument("--test", metavar="DIR", help=f"folder {layout}")
+    parser.add_argument("--test", metavar=TEST_SET[0], help=TEST_SET[1])
     parser.add_argument("--summary", action="store_true", help="print the layers and their parameters")
     try:
         options, unknown = parser.parse_known_args(arguments)

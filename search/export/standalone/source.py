@@ -19,10 +19,11 @@ from models import module_table
 from models.build import blank_model, shared_names
 from models.layers import FirstChannels, Residual, SqueezeExcite, UnscaledBatchNorm2d
 from models.spec import ArchSpec
+from search.config import NPZ
 from search.data.dataset import Dataset
-from search.data.own import copies, folder_rules, pictures
+from search.data.own import copies, folder_rules, naming, npz_rules, pictures
 from search.data.own.folder_rules import fingerprint
-from search.export.standalone import folder_test_set, idx_test_set, runtime
+from search.export.standalone import folder_test_set, idx_test_set, npz_test_set, runtime
 from search.export.standalone.docstring import model_docstring
 from search.export.standalone.framing import framing_for
 from search.export.trained_model import ModelSource
@@ -67,13 +68,21 @@ def model_source(source: ModelSource, data: Dataset) -> str:
     """
     model = blank_model(source.arch)
     kinds = {type(module) for module in model.modules()}
-    test_set = (idx_test_set,) if data.test_files else (folder_test_set, folder_rules, copies)
+    test_set: tuple[ModuleType, ...] = (folder_test_set, folder_rules, naming, copies)
+    if data.test_files:
+        test_set = (idx_test_set,)
+    elif _is_archive(data):
+        test_set = (npz_test_set, npz_rules, naming)
     layers = [inspect.getsource(kind).strip() for kind in _COPIED if kind in kinds]
     modules = [_body(module) for module in (runtime, module_table, pictures, *test_set)]
     code = "\n\n\n".join([*layers, _net(model, source.arch), *modules, _LAST])
     constants = _constants(data)
     header = "\n\n".join([model_docstring(source, data), _imports(f"{constants}\n{code}"), constants])
     return f"{header}\n\n\n{code}"
+
+
+def _is_archive(data: Dataset) -> bool:
+    return data.name.startswith(f"{NPZ}:")
 
 
 # Names of the standard library that the copied modules import: modules, and names of modules.
@@ -144,7 +153,7 @@ def _constants(data: Dataset) -> str:
         _level_ranges(data.level_ranges),
         "# Paths of the test images and labels in a folder with the layout of torchvision.",
         _tuple_constant("TEST_FILES", data.test_files),
-        *([] if data.test_files else _searched(data)),
+        *([] if data.test_files or _is_archive(data) else _searched(data)),
         'WEIGHTS = Path(__file__).with_name("weights.pt")',
     ]
     return "\n".join(lines)

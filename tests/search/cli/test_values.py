@@ -51,7 +51,13 @@ def test_augmentations_that_are_none(text: str) -> None:
         (["--budget", "8k", "--dataset", "folder:nowhere"], "nowhere is not there; --dataset folder:PATH takes"),
         (["space", "--dataset", "folder:nowhere"], "nowhere is not there; --dataset folder:PATH takes"),
         (["frontier", "--dataset", "cifar"], "unknown data set 'cifar'; the known ones are mnist, digits, fashion"),
-        (["baselines", "--dataset", "folder:x"], "baselines trains on published data, not on a folder"),
+        (["baselines", "--dataset", "folder:x"], "baselines trains on published data, not on a folder of images"),
+        (["baselines", "--dataset", "npz:x"], "baselines trains on published data, not on a NumPy archive"),
+        (["--budget", "8k", "--dataset", "npz"], "--dataset npz needs the path of a NumPy archive: npz:FILE"),
+        (
+            ["space", "--dataset", "npz:nowhere.npz"],
+            "nowhere.npz is not there; --dataset npz:FILE takes a",
+        ),
         (
             ["baselines", "--dataset", "cifar10"],
             "the hand-designed networks take (1, 28, 28) images of 10 classes, not",

@@ -85,7 +85,7 @@ def test_layouts(
     assert counts(data) == expected
     assert data.held_out.startswith(held_out)
     assert bool(data.held_out) == bool(held_out)
-    assert (data.name, data.input_shape[1:], data.is_folder) == ("folder:signs", (6, 8), True)
+    assert (data.name, data.input_shape[1:], data.is_own) == ("folder:signs", (6, 8), True)
     assert data.checksum == load(tmp_path / "signs").checksum
 
 
