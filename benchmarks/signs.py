@@ -16,6 +16,8 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from search.cli.values import size
+
 WIDTH, HEIGHT = 40, 32
 # Number of images of each sign, as a share of that of the commonest one.
 SHARES = {"circle": 1.0, "cross": 0.8, "ring": 0.6, "square": 0.5, "star": 0.3, "triangle": 0.2}
@@ -25,24 +27,27 @@ _OVERSAMPLING = 4
 Point = tuple[float, float]
 
 
-def draw_folder(folder: Path, n_commonest: int, seed: int = 0) -> int:
-    """Write images to folder/SIGN/NUMBER.png, and return their number."""
+def draw_folder(folder: Path, n_commonest: int, seed: int = 0, size: tuple[int, ...] = (HEIGHT, WIDTH)) -> int:
+    """Write images of a height and a width to folder/SIGN/NUMBER.png, and return their number."""
     rng = random.Random(seed)
     n_images = 0
     for sign, share in SHARES.items():
         (folder / sign).mkdir(parents=True, exist_ok=True)
         for number in range(max(2, round(share * n_commonest))):
-            draw_sign(sign, rng).save(folder / sign / f"{number:04d}.png")
+            draw_sign(sign, rng, size).save(folder / sign / f"{number:04d}.png")
             n_images += 1
     return n_images
 
 
-def draw_sign(sign: str, rng: random.Random) -> Image.Image:
-    """Return an image of a sign, which is named as in SHARES."""
+def draw_sign(sign: str, rng: random.Random, size: tuple[int, ...] = (HEIGHT, WIDTH)) -> Image.Image:
+    """Return an image of a height and a width with a sign, which is named as in SHARES."""
+    height, width = size
     paper, ink = _colours(rng)
-    picture = Image.new("RGB", (WIDTH * _OVERSAMPLING, HEIGHT * _OVERSAMPLING), paper)
-    radius = rng.uniform(0.28, 0.44) * HEIGHT * _OVERSAMPLING
-    middle = tuple(_OVERSAMPLING * side / 2 + rng.uniform(-4, 4) * _OVERSAMPLING for side in (WIDTH, HEIGHT))
+    picture = Image.new("RGB", (width * _OVERSAMPLING, height * _OVERSAMPLING), paper)
+    shorter = min(height, width)
+    radius = rng.uniform(0.28, 0.44) * shorter * _OVERSAMPLING
+    shift = shorter / 8
+    middle = tuple(_OVERSAMPLING * side / 2 + rng.uniform(-shift, shift) * _OVERSAMPLING for side in (width, height))
     angle = rng.uniform(-0.25, 0.25)
 
     def place_point(turn: float, distance: float) -> Point:
@@ -51,8 +56,8 @@ def draw_sign(sign: str, rng: random.Random) -> Image.Image:
         return middle[0] + radius * distance * math.cos(direction), middle[1] + radius * distance * math.sin(direction)
 
     _SIGNS[sign](ImageDraw.Draw(picture), place_point, ink, paper)
-    small = picture.resize((WIDTH, HEIGHT), Image.Resampling.BOX)
-    noise = bytes(rng.randrange(256) for _ in range(3 * WIDTH * HEIGHT))
+    small = picture.resize((width, height), Image.Resampling.BOX)
+    noise = bytes(rng.randrange(256) for _ in range(3 * width * height))
     return Image.blend(small, Image.frombytes("RGB", small.size, noise), rng.uniform(0.05, 0.25))
 
 
@@ -78,7 +83,8 @@ def _ring(draw: ImageDraw.ImageDraw, place_point: PlacePoint, ink: Colour, paper
 
 def _cross(draw: ImageDraw.ImageDraw, place_point: PlacePoint, ink: Colour, _paper: Colour) -> None:
     for first in (0.125, 0.375):
-        draw.line([place_point(first, 1), place_point(first + 0.5, 1)], fill=ink, width=7 * _OVERSAMPLING)
+        thickness = round(7 / HEIGHT * min(draw.im.size))
+        draw.line([place_point(first, 1), place_point(first + 0.5, 1)], fill=ink, width=thickness)
 
 
 def _square(draw: ImageDraw.ImageDraw, place_point: PlacePoint, ink: Colour, _paper: Colour) -> None:
@@ -111,8 +117,11 @@ def main() -> None:
         "--commonest", type=int, default=500, metavar="N", help="images of the commonest sign (default: 500)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="random seed of the images (default: 0)")
+    parser.add_argument(
+        "--size", type=size, default=(HEIGHT, WIDTH), metavar="N|HxW", help="height and width (default: 32x40)"
+    )
     options = parser.parse_args()
-    n_images = draw_folder(options.folder, options.commonest, options.seed)
+    n_images = draw_folder(options.folder, options.commonest, options.seed, options.size)
     print(f"{n_images:,} images of {len(SHARES)} signs in {options.folder}")
 
 

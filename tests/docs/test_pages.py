@@ -27,7 +27,9 @@ FOREIGN = {
     "--dist",  # pytest-xdist
     "--index-url",  # pip
     "--owner",  # createdb
+    "--old",  # benchmarks.data.reading
     "--pwprompt",  # createuser
+    "--size",  # benchmarks.signs
     "--summary",  # model.py
     "--test",  # model.py
     "--update-golden",  # pytest

@@ -1,0 +1,1 @@
+"""Programs that measure how data sets are read."""
