@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from search.cli import values
 from search.config import ENGINES, ConfirmConfig
+from search.workers.cores import n_cores
 
 if TYPE_CHECKING:
     from search.study.location import StudyLocation
@@ -34,7 +34,8 @@ def add_training_options(parser: argparse._ActionsContainer) -> None:
         type=values.jobs,
         default=0,
         metavar="N",
-        help="number of networks to train side by side, on one core each, or auto (default: auto, all cores)",
+        help="number of networks to train side by side, or auto: one on each core; trainings that are fewer than the "
+        "cores use several each (default: auto)",
     )
     add(
         "--engine",
@@ -128,8 +129,3 @@ def announce(text: str) -> None:
 def n_jobs(args: Namespace) -> int:
     """Return the number of networks to train side by side."""
     return args.jobs or n_cores()
-
-
-def n_cores() -> int:
-    """Return the number of cores that this process may use, which in a container may be fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

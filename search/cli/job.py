@@ -49,6 +49,7 @@ from search.study.results_version import join_results
 from search.study.study import enqueue, open_study
 from search.text import counted
 from search.workers import processes
+from search.workers.cores import n_cores
 from search.workers.pool import Task, carry_out
 from search.workers.progress import Progress, Subject, print_line
 from search.workers.recovery import requeue_abandoned
@@ -116,7 +117,7 @@ def run_job(config: SearchConfig, location: StudyLocation, job: Job) -> int:
     make_folder(location.folder)
     with hold_study(location):
         study, n_adopted = _open_and_queue(config, location, job, data, settings, notice)
-        workers = f"{device}; {n_workers} side by side, one thread each"
+        workers = f"{device}; {n_workers} side by side on {counted(n_cores(), 'core')}"
         print_line(
             _plan(
                 config,

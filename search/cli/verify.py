@@ -24,6 +24,7 @@ from search.study.results_version import recorded_versions, results_version
 from search.study.training import RecordedTraining, Training, weights_path
 from search.study.trials import TrialRecord, finished_trial, read_trials
 from search.text import percent
+from search.workers.cores import n_cores
 from search.workers.progress import TrainingProgress
 
 
@@ -58,9 +59,9 @@ def verify(location: StudyLocation, data_dir: str | None, number: int | None) ->
     if recorded.select_on != data_config.select_on:
         data = load_dataset(replace(data_config, select_on=recorded.select_on))
     prepare_process()
-    training = recorded.training
+    training, cores = recorded.training, n_cores()
     with TrainingProgress(recorded.name) as progress:
-        result = training.run_with_reports(data, recorded.number, progress.report)
+        result = training.run_with_reports(data, recorded.number, progress.report, n_threads=lambda: cores)
     value = training.value(result)
     verdict = "the same" if value == recorded.value else f"NOT the same{_version_note(recorded_versions(study))}"
     print(f"{recorded.name}: {percent(recorded.value)} recorded, {percent(value)} again: {verdict}")

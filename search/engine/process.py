@@ -13,8 +13,8 @@ from multiprocessing.connection import wait
 def prepare_process() -> None:
     """Configure this process for training.
 
-    Every process that trains calls this once, before it loads the data. PyTorch is limited to one thread, so that a
-    result does not depend on the number of trainings that run side by side.
+    Every process that trains calls this once, before it loads the data. PyTorch's operators are limited to one thread,
+    because some of them round otherwise with more. Only the kernels and the scoring use the cores that are free.
     """
     import torch
 
@@ -35,7 +35,7 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def subnormals_as_zero() -> Iterator[None]:
-    """Replace numbers below 1.2e-38 by zero within the context, on this thread and on those that it starts.
+    """Replace numbers below 1.2e-38 by zero within the context, on this thread and its helpers in the kernels.
 
     Weights and moments without gradients decay to such numbers, which processors compute many times more slowly than
     others: the fifth epoch of one network took five times as long (benchmarks/subnormals.py).

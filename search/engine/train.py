@@ -1,7 +1,7 @@
 """Train one network, with the data in memory, augmentation of whole batches and this project's own kernels.
 
-The module is usable without Optuna. All randomness comes from `seed`, so one thread on one machine gives the same
-result every time.
+The module is usable without Optuna. All randomness comes from `seed`, so one machine gives the same result every time
+if PyTorch's operators use one thread. The kernels may use any number.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
@@ -53,20 +54,32 @@ class TrainResult:
     engine: str = "torch"
 
 
-@torch.inference_mode()
-def predict(model: nn.Module, split: Split, data: Dataset) -> Tensor:
+def predict(model: nn.Module, split: Split, data: Dataset, n_threads: int = 1) -> Tensor:
     """Return the logits (N, n_classes) of a split in float32, in evaluation mode.
 
     The inputs are plain contiguous float32 in batches of a fixed size, so that an exported copy of the network repeats
-    every figure exactly.
+    every figure exactly. `n_threads` batches are computed at a time, each as if it were alone.
     """
     was_training = model.training
     model.eval()
     device = next(model.parameters()).device
+    n_operator_threads = torch.get_num_threads()
+
+    def logits_of(images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            logits: Tensor = model(inputs_of(images.to(device), data))
+            return logits
+
     batches = torch.split(split.images, EVALUATION_BATCH)
-    logits = torch.cat([model(inputs_of(images.to(device), data)) for images in batches])
+    if n_threads == 1:
+        logits = [logits_of(images) for images in batches]
+    else:
+        # A new thread does not know the number of threads of PyTorch's operators.
+        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(n_operator_threads,)) as pool:
+            logits = list(pool.map(logits_of, batches))
     model.train(was_training)
-    return logits
+    with torch.inference_mode():
+        return torch.cat(logits)
 
 
 def evaluate(model: nn.Module, split: Split, data: Dataset) -> float:
@@ -118,6 +131,7 @@ def train(
     every_epoch: bool = True,
     metric: str = "accuracy",
     on_batch: Callable[[int, float], None] | None = None,
+    n_threads: Callable[[], int] = torch.get_num_threads,
 ) -> TrainResult:
     """Train `model` in place on data.train and score it on data.scored after every epoch.
 
@@ -127,13 +141,15 @@ def train(
     every_epoch  False scores the model after the last epoch only, which is then the only one of the curve
     metric       metric that decides which epoch is the best, one of search.config.METRICS
     on_batch     called as on_batch(epoch, share) after every step, with the share of the epoch's images trained on
+    n_threads    returns the number of threads that may be used at the moment, by the kernels and for scoring. It
+                 changes no result, unlike the number of threads of PyTorch's operators, torch.get_num_threads()
 
     Raises TrainingDivergedError. The accuracy after the last epoch, and with keep_best after every epoch, is exactly
     that of `evaluate`. The native engine takes the others from its own forward pass, which may differ by rounding.
     After fewer than FEW_STEPS steps, scored and returned weights have the batch-norm statistics of the training images.
     """
     started = time.perf_counter()
-    trainer = _Trainer(model, data, recipe, seed, engine)
+    trainer = _Trainer(model, data, recipe, seed, engine, n_threads)
     curve: list[EpochMetrics] = []
     best_state: dict[str, Tensor] = {}
     answers = best_answers = torch.empty(0, dtype=torch.int64)
@@ -162,13 +178,21 @@ def train(
 class _Trainer:
     """A training on either engine, and the scoring of its weights."""
 
-    def __init__(self, model: nn.Module, data: Dataset, recipe: RecipeConfig, seed: int, engine: str) -> None:
-        self._data = data
+    def __init__(
+        self,
+        model: nn.Module,
+        data: Dataset,
+        recipe: RecipeConfig,
+        seed: int,
+        engine: str,
+        n_threads: Callable[[], int],
+    ) -> None:
+        self._data, self._n_threads = data, n_threads
         self._device = next(model.parameters()).device
         # A separate model, because the memory format of the trained model is changed for speed, and because new
         # batch-norm statistics must not enter the average.
         self.scored = deepcopy(model)
-        self.training = _begin(model, data, recipe, seed, engine_for(self._device, engine), engine)
+        self.training = _begin(model, data, recipe, seed, engine_for(self._device, engine), engine, n_threads)
         self.engine = self.training.engine
         self._scorer = NativeScorer(self.scored, data) if self.engine == "native" else None
 
@@ -182,12 +206,19 @@ class _Trainer:
             images = self._data.train.images.to(self._device)
             estimate_statistics(self.scored, images, lambda images: inputs_of(images, self._data))
         if exact or self._scorer is None:
-            return _answers(predict(self.scored, self._data.scored, self._data))
-        return self._scorer.answers()
+            n_threads = self._n_threads() if self._device.type == "cpu" else 1
+            return _answers(predict(self.scored, self._data.scored, self._data, n_threads))
+        return self._scorer.answers(self._n_threads())
 
 
 def _begin(
-    model: nn.Module, data: Dataset, recipe: RecipeConfig, seed: int, engine: str, requested: str
+    model: nn.Module,
+    data: Dataset,
+    recipe: RecipeConfig,
+    seed: int,
+    engine: str,
+    requested: str,
+    n_threads: Callable[[], int],
 ) -> NativeTraining | TorchTraining:
     """Return a training on `engine`, or on PyTorch's if the network has a module without a kernel.
 
@@ -195,7 +226,7 @@ def _begin(
     """
     if engine == "native":
         try:
-            return NativeTraining(model, data, recipe, seed)
+            return NativeTraining(model, data, recipe, seed, n_threads)
         except NoKernelError as error:
             if requested == "native":
                 raise InputError(

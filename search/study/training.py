@@ -34,6 +34,7 @@ from search.study.trials import TrialFailedError
 
 OnEpoch = Callable[[int, EpochMetrics], None]
 OnBatch = Callable[[int, float], None]
+NThreads = Callable[[], int]
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,16 @@ class Training:
     engine: str = "auto"
     every_epoch: bool = True
 
-    def run(self, data: Dataset, on_epoch: OnEpoch | None = None, on_batch: OnBatch | None = None) -> TrainResult:
+    def run(
+        self,
+        data: Dataset,
+        on_epoch: OnEpoch | None = None,
+        on_batch: OnBatch | None = None,
+        n_threads: NThreads = torch.get_num_threads,
+    ) -> TrainResult:
         """Train the network from scratch. Raises TrainingDivergedError if the loss becomes NaN or infinite.
 
-        The callbacks are those of search.engine.train.train. A result can be repeated only with the settings of
+        The callables are those of search.engine.train.train. A result can be repeated only with the settings of
         search.engine.process.prepare_process.
         """
         torch.manual_seed(self.seed)
@@ -73,10 +80,16 @@ class Training:
             every_epoch=self.every_epoch,
             metric=self.metric,
             on_batch=on_batch,
+            n_threads=n_threads,
         )
 
     def run_with_reports(
-        self, data: Dataset, trial: int, send: OnReport, on_epoch: OnEpoch | None = None
+        self,
+        data: Dataset,
+        trial: int,
+        send: OnReport,
+        on_epoch: OnEpoch | None = None,
+        n_threads: NThreads = torch.get_num_threads,
     ) -> TrainResult:
         """Train as `run` does, and send reports of the training as that of trial number `trial`."""
         reporter = Reporter(trial, self.recipe.epochs, send)
@@ -86,7 +99,7 @@ class Training:
             if on_epoch:
                 on_epoch(epoch, metrics)
 
-        return self.run(data, after_epoch, reporter.on_batch)
+        return self.run(data, after_epoch, reporter.on_batch, n_threads)
 
     def value(self, result: TrainResult) -> float:
         """Return the value of a result of this training, in [0, 1]."""
@@ -108,11 +121,13 @@ class RecordedTraining:
 
     weights_dir  folder that weights are written to; None keeps none
     on_report    called with reports of the training in progress, from this process
+    n_threads    returns the number of threads that a training may use at the moment
     """
 
     def __init__(self, weights_dir: Path | None = None) -> None:
         self.weights_dir = weights_dir
         self.on_report: OnReport = ignore_report
+        self.n_threads: NThreads = torch.get_num_threads
         self._data: dict[DataConfig, Dataset] = {}
 
     def data(self, config: DataConfig) -> Dataset:
@@ -144,7 +159,7 @@ class RecordedTraining:
                 on_epoch(epoch, metrics)
 
         try:
-            return training.run_with_reports(data, trial.number, self.on_report, record_epoch)
+            return training.run_with_reports(data, trial.number, self.on_report, record_epoch, self.n_threads)
         except TrainingDivergedError as error:
             record_diverged(trial, str(error), curve)
             raise TrialFailedError(str(error)) from error

@@ -30,6 +30,7 @@ from search.study.pruner import make_pruner
 from search.study.study import load_study
 from search.study.training import RecordedTraining
 from search.study.training_report import OnReport, TrainingReport, ignore_report
+from search.workers.cores import CoresEach, n_cores
 from search.workers.processes import UNREPORTED, kill_unreported, spawn, stop
 from search.workers.recovery import WATCH_SECONDS, Recovery, requeue_with_lock
 
@@ -82,9 +83,20 @@ class Task:
         study.pruner = make_pruner(self.config.pruner, self.config.epochs)
         return study
 
-    def work(self, study: optuna.Study, worker: str, on_report: OnReport, watch: Watch | None = None) -> None:
-        """Run trials in this process. Call `watch` after each of them, and `on_report` during their trainings."""
+    def work(
+        self,
+        study: optuna.Study,
+        worker: str,
+        on_report: OnReport,
+        n_threads: Callable[[], int],
+        watch: Watch | None = None,
+    ) -> None:
+        """Run trials in this process. Call `watch` after each of them, and `on_report` during their trainings.
+
+        n_threads: returns the number of threads that a training may use at the moment
+        """
         self.objective.training.on_report = on_report
+        self.objective.training.n_threads = n_threads
 
         def after_trial(study: optuna.Study) -> None:
             if self.exhaustion:
@@ -117,6 +129,8 @@ class WorkersDiedError(FailureError):
 def carry_out(task: Task, n_workers: int, watch: Watch, on_report: OnReport = ignore_report) -> None:
     """Run a study in `n_workers` processes side by side; a single worker runs in this process.
 
+    The trainings share the cores: one that is alone, as the last one of a study, uses all of them.
+
     `watch` is called about every second, by a single worker after every trial, and `on_report` with the reports of the
     trainings. On a server, wait at the end for the trials of other machines. Interrupted trials are requeued.
     """
@@ -142,7 +156,9 @@ def run_here(task: Task, study: optuna.Study, recovery: Recovery, watch: Watch, 
         recovery()
         watch(study)
 
-    task.work(study, worker_name(task, os.getpid(), secrets.token_hex(4)), on_report, recover_and_watch)
+    cores = n_cores()
+    name = worker_name(task, os.getpid(), secrets.token_hex(4))
+    task.work(study, name, on_report, lambda: cores, recover_and_watch)
 
 
 def run_side_by_side(
@@ -155,10 +171,12 @@ def run_side_by_side(
     MAX_DEATHS deaths in a row.
     """
     workers: list[Worker] = []
+    cores_each = CoresEach()
+    cores_each.divide_among(n_workers)
     n_deaths = n_done = 0
     try:
         for _ in range(n_workers):
-            workers.append(_start_worker(task))
+            workers.append(_start_worker(task, cores_each))
         while workers:
             wait([worker.process.sentinel for worker in workers], timeout=WATCH_SECONDS)
             for worker in workers:
@@ -180,7 +198,8 @@ def run_side_by_side(
                 n_done = trained
                 if n_deaths >= MAX_DEATHS:
                     raise WorkersDiedError(_deaths_message(n_deaths, dead[-1].process.exitcode))
-            workers += [_start_worker(task) for _ in dead]
+            workers += [_start_worker(task, cores_each) for _ in dead]
+            cores_each.divide_among(len(workers))
             recovery()
     finally:
         stop([worker.process for worker in workers])
@@ -204,21 +223,21 @@ def worker_name(task: Task, pid: int, token: str) -> str:
     return f"{platform.node()}/{pid}-{token}" if task.is_shared else f"{pid}-{token}"
 
 
-def _start_worker(task: Task) -> Worker:
+def _start_worker(task: Task, cores_each: CoresEach) -> Worker:
     # The token is made here, so that the name is known even if the worker dies before it has recorded it.
     token = secrets.token_hex(4)
     receiver, sender = Pipe(duplex=False)
-    process = spawn(_run_worker, task, token, sender)
+    process = spawn(_run_worker, task, token, sender, cores_each)
     sender.close()  # the worker has a copy
     return Worker(worker_name(task, process.pid, token), process, receiver)
 
 
-def _run_worker(task: Task, token: str, pipe: Connection) -> None:
+def _run_worker(task: Task, token: str, pipe: Connection, cores_each: CoresEach) -> None:
     """Run trials in a worker process until the study is done."""
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
-        task.work(task.join_study(), worker_name(task, os.getpid(), token), sender_of(pipe))
+        task.work(task.join_study(), worker_name(task, os.getpid(), token), sender_of(pipe), cores_each)
     except KeyboardInterrupt:
         sys.exit(130)
     except InputError as error:

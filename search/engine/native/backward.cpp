@@ -1,6 +1,7 @@
 // Backward pass of a layer.
 
 #include "layer.hpp"
+#include "team.hpp"
 
 // Number of parts of a batch whose gradients of the parameters are summed apart and then added in order, so that they
 // do not depend on the number of threads.
@@ -107,29 +108,22 @@ void LayerBackward::pack() {
 }
 
 void LayerBackward::run(const Value& input, const Value& output, int threads, OutOfMemory& memory) {
-    (void)threads;  // unused without OpenMP
     pack();
     const Source source(layer.input, input);
     const Results results(operation, output);
     const Pieces chunks(layer.blocks(), (layer.blocks() + CHUNKS - 1) / CHUNKS);
     const size_t n = n_parameters();
-#pragma omp parallel num_threads(threads)
-    {
-        Vec *maps = nullptr, *gradients = nullptr, *sums = nullptr;
-        memory.guard([&] {
-            maps = padded.make(READ_MAPS, layer.separable() ? 1 : layer.input.channels);
-            gradients = edged.make(GRADIENTS, layer.separable() ? 1 : layer.out_group());
-            sums = scratch(PARAMETERS, n);
-        });
-#pragma omp for schedule(static)
-        for (int chunk = 0; chunk < chunks.count; ++chunk)
-            memory.guard([&] {
-                std::memset((void*)sums, 0, sizeof(Vec) * n);
-                for (int block = chunks.begin(chunk); block < chunks.begin(chunk + 1); ++block)
-                    run_block(source, results, block, maps, gradients, Sums(layer, sums));
-                for (size_t i = 0; i < n; ++i) chunk_sums[chunk * n + i] = sum_lanes(sums[i]);
-            });
-    }
+    in_parallel(chunks.count, threads, memory, [&] {
+        Vec* maps = padded.make(READ_MAPS, layer.separable() ? 1 : layer.input.channels);
+        Vec* gradients = edged.make(GRADIENTS, layer.separable() ? 1 : layer.out_group());
+        Vec* sums = scratch(PARAMETERS, n);
+        return [&, maps, gradients, sums](int chunk) {
+            std::memset((void*)sums, 0, sizeof(Vec) * n);
+            for (int block = chunks.begin(chunk); block < chunks.begin(chunk + 1); ++block)
+                run_block(source, results, block, maps, gradients, Sums(layer, sums));
+            for (size_t i = 0; i < n; ++i) chunk_sums[chunk * n + i] = sum_lanes(sums[i]);
+        };
+    });
     add_parameters(chunks.count);
     if (layer.input.norm && operation.inputs[0].gradient) source.to_norm(of_maps.data());
 }

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "layer.hpp"
+#include "team.hpp"
 
 namespace {
 
@@ -41,32 +42,27 @@ void LayerForward::pack() {
 }
 
 void LayerForward::run(const Value& input, const Value& output, int threads, OutOfMemory& memory) {
-    (void)threads;  // unused without OpenMP
     pack();
     const Source source(layer.input, input);
     const int channels = layer.out_channels, pixels = layer.out_pixels();
-#pragma omp parallel num_threads(threads)
-    {
-        Vec* maps = nullptr;
-        memory.guard([&] { maps = padded.make(READ_MAPS, layer.separable() ? 1 : layer.input.channels); });
-#pragma omp for schedule(static)
-        for (int block = 0; block < layer.blocks(); ++block)
-            memory.guard([&] {
-                Vec* z = output.maps + block * layer.out_block();
-                Vec* y = layer.activation ? operation.unactivated + block * layer.out_block() : z;
-                run_block(source, block, maps, y);
-                if (layer.activation)
-                    with_activation(layer.activation, [&](auto activation) {
-                        for (size_t i = 0; i < layer.out_block(); ++i)
-                            z[i] = activate<decltype(activation)::value>(y[i], layer.slope);
-                    });
-                if (layer.batch_norm == BATCH)
-                    for (int c = 0; c < channels; ++c)
-                        moments[(size_t)block * channels + c] =
-                            moments_of(z + (size_t)c * pixels, pixels, used_lanes(layer.input.images, block),
-                                       lanes_in(layer.input.images, block));
-            });
-    }
+    in_parallel(layer.blocks(), threads, memory, [&] {
+        Vec* maps = padded.make(READ_MAPS, layer.separable() ? 1 : layer.input.channels);
+        return [&, maps](int block) {
+            Vec* z = output.maps + block * layer.out_block();
+            Vec* y = layer.activation ? operation.unactivated + block * layer.out_block() : z;
+            run_block(source, block, maps, y);
+            if (layer.activation)
+                with_activation(layer.activation, [&](auto activation) {
+                    for (size_t i = 0; i < layer.out_block(); ++i)
+                        z[i] = activate<decltype(activation)::value>(y[i], layer.slope);
+                });
+            if (layer.batch_norm == BATCH)
+                for (int c = 0; c < channels; ++c)
+                    moments[(size_t)block * channels + c] =
+                        moments_of(z + (size_t)c * pixels, pixels, used_lanes(layer.input.images, block),
+                                   lanes_in(layer.input.images, block));
+        };
+    });
     if (layer.batch_norm != NONE) find_statistics(output.statistics);
 }
 

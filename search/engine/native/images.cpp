@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "activations.hpp"
+#include "team.hpp"
 #include "scratch.hpp"
 
 namespace {
@@ -229,18 +230,15 @@ class Sampler {
 
 void read_images(const Images& images, const int64_t* index, const Change* changes, int n, Vec* to, int threads,
                  OutOfMemory& memory) {
-    (void)threads;  // unused without OpenMP
     const int blocks = (n + LANES - 1) / LANES, image = images.channels * images.plane();
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int block = 0; block < blocks; ++block)
-        memory.guard([&] {
-            const int start = block * LANES, lanes = lanes_in(n, block);
-            float* planes = (float*)scratch(IMAGES, (size_t)image + images.plane() / LANES + 1);
-            float* copy = planes + (size_t)LANES * image;
-            const Change* of_block = changes ? changes + start : nullptr;
-            for (int lane = 0; lane < lanes; ++lane)
-                unpack(images, index[start + lane], of_block ? of_block + lane : nullptr, planes + lane * image, copy);
-            Sampler(images, of_block, lanes, planes)
-                .run(to + (size_t)block * images.channels * images.height * images.width);
-        });
+    each_in_parallel(blocks, threads, memory, [&](int block) {
+        const int start = block * LANES, lanes = lanes_in(n, block);
+        float* planes = (float*)scratch(IMAGES, (size_t)image + images.plane() / LANES + 1);
+        float* copy = planes + (size_t)LANES * image;
+        const Change* of_block = changes ? changes + start : nullptr;
+        for (int lane = 0; lane < lanes; ++lane)
+            unpack(images, index[start + lane], of_block ? of_block + lane : nullptr, planes + lane * image, copy);
+        Sampler(images, of_block, lanes, planes)
+            .run(to + (size_t)block * images.channels * images.height * images.width);
+    });
 }

@@ -23,9 +23,7 @@ from search.errors import FailureError
 
 SOURCES = Path(__file__).parent
 COMPILERS = ("c++", "g++", "clang++")
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-w")
-# Without OpenMP the kernels use one thread, which is what every worker of a search uses.
-OPTIONAL_FLAGS = ("-fopenmp",)
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-pthread", "-w")
 COMPILE_SECONDS = 120
 OUT_OF_MEMORY = "the native engine ran out of memory; train fewer networks at once, with --jobs"
 
@@ -86,7 +84,7 @@ def _compile() -> Path:
     sources = sorted(SOURCES.glob("*.cpp"))
     # Machines may share a home folder. The macros of -march=native identify the compiler and the processor.
     macros = run_compiler([*compiler, "-march=native", "-dM", "-E", "-x", "c++", os.devnull], COMPILE_SECONDS)
-    digest = hashlib.sha256(f"{compiler}{FLAGS}{OPTIONAL_FLAGS}{macros}".encode())
+    digest = hashlib.sha256(f"{compiler}{FLAGS}{macros}".encode())
     for path in sorted(SOURCES.glob("*.?pp")):
         digest.update(path.read_bytes())
     name = f"kernels-{digest.hexdigest()[:16]}.so"
@@ -102,11 +100,7 @@ def _compile() -> Path:
         build_folder = tempfile.mkdtemp(dir=folder)
     try:
         partial = Path(build_folder) / name
-        command = [*compiler, *FLAGS, *map(str, sources), "-o", str(partial)]
-        try:
-            run_compiler([*command, *OPTIONAL_FLAGS], COMPILE_SECONDS)
-        except NoCompilerError:
-            run_compiler(command, COMPILE_SECONDS)
+        run_compiler([*compiler, *FLAGS, *map(str, sources), "-o", str(partial)], COMPILE_SECONDS)
         # Renamed when complete, because another worker may look for it.
         return partial.replace(folder / name)
     finally:

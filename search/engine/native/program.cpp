@@ -2,6 +2,8 @@
 
 #include "program.hpp"
 
+#include "team.hpp"
+
 Program::Program(const Operation* first_operation, int n_operations, const Value* first_value, int n_values)
     : operations(first_operation, first_operation + n_operations),
       values(first_value, first_value + n_values),
@@ -72,17 +74,14 @@ void Program::backward(int threads, OutOfMemory& memory) {
 }
 
 void sum_forward(const Source& first, const Source& second, Vec* z, int threads, OutOfMemory& memory) {
-    (void)threads;  // unused without OpenMP
     const Reading& r = first.reading;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int map = 0; map < r.blocks() * r.channels; ++map)
-        memory.guard([&] {
-            const int block = map / r.channels, channel = map % r.channels, pixels = r.out_pixels();
-            Vec *to = z + (size_t)map * pixels, *addend = scratch(READ_MAPS, pixels);
-            first.read(block, channel, to, r.out_width(), nullptr);
-            second.read(block, channel, addend, r.out_width(), nullptr);
-            for (int i = 0; i < pixels; ++i) to[i] += addend[i];
-        });
+    each_in_parallel(r.blocks() * r.channels, threads, memory, [&](int map) {
+        const int block = map / r.channels, channel = map % r.channels, pixels = r.out_pixels();
+        Vec *to = z + (size_t)map * pixels, *addend = scratch(READ_MAPS, pixels);
+        first.read(block, channel, to, r.out_width(), nullptr);
+        second.read(block, channel, addend, r.out_width(), nullptr);
+        for (int i = 0; i < pixels; ++i) to[i] += addend[i];
+    });
 }
 
 void scale_forward(const Source& source, int channels, float factor, Vec* z) {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "scratch.hpp"
+#include "team.hpp"
 
 namespace {
 
@@ -193,38 +194,32 @@ void Source::to_norm(const GradientSums* maps) const {
 }
 
 void read_forward(const Source& source, Vec* z, int threads, OutOfMemory& memory) {
-    (void)threads;  // unused without OpenMP
     const Reading& r = source.reading;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int map = 0; map < r.blocks() * r.channels; ++map)
-        memory.guard([&] {
-            const int pixels = r.out_pixels();
-            Vec* to = r.average ? scratch(READ_MAPS, pixels) : z + (size_t)map * pixels;
-            source.read(map / r.channels, map % r.channels, to, r.out_width(), nullptr);
-            if (r.average) z[map] = sum_of(pixels, [=](int i) { return to[i]; }) / (float)pixels;
-        });
+    each_in_parallel(r.blocks() * r.channels, threads, memory, [&](int map) {
+        const int pixels = r.out_pixels();
+        Vec* to = r.average ? scratch(READ_MAPS, pixels) : z + (size_t)map * pixels;
+        source.read(map / r.channels, map % r.channels, to, r.out_width(), nullptr);
+        if (r.average) z[map] = sum_of(pixels, [=](int i) { return to[i]; }) / (float)pixels;
+    });
 }
 
 void read_backward(const Source& source, const Vec* dz, bool add, GradientSums* sums, int threads,
                    OutOfMemory& memory) {
-    (void)threads;
     const Reading& r = source.reading;
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int map = 0; map < r.blocks() * r.channels; ++map)
-        memory.guard([&] {
-            const int block = map / r.channels, channel = map % r.channels, pixels = r.out_pixels();
-            Vec* gradient = source.gradient(block, channel);
-            Vec* to = add ? scratch(ADDED, r.pixels()) : gradient;
-            if (r.stores_slopes()) source.read(block, channel, scratch(READ_MAPS, pixels), r.out_width(), to);
-            const Vec* of_map = dz + (size_t)map * pixels;
-            if (r.average) {
-                Vec* spread = scratch(TURNED, pixels);
-                std::fill_n(spread, pixels, dz[map] / (float)pixels);
-                of_map = spread;
-            }
-            sums[map] = source.to_values(block, channel, of_map, to);
-            if (add)
-                for (int i = 0; i < r.pixels(); ++i) gradient[i] += to[i];
-        });
+    each_in_parallel(r.blocks() * r.channels, threads, memory, [&](int map) {
+        const int block = map / r.channels, channel = map % r.channels, pixels = r.out_pixels();
+        Vec* gradient = source.gradient(block, channel);
+        Vec* to = add ? scratch(ADDED, r.pixels()) : gradient;
+        if (r.stores_slopes()) source.read(block, channel, scratch(READ_MAPS, pixels), r.out_width(), to);
+        const Vec* of_map = dz + (size_t)map * pixels;
+        if (r.average) {
+            Vec* spread = scratch(TURNED, pixels);
+            std::fill_n(spread, pixels, dz[map] / (float)pixels);
+            of_map = spread;
+        }
+        sums[map] = source.to_values(block, channel, of_map, to);
+        if (add)
+            for (int i = 0; i < r.pixels(); ++i) gradient[i] += to[i];
+    });
     if (r.norm) source.to_norm(sums);
 }

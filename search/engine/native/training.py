@@ -22,6 +22,7 @@ from search.engine.native.description import NoKernelError
 from search.engine.native.images import NativeImages
 from search.engine.native.optimizer import NativeOptimizer
 from search.engine.native.program import Program
+from search.engine.native.threads import ThreadChoice
 from search.engine.optimizers import MovingAverage, ScheduledSettings, make_schedules
 
 # Images that are scored at a time; few, so that the activations stay in the processor's caches.
@@ -33,14 +34,17 @@ SETTINGS = ("lr", "momentum", "average_weight")
 class NativeTraining:
     """State that a training keeps between steps, for models whose modules all have kernels.
 
-    n_steps   number of steps taken
+    n_threads  returns the number of threads that a step may use at the moment
+    n_steps    number of steps taken
 
     Raises NoKernelError if a module has no kernel or the model returns no logits.
     """
 
     engine = "native"
 
-    def __init__(self, model: nn.Module, data: Dataset, recipe: RecipeConfig, seed: int) -> None:
+    def __init__(
+        self, model: nn.Module, data: Dataset, recipe: RecipeConfig, seed: int, n_threads: Callable[[], int]
+    ) -> None:
         self._model, self._data, self._recipe = model, data, recipe
         self._program = Program(model, data.input_shape, recipe.batch_size, training=True)
         if self._program.output_shape != (data.n_classes,):
@@ -53,6 +57,7 @@ class NativeTraining:
         self._settings = ScheduledSettings(recipe)
         self._step_schedule, self._epoch_schedule = make_schedules(self._settings, recipe, len(self._batches))
         self._images = NativeImages(data.train, data, recipe.augmentation)
+        self.threads = ThreadChoice(n_threads)
         self.n_steps = 0
         pairs = self._average.pairs if self._average else []
         self._optimizer = NativeOptimizer(self._program.gradients, recipe, pairs)
@@ -91,9 +96,8 @@ class NativeTraining:
         for name, tensor in tensors.items():
             setattr(self._structure, name, tensor.data_ptr())
         self._structure.n_steps_before = self.n_steps
-        n_threads = torch.get_num_threads()
         for step, batch in enumerate(self._batches):
-            self._take_step(step, settings, n_threads)
+            self._take_step(step, settings)
             if on_batch:
                 on_batch(min(batch.stop, n_images) / n_images)
         self.n_steps += n_steps
@@ -103,10 +107,11 @@ class NativeTraining:
         n_seen = min(self._batches[-1].stop, n_images)
         return float(tensors["losses"].sum()) / n_seen, float(tensors["correct"].sum()) / n_seen
 
-    def _take_step(self, step: int, settings: dict[str, Tensor], n_threads: int) -> None:
+    def _take_step(self, step: int, settings: dict[str, Tensor]) -> None:
         number = self.n_steps + step + 1
         whole = not self._optimizer.needs_basis(number)
-        self._program.library.training_step(ctypes.byref(self._structure), step, whole, n_threads)
+        training_step = self._program.library.training_step
+        self.threads.run(lambda n_threads: training_step(ctypes.byref(self._structure), step, whole, n_threads))
         if not whole:
             lr, momentum, weight = (float(settings[name][step]) for name in SETTINGS)
             self._optimizer.step(lr, momentum, number, weight)
@@ -146,7 +151,7 @@ class NativeScorer:
         self._images = NativeImages(data.scored, data, Augmentation())
         self._order = torch.arange(len(data.scored))
 
-    def answers(self) -> Tensor:
+    def answers(self, n_threads: int) -> Tensor:
         """Return the classes, (N,), of the images."""
         answers = torch.zeros_like(self._order)
         self._program.library.program_answers(
@@ -156,6 +161,6 @@ class NativeScorer:
             len(self._order),
             EVALUATION_BATCH,
             answers.data_ptr(),
-            torch.get_num_threads(),
+            n_threads,
         )
         return answers

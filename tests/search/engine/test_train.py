@@ -1,5 +1,6 @@
 """The training engine: that it learns, alike on both engines, and that it repeats itself."""
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from models.recipe import OPTIMIZERS, SCHEDULES, Augmentation, RecipeConfig, Sch
 from search.data.dataset import Dataset, Split
 from search.engine import train as train_module
 from search.engine.native import kernels
-from search.engine.train import EpochMetrics, evaluate, predict, train
+from search.engine.train import EpochMetrics, TrainResult, evaluate, predict, train
 from search.errors import InputError
 from tests.search.made_up_networks import thrifty_spec
 from tests.search.made_up_trainings import (
@@ -131,14 +132,28 @@ def test_the_number_of_threads_does_not_change_a_native_training(optimizer: str)
     # Batches of several blocks of images.
     recipe = replace(RECIPE, epochs=2, batch_size=150, optimizer=optimizer, lr=0.02, augmentation=EVERYTHING)
 
-    def state(n_threads: int) -> dict[str, Tensor]:
-        torch.set_num_threads(n_threads)
-        return train(network(dropout=0.2), made_up_data(), recipe, seed=1, engine="native").last_state
+    def trained(*n_threads: int) -> TrainResult:
+        """Train with these numbers of threads in turn, which change with every step."""
+        allowed = itertools.cycle(n_threads).__next__
+        return train(network(dropout=0.2), made_up_data(), recipe, seed=1, engine="native", n_threads=allowed)
 
-    try:
-        assert equal(state(1), state(2))
-    finally:
-        torch.set_num_threads(1)
+    alone = trained(1)
+    for n_threads in ((2,), (1, 2), (3, 1, 2, 5)):
+        result = trained(*n_threads)
+        assert equal(result.last_state, alone.last_state)
+        assert timeless(result.curve) == timeless(alone.curve)
+        assert torch.equal(result.last_answers, alone.last_answers)
+
+
+def test_batches_that_are_scored_at_once_have_the_same_logits(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_module, "EVALUATION_BATCH", 7)
+    model = network(dropout=0.2).train()
+    alone = predict(model, data.scored, data)
+    for n_threads in (2, 5):
+        logits = predict(model, data.scored, data, n_threads)
+        assert torch.equal(logits, alone)
+        assert not logits.requires_grad
+    assert model.training
 
 
 @NEEDS_KERNELS
@@ -181,8 +196,8 @@ def test_pytorch_scores_the_epochs_whose_weights_are_kept(
 ) -> None:
     scored: list[float] = []
 
-    def counted(model: torch.nn.Module, split: Split, of: Dataset) -> Tensor:
-        logits = predict(model, split, of)
+    def counted(model: torch.nn.Module, split: Split, of: Dataset, n_threads: int) -> Tensor:
+        logits = predict(model, split, of, n_threads)
         scored.append((logits.argmax(1) == split.labels).sum().item() / len(split))
         return logits
 

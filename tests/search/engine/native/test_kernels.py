@@ -127,17 +127,6 @@ def test_a_compiler_that_fails_is_done_without(
     assert compiled(fresh) == []
 
 
-@needs_compiler
-def test_a_compiler_without_openmp_will_do(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = 'for word in "$@"; do if [ "$word" = -fopenmp ]; then exit 1; fi; done; exec c++ "$@" -O0'
-    monkeypatch.setenv("CXX", compiler(fresh / "cxx", script))
-    assert kernels.load() is not None
-    torch.manual_seed(0)
-    model = torch.nn.Conv2d(1, 2, 3)
-    x = torch.rand(40, 1, 6, 6)
-    torch.testing.assert_close(on_kernels(model)(x), model(x))
-
-
 @pytest.mark.slow
 @needs_compiler
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of another kind")
