@@ -76,7 +76,8 @@ class Schedule(Record):
     constant   the learning rate stays at lr
     onecycle   torch's OneCycleLR, stepped per batch, with lr as the peak. `epochs` is the length that it is planned for
                (0: the recipe's epochs). cycle_momentum moves SGD's momentum, or beta1 of the other optimizers, from
-               max_momentum to base_momentum and back, and replaces the momentum of the recipe
+               max_momentum to base_momentum and back, and replaces the momentum of the recipe. A cycle of very few
+               steps ends before the last one of OneCycleLR, which would learn nothing
     step       torch's StepLR, stepped per epoch: lr is multiplied by gamma every step_size epochs
     """
 

@@ -12,6 +12,10 @@ from search.engine.cuda_graph import CudaGraphSGD
 from search.engine.eager_optim import SGD, Adam, AdamW, Closure, EagerOptimizer
 from search.engine.soap import Soap
 
+# A cycle ends with a step that learns nothing, at a thousandth of the peak: all of a training of one step, half of one
+# of two. So a cycle of fewer steps than this is planned one step longer, which is not taken.
+FEW_STEPS = 10
+
 Scheduler = torch.optim.lr_scheduler.LRScheduler
 
 
@@ -52,6 +56,8 @@ def make_schedules(
     schedule = recipe.schedule
     if schedule.kind == "onecycle":
         total_steps = (schedule.epochs or recipe.epochs) * steps_per_epoch
+        if total_steps < FEW_STEPS:
+            total_steps += 1
         pct_start = schedule.pct_start
         if pct_start * total_steps == 1:  # OneCycleLR would divide by the length of the rise, which is 0
             pct_start += 1e-6

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from models.baselines import BASELINES
 from models.recipe import RecipeConfig
-from search.engine.optimizers import make_optimizer, make_schedules
+from search.engine.optimizers import ScheduledSettings, make_optimizer, make_schedules
 
 # Per-epoch table of model 3 in SXD390/ERA-V4-Session_6_MNIST_SUB_8K_Params@a1264c7, README.md: the learning rate when
 # each epoch's last batch is through.
@@ -47,6 +47,21 @@ def test_one_cycle_repeats_the_published_learning_rates() -> None:
         if step % steps_per_epoch == 0:
             found.append(round(float(optimizer.param_groups[0]["lr"]), 4))
     assert tuple(found) == STATED
+
+
+@pytest.mark.parametrize(("n_steps", "last_share"), [(1, 0.69), (2, 0.37), (3, 0.22), (9, 0.039), (10, 0.001)])
+def test_every_step_of_a_short_cycle_learns(n_steps: int, last_share: float) -> None:
+    recipe = RecipeConfig(epochs=n_steps, lr=0.5)
+    settings = ScheduledSettings(recipe)
+    schedule, _ = make_schedules(settings, recipe, steps_per_epoch=1)
+    assert schedule is not None
+    lrs = []
+    for _ in range(n_steps):
+        lrs.append(settings.current[0])
+        settings.step()
+        schedule.step()
+    assert lrs[-1] == pytest.approx(0.5 * last_share, rel=0.1)
+    assert max(lrs) > 0.5 * 0.6
 
 
 PYTORCHS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}

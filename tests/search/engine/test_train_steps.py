@@ -79,7 +79,7 @@ def test_one_cycle_over_a_handful_of_steps(data: Dataset, steps: list[Step], cha
     # A fifth of five steps is one: the peak comes at the first or the second of them.
     train(network(), data, replace(RECIPE, schedule=Schedule("onecycle"), **changes))
     assert max(step.lr for step in steps[:2]) == pytest.approx(0.1, rel=0.25)
-    assert steps[-1].lr < 0.001
+    assert steps[-1].lr < 0.02
 
 
 @pytest.mark.parametrize("base", [RECIPE, ADAM, SOAP], ids=lambda recipe: recipe.optimizer)
