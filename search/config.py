@@ -40,6 +40,11 @@ PRUNERS = {
     "median": "stops trials far behind the finished ones",
     "none": "stops no trial",
 }
+# Networks stored with this program that a search trains first.
+STARTS = {
+    "stored": "first the hand-designed networks and those that earlier studies found, if they fit",
+    "none": "only what the sampler proposes and --baseline names",
+}
 FORMATS = ("torch", "safetensors", "pt2", "onnx", "onnx-int8", "c")
 # No study needs larger limits or more repeats; a value beyond these is a typing error.
 MAX_LIMIT = 10**15
@@ -178,6 +183,7 @@ class SearchConfig(Record):
     mirror                  whether every other training image is mirrored, in studies of version 0.1, whose space does
                             not have the dimension
     share_weights           whether convolutions may share weights, which the budget then counts once
+    starts                  networks that are trained first, a key of STARTS
     """
 
     data: DataConfig
@@ -198,6 +204,7 @@ class SearchConfig(Record):
     augmentations: tuple[str, ...] = AFFINE_AUGMENTATIONS
     mirror: bool = False
     share_weights: bool = False
+    starts: str = "stored"
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -218,6 +225,7 @@ class SearchConfig(Record):
         check_choice("metric", self.metric, METRICS)
         for name in self.augmentations:
             check_choice("augmentations", name, AUGMENTATIONS)
+        check_choice("starts", self.starts, tuple(STARTS))
 
     @property
     def metric_name(self) -> str:

@@ -32,7 +32,7 @@ from search.sampling.warm_start import check_same, warm_start
 from search.search_space.space_file import as_file
 from search.storage.open import GRACE_SECONDS, open_storage, study_lock
 from search.study import provenance
-from search.study.attributes import EXHAUSTED, LATENCY, NOTICE, SETTINGS
+from search.study.attributes import BASELINE, EXHAUSTED, LATENCY, NOTICE, SETTINGS, START
 from search.study.card import read_card
 from search.study.load import (
     WINNER,
@@ -181,9 +181,11 @@ def _open_and_queue(
         # A study that has all its trials is not changed, so that its confirmation stays valid.
         is_done = StopRule(job.n_trials).is_reached(study)
         n_adopted = 0 if is_done else warm_start(study, config, job.warm_starts)
-        enqueue(study, fitting_baselines(config, data), "baseline")
+        if config.starts == "stored":
+            enqueue(study, fitting_baselines(config, data), BASELINE)
         queue_networks(study, config, data, job.baselines)
-        enqueue(study, fitting_starting_points(config, data), "start")
+        if config.starts == "stored":
+            enqueue(study, fitting_starting_points(config, data), START)
     return study, n_adopted
 
 

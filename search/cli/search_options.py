@@ -10,7 +10,7 @@ from typing import Any
 
 from search.cli import values
 from search.cli.arguments import DEFAULT_OUT, add_confirm_option, add_training_options
-from search.config import AUGMENTATIONS, METRICS, NUMBER_BYTES, PRUNERS, SAMPLERS, SCORES, SELECT_ON
+from search.config import AUGMENTATIONS, METRICS, NUMBER_BYTES, PRUNERS, SAMPLERS, SCORES, SELECT_ON, STARTS
 from search.limits import BYTES, LIMITS
 
 
@@ -104,8 +104,9 @@ def _add_space_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="ID|FILE",
         help="network to train as well: id of a hand-designed one, or a spec in a JSON or TOML file; repeatable "
-        "(default: the hand-designed ones that fit)",
+        "(default: none)",
     )
+    add("--starts", choices=STARTS, default="stored", help=f"{_described(STARTS)} (default: stored)")
     add("--sampler", choices=SAMPLERS, default="tpe", help=f"{_described(SAMPLERS)} (default: tpe)")
     add("--pruner", choices=PRUNERS, default="median", help=f"{_described(PRUNERS)} (default: median)")
     add(

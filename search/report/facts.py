@@ -98,6 +98,7 @@ def winner_facts(summary: StudySummary) -> dict[str, str]:
     if winner is None:
         return {}
     facts = {"trial": str(winner.number), "origin": _winner_origin(winner)}
+    facts |= {"descends from": summary.descent} if summary.descent else {}
     facts[config.metric_name] = f"{percent(winner.value)}, selected on {SELECTED_ON[config.data.select_on]}"
     other_value = None if summary.confirmation else summary.other_value(winner)
     if other_value is not None:

@@ -19,6 +19,7 @@ from search.evidence.repeats import RepeatResult
 from search.evidence.run_options import run_options
 from search.report.caveats import caveats
 from search.report.networks.baselines import INTERRUPTED, RUNNING, BaselineResult, baseline_results
+from search.report.networks.lineage import descent_of
 from search.report.networks.origin import origin_of
 from search.study.attributes import EXHAUSTED, NOTICE
 from search.study.card import read_card
@@ -83,6 +84,7 @@ class StudySummary:
     mistakes       mistakes of the exported winner; None without an export, or if an older version made it
     space_file     path of the file with the changes of the space
     run_options    options of the study's runs that are in no setting, with their values
+    descent        how the winner depends on stored networks, in words; "" if the sampler did not propose it
     """
 
     name: str
@@ -104,6 +106,7 @@ class StudySummary:
     mistakes: Confusion | None
     space_file: str = SPACE_FILE
     run_options: tuple[tuple[str, str], ...] = ()
+    descent: str = ""
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -171,6 +174,7 @@ def summarise(
         else (),
         space_file=space_file,
         run_options=run_options,
+        descent=descent_of(winner, records, sampler_learns=config.sampler != "random") if winner else "",
         **card_facts(card or {}),
     )
 

@@ -13,8 +13,8 @@ from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
 
 from search.search_space.dimensions import SuggestsValues
-from search.storage.optuna_internals import fixed_params
-from search.study.attributes import LATENCY, OUTCOME, USER_NETWORK
+from search.storage.optuna_internals import fixed_params, set_trial_attribute
+from search.study.attributes import IS_DRAWN, LATENCY, OUTCOME, USER_NETWORK
 from search.study.seeds import ProposalIndices, derived_seed
 from search.study.trials import REFUSED
 
@@ -97,6 +97,7 @@ class StartSampler(BaseSampler):
         """See BaseSampler."""
         if not self._is_starting or fixed_params(trial):
             return self._sampler.sample_relative(study, trial, search_space)
+        set_trial_attribute(study, trial, IS_DRAWN, value=True)
         sampler = RandomSampler(seed=self._seed)
         first = {
             name: sampler.sample_independent(study, trial, name, distribution)

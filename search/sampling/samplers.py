@@ -15,7 +15,8 @@ from optuna.trial import FrozenTrial
 
 from search.config import SAMPLERS
 from search.sampling.proposals import N_START, SeededSampler, Start, StartSampler
-from search.study.attributes import USER_NETWORK
+from search.storage.optuna_internals import set_trial_attribute
+from search.study.attributes import PARENT, USER_NETWORK
 from search.study.loop import n_trained
 from search.study.trials import FINISHED, outcome_of
 
@@ -69,7 +70,10 @@ class EvolveSampler(BaseSampler):
         point = None
         explored = bool(finished) and n_trained(trials) >= self._n_explore
         if search_space and explored and self._rng.random() >= self._tpe_share:
-            point = self._mutation(finished[: self._n_parents], trials, search_space)
+            mutation = self._mutation(finished[: self._n_parents], trials, search_space)
+            if mutation is not None:
+                parent, point = mutation
+                set_trial_attribute(study, trial, PARENT, parent.number)
         return self._tpe.sample_relative(study, trial, search_space) if point is None else point
 
     def sample_independent(
@@ -80,8 +84,8 @@ class EvolveSampler(BaseSampler):
 
     def _mutation(
         self, parents: Sequence[FrozenTrial], trials: Sequence[FrozenTrial], space: Mapping[str, BaseDistribution]
-    ) -> dict[str, Any] | None:
-        """Return a mutation that no trial has had yet, or None if none was found."""
+    ) -> tuple[FrozenTrial, dict[str, Any]] | None:
+        """Return a parent and a mutation of it that no trial has had yet, or None if none was found."""
         names = list(space)
         share = (self._mean_changes - 1) / max(1, len(names) - 1)
         for _ in range(MAX_DRAWS):
@@ -91,7 +95,7 @@ class EvolveSampler(BaseSampler):
             for name in self._rng.sample(names, n_changes):
                 point[name] = mutate_value(point[name], space[name], self._rng)
             if not any(point.items() <= trial.params.items() for trial in trials):
-                return point
+                return parent, point
         return None
 
 

@@ -39,6 +39,8 @@ def queue_networks(
 ) -> list[str]:
     """Queue user networks and fitting hand-designed networks that a --space file excludes, and return their names.
 
+    A search that starts with no stored networks queues hand-designed ones only if its user names them.
+
     Networks that the study already has are not queued again. All are recorded like hand-designed networks and trained
     with the same recipe. A network that is no point of the space is trained too, but the sampler learns nothing from
     it. Raises InputError if the study has another network of the same name.
@@ -46,16 +48,17 @@ def queue_networks(
     searched_space = space_of(config)
     baseline_points = space.baseline_params(data.input_shape, data.n_classes, searched_space)
     all_baseline_points = space.baseline_params(data.input_shape, data.n_classes)
+    starts_with_stored = config.starts == "stored"
     excluded = {
         name: BASELINES[name].spec
         for name in all_baseline_points
-        if name not in baseline_points and _fits(BASELINES[name].spec, config)
+        if starts_with_stored and name not in baseline_points and _fits(BASELINES[name].spec, config)
     }
     points: dict[str, space.Params] = {}
     other_networks: dict[str, dict[str, Any]] = {}
     for name, spec in {**excluded, **networks}.items():
-        if name in baseline_points and spec == BASELINES[name].spec:
-            continue
+        if starts_with_stored and name in baseline_points and spec == BASELINES[name].spec:
+            continue  # it is queued already
         try:
             points[name] = searched_space.to_params(spec)
         except NotInSpaceError:

@@ -52,6 +52,11 @@ def trial_id_of(trial: optuna.Trial | FrozenTrial) -> int:
     return trial._trial_id
 
 
+def set_trial_attribute(study: optuna.Study, trial: FrozenTrial, name: str, value: Any) -> None:
+    """Set a user attribute of a running trial, which samplers know as a frozen one."""
+    storage_of(study).set_trial_user_attr(trial_id_of(trial), name, value)
+
+
 def fixed_params(trial: optuna.Trial | FrozenTrial) -> dict[str, Any] | None:
     """Return the values that a trial was queued with, or None for one that a sampler proposes."""
     # The public attribute of a running trial is deprecated.

@@ -35,6 +35,8 @@ REPEAT = "repeat"  # training to be done, in a study of repeats
 RETRY_OF = "retry_of"  # number of the trial that this one runs again; written by recovery, like the next two
 RETRIES = "retries"  # number of workers that died while it ran
 RESTARTS = "restarts"  # number of times that the whole command was killed while it ran
+PARENT = "parent"  # number of the trial that this one is a mutation of; written by the sampler
+IS_DRAWN = "is_drawn"  # True if its values were drawn at random at the start of the search; written by the sampler
 ORIGIN = "origin"  # "study/number" of the trial that a warm start adopted
 
 # Attributes of a trial from its start on.
@@ -63,10 +65,10 @@ CONFUSION = "mistakes"  # confusion of the scored images, in a search
 MISREAD = "misread"  # indices of the misread images, in a study of repeats
 
 # Attributes that a trial keeps when it is run again.
-KEPT_ON_RETRY = (BASELINE, START, REPEAT, USER_NETWORK)
-# Attributes that an adopted trial loses: those of its run in the other study, and its starting point, because the size
-# of a starting point depends on the budget.
-LEFT_ON_ADOPTION = (INDEX, WORKER, RETRY_OF, RETRIES, RESTARTS, INTERRUPTED, START)
+KEPT_ON_RETRY = (BASELINE, START, REPEAT, USER_NETWORK, PARENT, IS_DRAWN)
+# Attributes that an adopted trial loses: those of its run in the other study, of the proposal there, and its starting
+# point, because the size of a starting point depends on the budget.
+LEFT_ON_ADOPTION = (INDEX, WORKER, RETRY_OF, RETRIES, RESTARTS, INTERRUPTED, START, PARENT, IS_DRAWN)
 
 
 def record_start(trial: optuna.Trial, index: int, seed: int) -> None:

@@ -61,6 +61,8 @@ class TrialRecord:
     baseline    id of the hand-designed network, if the trial is one
     repeats     number of the trial whose value this one took over
     is_queued   whether the trial was queued, and did not get its values from the sampler
+    parent      number of the trial that this one is a mutation of
+    is_drawn    whether the values were drawn at random at the start of the search, before the sampler learns
     index       position in the study's sequence of proposals; a trial that is run again keeps its first index
     """
 
@@ -88,6 +90,8 @@ class TrialRecord:
     mistakes: dict[str, Any] | None = None
     repeats: int | None = None
     is_queued: bool = False
+    parent: int | None = None
+    is_drawn: bool = False
 
     @property
     def is_outside_space(self) -> bool:
@@ -122,8 +126,11 @@ class TrialRecord:
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("outcome", "reason", "precision", "engine", "baseline", "start", "origin"), str),
-    **dict.fromkeys(("index", "seed", "n_params", "macs", "receptive_field", "peak_activation_bytes", "repeats"), int),
+    **dict.fromkeys(
+        ("index", "seed", "n_params", "macs", "receptive_field", "peak_activation_bytes", "repeats", "parent"), int
+    ),
     **dict.fromkeys(("latency_ms", "seconds"), (int, float)),
+    "is_drawn": bool,
     "curve": list,
     "mistakes": dict,
 }

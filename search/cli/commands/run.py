@@ -75,6 +75,7 @@ def search_config(args: Namespace, budget: int) -> SearchConfig:
         pruner=args.pruner,
         metric=args.metric,
         share_weights=args.share_weights,
+        starts=args.starts,
     )
     return choose_augmentations(config, args.augment, args.no_augment, WIDEST)
 

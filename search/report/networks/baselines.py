@@ -79,7 +79,8 @@ def _baseline_result(
 ) -> BaselineResult:
     cost = compute_cost(baseline.spec)
     excess = _excess(cost, config)
-    not_run = "not run yet" if in_space else "not in the space"
+    not_run = "left out by --starts none" if config.starts == "none" else "not run yet"
+    not_run = not_run if in_space else "not in the space"
     remark = excess or (_REMARKS.get(record.outcome, not_run) if record else not_run)
     accuracy, epochs, approximate = _best_stated(baseline) if config.data.dataset == "mnist" else (None, None, False)
     value = record.value if record else None

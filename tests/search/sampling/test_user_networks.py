@@ -100,6 +100,12 @@ def test_hand_designed_networks_that_a_file_leaves_outside_are_trained_as_they_a
     assert queue_networks(study(), CONFIG, DATA, {"s000_net": BASELINES["s000_net"].spec}) == ["s000_net"]
 
 
+def test_a_search_without_stored_networks_queues_those_that_its_user_names() -> None:
+    for config in (replace(CONFIG, starts="none"), replace(NARROW, starts="none")):
+        assert queue_networks(study(), config, DATA, {}) == []
+        assert queue_networks(study(), config, DATA, {"s004_net3": BASELINES["s004_net3"].spec}) == ["s004_net3"]
+
+
 @pytest.mark.usefixtures("fake_train")
 @pytest.mark.parametrize("sampler", [*SAMPLERS, "of Optuna"])
 def test_the_sampler_learns_from_the_points_alone(sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
