@@ -220,6 +220,7 @@ CONFIG = SearchConfig(
     metric="balanced_accuracy",
     augmentations=("shift", "mirror"),
     mirror=True,
+    starts="none",
 )
 
 
@@ -252,6 +253,7 @@ def test_settings_have_the_names_of_the_command_line() -> None:
         "augmentations": ["shift", "mirror"],
         "mirror": True,
         "share_weights": False,
+        "starts": "none",
         "image_size": "20x30",
     }
 
