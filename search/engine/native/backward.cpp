@@ -1,5 +1,6 @@
 // Backward pass of a layer.
 
+#include "depthwise_gradients.hpp"
 #include "layer.hpp"
 #include "team.hpp"
 
@@ -94,7 +95,7 @@ void LayerBackward::pack() {
     const Kernel& first = layer.first();
     if (layer.separable()) {
         depthwise.pack(operation.depthwise);
-        for (int c = 0; c < layer.input.channels; ++c)
+        for (int c = 0; c < layer.input.channels && !has_depthwise_gradients(first); ++c)
             turned[c].pack([&](int, int, int row, int column) {
                 return operation.depthwise[c * first.taps() + row * first.width + column];
             });
@@ -210,11 +211,37 @@ void LayerBackward::run_separable(const Source& source, const Results& results, 
         for (int row = 0; row < height; ++row)
             std::memcpy((void*)(gradients + edged.inner(0) + (ptrdiff_t)row * edged.pitch()),
                         between + (size_t)c * pixels + (ptrdiff_t)row * width, sizeof(Vec) * width);
+        Vec* of_weights = sums.depthwise + c * layer.depthwise.taps();
+        if (dx && has_depthwise_gradients(layer.depthwise)) {
+            run_depthwise(source, gradients, block, c, dx, of_weights);
+            continue;
+        }
         add_weight_gradients(read(source, block, c, map, dx), first_offsets, padded.pitch(),
-                             gradients + edged.inner(0), edged.pitch(), 0, 1, height, width,
-                             sums.depthwise + c * layer.depthwise.taps());
+                             gradients + edged.inner(0), edged.pitch(), 0, 1, height, width, of_weights);
         if (dx) to_input(source, turned[c], gradients, block, c, 1, dx);
     }
+}
+
+// Propagates through the depthwise convolution of one channel and the reading of its input, in strips of rows that stay
+// in the first cache.
+void LayerBackward::run_depthwise(const Source& source, const Vec* gradients, int block, int channel, Vec* dx,
+                                  Vec* sums) {
+    const Kernel& kernel = layer.depthwise;
+    const int height = layer.in_height(), width = layer.in_width(), strip = std::max(1, STRIP / width);
+    const bool direct = layer.input.changes_nothing();
+    Vec *values = scratch(ROWS, (size_t)strip * width), *read = scratch(TURNED, (size_t)strip * width);
+    Vec* of_values = dx + (size_t)channel * layer.input.pixels();
+    const Vec* results = gradients + edged.inner(0) + (ptrdiff_t)kernel.padding * (edged.pitch() + 1);
+    LaneSums of_map;
+    for (int row = 0; row < height; row += strip) {
+        const int rows = std::min(strip, height - row);
+        source.read_rows(block, channel, row, rows, values, width, layer.input.stores_slopes() ? of_values : nullptr);
+        add_depthwise_gradients(kernel, operation.depthwise + channel * kernel.taps(), values,
+                                results + (ptrdiff_t)row * edged.pitch(), edged.pitch(), rows, width,
+                                direct ? of_values + row * width : read, sums);
+        if (!direct) source.rows_to_values(block, channel, row, rows, read, of_values, of_map);
+    }
+    if (!direct) of_maps[(size_t)block * layer.input.channels + channel] = of_map.total();
 }
 
 // Propagates through the first convolution to `count` maps of the input as they were read, then to their values.

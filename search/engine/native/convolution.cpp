@@ -11,6 +11,10 @@ namespace {
 template <int C, int P>
 void convolve_tile(const Vec* x, const int32_t* offset, int taps, const float* weight, const float* bias, Vec* y,
                    ptrdiff_t channel_stride) {
+    // The results' place in memory is asked for while they are computed.
+    UNROLL
+    for (int c = 0; c < C; ++c) UNROLL
+    for (int p = 0; p < P; ++p) __builtin_prefetch(y + c * channel_stride + p, 1);
     Vec sum[C][P];
     UNROLL
     for (int c = 0; c < C; ++c) UNROLL

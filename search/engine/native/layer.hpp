@@ -82,6 +82,7 @@ class LayerBackward {
                    Vec* dx);
     void run_separable(const Source& source, const Results& results, int block, Vec* map, Vec* gradients, Sums sums,
                        Vec* dx);
+    void run_depthwise(const Source& source, const Vec* gradients, int block, int channel, Vec* dx, Vec* sums);
     void to_input(const Source& source, const TurnedConvolution& turned, const Vec* gradients, int block, int first,
                   int count, Vec* dx);
     size_t n_parameters() const;

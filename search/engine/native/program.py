@@ -11,7 +11,6 @@ A batch is stored in blocks of as many images as a vector register has lanes, as
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +19,7 @@ from search.engine.native import kernels
 from search.engine.native import structures as c
 from search.engine.native.description import Operation, Read, describe, kernel_of
 from search.engine.native.images import NativeImages
+from search.engine.native.memory import allocate, allocate_in_turn
 from search.errors import FailureError
 
 
@@ -131,17 +131,17 @@ class Program:
         sizes = [maps.size * self._blocks * self._lanes for maps in values]
         readers = {read.value: i for i, operation in enumerate(operations) for read in operation.inputs}
         if self._training:
-            maps = _allocate(sizes)
+            maps = allocate(sizes)
             # The gradient of a value is needed from its last reader, the first in the backward pass, to its operation.
             outputs = {operation.output: i for i, operation in enumerate(operations)}
             n = len(operations)
             ends = [n - 1 - outputs[number] if number else n for number in range(len(values))]
             starts = [n - 1 - readers.get(number, n) for number in range(len(values))]
-            self._gradients = _allocate_in_turn(sizes, starts, ends)
-            self._unactivated = _allocate([sizes[op.output] if op.activation else 0 for op in operations])
+            self._gradients = allocate_in_turn(sizes, starts, ends)
+            self._unactivated = allocate([sizes[op.output] if op.activation else 0 for op in operations])
             return maps
         starts = [-1, *(i for i, _ in enumerate(operations))]
-        maps = _allocate_in_turn(sizes, starts, [readers.get(number, len(operations)) for number in range(len(values))])
+        maps = allocate_in_turn(sizes, starts, [readers.get(number, len(operations)) for number in range(len(values))])
         self._gradients = []
         self._unactivated = [maps[operation.output] for operation in operations]
         return maps
@@ -248,28 +248,3 @@ def _weight(conv: nn.Conv2d | None) -> Tensor | None:
 
 def _address(tensor: Tensor | None) -> int | None:
     return None if tensor is None else tensor.data_ptr()
-
-
-def _allocate(sizes: Sequence[int]) -> list[Tensor]:
-    """Return tensors of these sizes, one behind another in one allocation. Raises FailureError."""
-    try:
-        return list(torch.split(torch.empty(sum(sizes)), list(sizes)))
-    except RuntimeError as error:  # PyTorch has no other error for it
-        raise FailureError(kernels.OUT_OF_MEMORY) from error
-
-
-def _allocate_in_turn(sizes: Sequence[int], starts: Sequence[int], ends: Sequence[int]) -> list[Tensor]:
-    """Return tensors of these sizes that share memory where they are not needed at the same time.
-
-    starts, ends: first and last moment at which each is needed
-    """
-    slots: list[list[int]] = []  # the tensors of every slot
-    for number in sorted(range(len(sizes)), key=starts.__getitem__):
-        slot = next((slot for slot in slots if ends[slot[-1]] < starts[number]), None)
-        if slot is None:
-            slots.append([number])
-        else:
-            slot.append(number)
-    memory = _allocate([max(sizes[number] for number in slot) for slot in slots])
-    tensors = {number: part[: sizes[number]] for slot, part in zip(slots, memory, strict=True) for number in slot}
-    return [tensors[number] for number in range(len(sizes))]

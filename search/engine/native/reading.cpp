@@ -14,6 +14,8 @@ template <int A>
 void activate_all(const Vec* x, int count, float scale, float shift, float slope, Vec* z, Vec* slopes) {
     if (slopes)
         for (int i = 0; i < count; ++i) {
+            prefetch(x + i);
+            prefetch_to_write(slopes + i);
             const Activated at = activate_with_slope<A>(x[i] * scale + shift, slope);
             z[i] = at.value;
             slopes[i] = at.slope;
@@ -97,12 +99,12 @@ void mean_rows(const Vec* z, int width, int side, Vec* to, Vec* slopes) {
 
 // Computes the gradients of values, whose normalised values have the gradients gradient_at(0), gradient_at(1), ...
 template <class F>
-GradientSums unpooled(const Vec* x, int count, float mean, float scale, Vec* gradient, F gradient_at) {
+void unpooled(const Vec* x, int count, float mean, float scale, Vec* gradient, LaneSums& total, F gradient_at) {
     // Two sums of each, because each step of a single sum would wait for the one before.
     Vec sums[2]{}, products[2]{};
     const auto add = [&](int i, int part) {
         prefetch(x + i);
-        prefetch(gradient + i);
+        prefetch_to_write(gradient + i);
         const Vec g = gradient_at(i);
         sums[part] += g;
         products[part] += g * (x[i] - mean);
@@ -114,13 +116,14 @@ GradientSums unpooled(const Vec* x, int count, float mean, float scale, Vec* gra
         add(i + 1, 1);
     }
     if (i < count) add(i, 0);
-    return {sum_lanes(sums[0] + sums[1]), sum_lanes(products[0] + products[1])};
+    total.gradients += sums[0] + sums[1];
+    total.products += products[0] + products[1];
 }
 
 }  // namespace
 
-void Source::read(int block, int channel, Vec* to, int pitch, Vec* slopes) const {
-    const int size = reading.pool, width = reading.width, count = size * width, rows = reading.out_height();
+void Source::read_rows(int block, int channel, int first, int n_rows, Vec* to, int pitch, Vec* slopes) const {
+    const int size = reading.pool, width = reading.width, count = size * width, end = first + n_rows;
     const Vec* x = map(block, channel);
     const float scale = this->scale(channel), shift = this->shift(channel);
     const uint32_t row_positions = (width + 1) / 2;
@@ -128,27 +131,29 @@ void Source::read(int block, int channel, Vec* to, int pitch, Vec* slopes) const
     Vec* unpooled = size > 1 ? scratch(UNPOOLED, count) : nullptr;
     with_activation(reading.activation, [&](auto activation) {
         // As many rows at a time as a window has, so that they stay in the first cache until they are pooled.
-        for (int row = 0; row < rows; ++row) {
-            Vec *z = unpooled ? unpooled : to + (ptrdiff_t)row * pitch, *own = slopes ? slopes + row * count : nullptr;
+        for (int row = first; row < end; ++row, to += pitch) {
+            Vec *z = unpooled ? unpooled : to, *own = slopes ? slopes + row * count : nullptr;
             activate_all<decltype(activation)::value>(x + row * count, count, scale, shift, reading.slope, z, own);
             for (int i = 0; reading.drop > 0 && i < size; ++i)
                 drop(z + i * width, own ? own + i * width : nullptr, width, reading.drop, reading.seed,
                      (first_row + row * size + i) * row_positions);
             if (size > 1 && reading.mean_pool)
-                mean_rows(z, width, size, to + (ptrdiff_t)row * pitch, own);
+                mean_rows(z, width, size, to, own);
             else if (size == 2)
-                pool_rows<2>(z, width, size, to + (ptrdiff_t)row * pitch, own);
+                pool_rows<2>(z, width, size, to, own);
             else if (size > 1)
-                pool_rows<0>(z, width, size, to + (ptrdiff_t)row * pitch, own);
+                pool_rows<0>(z, width, size, to, own);
         }
     });
-    if (slopes)
-        std::memset((void*)(slopes + rows * count), 0, sizeof(Vec) * (reading.height - rows * size) * width);
+    if (slopes && end == reading.out_height())
+        std::memset((void*)(slopes + end * count), 0, sizeof(Vec) * (reading.height - end * size) * width);
 }
 
-GradientSums Source::to_values(int block, int channel, const Vec* dz, Vec* gradient) const {
+void Source::rows_to_values(int block, int channel, int first, int n_rows, const Vec* dz, Vec* gradient,
+                            LaneSums& sums) const {
     const int size = reading.pool, width = reading.width, used = reading.out_width() * size;
-    const Vec* x = map(block, channel);
+    const Vec* x = map(block, channel) + first * size * width;
+    gradient += first * size * width;
     const float mean = this->mean(channel), scale = this->scale(channel);
     Vec sum{}, product{};
     const auto add = [&](Vec g, int at) {
@@ -158,25 +163,24 @@ GradientSums Source::to_values(int block, int channel, const Vec* dz, Vec* gradi
     };
     if (size == 1) {
         const float shift = this->shift(channel), slope = reading.slope;
+        const int count = n_rows * width;
         if (reading.stores_slopes())
-            return unpooled(x, reading.pixels(), mean, scale, gradient, [=](int i) { return dz[i] * gradient[i]; });
-        GradientSums sums{};
-        with_activation(reading.activation, [=, &sums](auto activation) {
-            sums = unpooled(x, reading.pixels(), mean, scale, gradient, [=](int i) {
+            return unpooled(x, count, mean, scale, gradient, sums, [=](int i) { return dz[i] * gradient[i]; });
+        return with_activation(reading.activation, [=, &sums](auto activation) {
+            unpooled(x, count, mean, scale, gradient, sums, [=](int i) {
                 return dz[i] * slope_at<decltype(activation)::value>(x[i] * scale + shift, slope);
             });
         });
-        return sums;
-    } else {
-        // Outside the windows the slopes are 0, and so are the gradients.
-        for (int row = 0; row < reading.out_height() * size; ++row) {
-            const Vec* of_row = dz + row / size * reading.out_width();
-            for (int column = 0, window = 0; column < used; column += size, ++window)
-                for (int i = 0; i < size; ++i)
-                    add(of_row[window] * gradient[row * width + column + i], row * width + column + i);
-        }
     }
-    return {sum_lanes(sum), sum_lanes(product)};
+    // Outside the windows the slopes are 0, and so are the gradients.
+    for (int row = 0; row < n_rows * size; ++row) {
+        const Vec* of_row = dz + row / size * reading.out_width();
+        for (int column = 0, window = 0; column < used; column += size, ++window)
+            for (int i = 0; i < size; ++i)
+                add(of_row[window] * gradient[row * width + column + i], row * width + column + i);
+    }
+    sums.gradients += sum;
+    sums.products += product;
 }
 
 void Source::to_norm(const GradientSums* maps) const {

@@ -11,6 +11,7 @@ enum Scratch {
     STRIPS,
     GRADIENTS,
     TURNED,
+    ROWS,
     ADDED,
     PARAMETERS,
     IMAGES,

@@ -63,6 +63,7 @@ inline Vec used_lanes(int images, int block) {
 // Asks for the vector that a loop over vectors comes to in a while. Activations of a whole batch do not fit the cache
 // near the core, and the processor does not see far enough ahead itself.
 inline void prefetch(const Vec* at) { __builtin_prefetch(at + 48); }
+inline void prefetch_to_write(const Vec* at) { __builtin_prefetch(at + 48, 1); }
 
 inline Vec select(IntVec condition, Vec yes, Vec no) { return condition ? yes : no; }
 
