@@ -34,7 +34,7 @@ def test_memory_outlives_the_other_tensors() -> None:
 
 
 def test_tensors_share_memory_only_where_they_are_needed_at_different_times() -> None:
-    first, second, third = allocate_in_turn([4, 4, 6], [0, 1, 3], [2, 3, 4])
+    first, second, third = allocate_in_turn([4, 4, 6], [0, 2, 3], [2, 3, 4])
     fill([first, second])
     assert first.tolist() == [0] * 4
     assert second.tolist() == [1] * 4
