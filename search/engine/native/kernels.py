@@ -24,7 +24,7 @@ from search.errors import FailureError
 SOURCES = Path(__file__).parent
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-shared", "-fPIC", "-pthread", "-w")
-COMPILE_SECONDS = 120
+COMPILE_SECONDS = 600  # ten seconds on an idle core, many times that beside other work
 OUT_OF_MEMORY = "the native engine ran out of memory; train fewer networks at once, with --jobs"
 
 _POINTER, _INT, _LONG, _DOUBLE = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int64, ctypes.c_double
