@@ -144,6 +144,7 @@ VALUES: list[tuple[list[str], str, list[tuple[str, str]]]] = [
     (["space"], "--space", [(".", "cannot read the space file: Is a directory; name another with --space")]),
     (RUN, "--dataset", [("MNIST", "unknown data set 'MNIST'; the known ones are mnist, digits")]),
     (RUN[:2], "--dataset", [("folder:", "--dataset folder needs the path of a folder of images: folder:PATH")]),
+    (RUN[:2], "--dataset", [("npz: ", "--dataset npz needs the path of a NumPy archive: npz:FILE")]),
     (["baselines"], "--dataset", [("auto", "unknown data set 'auto'; the known ones are")]),
     # Names of studies.
     (
