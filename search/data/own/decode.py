@@ -58,7 +58,25 @@ def decode_files(files: tuple[Path, ...], size: tuple[int, ...]) -> DecodedImage
     LONGEST_SIDE. They have one channel where none of them has a colour, else three. The images of large folders are
     decoded on all cores, and kept on disk (search.data.own.decoded_cache).
     """
-    return _decode(files, tuple(map(_stamp, files)), size)
+    stamps = tuple(map(_stamp, files))
+    if len(files) < _MANY_FILES and sum(n_bytes for n_bytes, *_ in stamps) < _MANY_BYTES:
+        return _remembered(files, stamps, size)
+    key = _key_of(files, stamps, size)
+    if kept := _find(key, files):
+        return kept
+    began = time.monotonic()
+    decoded = _remembered(files, stamps, size)
+    seconds = time.monotonic() - began
+    # Files that changed meanwhile may have been read before or after that.
+    if tuple(map(_stamp, files)) == stamps and _keep(key, files, decoded):
+        _remembered.cache_clear()
+        print(
+            f"decoded {len(files):,} pictures in {duration(seconds)}, and kept the images for the next time in "
+            f"{decoded_cache.cache_folder()} (at most {decoded_cache.MOST_BYTES / 2**30:.0f} GiB; delete it at any "
+            "time)",
+            file=sys.stderr,
+        )
+    return decoded
 
 
 def _stamp(file: Path) -> tuple[int, ...]:
@@ -75,27 +93,9 @@ def _stamp(file: Path) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=1)
-def _decode(
-    files: tuple[Path, ...], stamps: tuple[tuple[int, ...], ...], requested_size: tuple[int, ...]
-) -> DecodedImages:
-    n_bytes = sum(size for size, *_ in stamps)
-    if len(files) < _MANY_FILES and n_bytes < _MANY_BYTES:
-        return _decode_anew(files, n_bytes, requested_size)
-    key = _key_of(files, stamps, requested_size)
-    if kept := _find(key, files):
-        return kept
-    began = time.monotonic()
-    decoded = _decode_anew(files, n_bytes, requested_size)
-    seconds = time.monotonic() - began
-    # Files that changed meanwhile may have been read before or after that.
-    if tuple(map(_stamp, files)) != stamps or not _keep(key, files, decoded):
-        return decoded
-    print(
-        f"decoded {len(files):,} pictures in {duration(seconds)}, and kept the images for the next time in "
-        f"{decoded_cache.cache_folder()} (at most {decoded_cache.MOST_BYTES / 2**30:.0f} GiB; delete it at any time)",
-        file=sys.stderr,
-    )
-    return _find(key, files) or decoded
+def _remembered(files: tuple[Path, ...], stamps: tuple[tuple[int, ...], ...], size: tuple[int, ...]) -> DecodedImages:
+    """Decode images, unless they are those that this process decoded last and did not keep on disk."""
+    return _decode_anew(files, sum(n_bytes for n_bytes, *_ in stamps), size)
 
 
 def _decode_anew(files: tuple[Path, ...], n_bytes: int, requested_size: tuple[int, ...]) -> DecodedImages:

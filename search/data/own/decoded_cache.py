@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import mmap
 import os
 import struct
 import tempfile
@@ -42,7 +41,8 @@ def cache_folder() -> Path | None:
 def find_images(key: str) -> tuple[Tensor, dict[str, Any]] | None:
     """Return the images, uint8 (N, C, H, W), and their facts that were kept under a key, or None.
 
-    The images are those of the file, mapped into memory, so that processes share them. A damaged file is deleted.
+    A damaged file is deleted. The file is read and not mapped into memory, because another machine with the same home
+    may delete it.
     """
     folder = cache_folder()
     if folder is None:
@@ -50,19 +50,20 @@ def find_images(key: str) -> tuple[Tensor, dict[str, Any]] | None:
     path = folder / f"{key}{_SUFFIX}"
     try:
         with path.open("rb") as file:
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)  # a tensor needs memory it may write to
+            content = torch.empty(os.fstat(file.fileno()).st_size, dtype=torch.uint8)
+            memory = content.numpy().data
+            n_read = file.readinto(memory)
         with suppress(OSError):  # the time of use is the file's
             os.utime(path)
-    except (OSError, ValueError):
+    except OSError:
         return None
     try:
-        length, digest = _END.unpack_from(content, len(content) - _END.size)
-        start = len(content) - _END.size - length
-        if start < 0 or hashlib.sha256(memoryview(content)[: start + length]).digest() != digest:
+        length, digest = _END.unpack_from(memory, len(memory) - _END.size)
+        start = len(memory) - _END.size - length
+        if n_read < len(memory) or start < 0 or hashlib.sha256(memory[: start + length]).digest() != digest:
             raise ValueError("damaged")
-        facts: dict[str, Any] = json.loads(content[start : start + length])
-        images = torch.frombuffer(content, dtype=torch.uint8, count=start) if start else torch.empty(0).byte()
-        return images.view(facts.pop("shape")), facts
+        facts: dict[str, Any] = json.loads(bytes(memory[start : start + length]))
+        return content[:start].view(facts.pop("shape")), facts
     except (ValueError, struct.error):
         with suppress(OSError):
             path.unlink()

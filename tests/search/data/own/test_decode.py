@@ -30,7 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(decode, "_MANY_FILES", 10)
     monkeypatch.setattr(decode, "_FILES_A_PROCESS", 1)
     monkeypatch.setattr(decode, "n_cores", lambda: 3)
-    decode._decode.cache_clear()
+    decode._remembered.cache_clear()
     return write(tmp_path / "pictures")
 
 
@@ -61,7 +61,7 @@ def files(folder: Path) -> tuple[Path, ...]:
 
 def read(folder: Path, size: tuple[int, ...] = ()) -> DecodedImages:
     """Decode as a new process would."""
-    decode._decode.cache_clear()
+    decode._remembered.cache_clear()
     return decode_files(files(folder), size)
 
 
@@ -184,26 +184,20 @@ def test_files_that_change_while_they_are_read_are_not_kept(
     assert kept(tmp_path) == []
 
 
-def replace_content(path: Path, content: bytes) -> None:
-    """Put another file in the place of one that is mapped into memory."""
-    path.unlink()
-    path.write_bytes(content)
-
-
 def cut_off(path: Path) -> None:
-    replace_content(path, path.read_bytes()[:-50])
+    path.write_bytes(path.read_bytes()[:-50])
 
 
 def flip(position: int) -> Callable[[Path], None]:
     def damage(path: Path) -> None:
         content = bytearray(path.read_bytes())
         content[position] ^= 1
-        replace_content(path, content)
+        path.write_bytes(content)
 
     return damage
 
 
-@pytest.mark.parametrize("damage", [cut_off, flip(0), flip(-60), flip(-40), lambda path: replace_content(path, b"")])
+@pytest.mark.parametrize("damage", [cut_off, flip(0), flip(-60), flip(-40), lambda path: path.write_bytes(b"")])
 def test_a_damaged_file_is_replaced(
     damage: Callable[[Path], object], folder: Path, tmp_path: Path, n_decoded: list[int]
 ) -> None:
@@ -280,12 +274,15 @@ def test_what_was_not_used_for_longest_makes_room(
     assert len(n_decoded) == n_before + 1
 
 
-def test_a_deleted_file_stays_usable(folder: Path, tmp_path: Path) -> None:
-    read(folder)
-    second = read(folder)
-    total = int(second.images.sum())
-    kept(tmp_path)[0].unlink()
-    assert int(second.images.sum()) == total
+def test_images_that_cannot_be_kept_are_remembered_by_the_process(
+    folder: Path, n_decoded: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    too_small(folder, monkeypatch)
+    first = decode_files(files(folder), ())
+    assert decode_files(files(folder), ()) is first
+    draw(folder / "00.png", 99)
+    assert not same(decode_files(files(folder), ()), first)
+    assert len(n_decoded) == 2
 
 
 class Terminal(io.StringIO):
