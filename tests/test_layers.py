@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 # A package imports any package of an earlier line, and those of its own line that are named behind it.
 LAYERS: tuple[dict[str, set[str]], ...] = (
     {"models": set(), "search.errors": set(), "search.text": set()},
-    {"search.files": set(), "search.config": set(), "search.limits": {"search.config"}},
+    {"search.files": set(), "search.cores": set(), "search.config": set(), "search.limits": {"search.config"}},
     {"search.data": set(), "search.storage": set(), "search.engine": {"search.data"}},
     {"search.search_space": set(), "space": {"search.search_space"}},
     {

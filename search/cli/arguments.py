@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from search.cli import values
 from search.config import ENGINES, ConfirmConfig
-from search.workers.cores import n_cores
+from search.cores import n_cores
 
 if TYPE_CHECKING:
     from search.study.location import StudyLocation

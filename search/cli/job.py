@@ -15,6 +15,7 @@ from objective import Objective
 from search.cli.conclude import conclude
 from search.cli.first_trials import sampler_lines, trial_lines
 from search.config import ConfirmConfig, SearchConfig
+from search.cores import n_cores
 from search.dashboard.note_writer import NoteWriter
 from search.data.dataset import Dataset
 from search.data.load import load_dataset, resolve_auto
@@ -49,7 +50,6 @@ from search.study.results_version import join_results
 from search.study.study import enqueue, open_study
 from search.text import counted
 from search.workers import processes
-from search.workers.cores import n_cores
 from search.workers.pool import Task, carry_out
 from search.workers.progress import Progress, Subject, print_line
 from search.workers.recovery import requeue_abandoned

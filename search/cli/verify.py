@@ -10,6 +10,7 @@ import optuna
 
 from models.spec import ArchSpec
 from search.config import DataConfig, SearchConfig
+from search.cores import n_cores
 from search.data.load import load_dataset
 from search.engine.process import prepare_process
 from search.errors import InputError
@@ -24,7 +25,6 @@ from search.study.results_version import recorded_versions, results_version
 from search.study.training import RecordedTraining, Training, weights_path
 from search.study.trials import TrialRecord, finished_trial, read_trials
 from search.text import percent
-from search.workers.cores import n_cores
 from search.workers.progress import TrainingProgress
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
 import warnings
@@ -12,15 +11,17 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import TypeVar
 
+from search.cores import n_cores
+
 Batch = TypeVar("Batch")
 Result = TypeVar("Result")
 
 
-def n_cores() -> int:
+def n_processes_at_most() -> int:
     """Return the number of cores on which this process may start others; 1 where none can be forked."""
     if sys.platform != "linux" or multiprocessing.current_process().daemon:
         return 1
-    return len(os.sched_getaffinity(0))
+    return n_cores()
 
 
 def work_off(

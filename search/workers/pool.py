@@ -18,6 +18,7 @@ from typing import Any, NoReturn, Protocol
 import optuna
 
 from search.config import SearchConfig
+from search.cores import n_cores
 from search.engine.process import end_with_parent
 from search.errors import FailureError, InputError, explanation
 from search.sampling.exhaustion import Exhaustion
@@ -30,7 +31,7 @@ from search.study.pruner import make_pruner
 from search.study.study import load_study
 from search.study.training import RecordedTraining
 from search.study.training_report import OnReport, TrainingReport, ignore_report
-from search.workers.cores import CoresEach, n_cores
+from search.workers.cores import CoresEach
 from search.workers.processes import UNREPORTED, kill_unreported, spawn, stop
 from search.workers.recovery import WATCH_SECONDS, Recovery, requeue_with_lock
 

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 
 from search.cli import values
 from search.config import data_directory
-from search.workers.cores import n_cores
+from search.cores import n_cores
 
 HELP = "compare the training engine with the usual training loop, side by side"
 EXAMPLE = "bench --network separable --repeats 3"

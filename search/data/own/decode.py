@@ -22,7 +22,7 @@ from search.data.own import decoded_cache, picture_reader, pictures
 from search.data.own.picture_reader import Batch, PictureFacts, PictureReader, examine
 from search.data.own.pictures import level_range
 from search.data.progress_line import ProgressLine
-from search.data.side_by_side import n_cores, work_off
+from search.data.side_by_side import n_processes_at_most, work_off
 from search.text import duration
 
 # Longest side of the images, unless their size is requested.
@@ -100,7 +100,7 @@ def _remembered(files: tuple[Path, ...], stamps: tuple[tuple[int, ...], ...], si
 
 def _decode_anew(files: tuple[Path, ...], n_bytes: int, requested_size: tuple[int, ...]) -> DecodedImages:
     """Decode files on as many cores as are worth it. Most are opened once, with a size that is guessed from a few."""
-    n_processes = min(n_cores(), max(len(files) // _FILES_A_PROCESS, n_bytes // _BYTES_A_PROCESS))
+    n_processes = min(n_processes_at_most(), max(len(files) // _FILES_A_PROCESS, n_bytes // _BYTES_A_PROCESS))
     guess = requested_size or _usual_size(Counter(_sizes_of(files[:: max(1, len(files) // _N_SAMPLES)])))
     loading = _Loading(files, guess)
     with ProgressLine("decoding pictures", len(files)) as progress:

@@ -1,9 +1,7 @@
-"""How many cores there are, and how the workers of a study share them."""
+"""How the workers of a study share the cores."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,65 +14,13 @@ from search.study.study import open_study
 from search.study.training import RecordedTraining
 from search.study.training_report import ignore_report
 from search.study.trials import TrialFailedError
-from search.workers import cores
-from search.workers.cores import CoresEach, n_cores
+from search.workers.cores import CoresEach
 from search.workers.pool import Task, carry_out
-
-ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture
-def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine of eight cores with a folder for its control groups."""
-    monkeypatch.setattr(cores.os, "sched_getaffinity", lambda _pid: set(range(8)), raising=False)
-    monkeypatch.setattr(cores, "PROC", tmp_path / "cgroup")
-    monkeypatch.setattr(cores, "CGROUPS", tmp_path)
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("group", "files", "expected"),
-    [
-        ("0::/a/b", {"a/b/cpu.max": "300000 100000\n"}, 3),
-        ("0::/a/b", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "250000 100000\n"}, 3),
-        ("0::/docker/1", {"cpu.max": "50000 100000\n"}, 1),
-        ("0::/a", {"a/cpu.max": "1600000 100000\n"}, 8),
-        ("0::/a", {"a/cpu.max": "of another kind\n"}, 8),
-        (
-            "3:memory:/a\n2:cpu,cpuacct:/a\n0::/",
-            {"cpu/a/cpu.cfs_quota_us": "200000\n", "cpu/a/cpu.cfs_period_us": "100000\n"},
-            2,
-        ),
-        ("2:cpu:/a", {"cpu/a/cpu.cfs_quota_us": "-1\n", "cpu/a/cpu.cfs_period_us": "100000\n"}, 8),
-        ("2:cpu:/a", {"cpu/a/cpu.cfs_quota_us": "100000\n", "cpu/a/cpu.cfs_period_us": "0\n"}, 8),
-        ("not a group", {}, 8),
-    ],
-)
-def test_quotas_of_control_groups(groups: Path, group: str, files: dict[str, str], expected: int) -> None:
-    (groups / "cgroup").write_text(group + "\n")
-    for name, content in files.items():
-        (groups / name).parent.mkdir(parents=True, exist_ok=True)
-        (groups / name).write_text(content)
-    assert n_cores() == expected
-
-
-def test_a_machine_without_control_groups(groups: Path) -> None:
-    assert not (groups / "cgroup").exists()
-    assert n_cores() == 8
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="sets a mask of cores")
-def test_a_mask_of_cores() -> None:
-    program = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); " + (
-        "from search.workers.cores import n_cores; print(n_cores())"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "1\n"
 
 
 @pytest.mark.parametrize(("n_workers", "expected"), [(1, 8), (2, 4), (3, 2), (8, 1), (20, 1), (0, 8)])
-def test_cores_are_divided_among_the_workers(groups: Path, n_workers: int, expected: int) -> None:
-    assert not (groups / "cgroup").exists()
+def test_cores_are_divided_among_the_workers(monkeypatch: pytest.MonkeyPatch, n_workers: int, expected: int) -> None:
+    monkeypatch.setattr("search.workers.cores.n_cores", lambda: 8)
     each = CoresEach()
     each.divide_among(n_workers)
     assert each() == expected

@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(decode, "_MANY_FILES", 10)
     monkeypatch.setattr(decode, "_FILES_A_PROCESS", 1)
-    monkeypatch.setattr(decode, "n_cores", lambda: 3)
+    monkeypatch.setattr(decode, "n_processes_at_most", lambda: 3)
     decode._remembered.cache_clear()
     return write(tmp_path / "pictures")
 
