@@ -93,6 +93,7 @@ VALUES: list[tuple[list[str], str, list[tuple[str, str]]]] = [
     # Names from a fixed list.
     (RUN, "--metric", [("balanced", "invalid choice: 'balanced' (choose from 'accuracy'")]),
     (RUN, "--sampler", [("magic", "invalid choice: 'magic' (choose from ")]),
+    (RUN, "--starts", [("all", "invalid choice: 'all' (choose from 'stored', 'none')")]),
     (RUN, "--pruner", [("hyperband", "invalid choice: 'hyperband' (choose from")]),
     (RUN, "--score", [("mean", "invalid choice: 'mean' (choose from")]),
     (RUN, "--select-on", [("train", "invalid choice: 'train' (choose from")]),
