@@ -12,10 +12,7 @@ TEMPLATES = Path(__file__).parents[1] / "templates" / FOLDER
 
 def write_projects(folder: Path, prefix: str) -> None:
     """Write the projects to `folder`/firmware. prefix: beginning of the names of the C files and functions."""
-    for path in sorted(TEMPLATES.rglob("*")):
+    for path in filter(Path.is_file, TEMPLATES.rglob("*")):
         target = folder / FOLDER / path.relative_to(TEMPLATES)
-        if path.is_dir():
-            target.mkdir(parents=True, exist_ok=True)
-        else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(renamed(path.read_text(encoding="utf-8"), prefix), encoding="utf-8")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(renamed(path.read_text(encoding="utf-8"), prefix), encoding="utf-8")
