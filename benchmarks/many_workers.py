@@ -29,6 +29,7 @@ from typing import Any
 import optuna
 from sqlalchemy import NullPool, create_engine, text
 
+from search.sampling.samplers import make_sampler
 from search.storage.open import open_storage
 from search.study.attributes import INDEX, OUTCOME, RETRY_OF
 from search.study.loop import StopRule, n_trained, run_trials
@@ -91,7 +92,7 @@ def _suggest(trial: optuna.Trial, crowd: Crowd) -> None:
 
 def work(url: str, name: str, n_threads: int, crowd: Crowd) -> None:
     """Run `n_threads` workers, each with its own storage, until the study has its trials."""
-    _side_by_side(n_threads, lambda seed: _run(url, name, crowd, lambda trial: pretend(trial, crowd), seed))
+    _side_by_side(n_threads, lambda: _run(url, name, crowd, lambda trial: pretend(trial, crowd)))
 
 
 def never_end(url: str, name: str, n_threads: int, crowd: Crowd, pipe: Any) -> None:
@@ -104,18 +105,18 @@ def never_end(url: str, name: str, n_threads: int, crowd: Crowd, pipe: Any) -> N
         threading.Event().wait()
         return 0.0
 
-    _side_by_side(n_threads, lambda seed: _run(url, name, crowd, train, seed))
+    _side_by_side(n_threads, lambda: _run(url, name, crowd, train))
 
 
-def _run(url: str, name: str, crowd: Crowd, objective: Callable[[optuna.Trial], float], seed: int) -> None:
+def _run(url: str, name: str, crowd: Crowd, objective: Callable[[optuna.Trial], float]) -> None:
     study = load_study(open_storage(url, crowd.grace, requeue_with_lock), name)
-    study.sampler = optuna.samplers.RandomSampler(seed)
+    study.sampler = make_sampler("random", 0)
     worker = f"{os.getpid()}-{secrets.token_hex(4)}"
     run_trials(study, objective, 0, StopRule(crowd.n_trials), worker=worker)
 
 
-def _side_by_side(n_threads: int, run: Callable[[int], None]) -> None:
-    threads = [threading.Thread(target=run, args=(os.getpid() * 1000 + i,)) for i in range(n_threads)]
+def _side_by_side(n_threads: int, run: Callable[[], None]) -> None:
+    threads = [threading.Thread(target=run) for _ in range(n_threads)]
     for thread in threads:
         thread.start()
     for thread in threads:

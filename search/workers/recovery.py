@@ -82,12 +82,11 @@ def _abandoned_trials(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 def _params_to_repeat(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> dict[str, Any]:
     """Return the parameters to try again; an incomplete set is left to the sampler, which has the same seed again."""
-    queued = fixed_params(trial)
-    if queued is not None:
-        return queued
     decided = (TrialState.COMPLETE, TrialState.PRUNED)
     n_dimensions = max((len(other.params) for other in trials if other.state in decided), default=None)
-    return dict(trial.params) if len(trial.params) == n_dimensions else {}
+    if len(trial.params) == n_dimensions:
+        return dict(trial.params)
+    return fixed_params(trial) or {}
 
 
 def _mark_failed(study: optuna.Study, trial: FrozenTrial) -> None:

@@ -134,6 +134,24 @@ def test_killed_again_and_again_equals_uninterrupted(whole: Whole) -> None:
     assert decided(study) == whole.decided
 
 
+def test_a_proposal_is_repeated_as_it_was_made_if_its_trial_is_lost_a_second_time() -> None:
+    """The first time the worker died before it had proposed every value."""
+    study = memory_study()
+    run_trials(study, objective, 0, StopRule(2))
+    lost = study.ask()
+    lost.suggest_float("x", 0, 1)
+    study.tell(lost, state=TrialState.FAIL)
+    assert requeue_abandoned(study, running_are_abandoned=False) == 1
+    again = study.ask()
+    proposed = {name: again.suggest_float(name, 0, 1) for name in ("x", "y")}
+    study.tell(again, state=TrialState.FAIL)
+    # A sampler of another seed stands for one that has more results to learn from.
+    study.sampler = make_sampler("tpe", 1)
+    assert requeue_abandoned(study, running_are_abandoned=False) == 1
+    third = study.ask()
+    assert {name: third.suggest_float(name, 0, 1) for name in ("x", "y")} == proposed
+
+
 @pytest.mark.parametrize("kind", ["baseline", "start", "repeat"])
 def test_a_lost_trial_is_queued_again_with_its_place_and_name_but_not_for_ever(kind: str) -> None:
     study = memory_study()
