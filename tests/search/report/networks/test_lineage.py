@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from models.baselines import BASELINES
 from search.report.facts import winner_facts
 from search.report.summary import summarise
 from search.study.trials import DIVERGED, TrialRecord
@@ -44,6 +45,14 @@ MUTATIONS = [made_up(5, 0.8, parent=1), made_up(6, 0.7, parent=5), made_up(9, 0.
 )
 def test_descent_of_a_proposed_winner(records: list[TrialRecord], descent: str) -> None:
     assert winner_facts(summarise("s", CONFIG, records))["descends from"] == descent
+
+
+def test_a_stored_network_that_the_sampler_finds_again_is_named() -> None:
+    again = replace(made_up(4, 0.9), arch=BASELINES["s004_net3"].spec)
+    facts = winner_facts(summarise("s", CONFIG, [STORED[0], again]))
+    assert facts["descends from"] == (
+        "the network of hand-designed s004_net3, and the results of 1 stored network were known when it was proposed"
+    )
 
 
 def test_random_sampling_learns_nothing() -> None:
