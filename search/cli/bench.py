@@ -1,8 +1,8 @@
 """Compare the engine with the usual training loop, for `python search.py bench`.
 
-Every repeat measures each network in turn: an epoch of the usual loop without and with DataLoader workers, an epoch of
-the engine on all cores, and an epoch of the engine with one training on every core. The figures are medians over the
-repeats.
+Every repeat measures all networks, each in turn: an epoch of the usual loop without and with DataLoader workers, an
+epoch of the engine on all cores, and an epoch of the engine with one training on every core. The figures are medians
+over the repeats.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ import platform
 import statistics
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Self
 
 import torch
+from tqdm import tqdm
 
 from models.cost import compute_cost
 from search.data.dataset import Dataset
@@ -36,7 +39,11 @@ from search.engine.benchmark import (
 from search.engine.process import end_with_parent, keep_freed_memory
 from search.engine.train import engine_for
 from search.errors import FailureError, InputError
+from search.text import duration
 from search.workers.processes import spawn, stop
+
+# Number of ways in which an epoch of a network is measured.
+N_WAYS = len(USUAL_LOADERS) + 2
 
 
 @dataclass(frozen=True)
@@ -125,16 +132,27 @@ def bench(images: Images, names: list[str] | None, repeats: int, n_cores: int, *
 
 def measure(images: Images, networks: Iterable[str], repeats: int, n_cores: int) -> dict[str, Any]:
     """Return the figures of the named NETWORKS as plain data, with those of the first at the top level, too."""
-    data = images.load()
+    data, names = images.load(), list(networks)
     matrix_peak, loop_peak = matrix_flops(n_cores), multiply_add_flops(n_cores)
-    peak = loop_peak or matrix_peak
     memory: list[float] = []
-    _log(f"an epoch is {len(data.train):,} training images ({data.name}) and a test; each line follows a measurement")
-    with _team(images, n_cores) as team:
+    print(f"an epoch is {len(data.train):,} training images ({data.name}) and a test", file=sys.stderr, flush=True)
+    with _team(images, n_cores) as team, _Progress(repeats * len(names) * N_WAYS) as progress:
+        progress.show("loading the images")
         team.wait_until_ready()
-        ratios_of = {name: _measure_network(name, data, team, repeats, n_cores, peak, memory) for name in networks}
+        ways = {(name, way): epoch for name in names for way, epoch in _ways(name, data, team, n_cores, memory).items()}
+        seconds: dict[tuple[str, str], list[float]] = {key: [] for key in ways}
+        for repeat in range(1, repeats + 1):
+            for (name, way), epoch in ways.items():
+                progress.show(f"{name} {repeat}/{repeats}: {way}")
+                seconds[name, way].append(epoch())
+                progress.end(f"{name} {repeat}/{repeats}: {way}: {seconds[name, way][-1]:.2f} s an epoch")
+    peak = loop_peak or matrix_peak
+    ratios_of = {}
+    for name in names:
+        *usual, single, parallel = (statistics.median(seconds[key]) for key in seconds if key[0] == name)
+        ratios_of[name] = _ratios(name, data, peak, usual, single, parallel)
     return {
-        **asdict(next(iter(ratios_of.values()))),
+        **asdict(ratios_of[names[0]]),
         "networks": {name: asdict(ratios) for name, ratios in ratios_of.items()},
         "data": data.name,
         "n_images": len(data.train),
@@ -149,43 +167,75 @@ def measure(images: Images, networks: Iterable[str], repeats: int, n_cores: int)
     }
 
 
-def _measure_network(
-    name: str, data: Dataset, team: Team, repeats: int, n_cores: int, peak: float, memory: list[float]
-) -> Ratios:
-    spec = NETWORKS[name]
-    usual: dict[int, list[float]] = {loaders: [] for loaders in USUAL_LOADERS}
-    single: list[float] = []
-    parallel: list[float] = []
-    for repeat in range(1, repeats + 1):
-        for loaders, seconds in usual.items():
-            seconds.append(usual_epoch(spec, data, loaders))
-            _log(f"{name} {repeat}/{repeats}: usual loop, {loaders} loader workers: {seconds[-1]:.2f} s an epoch")
-        ((single_seconds, mib),) = team.measure(name, n_cores, 1)
-        single.append(single_seconds)
-        _log(f"{name} {repeat}/{repeats}: engine, one training on {n_cores} cores: {single_seconds:.2f} s an epoch")
-        results = team.measure(name, 1, n_cores)
-        parallel.append(statistics.mean(seconds for seconds, _ in results) / n_cores)
-        memory += [mib, *(mib for _, mib in results)]
-        _log(f"{name} {repeat}/{repeats}: engine, {n_cores} at once: {parallel[-1]:.2f} s an epoch of one network")
-    medians = {loaders: statistics.median(seconds) for loaders, seconds in usual.items()}
-    loaders = min(medians, key=medians.__getitem__)
-    cost = compute_cost(spec)
+def _ways(name: str, data: Dataset, team: Team, n_cores: int, memory: list[float]) -> dict[str, Callable[[], float]]:
+    """Return functions that measure the seconds of an epoch of one network in N_WAYS ways, by what they measure.
+
+    The usual loops come first, then the engine with one training and with one on every core.
+    """
+
+    def engine(n_threads: int, n_processes: int) -> float:
+        results = team.measure(name, n_threads, n_processes)
+        memory.extend(mib for _, mib in results)
+        return statistics.mean(seconds for seconds, _ in results) / n_processes
+
+    usual = {
+        f"usual loop, {n_loaders} loader workers": partial(usual_epoch, NETWORKS[name], data, n_loaders)
+        for n_loaders in USUAL_LOADERS
+    }
+    return {
+        **usual,
+        f"engine, one training on {n_cores} cores": lambda: engine(n_cores, 1),
+        f"engine, {n_cores} at once": lambda: engine(1, n_cores),
+    }
+
+
+def _ratios(name: str, data: Dataset, peak: float, usual: list[float], single: float, parallel: float) -> Ratios:
+    """Return the figures of a network from its seconds; usual: of the usual loops in the order of USUAL_LOADERS."""
+    cost, fastest = compute_cost(NETWORKS[name]), min(usual)
     # Forward and two gradients of every multiply-add in training, forward alone in the test pass.
     floor = 2 * cost.macs * (3 * len(data.train) + len(data.test)) / peak
-    single_median, parallel_median = statistics.median(single), statistics.median(parallel)
     return Ratios(
         n_params=cost.n_params,
         macs=cost.macs,
-        usual_loader_workers=loaders,
-        usual_s_per_epoch=medians[loaders],
-        engine_s_per_epoch=single_median,
-        parallel_s_per_epoch=parallel_median,
-        ratio_single=medians[loaders] / single_median,
-        ratio_parallel=medians[loaders] / parallel_median,
+        usual_loader_workers=USUAL_LOADERS[usual.index(fastest)],
+        usual_s_per_epoch=fastest,
+        engine_s_per_epoch=single,
+        parallel_s_per_epoch=parallel,
+        ratio_single=fastest / single,
+        ratio_parallel=fastest / parallel,
         floor_s_per_epoch=floor,
-        floor_fraction_single=floor / single_median,
-        floor_fraction_parallel=floor / parallel_median,
+        floor_fraction_single=floor / single,
+        floor_fraction_parallel=floor / parallel,
     )
+
+
+class _Progress:
+    """Display of what is measured: one line on a terminal that is rewritten, and a line for each measurement in a file.
+
+    Both are on standard error. The remaining time is that of the measurements so far.
+    """
+
+    def __init__(self, n_total: int) -> None:
+        self._bar = tqdm(total=n_total, bar_format="{desc}", dynamic_ncols=True, disable=None)
+        self._n_total, self._n_done, self._started = n_total, 0, time.monotonic()
+
+    def show(self, what: str) -> None:
+        """Show what is measured now."""
+        left = (time.monotonic() - self._started) / self._n_done * (self._n_total - self._n_done) if self._n_done else 0
+        words = f", about {duration(left)} left" if self._n_done else ""
+        self._bar.set_description_str(f"{self._n_done}/{self._n_total} measured{words} | {what}")
+
+    def end(self, line: str) -> None:
+        """Count a measurement that has ended."""
+        self._n_done += 1
+        if self._bar.disable:
+            print(line, file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.close()
 
 
 def _peak(figures: dict[str, Any]) -> str:
@@ -195,10 +245,6 @@ def _peak(figures: dict[str, Any]) -> str:
         return f"the {matrix} GFLOP/s of a large float32 matrix product here"
     loop = f"{figures['multiply_add_gflops']:.0f}"
     return f"the {loop} GFLOP/s of a loop of multiply-adds here; a large float32 matrix product: {matrix}"
-
-
-def _log(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def table(figures: dict[str, Any]) -> str:

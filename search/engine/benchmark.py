@@ -5,6 +5,7 @@ An epoch is one pass over the training images with rotation, and one over the te
 
 from __future__ import annotations
 
+import math
 import resource
 import statistics
 import sys
@@ -22,13 +23,13 @@ from models.spec import ArchSpec, Block, Head, Stage
 from search.config import DataConfig
 from search.data.dataset import Dataset, Split
 from search.data.load import load_dataset, resolve_auto
+from search.engine.batch_norm import FEW_STEPS
 from search.engine.native import kernels
 from search.engine.train import train
 from search.engine.usual_loop import train_usually
 
 USUAL_LOADERS = (0, 2)
-# The engine's first epoch warms it up. Only its last is scored exactly, by PyTorch. Neither is measured.
-ENGINE_EPOCHS = 4
+N_MEASURED_EPOCHS = 2
 CPU = torch.device("cpu")
 
 
@@ -139,6 +140,9 @@ def engine_epoch(name: str, data: Dataset, n_threads: int) -> tuple[float, float
     """Return (seconds of an epoch in the middle of a training, peak memory of this process in MiB)."""
     torch.set_num_threads(n_threads)
     torch.manual_seed(0)
-    result = train(build_model(NETWORKS[name]), data, replace(RECIPE, epochs=ENGINE_EPOCHS))
+    # The first epochs warm the engine up and are scored with other statistics of batch norm, and PyTorch scores the
+    # last one. None of these is measured.
+    n_first = math.ceil(FEW_STEPS / math.ceil(len(data.train) / RECIPE.batch_size))
+    result = train(build_model(NETWORKS[name]), data, replace(RECIPE, epochs=n_first + N_MEASURED_EPOCHS + 1))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform == "darwin" else 10))
-    return statistics.median(metrics.seconds for metrics in result.curve[1:-1]), peak
+    return statistics.median(metrics.seconds for metrics in result.curve[n_first:-1]), peak

@@ -38,7 +38,7 @@ def subnormals_as_zero() -> Iterator[None]:
     """Replace numbers below 1.2e-38 by zero within the context, on this thread and its helpers in the kernels.
 
     Weights and moments without gradients decay to such numbers, which processors compute many times more slowly than
-    others: the fifth epoch of one network took five times as long (benchmarks/subnormals.py).
+    others: the fifth epoch of one network took five times as long (benchmarks/training/subnormals.py).
     """
     import torch
 

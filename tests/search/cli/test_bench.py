@@ -28,7 +28,12 @@ def test_bench_reports_all_its_keys(loop_flops, tmp_path, capsys, monkeypatch) -
     monkeypatch.setattr(bench, "multiply_add_flops", lambda _n: loop_flops)
     monkeypatch.setattr(bench, "Team", FakeTeam)
     assert main(["bench", "--json", "--repeats", "3", "--data-dir", str(tmp_path)]) == 0
-    found = json.loads(capsys.readouterr().out)
+    output = capsys.readouterr()
+    found = json.loads(output.out)
+    lines = output.err.splitlines()
+    assert len(lines) == 1 + 3 * 3 * 4
+    assert lines[1] == "s004_net3 1/3: usual loop, 0 loader workers: 6.00 s an epoch"
+    assert lines[-1].startswith("separable 3/3: engine, ")
     macs = compute_cost(NETWORKS["s004_net3"]).macs
     n = found["n_cores"]
     assert found["usual_s_per_epoch"] == 6.0
@@ -121,3 +126,16 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_terminal_shows_what_is_measured_and_the_time_left(monkeypatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(bench.time, "monotonic", lambda: now)
+    shown: list[str] = []
+    with bench._Progress(4) as progress:
+        monkeypatch.setattr(progress._bar, "set_description_str", shown.append)
+        progress.show("loading")
+        progress.end("loaded")
+        now = 20.0
+        progress.show("the loop")
+    assert shown == ["0/4 measured | loading", "1/4 measured, about 1 min 0 s left | the loop"]

@@ -1,7 +1,7 @@
 """Compare the accuracies of the engine, an earlier one and the usual training loop, for the same recipe and seeds.
 
-    python -m benchmarks.equal_learning [--network s004_net3] [--seeds 3] [--epochs 15] [--loops engine usual]
-    python -m benchmarks.equal_learning --loops old engine --old FOLDER [--network separable]
+    python -m benchmarks.training.equal_learning [--network s004_net3] [--seeds 3] [--epochs 15] [--loops engine usual]
+    python -m benchmarks.training.equal_learning --loops old engine --old FOLDER [--network separable]
 
 Prints test accuracies after the last epoch with mean and standard deviation, and the difference of each loop from the
 first with its standard error. The recipe is the default of the search space; the usual loop augments with
@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LOOPS = ("usual", "old", "engine")
 
 

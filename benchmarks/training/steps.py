@@ -1,7 +1,7 @@
 """Compare training steps of two versions of the source, side by side.
 
-    python -m benchmarks.steps OLD [--new NEW] [--networks s004_net3 s000_net separable] [--turns 20] [--threads 1]
-    python -m benchmarks.steps OLD --networks studies/tpe/study.db
+    python -m benchmarks.training.steps OLD [--new NEW] [--networks s004_net3 separable] [--turns 20] [--threads 1]
+    python -m benchmarks.training.steps OLD --networks studies/tpe/study.db
 
 OLD and NEW are folders with the source of this project (default of NEW: this one). For every network each version
 trains in a process of its own, on noise of MNIST's shape, with the default recipe of the space or that of a study's
@@ -20,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 NETWORKS = ("s004_net3", "s000_net", "separable")
 STEPS = 10  # steps of a turn
 N_WARM_UP_TURNS = 3

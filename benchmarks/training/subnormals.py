@@ -1,6 +1,6 @@
 """Compare the seconds of an epoch with subnormal numbers flushed to zero and with them kept, for one trial of a study.
 
-    python -m benchmarks.subnormals STUDY --trial N [--epochs 8] [--storage URL]
+    python -m benchmarks.training.subnormals STUDY --trial N [--epochs 8] [--storage URL]
 
 The trial is trained twice on one thread, one training after the other. Run it while the machine has no other load.
 """

@@ -1,0 +1,1 @@
+"""Programs that measure trainings: their speed, and what they learn."""
