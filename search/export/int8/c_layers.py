@@ -13,7 +13,7 @@ from pathlib import Path
 _FOLDER = Path(__file__).with_name("c")
 
 # Texts that come before the functions, in this order, if a function needs them.
-SHARED = ("processor", "arithmetic", "saturate_wide", "window")
+SHARED = ("processor", "lanes", "arithmetic", "saturate_wide", "window")
 
 # Functions that the network calls, in the order of the file, each with the shared texts that it needs.
 LAYERS: dict[str, tuple[str, ...]] = {

@@ -1,10 +1,26 @@
 /* Inputs of a filter that are on the stack at the same time, a multiple of 4. */
 #define INPUTS_AT_ONCE 60
 
-/* Copies four levels as numbers of 16 bits. */
-static inline void widen_four(const int8_t *levels, int16_t *inputs)
+/* Pixels whose sums are computed at the same time. */
+#ifdef LANES
+#define PIXELS_AT_ONCE 4
+#else
+#define PIXELS_AT_ONCE 2
+#endif
+
+/* Copies WIDENED levels as numbers of 16 bits. */
+#ifdef LANES
+#define WIDENED 8
+#else
+#define WIDENED 4
+#endif
+
+static inline void widen(const int8_t *levels, int16_t *inputs)
 {
-#if SIGNALS
+#ifdef LANES
+    const __m128i eight = _mm_loadl_epi64((const __m128i *)levels);
+    _mm_storeu_si128((__m128i *)inputs, _mm_srai_epi16(_mm_unpacklo_epi8(eight, eight), 8));
+#elif SIGNALS
     const int32_t four = read_word(levels);
     const uint32_t even = (uint32_t)even_bytes(four), odd = (uint32_t)odd_bytes(four);
     ((word *)inputs)->value = (int32_t)((even & 0xffff) | odd << 16);
@@ -30,8 +46,8 @@ static void copy_window(const MODEL_FLASH convolution *layer, const int8_t *in, 
         const int32_t offset = row * map_row + left;
         n -= end - i;
         if (row >= 0 && row < layer->height && left + i >= 0 && left + end <= map_row) {
-            for (; i + 4 <= end; i += 4, inputs += 4)
-                widen_four(in + offset + i, inputs);
+            for (; i + WIDENED <= end; i += WIDENED, inputs += WIDENED)
+                widen(in + offset + i, inputs);
             for (; i < end; i++)
                 *inputs++ = in[offset + i];
         } else {
@@ -46,92 +62,53 @@ static void copy_window(const MODEL_FLASH convolution *layer, const int8_t *in, 
 /* The weights of a convolution are stored for four inputs at a time, and of these for all filters. The four weights of
  * a filter are those of the inputs 0, 2, 1 and 3, because SXTB16 widens every other byte. The weights of up to three
  * remaining inputs follow, for one input at a time. The tables have an even number of filters, `stride`. */
-#ifdef __SSE2__
-/* Returns eight weights, which are those of two filters, as numbers of 16 bits. */
-static inline __m128i read_weights(const int8_t *weight)
+#ifdef LANES
+/* Returns the sums plus the products of four inputs and their weights for each filter. */
+static inline lanes add_four(const int16_t *inputs, lanes low, lanes high, lanes sums)
 {
-    const __m128i bytes = _mm_loadl_epi64((const __m128i *)weight);
-#ifdef __SSE4_1__
-    return _mm_cvtepi8_epi16(bytes);
-#else
-    return _mm_srai_epi16(_mm_unpacklo_epi8(bytes, bytes), 8);
-#endif
+    sums = add_products_of_pairs(sums, fill_lanes(read_word(inputs)), low);
+    return add_products_of_pairs(sums, fill_lanes(read_word(inputs + 2)), high);
 }
 
-/* Returns four inputs in the order of the weights, twice. */
-static inline __m128i read_inputs(const int16_t *inputs)
-{
-    const __m128i four = _mm_shufflelo_epi16(_mm_loadl_epi64((const __m128i *)inputs), _MM_SHUFFLE(3, 1, 2, 0));
-    return _mm_unpacklo_epi64(four, four);
-}
-
-/* Returns the parts of the sums of two filters, two each, plus the products of eight inputs and weights. */
-static inline __m128i add_eight(__m128i parts, __m128i inputs, __m128i weights)
-{
-    return _mm_add_epi32(parts, _mm_madd_epi16(inputs, weights));
-}
-
-/* Adds the parts to the sums of two filters. */
-static inline void add_parts(__m128i parts, int32_t *sums)
-{
-    parts = _mm_add_epi32(parts, _mm_shuffle_epi32(parts, _MM_SHUFFLE(2, 3, 0, 1)));
-    sums[0] += _mm_cvtsi128_si32(parts);
-    sums[1] += _mm_cvtsi128_si32(_mm_unpackhi_epi64(parts, parts));
-}
-
-/* Adds the products of the inputs of two pixels with n filters to the bias, or to the sums so far if that is 0. */
+/* Adds the products of the inputs of four pixels with n filters to the bias, or to the sums so far if that is 0. */
 static void add_products(const int16_t *inputs, int32_t n_inputs, const int8_t *fours, const int8_t *ones,
                          int32_t stride, int32_t n, const int32_t *bias, int32_t *sums)
 {
-    const int32_t n_fours = n_inputs / 4;
-    __m128i x[INPUTS_AT_ONCE / 4], y[INPUTS_AT_ONCE / 4]; /* inputs of one pixel, and of the next */
-    int32_t *next_sums = sums + FILTERS_AT_ONCE, k = 0;
-    for (int32_t i = 0; i < n_fours; i++) {
-        x[i] = read_inputs(inputs + 4 * i);
-        y[i] = read_inputs(inputs + INPUTS_AT_ONCE + 4 * i);
-    }
-    for (; bias && k < n + n % 2; k++)
-        sums[k] = next_sums[k] = bias[k];
-    for (k = 0; k + 8 <= n; k += 8) {
-        __m128i a = _mm_setzero_si128(), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
+    const int32_t n_even = n + n % 2, n_in_fours = n_inputs / 4 * 4;
+    for (int32_t k = 0; k < n; k += LANES) {
+        const int32_t n_left = n_even - k;
         const int8_t *weight = fours + 4 * k;
-        for (int32_t i = 0; i < n_fours; i++, weight += 4 * stride) {
-            const __m128i v = read_weights(weight), w = read_weights(weight + 8);
-            a = add_eight(a, x[i], v);
-            b = add_eight(b, x[i], w);
-            e = add_eight(e, y[i], v);
-            f = add_eight(f, y[i], w);
-            const __m128i p = read_weights(weight + 16), q = read_weights(weight + 24);
-            c = add_eight(c, x[i], p);
-            d = add_eight(d, x[i], q);
-            g = add_eight(g, y[i], p);
-            h = add_eight(h, y[i], q);
+        lanes a = bias ? read_some(bias + k, n_left) : read_lanes(sums + k), b = a, c = a, d = a;
+        if (!bias) {
+            b = read_lanes(sums + FILTERS_AT_ONCE + k);
+            c = read_lanes(sums + 2 * FILTERS_AT_ONCE + k);
+            d = read_lanes(sums + 3 * FILTERS_AT_ONCE + k);
         }
-        add_parts(a, sums + k);
-        add_parts(b, sums + k + 2);
-        add_parts(c, sums + k + 4);
-        add_parts(d, sums + k + 6);
-        add_parts(e, next_sums + k);
-        add_parts(f, next_sums + k + 2);
-        add_parts(g, next_sums + k + 4);
-        add_parts(h, next_sums + k + 6);
+        for (const int16_t *x = inputs; x < inputs + n_in_fours; x += 4, weight += 4 * stride) {
+            const lanes weights = read_some(weight, n_left);
+            const lanes low = low_bytes(weights), high = high_bytes(weights); /* of inputs 0 and 1, 2 and 3 */
+            a = add_four(x, low, high, a);
+            b = add_four(x + INPUTS_AT_ONCE, low, high, b);
+            c = add_four(x + 2 * INPUTS_AT_ONCE, low, high, c);
+            d = add_four(x + 3 * INPUTS_AT_ONCE, low, high, d);
+        }
+        weight = ones + k;
+        for (int32_t i = n_in_fours; n_left >= LANES && i < n_inputs; i++, weight += stride) {
+            const lanes weights = read_pairs(weight, 0);
+            a = add_products_of_pairs(a, fill_lanes(inputs[i]), weights);
+            b = add_products_of_pairs(b, fill_lanes(inputs[INPUTS_AT_ONCE + i]), weights);
+            c = add_products_of_pairs(c, fill_lanes(inputs[2 * INPUTS_AT_ONCE + i]), weights);
+            d = add_products_of_pairs(d, fill_lanes(inputs[3 * INPUTS_AT_ONCE + i]), weights);
+        }
+        store_lanes(sums + k, a);
+        store_lanes(sums + FILTERS_AT_ONCE + k, b);
+        store_lanes(sums + 2 * FILTERS_AT_ONCE + k, c);
+        store_lanes(sums + 3 * FILTERS_AT_ONCE + k, d);
     }
-    for (; k < n; k += 2) {
-        __m128i a = _mm_setzero_si128(), e = a;
-        const int8_t *weight = fours + 4 * k;
-        for (int32_t i = 0; i < n_fours; i++, weight += 4 * stride) {
-            const __m128i v = read_weights(weight);
-            a = add_eight(a, x[i], v);
-            e = add_eight(e, y[i], v);
-        }
-        add_parts(a, sums + k);
-        add_parts(e, next_sums + k);
-    }
-    for (int32_t i = 4 * n_fours; i < n_inputs; i++, ones += stride)
-        for (k = 0; k < n; k++) {
-            sums[k] += inputs[i] * ones[k];
-            next_sums[k] += inputs[INPUTS_AT_ONCE + i] * ones[k];
-        }
+    for (int32_t i = n_in_fours; i < n_inputs; i++, ones += stride)
+        for (int32_t k = n_even / LANES * LANES; k < n; k++)
+            for (int32_t p = 0; p < PIXELS_AT_ONCE; p++)
+                sums[p * FILTERS_AT_ONCE + k] += inputs[p * INPUTS_AT_ONCE + i] * ones[k];
 }
 #else
 /* Returns the sum plus the products of four inputs and weights. Each product fits into an int of 16 bits. */
@@ -188,18 +165,17 @@ static void add_products(const int16_t *inputs, int32_t n_inputs, const MODEL_FL
 }
 #endif
 
-/* Convolution whose filters read all channels. It computes two pixels at a time. */
+/* Convolution whose filters read all channels. */
 static void convolve(const MODEL_FLASH convolution *layer, const int8_t *in, int8_t *out)
 {
     const int32_t shrink = layer->side - 1 - 2 * layer->padding, pool = layer->pool;
     const int32_t height = (layer->height - shrink) / pool * pool, width = (layer->width - shrink) / pool * pool;
     const int32_t n_inputs = (int32_t)layer->channels * layer->side * layer->side;
     const int32_t filters = layer->filters, stride = filters + filters % 2;
-    int16_t inputs[2 * INPUTS_AT_ONCE]; /* of one pixel, and of the next */
-    int32_t sums[2 * FILTERS_AT_ONCE];
+    int16_t inputs[PIXELS_AT_ONCE * INPUTS_AT_ONCE];
+    int32_t sums[PIXELS_AT_ONCE * FILTERS_AT_ONCE];
     for (int32_t y = 0; y < height; y++)
-        for (int32_t x = 0; x < width; x += 2) {
-            const int32_t next = x + 1 < width ? x + 1 : x; /* of an odd number of pixels, the last one twice */
+        for (int32_t x = 0; x < width; x += PIXELS_AT_ONCE)
             for (int32_t first = 0; first < filters; first += FILTERS_AT_ONCE) {
                 const int32_t n = filters - first < FILTERS_AT_ONCE ? filters - first : FILTERS_AT_ONCE;
                 for (int32_t start = 0; start < n_inputs; start += INPUTS_AT_ONCE) {
@@ -207,14 +183,19 @@ static void convolve(const MODEL_FLASH convolution *layer, const int8_t *in, int
                     const MODEL_FLASH int8_t *fours = layer->weight + start * stride + 4 * first;
                     const MODEL_FLASH int8_t *ones = layer->weight + (start + n_copied / 4 * 4) * stride + first;
                     const MODEL_FLASH int32_t *bias = start ? 0 : layer->bias + first;
-                    if (first == 0 || n_inputs > INPUTS_AT_ONCE) { /* else they are still there */
-                        copy_window(layer, in, y, x, start, n_copied, inputs);
-                        copy_window(layer, in, y, next, start, n_copied, inputs + INPUTS_AT_ONCE);
-                    }
+                    if (first == 0 || n_inputs > INPUTS_AT_ONCE) /* else they are still there */
+                        for (int32_t i = 0; i < PIXELS_AT_ONCE; i += 2) {
+                            const int32_t column = x + i < width ? x + i : x;
+                            const int32_t next = column + 1 < width ? column + 1 : column;
+                            copy_window(layer, in, y, column, start, n_copied, inputs + i * INPUTS_AT_ONCE);
+                            copy_window(layer, in, y, next, start, n_copied, inputs + (i + 1) * INPUTS_AT_ONCE);
+                        }
                     add_products(inputs, n_copied, fours, ones, stride, n, bias, sums);
                 }
-                store(layer, first, n, sums, out, y, x);
-                store(layer, first, n, sums + FILTERS_AT_ONCE, out, y, next);
+                for (int32_t i = 0; i < PIXELS_AT_ONCE && x + i < width; i += 2) {
+                    const int32_t column = x + i, next = column + 1 < width ? column + 1 : column;
+                    store(layer, first, n, sums + i * FILTERS_AT_ONCE, out, y, column);
+                    store(layer, first, n, sums + (i + 1) * FILTERS_AT_ONCE, out, y, next);
+                }
             }
-        }
 }

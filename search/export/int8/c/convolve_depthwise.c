@@ -25,17 +25,30 @@ static void sum_pixels(const MODEL_FLASH convolution *layer, const int8_t *const
                        int32_t *sums)
 {
     const int32_t channels = layer->channels, kernel = layer->side * layer->side;
-#if VECTORS
-    for (int32_t k = 0; k < n; k++)
+    int32_t k = 0;
+#ifdef LANES
+    for (; n >= LANES && channels >= LANES && k < n; k += LANES) {
+        const int32_t i = first + (k + LANES <= n ? k : n - LANES); /* the last ones overlap */
+        const int8_t *weight = layer->weight + i;
+        lanes sum = read_lanes(layer->bias + i);
+        int32_t position = 0;
+        for (; position + 2 <= kernel; position += 2, weight += 2 * channels)
+            sum = add_products_of_pairs(sum, read_pairs(pixels[position] + i, pixels[position + 1] + i),
+                                        read_pairs(weight, weight + channels));
+        if (position < kernel)
+            sum = add_products_of_pairs(sum, read_pairs(pixels[position] + i, 0), read_pairs(weight, 0));
+        store_lanes(sums + i - first, sum);
+    }
+#elif VECTORS
+    for (; k < n; k++)
         sums[k] = layer->bias[first + k];
     for (int32_t position = 0; position < kernel; position++) {
         const int8_t *pixel = pixels[position] + first;
         const int8_t *weight = layer->weight + position * channels + first;
-        for (int32_t k = 0; k < n; k++)
-            sums[k] += pixel[k] * weight[k];
+        for (int32_t i = 0; i < n; i++)
+            sums[i] += pixel[i] * weight[i];
     }
 #else
-    int32_t k = 0;
     for (; k + 4 <= n; k += 4) {
         const MODEL_FLASH int32_t *bias = layer->bias + first + k;
         const MODEL_FLASH int8_t *weight = layer->weight + first + k;
@@ -60,13 +73,13 @@ static void sum_pixels(const MODEL_FLASH convolution *layer, const int8_t *const
         sums[k + 2] = c;
         sums[k + 3] = d;
     }
+#endif
     for (; k < n; k++) {
         int32_t sum = layer->bias[first + k];
         for (int32_t position = 0; position < kernel; position++)
             sum += pixels[position][first + k] * layer->weight[position * channels + first + k];
         sums[k] = sum;
     }
-#endif
 }
 
 /* Convolution whose filters read one channel each. The weights are stored kernel position by kernel position. */

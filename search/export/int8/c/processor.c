@@ -20,7 +20,9 @@
 
 #if SIGNALS
 #include <arm_acle.h>
+#endif
 
+#if SIGNALS || defined(__SSE2__)
 /* Word at any address. */
 typedef struct __attribute__((packed, may_alias)) { int32_t value; } word;
 
@@ -28,7 +30,9 @@ static inline int32_t read_word(const void *address)
 {
     return ((const word *)address)->value;
 }
+#endif
 
+#if SIGNALS
 /* Return bytes 0 and 2, or 1 and 3, each as a number of 16 bits. Compilers do not find the rotation of SXTB16. */
 static inline int16x2_t even_bytes(int32_t four)
 {

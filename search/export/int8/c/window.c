@@ -14,7 +14,7 @@ typedef struct {
     const MODEL_FLASH int32_t *norm_offset;
 } convolution;
 
-/* Filters whose sums are on the stack at the same time, an even number. */
+/* Filters whose sums are on the stack at the same time, an even number and a multiple of LANES. */
 #if VECTORS
 #define FILTERS_AT_ONCE 64
 #else
@@ -41,6 +41,15 @@ static void rescale_sums(const MODEL_FLASH convolution *layer, int32_t first, in
             levels[k] = saturate_wide(rescale(sums[k], multiplier[k], shift + 32) + zero);
         for (int32_t k = 0; activation && k < n; k++)
             levels[k] = activation[levels[k] + 128];
+#ifdef LANES
+    } else if (n >= LANES && layer->filters >= LANES) { /* with the second, GCC sees that no shorter table is read */
+        for (int32_t k = 0; k < n; k += LANES) {
+            const int32_t i = k + LANES <= n ? k : n - LANES; /* the last ones overlap */
+            store_levels(levels + i, read_lanes(sums + i), read_lanes(multiplier + i), fill_lanes(offset), shift);
+        }
+        for (int32_t k = 0; activation && k < n; k++)
+            levels[k] = activation[levels[k] + 128];
+#endif
     } else if (activation) {
         for (int32_t k = 0; k < n; k++)
             levels[k] = activation[saturate((multiply_high(sums[k], multiplier[k]) + offset) >> shift) + 128];

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import platform
+import functools
 import re
 import shutil
 import struct
@@ -55,14 +55,34 @@ EVERY_FUNCTION = ArchSpec(
     Head("gap_conv", (Block(5, 1),)),
 )
 
-# The ways in which the file computes sums: with the vectors of this processor, without, and with the instructions for
-# digital signals of Cortex-M, for which functions of the same names stand.
+# The ways in which the file computes sums: with the vectors that every processor of this kind has, with longer ones and
+# with their instruction for sums of products, without vectors, and with the instructions for digital signals of
+# Cortex-M, for which functions of the same names stand.
 WAYS = {
     "vectors": (),
-    "newer vectors": ("-msse4.1",) if platform.machine() == "x86_64" else (),
+    "longer vectors": ("-mavx2",),
+    "sums of products": ("-mavx2", "-mavx512vl", "-mavx512vnni"),
     "plain": ("-U__SSE2__", "-U__ARM_NEON"),
     "signals": ("-U__SSE2__", "-U__ARM_NEON", "-D__ARM_FEATURE_DSP=1", f"-I{STAND_INS}"),
 }
+
+
+@functools.cache
+def processor_features() -> frozenset[str]:
+    """Return the names of the processor's features without underscores; none if the system does not list them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().replace("_", "").splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(word for line in lines if line.startswith("flags") for word in line.split())
+
+
+def flags_of(way: str) -> tuple[str, ...]:
+    """Return the compiler flags of a way. Skips the test if this processor does not have it."""
+    missing = {flag[2:] for flag in WAYS[way] if flag.startswith("-m")} - processor_features()
+    if missing:
+        pytest.skip(f"this processor has no {', '.join(sorted(missing))}")
+    return WAYS[way]
 
 
 @pytest.mark.slow
@@ -72,7 +92,7 @@ WAYS = {
 def test_compiled_file_repeats_the_reference_without_a_warning(name: str, way: str) -> None:
     network = quantised(SPECS[name])
     images = extreme_images(network.input_shape)
-    logits = run_c(*texts(network), images, network.n_classes, ("-std=c99", "-O0", *WARNINGS, *WAYS[way]))
+    logits = run_c(*texts(network), images, network.n_classes, ("-std=c99", "-O0", *WARNINGS, *flags_of(way)))
     np.testing.assert_array_equal(logits, run(network, images))
 
 
@@ -81,6 +101,7 @@ AWKWARD = {
     "wide": ArchSpec((3, 7, 6), 5, (Stage((Block(67, 3), Block(3, 3, padding="same")), pool=3),), Head("conv_gap")),
     "narrow": ArchSpec((2, 9, 8), 3, (Stage((Block(1, 7, padding="same"), Block(65, 5)), pool=2),), Head("gap_linear")),
     "depthwise": ArchSpec((1, 8, 9), 3, (Stage((Block(66, 1), Block(5, 7, "separable", "same"))),), Head("gap_linear")),
+    "small": ArchSpec((1, 5, 3), 2, (Stage((Block(2, 1), Block(3, 1, "separable"))),), Head("gap_linear")),
     "no convolution": ArchSpec((1, 8, 8), 3, (Stage((), pool=2),), Head("flatten_linear")),
 }
 FEW_CHANNELS = ArchSpec((3, 8, 8), 3, (Stage((Block(2, 3, "separable"),)),), Head("gap_linear"))
@@ -105,7 +126,7 @@ def test_every_way_and_level_gives_the_same_logits(
     for spec in [EVERY_FUNCTION, *AWKWARD.values()]:
         network = quantised(spec, n_images=20)
         images = extreme_images(network.input_shape)
-        flags = ("-std=c99", level, *WARNINGS, *WAYS[way])
+        flags = ("-std=c99", level, *WARNINGS, *flags_of(way))
         np.testing.assert_array_equal(
             run_c(*texts(network), images, network.n_classes, flags), run(network, images), str(spec)
         )
