@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from search.engine.native.compiler import NoCompilerError
 from search.export.int8 import c_file
 from search.export.int8.c_file import CMismatchError, check_c, run_c
 from search.export.int8.c_source import c_header, c_source, flash_bytes
-from search.export.int8.network import Int8Network, UInt8Array
+from search.export.int8.network import Convolution, Int8Network, UInt8Array
 from search.export.int8.reference import run
 from tests.search.made_up_networks import SPECS, made_up_images, quantised
 
@@ -96,12 +97,13 @@ def test_compiled_file_repeats_the_reference_without_a_warning(name: str, way: s
     np.testing.assert_array_equal(logits, run(network, images))
 
 
-# More filters and inputs than are on the stack at once; odd and few filters; a pool of 3; a border of 3 pixels.
+# More filters and inputs than are on the stack at once; odd and few filters, and some that fill no vector; a pool of 3;
+# a border of 3 pixels.
 AWKWARD = {
     "wide": ArchSpec((3, 7, 6), 5, (Stage((Block(67, 3), Block(3, 3, padding="same")), pool=3),), Head("conv_gap")),
     "narrow": ArchSpec((2, 9, 8), 3, (Stage((Block(1, 7, padding="same"), Block(65, 5)), pool=2),), Head("gap_linear")),
     "depthwise": ArchSpec((1, 8, 9), 3, (Stage((Block(66, 1), Block(5, 7, "separable", "same"))),), Head("gap_linear")),
-    "small": ArchSpec((1, 5, 3), 2, (Stage((Block(2, 1), Block(3, 1, "separable"))),), Head("gap_linear")),
+    "tails": ArchSpec((1, 6, 5), 2, (Stage((Block(2, 1), Block(13, 3, "separable", "same"))),), Head("gap_linear")),
     "no convolution": ArchSpec((1, 8, 8), 3, (Stage((), pool=2),), Head("flatten_linear")),
 }
 FEW_CHANNELS = ArchSpec((3, 8, 8), 3, (Stage((Block(2, 3, "separable"),)),), Head("gap_linear"))
@@ -130,6 +132,22 @@ def test_every_way_and_level_gives_the_same_logits(
         np.testing.assert_array_equal(
             run_c(*texts(network), images, network.n_classes, flags), run(network, images), str(spec)
         )
+
+
+@needs_compiler
+@pytest.mark.parametrize("way", WAYS)
+def test_factors_may_be_negative(way: str) -> None:
+    network = quantised(AWKWARD["tails"])
+    steps = tuple(
+        replace(step, multiplier=step.multiplier * (-1) ** np.arange(len(step.multiplier), dtype=np.int32))
+        if isinstance(step, Convolution)
+        else step
+        for step in network.steps
+    )
+    network = replace(network, steps=steps)
+    images = extreme_images(network.input_shape)
+    logits = run_c(*texts(network), images, network.n_classes, ("-std=c99", "-O2", *flags_of(way)))
+    np.testing.assert_array_equal(logits, run(network, images))
 
 
 @needs_compiler
