@@ -8,10 +8,11 @@ therefore sees one joint space with a fixed set of names.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 from models.baselines import BASELINES
-from search.config import AFFINE_AUGMENTATIONS, AUGMENTATIONS, SearchConfig
+from search.config import AFFINE_AUGMENTATIONS, AUGMENTATIONS, DataConfig, SearchConfig
 from search.data.load import form_of
 from search.errors import InputError
 from search.search_space.buildable import AUGMENTATION_DIMENSIONS, MAX_DEPTH, MAX_STAGES, check_dimensions
@@ -33,6 +34,7 @@ __all__ = [
     "Space",
     "assemble",
     "sample",
+    "shape_of",
     "space_key",
     "space_of",
     "suggest",
@@ -166,9 +168,15 @@ def whole_space(input_shape: tuple[int, int, int], augmentations: tuple[str, ...
     return _spaces(n_stages(input_shape), augmentations)[0]
 
 
+def shape_of(data: DataConfig) -> tuple[int, int, int]:
+    """Return the shape of the images of a data set; a folder is read unless `data` has its form."""
+    # Both data sets that "auto" stands for have small images.
+    return form_of(replace(data, dataset="mnist") if data.dataset == "auto" else data).input_shape
+
+
 def whole_space_of(config: SearchConfig) -> Space:
     """Return the space of all dimensions for the images and the augmentations of a search."""
-    return whole_space(form_of(config.data).input_shape, config.augmentations)
+    return whole_space(shape_of(config.data), config.augmentations)
 
 
 def unshared_space(input_shape: tuple[int, int, int]) -> Space:
@@ -199,7 +207,7 @@ def space_of(config: SearchConfig) -> Space:
 
     Raises InputError for a damaged setting, and for a file that shares weights in a search that does not.
     """
-    stages = n_stages(form_of(config.data).input_shape)
+    stages = n_stages(shape_of(config.data))
     return _changed_space(stages, config.augmentations, config.dimensions, config.share_weights)
 
 

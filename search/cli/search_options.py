@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from argparse import Namespace
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -209,10 +208,7 @@ def dimensions_of(args: Namespace, data: DataConfig) -> tuple[str, ...]:
     """Return the changes that a --space file makes to the search space of `data`, of which a folder is read."""
     if not args.space:
         return ()
-    from search.data.load import form_of
     from search.search_space.space_file import read_changes
-    from space import whole_space
+    from space import shape_of, whole_space
 
-    # Both data sets that "auto" stands for have small images.
-    known = replace(data, dataset="mnist") if data.dataset == "auto" else data
-    return read_changes(Path(args.space), whole_space(form_of(known).input_shape, AUGMENTATIONS))
+    return read_changes(Path(args.space), whole_space(shape_of(data), AUGMENTATIONS))

@@ -54,7 +54,7 @@ def run(args: Namespace) -> int:
     searched = space_of(config)
     usual_space = space_of(replace(config, dimensions=()))
     for dimension, default in zip(searched.dimensions, usual_space.dimensions, strict=True):
-        print(f"{dimension.name:22}{dimension}" + (f"   instead of {default}" if dimension != default else ""))
+        print(f"{dimension.name:24}{dimension}" + (f"   instead of {default}" if dimension != default else ""))
     counts = [dimension.n_values for dimension in searched.dimensions if dimension.n_values]
     n_real = len(searched.dimensions) - len(counts)
     print(

@@ -214,7 +214,7 @@ def test_both_ends_of_what_can_be_built_are_networks(tmp_path: Path, widest: Dim
             assert compute_cost(candidate.arch).n_params > 0
 
 
-@pytest.mark.parametrize("text", ["stages = 4", "stages = {high = 5}", "stages = [2, 4]"])
+@pytest.mark.parametrize("text", ["stages = 4", "stages = {low = 1, high = 5}", "stages = [2, 4]"])
 def test_stages_that_the_images_do_not_allow_are_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"stages must be from 1 to 3, got [45]; images of this size allow no more"):
         changes(tmp_path, text)
