@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
-from models.baselines import BASELINES
+from models.baselines import baselines_for
 from search.config import AFFINE_AUGMENTATIONS, AUGMENTATIONS, DataConfig, SearchConfig
 from search.data.load import form_of
 from search.errors import InputError
@@ -244,9 +244,7 @@ def baseline_params(input_shape: tuple[int, int, int], n_classes: int, space: Sp
     The recipes of their authors differ in optimizer and schedule. With one recipe for all, a study compares networks.
     """
     points = {}
-    for name, baseline in BASELINES.items():
-        if (baseline.spec.input_shape, baseline.spec.n_classes) != (input_shape, n_classes):
-            continue
+    for name, baseline in baselines_for(input_shape, n_classes).items():
         try:
             points[name] = (space or unshared_space(input_shape)).to_params(baseline.spec)
         except NotInSpaceError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from models.baselines import BASELINES
+from models.baselines import baselines_for
 from models.record import RecordError
 from models.spec import ArchSpec
 from search.config import SearchConfig
@@ -66,8 +66,7 @@ def _stored_networks(
     """Return the stored networks for these images by their keys, and by their architecture lines."""
     networks = [
         (baseline.spec, StoredNetwork(HAND_DESIGNED, baseline.id))
-        for baseline in BASELINES.values()
-        if (baseline.spec.input_shape, baseline.spec.n_classes) == (input_shape, n_classes)
+        for baseline in baselines_for(input_shape, n_classes).values()
     ]
     for name, params in starting_points(whole_space(input_shape)):
         # The points of a family differ in their optimizers, which are the last part of the name.
