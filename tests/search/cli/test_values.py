@@ -59,7 +59,7 @@ def test_augmentations_that_are_none(text: str) -> None:
             "nowhere.npz is not there; --dataset npz:FILE takes a",
         ),
         (
-            ["baselines", "--dataset", "cifar10"],
+            ["baselines", "--dataset", "cifar100"],
             "no hand-designed network takes",
         ),
         (["--budget", "8k", "--dataset", "digits", "--augment", "mirror"], "mirror makes no sense for digits"),
