@@ -8,7 +8,8 @@ from torch import nn
 
 import space
 from models.build import build_model
-from models.spec import BLOCK_KINDS
+from models.cost import compute_cost
+from models.spec import BLOCK_KINDS, ArchSpec
 from search.engine.native import kernels
 from search.engine.native.description import describe
 from tests.models.random_specs import random_spec
@@ -22,7 +23,10 @@ pytestmark = [
 
 @pytest.mark.parametrize("seed", [*range(40), *(pytest.param(s, marks=pytest.mark.slow) for s in range(40, 300))])
 def test_random_networks(seed: int) -> None:
-    spec = random_spec(random.Random(seed))
+    check_spec(random_spec(random.Random(seed)))
+
+
+def check_spec(spec: ArchSpec) -> None:
     torch.manual_seed(0)
     model = without_dropout(build_model(spec))
     for module in model.modules():
@@ -39,3 +43,15 @@ def test_every_network_of_the_space_has_kernels(shape: tuple[int, int, int]) -> 
         describe(build_model(spec), shape)
         found |= {(block.kind, block.squeeze > 0) for stage in spec.stages for block in stage.blocks}
     assert found == {(kind, squeeze) for kind in BLOCK_KINDS for squeeze in (False, True)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(3, 32, 32), (3, 96, 96)], ids=str)
+def test_networks_for_larger_images(shape: tuple[int, int, int]) -> None:
+    rng, n_checked = random.Random(0), 0
+    while n_checked < 12:
+        spec = space.assemble(space.unshared_space(shape).sample(rng), shape, 10).arch
+        if compute_cost(spec).macs > 3e7:  # a larger one takes many seconds in float64
+            continue
+        check_spec(spec)
+        n_checked += 1
