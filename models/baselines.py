@@ -1,76 +1,18 @@
-"""Hand-designed MNIST networks that a search has to beat, with their layers, recipes and published results.
+"""Hand-designed networks that a search has to beat, with their layers, recipes and published results.
 
-They come from five public repositories, each with a write-up (README.md) and notebooks. Where the two disagree, the
-layers and the recipe are those of the notebook that produced the published results, and the disagreement is recorded.
+Those for MNIST come from five public repositories, each with a write-up (README.md) and notebooks. Where the two
+disagree, the layers and the recipe are those of the notebook that produced the published results, and the disagreement
+is recorded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-
 from models import baseline_networks as networks
 from models import baseline_recipes as recipes
-from models.recipe import RecipeConfig
-from models.spec import ArchSpec
+from models.baseline import Baseline, StatedResult
+from models.baseline_resnet8 import RESNET8
 
-
-@dataclass(frozen=True)
-class StatedResult:
-    """Test accuracies that were published for one run.
-
-    Accuracies are fractions of 1. Epochs are counted from 1.
-
-    origin           document: figures of the write-up; log: figures of the notebook's stored output, used where the
-                     write-up prints no table of epochs
-    epochs           number of epochs that the figures cover
-    best_accuracy    highest test accuracy; None where not stated
-    best_epochs      all epochs that reached it; empty where not stated
-    last_accuracies  accuracies after the final epochs, oldest first: three, only the last, or none, depending on what
-                     is stated
-    approximate      whether the write-up calls its figure approximate
-    """
-
-    origin: str
-    epochs: int
-    best_accuracy: float | None = None
-    best_epochs: tuple[int, ...] = ()
-    last_accuracies: tuple[float, ...] = ()
-    approximate: bool = False
-
-    @property
-    def last_accuracy(self) -> float | None:
-        """Return the test accuracy after the last of `epochs`, or None where not stated."""
-        return self.last_accuracies[-1] if self.last_accuracies else None
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """Hand-designed network with its recipes and published results.
-
-    `recipes` and `stated` are read-only and share their keys, the recipe ids.
-
-    n_params_stated         number of parameters, in the words of the write-up
-    receptive_field_stated  in pixels at the logits; None where the write-up does not state it
-    source                  repository@commit: write-up, code
-    discrepancies           disagreements between write-up, code and arithmetic, and other reasons for doubt
-    """
-
-    id: str
-    title: str
-    spec: ArchSpec
-    recipes: Mapping[str, RecipeConfig]
-    stated: Mapping[str, StatedResult]
-    n_params_stated: str
-    receptive_field_stated: int | None
-    source: str
-    discrepancies: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "recipes", MappingProxyType(dict(self.recipes)))
-        object.__setattr__(self, "stated", MappingProxyType(dict(self.stated)))
-
+__all__ = ["BASELINES", "MNIST_BASELINES", "Baseline", "StatedResult", "baselines_for"]
 
 _S000 = (
     "pmgarg/ERAV4_Session5@9b50b9c3ac12276845fc6270140ae9a2b87c1172: README.md, Session5_model_training_SGD.ipynb, "
@@ -297,4 +239,14 @@ _ALL = (
     ),
 )
 
-BASELINES: dict[str, Baseline] = {baseline.id: baseline for baseline in _ALL}
+MNIST_BASELINES: dict[str, Baseline] = {baseline.id: baseline for baseline in _ALL}
+BASELINES: dict[str, Baseline] = {**MNIST_BASELINES, RESNET8.id: RESNET8}
+
+
+def baselines_for(input_shape: tuple[int, int, int], n_classes: int) -> dict[str, Baseline]:
+    """Return the hand-designed networks that take images of a shape and tell that many classes apart, by id."""
+    return {
+        name: baseline
+        for name, baseline in BASELINES.items()
+        if (baseline.spec.input_shape, baseline.spec.n_classes) == (input_shape, n_classes)
+    }

@@ -10,6 +10,7 @@ import torch
 from optuna.trial import TrialState
 
 import space
+from models.baselines import BASELINES
 from models.build import build_model
 from models.cost import compute_cost
 from objective import Objective
@@ -82,7 +83,7 @@ def fake_train(monkeypatch):
     ],
 )
 def test_refusal_names_the_excess(limits, reason):
-    cost = compute_cost(space.BASELINES["s004_net3"].spec)
+    cost = compute_cost(BASELINES["s004_net3"].spec)
     constraints, found = refusal(cost, replace(CONFIG, **limits))
     assert found.startswith(reason)
     assert bool(found) == bool(reason)
@@ -117,7 +118,7 @@ def test_a_network_over_the_latency_is_refused_before_training_and_one_at_it_is_
     timed(monkeypatch, 2.0, 2.5)
     searched = study()
     for lr in (0.1, 0.2):
-        searched.enqueue_trial({**space.to_params(space.BASELINES["s004_net3"].spec), "sgd.lr": lr})
+        searched.enqueue_trial({**space.to_params(BASELINES["s004_net3"].spec), "sgd.lr": lr})
     searched.optimize(Objective(replace(CONFIG, max_latency=2.0)), n_trials=2)
     within, over = map(TrialRecord.from_trial, searched.trials)
     assert len(calls) == 1
@@ -135,7 +136,7 @@ def test_latency_is_measured_without_a_limit_and_not_of_what_is_refused_or_repea
     timed(monkeypatch, 7.0)
     searched = study()
     for _ in range(2):
-        searched.enqueue_trial(space.to_params(space.BASELINES["s004_net3"].spec))
+        searched.enqueue_trial(space.to_params(BASELINES["s004_net3"].spec))
     searched.enqueue_trial({**space.DEFAULTS, "head.kind": "conv"})
     searched.optimize(Objective(CONFIG), n_trials=3)
     records = [TrialRecord.from_trial(trial) for trial in searched.trials]
@@ -148,12 +149,12 @@ def test_what_is_kept_with_a_finished_trial(fake_train):
     asked, _ = fake_train
     asked.append((0.6, 0.9, 0.8))
     searched = study()
-    params = space.to_params(space.BASELINES["s004_net3"].spec)
+    params = space.to_params(BASELINES["s004_net3"].spec)
     searched.enqueue_trial(params)
     searched.optimize(Objective(CONFIG), n_trials=1)
     record = TrialRecord.from_trial(searched.trials[0])
     assert (record.outcome, record.value, record.n_params, record.receptive_field) == ("finished", 0.8, 7496, 28)
-    assert record.arch == space.BASELINES["s004_net3"].spec
+    assert record.arch == BASELINES["s004_net3"].spec
     assert record.recipe == replace(space.assemble(params).recipe, epochs=3)
     assert [one["accuracy"] for one in record.curve] == [0.6, 0.9, 0.8]
     assert searched.trials[0].intermediate_values == {1: 0.6, 2: 0.9, 3: 0.8}
@@ -165,9 +166,9 @@ def test_a_candidate_met_before_is_not_trained_again(fake_train):
     asked += [(0.6, 0.7, 0.8)]
     searched = study()
     for _ in range(2):
-        searched.enqueue_trial(space.to_params(space.BASELINES["s004_net3"].spec))
+        searched.enqueue_trial(space.to_params(BASELINES["s004_net3"].spec))
     # The masked dimensions differ; the candidate does not.
-    searched.enqueue_trial({**space.to_params(space.BASELINES["s004_net3"].spec), "stages.3.depth": 4})
+    searched.enqueue_trial({**space.to_params(BASELINES["s004_net3"].spec), "stages.3.depth": 4})
     searched.optimize(Objective(CONFIG), n_trials=3)
     assert len(calls) == 1
     assert [trial.value for trial in searched.trials] == [0.8] * 3
@@ -179,7 +180,7 @@ def test_a_candidate_that_was_stopped_is_stopped_again(fake_train):
     searched = study()
     asked += [(0.8, 0.9, 0.95)] * 5 + [(0.1, 0.2, 0.3)]
     for i in (0, 1, 2, 3, 4, 5, 5):
-        searched.enqueue_trial({**space.to_params(space.BASELINES["s004_net3"].spec), "sgd.lr": 0.1 + 0.01 * i})
+        searched.enqueue_trial({**space.to_params(BASELINES["s004_net3"].spec), "sgd.lr": 0.1 + 0.01 * i})
     searched.optimize(Objective(CONFIG), n_trials=7)
     assert len(calls) == 6
     assert [trial.state for trial in searched.trials[5:]] == [TrialState.PRUNED] * 2
@@ -191,7 +192,7 @@ def test_another_recipe_is_another_candidate(fake_train):
     _, calls = fake_train
     searched = study()
     for lr in (0.1, 0.2):
-        searched.enqueue_trial({**space.to_params(space.BASELINES["s004_net3"].spec), "sgd.lr": lr})
+        searched.enqueue_trial({**space.to_params(BASELINES["s004_net3"].spec), "sgd.lr": lr})
     searched.optimize(Objective(CONFIG), n_trials=2)
     assert len(calls) == 2
 
@@ -201,7 +202,7 @@ def test_divergence_ends_the_trial_and_not_the_study(fake_train):
     asked += [(0.5, math.nan), (0.6, 0.7, 0.8)]
     searched = study()
     for name in ("s004_net3", "s001_model3"):
-        searched.enqueue_trial(space.to_params(space.BASELINES[name].spec))
+        searched.enqueue_trial(space.to_params(BASELINES[name].spec))
     searched.optimize(Objective(CONFIG), n_trials=2, catch=(TrialFailedError,))
     lost, finished = map(TrialRecord.from_trial, searched.trials)
     assert (searched.trials[0].state, lost.outcome, len(lost.curve)) == (TrialState.FAIL, "diverged", 1)
@@ -216,7 +217,7 @@ def _prune_set_up(fake_train, last, *, baseline: bool) -> TrialRecord:
     searched = study(config)
     for i in range(7):
         asked.append((0.8, 0.9, 0.92, 0.94, 0.95, 0.96) if i < 6 else last)
-        params = {**space.to_params(space.BASELINES["s004_net3"].spec), "sgd.lr": 0.1 + 0.01 * i}
+        params = {**space.to_params(BASELINES["s004_net3"].spec), "sgd.lr": 0.1 + 0.01 * i}
         searched.enqueue_trial(params, user_attrs={"baseline": "s004_net3"} if baseline else {})
     searched.optimize(Objective(config), n_trials=7)
     return TrialRecord.from_trial(searched.trials[-1])
@@ -254,7 +255,7 @@ def test_the_kept_weights_score_exactly_what_the_trial_scored(tmp_path: Path, ru
     torch.set_num_threads(1)
     config = replace(CONFIG, score=rule)
     searched = study(config)
-    searched.enqueue_trial({**space.to_params(space.BASELINES["s001_model3"].spec), "batch_size": 32})
+    searched.enqueue_trial({**space.to_params(BASELINES["s001_model3"].spec), "batch_size": 32})
     searched.optimize(Objective(config, tmp_path), n_trials=1)
     record = TrialRecord.from_trial(searched.trials[0])
     model = build_model(record.arch)
@@ -291,7 +292,7 @@ def test_the_seed_of_the_trial_decides_the_training(fake_train):
     searched = study()
     seeds = [derived_seed(0, "training", i) for i in range(2)]
     for lr, seed in zip((0.1, 0.2), seeds, strict=True):
-        params = {**space.to_params(space.BASELINES["s004_net3"].spec), "sgd.lr": lr}
+        params = {**space.to_params(BASELINES["s004_net3"].spec), "sgd.lr": lr}
         searched.enqueue_trial(params, user_attrs={"seed": seed})
     searched.optimize(Objective(CONFIG), n_trials=2)
     assert calls == seeds

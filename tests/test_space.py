@@ -15,11 +15,10 @@ from optuna.samplers import RandomSampler
 from optuna.trial import FixedTrial
 
 from models.recipe import RecipeConfig
-from models.spec import HEAD_KINDS
+from models.spec import BLOCK_KINDS, HEAD_KINDS
 from search.search_space.buildable import RecipeDimension, check_dimensions
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
 from space import DIMENSIONS, SPACE_KEY, WHOLE, WIDEST, assemble, suggest
-from tests.models.random_specs import PLAIN_KINDS
 from tests.space_points import DATA, NAMES, POINTS
 
 GOLDEN = Path(__file__).parent / "golden" / "space.json"
@@ -134,7 +133,7 @@ def greatest_distance(first: Sequence[float], second: Sequence[float]) -> float:
 NOT_SEARCHED = {"flatten_linear"}
 
 
-@pytest.mark.parametrize(("dimension", "kinds"), [("stages.2.kind", PLAIN_KINDS), ("head.kind", HEAD_KINDS)])
+@pytest.mark.parametrize(("dimension", "kinds"), [("stages.2.kind", BLOCK_KINDS), ("head.kind", HEAD_KINDS)])
 def test_every_kind_is_searched(dimension: str, kinds: tuple[str, ...]) -> None:
     (searched,) = (choice for choice in DIMENSIONS if choice.name == dimension)
     assert isinstance(searched, Choice)

@@ -1,21 +1,24 @@
 """Each point of the space is a network: at the ends, with masked dimensions, and on small maps."""
 
+import random
 from typing import Any
 
 import pytest
 
-from search.search_space.buildable import MAX_DEPTH, MAX_STAGES
+from models.cost import trace_features
+from models.spec import BLOCK_KINDS, DEPTHWISE_KINDS
+from search.search_space.buildable import MAX_DEPTH
 from search.search_space.dimensions import Choice, Dimension, IntRange
-from space import DEFAULTS, DIMENSIONS, Params, assemble
+from space import DEFAULTS, DIMENSIONS, SMALL_STAGES, Params, assemble, n_stages, unshared_space, whole_space
 from tests.space_points import DATA, NAMES, POINTS, check_network
 
 # A point at which every dimension has a say but those of the other optimizer, where the image is large enough to leave
 # the last stage a choice.
 LARGE = (1, 64, 64)
 ACTIVE = DEFAULTS | {
-    "stages": MAX_STAGES,
-    **{f"stages.{stage}.depth": MAX_DEPTH for stage in range(1, MAX_STAGES + 1)},
-    **{f"transitions.{pool}.place": "before" for pool in range(1, MAX_STAGES)},
+    "stages": SMALL_STAGES,
+    **{f"stages.{stage}.depth": MAX_DEPTH for stage in range(1, SMALL_STAGES + 1)},
+    **{f"transitions.{pool}.place": "before" for pool in range(1, SMALL_STAGES)},
     "head.kind": "gap_conv",
     "head.hidden": True,
     "head.dropout": True,
@@ -23,10 +26,19 @@ ACTIVE = DEFAULTS | {
 }
 
 
+# Values with which a dimension of some kinds of blocks has a say.
+BLOCKS_OF: dict[str, Params] = {
+    "skip": {"stages.2.kind": "separable", "stages.2.padded": 2},
+    "expansion": {"stages.2.kind": "inverted"},
+    "groups": {"stages.2.kind": "shuffle"},
+}
+
+
 def active(dimension: Dimension) -> Params:
-    """ACTIVE, with the optimizer that the dimension is of, if it is of one."""
+    """ACTIVE, with the optimizer or the blocks that the dimension is of, if it is of one."""
     of, dot, _ = dimension.name.partition(".")
-    return ACTIVE | ({"optimizer": of} if dot and of in ("sgd", "adamw", "soap") else {})
+    optimizer = {"optimizer": of} if dot and of in ("sgd", "adamw", "soap") else {}
+    return ACTIVE | optimizer | BLOCKS_OF.get(dimension.name, {})
 
 
 def ends(dimension: Dimension) -> tuple[Any, ...]:
@@ -101,15 +113,101 @@ MASKED: list[tuple[Params, list[str]]] = [
     ({"stages.1.shared": "stage"}, [f"stages.1.width.{conv}" for conv in range(2, MAX_DEPTH + 1)]),
     ({"stages.2.shared": "before"}, [f"stages.2.width.{conv}" for conv in range(1, MAX_DEPTH + 1)]),
     ({"dropout": 0.0}, [name for name in NAMES if name.endswith(".dropout")]),
+    ({"stages.2.kind": "conv"}, ["skip", "expansion", "groups"]),
+    ({"stages.2.kind": "inverted"}, ["groups"]),
+    ({"stages.2.kind": "shuffle"}, ["expansion", "skip"]),  # of which none is padded
     # Of a pair of convolutions with a shortcut the second decides the width, and both are padded.
     ({"stages.1.kind": "residual"}, ["stages.1.width.1", "stages.1.width.3", "stages.1.width.5", "stages.1.padded"]),
 ]
 
 
-def test_a_separable_first_stage_starts_with_a_plain_convolution() -> None:
-    first, second = assemble(ACTIVE | {f"stages.{i}.kind": "separable" for i in (1, 2)}, LARGE).arch.stages[:2]
-    assert [block.kind for block in first.blocks if block.kernel_size > 1] == ["conv"] + ["separable"] * (MAX_DEPTH - 1)
-    assert {block.kind for block in second.blocks if block.kernel_size > 1} == {"separable"}
+@pytest.mark.parametrize("kind", DEPTHWISE_KINDS)
+def test_a_first_stage_with_depthwise_convolutions_starts_with_a_plain_convolution(kind: str) -> None:
+    first, second = assemble(ACTIVE | {f"stages.{i}.kind": kind for i in (1, 2)}, LARGE).arch.stages[:2]
+    assert [block.kind for block in first.blocks if block.kernel_size > 1] == ["conv"] + [kind] * (MAX_DEPTH - 1)
+    assert {block.kind for block in second.blocks if block.kernel_size > 1} == {kind}
+
+
+# --- blocks and reductions ------------------------------------------------------------------------------------------
+
+
+def test_widths_of_a_shuffle_stage_are_multiples_of_the_groups() -> None:
+    shuffle = {"stages.1.width.2": 13, "stages.2.kind": "shuffle", "groups": 4, "stages.2.depth": 3}
+    stage = assemble(DEFAULTS | shuffle | {"stages.2.width.1": 17}).arch.stages[1]
+    # The input has 13 channels, which are no multiple.
+    assert [(block.kind, block.groups, block.out_channels) for block in stage.blocks] == [
+        ("separable", 1, 20),
+        ("shuffle", 4, 12),
+        ("shuffle", 4, 12),
+    ]
+
+
+def test_blocks_add_their_input_where_they_keep_its_shape() -> None:
+    values = {"skip": True, "stages.2.kind": "inverted", "stages.2.depth": 4, "stages.2.padded": 3}
+    values |= {"stages.2.width.3": 16, "expansion": 4, "stages.2.squeeze": 4}
+    stage = assemble(DEFAULTS | values).arch.stages[1]
+    assert [block.skip for block in stage.blocks] == [False, True, False, False]
+    assert {(block.kind, block.expansion, block.squeeze) for block in stage.blocks} == {("inverted", 4, 4)}
+
+
+@pytest.mark.parametrize(
+    ("reduction", "pool", "stride"), [("max", (2, "max"), 1), ("avg", (2, "avg"), 1), ("stride", (0, "max"), 2)]
+)
+def test_reductions(reduction: str, pool: tuple[int, str], stride: int) -> None:
+    values = {"transitions.1.reduction": reduction, "transitions.1.place": "after", "stages.2.padded": 2}
+    arch = assemble(DEFAULTS | values).arch
+    assert (arch.stages[0].pool, arch.stages[0].pool_kind) == pool
+    assert [block.stride for block in arch.stages[1].blocks] == [1, stride, 1]  # the 1x1 transition first
+    assert trace_features(arch)[-1].height == 12  # half of 24
+
+
+# --- larger images --------------------------------------------------------------------------------------------------
+
+LARGER = [((3, 32, 32), 4), ((1, 64, 48), 4), ((3, 64, 64), 5), ((3, 96, 96), 5)]
+
+
+@pytest.mark.parametrize(
+    ("input_shape", "stages"), [((1, 1, 1), 3), ((1, 28, 28), 3), ((1, 31, 40), 3), *LARGER, ((3, 224, 224), 5)]
+)
+def test_stages_by_size(input_shape: tuple[int, int, int], stages: int) -> None:
+    assert n_stages(input_shape) == stages
+    space = unshared_space(input_shape)
+    assert space.max_stages == stages
+    assert {f"transitions.{stages - 1}.width", f"stages.{stages}.kind"} <= set(space.defaults)
+    assert not any(f".{stages + 1}." in name and not name.endswith(f".width.{stages + 1}") for name in space.defaults)
+    if stages == SMALL_STAGES:
+        assert space == unshared_space((1, 28, 28))
+
+
+@pytest.mark.parametrize(("input_shape", "stages"), LARGER)
+def test_random_points_of_larger_images_are_networks_and_come_back(
+    input_shape: tuple[int, int, int], stages: int
+) -> None:
+    space = whole_space(input_shape)
+    kinds, n_drawn = set(), set()
+    for seed in range(1000):
+        point = space.sample(random.Random(seed))
+        candidate = assemble(point, input_shape, 7)
+        found = space.to_params(candidate.arch, candidate.recipe)
+        assert list(found) == list(point), seed
+        assert assemble(found, input_shape, 7) == candidate, seed
+        kinds |= {block.kind for stage in candidate.arch.stages for block in stage.blocks}
+        n_drawn.add(len(candidate.arch.stages))
+        if seed % 50 == 0:
+            check_network(candidate.arch, f"whole_space({input_shape}).sample(random.Random({seed}))")
+    assert kinds == set(BLOCK_KINDS)
+    assert n_drawn == set(range(max(2, stages - 2), stages + 1))
+
+
+@pytest.mark.parametrize(("input_shape", "_stages"), LARGER)
+def test_every_end_of_larger_images_is_a_network(input_shape: tuple[int, int, int], _stages: int) -> None:
+    space = whole_space(input_shape)
+    for end in (0, -1):
+        check_network(assemble({one.name: ends(one)[end] for one in space.dimensions}, input_shape).arch, "all ends")
+    for dimension in space.dimensions:
+        for value in ends(dimension):
+            point = space.defaults | {dimension.name: value}
+            assert space.holds(space.to_params(assemble(point, input_shape).arch)), dimension.name
 
 
 @pytest.mark.parametrize(("values", "masked"), MASKED, ids=lambda value: str(value)[:60])

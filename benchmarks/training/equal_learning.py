@@ -85,10 +85,10 @@ def main() -> None:
     if sys.argv[1:2] == ["--worker"]:
         print(run(*json.loads(sys.argv[2])))
         return
-    from models.baselines import BASELINES
+    from models.baselines import MNIST_BASELINES
     from search.engine.benchmark import SEPARABLE
 
-    networks = {"separable": SEPARABLE} | {name: baseline.spec for name, baseline in BASELINES.items()}
+    networks = {"separable": SEPARABLE} | {name: baseline.spec for name, baseline in MNIST_BASELINES.items()}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="s004_net3", choices=networks)
     parser.add_argument("--data-dir", default=os.environ.get("DATA_DIR", "data"))

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import space
-from models.baselines import BASELINES
+from models.baselines import BASELINES, Baseline, baselines_for
 from models.cost import compute_cost
 from models.recipe import RecipeConfig
 from search.config import DataConfig, SearchConfig
-from search.data.load import load_dataset
+from search.data.load import form_of, load_dataset
 from search.errors import InputError
 from search.evidence.repeats import COMMON, OWN, Repeat, read_results
 from search.evidence.reproduction import (
@@ -53,7 +53,7 @@ def train_baselines(
     check_resumable(location, settings)
     make_folder(location.folder)
     with hold_study(location):
-        repeats = _repeats(ids or list(BASELINES), n_seeds, *common)
+        repeats = _repeats(ids or list(_baselines_of(data.dataset)), n_seeds, *common)
         # The workers are those of a search, so they need the settings of one.
         config = SearchConfig(data, max_params=BUDGET, sampler="random", pruner="none")
         print(f"baselines {counted(len(repeats), 'training')}, of which some may be there already", flush=True)
@@ -96,14 +96,21 @@ def _reproductions(location: StudyLocation) -> tuple[list[Reproduction], list[Co
     results = read_results(study.get_trials(deepcopy=False))
     if N_IMAGES not in study.user_attrs:  # the command ended before its first training
         raise InputError(f"study {location.name!r} has no training yet; continue with python search.py baselines")
-    reproductions = own_recipes(results, study.user_attrs[N_IMAGES])
-    commons = common_recipe(results)
     dataset = study.user_attrs[SETTINGS]["dataset"]
+    baselines = _baselines_of(dataset)
+    reproductions = own_recipes(results, study.user_attrs[N_IMAGES], baselines)
+    commons = common_recipe(results, baselines)
     notice = ""
     if dataset != "mnist":
         reproductions = [reproduction.without_stated() for reproduction in reproductions]
         notice = f"Trained on {dataset}: the accuracies that the authors state are of MNIST, and are left out."
     return reproductions, commons, notice
+
+
+def _baselines_of(dataset: str) -> dict[str, Baseline]:
+    """Return the hand-designed networks for a published data set, by id."""
+    form = form_of(DataConfig(dataset, ""))
+    return baselines_for(form.input_shape, form.n_classes)
 
 
 def _common_recipe(card: Path) -> tuple[str, RecipeConfig]:

@@ -10,7 +10,17 @@ from typing import Any
 
 from search.cli import values
 from search.cli.arguments import DEFAULT_OUT, add_confirm_option, add_training_options
-from search.config import AUGMENTATIONS, METRICS, NUMBER_BYTES, PRUNERS, SAMPLERS, SCORES, SELECT_ON, STARTS
+from search.config import (
+    AUGMENTATIONS,
+    METRICS,
+    NUMBER_BYTES,
+    PRUNERS,
+    SAMPLERS,
+    SCORES,
+    SELECT_ON,
+    STARTS,
+    DataConfig,
+)
 from search.limits import BYTES, LIMITS
 
 
@@ -194,9 +204,11 @@ def limits_of(args: Namespace) -> dict[str, Any]:
     return {limit.name: getattr(args, limit.name) for limit in LIMITS[1:]} | {"bytes_in": args.bytes_in}
 
 
-def dimensions_of(args: Namespace) -> tuple[str, ...]:
-    """Return the changes that a --space file makes to the search space."""
+def dimensions_of(args: Namespace, data: DataConfig) -> tuple[str, ...]:
+    """Return the changes that a --space file makes to the search space of `data`, of which a folder is read."""
+    if not args.space:
+        return ()
     from search.search_space.space_file import read_changes
-    from space import WIDEST
+    from space import shape_of, whole_space
 
-    return read_changes(Path(args.space), WIDEST) if args.space else ()
+    return read_changes(Path(args.space), whole_space(shape_of(data), AUGMENTATIONS))

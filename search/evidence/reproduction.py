@@ -6,11 +6,11 @@ The module only computes: search.cli.baselines runs the trainings, search.report
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from models.baselines import BASELINES, Baseline, StatedResult
+from models.baselines import MNIST_BASELINES, Baseline, StatedResult
 from models.cost import Cost, compute_cost
 from models.recipe import RecipeConfig
 from models.record import Record
@@ -143,10 +143,12 @@ class Spread(Record):
     left_out: tuple[str, ...] = ()
 
 
-def own_recipes(results: Sequence[RepeatResult], n_images: int) -> list[Reproduction]:
+def own_recipes(
+    results: Sequence[RepeatResult], n_images: int, baselines: Mapping[str, Baseline] = MNIST_BASELINES
+) -> list[Reproduction]:
     """Return every network with every recipe of its authors, including those that are not trained yet."""
     reproductions = []
-    for baseline in BASELINES.values():
+    for baseline in baselines.values():
         for recipe_name in baseline.recipes:
             runs = _matching(results, OWN, baseline.id, recipe_name)
             curves = tuple(tuple(float(epoch["accuracy"]) for epoch in run.curve) for run in runs)
@@ -155,12 +157,14 @@ def own_recipes(results: Sequence[RepeatResult], n_images: int) -> list[Reproduc
     return reproductions
 
 
-def common_recipe(results: Sequence[RepeatResult]) -> list[CommonResult]:
+def common_recipe(
+    results: Sequence[RepeatResult], baselines: Mapping[str, Baseline] = MNIST_BASELINES
+) -> list[CommonResult]:
     """Return every network under the common recipe, the last one if several were tried."""
     names = [result.repeat.recipe_name for result in results if result.repeat.purpose == COMMON]
     name = names[-1] if names else ""
     commons = []
-    for baseline in BASELINES.values():
+    for baseline in baselines.values():
         own_estimates = [_last(_matching(results, OWN, baseline.id, recipe)) for recipe in baseline.recipes]
         best_own = max((own for own in own_estimates if own), key=lambda own: own.mean, default=None)
         commons.append(CommonResult(baseline, name, _last(_matching(results, COMMON, baseline.id, name)), best_own))

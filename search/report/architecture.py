@@ -125,16 +125,21 @@ def describe_json(spec: ArchSpec, cost: Cost) -> dict[str, Any]:
 def describe_baseline(baseline: Baseline) -> str:
     """Return the stated results of a baseline, their differences from the computed cost, and the source."""
     cost = compute_cost(baseline.spec)
-    results = text_table(_STATED_COLUMNS, [_stated_cells(*item) for item in baseline.stated.items()], "<>>>><")
+    stated = {
+        name: result for name, result in baseline.stated.items() if result.best_accuracy or result.last_accuracies
+    }
+    results = (
+        [text_table(_STATED_COLUMNS, [_stated_cells(*item) for item in stated.items()], "<>>>><")] if stated else []
+    )
     lines = []
-    if baseline.n_params_stated != f"{cost.n_params:,}":
+    if baseline.n_params_stated not in ("", f"{cost.n_params:,}"):
         lines.append(f"stated parameters: {baseline.n_params_stated}; they are {cost.n_params:,}")
     if baseline.receptive_field_stated not in (None, cost.receptive_field):
         lines.append(f"stated receptive field: {baseline.receptive_field_stated}; it is {cost.receptive_field}")
     lines += [f"source: {baseline.source}", "discrepancies and caveats:"]
     lines += [f"- {discrepancy}" for discrepancy in baseline.discrepancies]
     title = f"{baseline.id}: {baseline.title}\n{architecture_line(baseline.spec)}"
-    return "\n\n".join((title, results, "\n".join(map(wrapped, lines))))
+    return "\n\n".join((title, *results, "\n".join(map(wrapped, lines))))
 
 
 def _stated_cells(recipe: str, result: StatedResult) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from search.report.networks.origin import origin_of
 from search.report.summary import training_seconds
 from search.search_space.active import active_dimensions
 from search.study.trials import TrialRecord
-from space import whole_space
+from space import whole_space_of
 
 _DTYPES = {int: "Int64", float: "Float64", bool: "boolean", str: "string"}
 _COLUMNS = {
@@ -70,7 +70,7 @@ def trials_table(records: Sequence[TrialRecord], config: SearchConfig) -> pd.Dat
     # A study of an older space has no columns for the dimensions that were added later.
     searched_names = {name for record in records for name in record.params}
     active_params = [_active_params(record, config) for record in records]
-    for dimension in whole_space(config.augmentations).dimensions:
+    for dimension in whole_space_of(config).dimensions:
         if searched_names and dimension.name not in searched_names:
             continue
         values = [params.get(dimension.name) for params in active_params]
@@ -98,7 +98,7 @@ def _facts(record: TrialRecord, config: SearchConfig) -> dict[str, Any]:
 
 def _active_params(record: TrialRecord, config: SearchConfig) -> Mapping[str, Any]:
     """Return the values of the dimensions that act in a trial."""
-    space = whole_space(config.augmentations)
+    space = whole_space_of(config)
     params = space.completed(record.params)
     if not record.params or network_of(record, config) is None:
         return record.params

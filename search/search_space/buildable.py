@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from models.recipe import Augmentation, RecipeConfig
-from models.spec import ACTIVATIONS, HEAD_KINDS, ORDERS
+from models.spec import ACTIVATIONS, BLOCK_KINDS, HEAD_KINDS, LARGEST_EXPANSION, ORDERS
 from search.config import AUGMENTATIONS
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
 
-MAX_STAGES = 3
+MAX_STAGES = 5
 MAX_DEPTH = 6
 
 _DROPOUTS = ("none", "all", *map(str, range(1, MAX_DEPTH + 1)))
@@ -75,9 +75,11 @@ BUILDABLE: tuple[Dimension, ...] = (
     IntRange("stages.*.width.*", 1, 1024, 1),
     Choice("stages.*.kernel", (3, 5, 7), 3),
     IntRange("stages.*.padded", 0, MAX_DEPTH, 0),
-    Choice("stages.*.kind", ("conv", "separable", "residual"), "conv"),
+    Choice("stages.*.kind", BLOCK_KINDS, "conv"),
+    Choice("stages.*.squeeze", (0, 2, 4, 8, 16), 0),
     Choice("stages.*.shared", ("none", "stage", "before"), "none"),
     Choice("stages.*.dropout", _DROPOUTS, "none"),
+    Choice("transitions.*.reduction", ("max", "avg", "stride"), "max"),
     Choice("transitions.*.place", ("none", "before", "after"), "none"),
     IntRange("transitions.*.width", 1, 1024, 1),
     Choice("transitions.*.bare", (False, True), False),
@@ -85,6 +87,9 @@ BUILDABLE: tuple[Dimension, ...] = (
     Choice("head.hidden", (False, True), False),
     IntRange("head.hidden_width", 1, 1024, 1),
     Choice("head.dropout", (False, True), False),
+    Choice("skip", (False, True), False),
+    IntRange("expansion", 1, LARGEST_EXPANSION, 1),
+    Choice("groups", (2, 3, 4, 8), 2),
     Choice("order", ORDERS, "conv-bn-act"),
     Choice("norm_scale", (True, False), True),
     Choice("activation", ACTIVATIONS, "relu"),

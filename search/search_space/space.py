@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from models.recipe import RecipeConfig
 from models.record import RecordError, short_repr
 from models.spec import ArchSpec
 from search.search_space.buildable import AUGMENTATION_DIMENSIONS
+from search.search_space.decoding import params_of
 from search.search_space.dimensions import Choice, Dimension, SuggestsValues, accepts
-from search.search_space.encoding import Params, assemble, params_of
+from search.search_space.encoding import Params, assemble
 
 
 class NotInSpaceError(ValueError):
@@ -31,6 +33,16 @@ class Space:
     def defaults(self) -> Params:
         """Return the point with the default of every dimension, which inactive and unset dimensions get."""
         return {dimension.name: dimension.default for dimension in self.dimensions}
+
+    @cached_property
+    def key(self) -> str:
+        """Return sixteen hex digits that are equal for equal spaces, so that no study is continued with another one."""
+        return hashlib.sha256(repr(self.dimensions).encode()).hexdigest()[:16]
+
+    @cached_property
+    def max_stages(self) -> int:
+        """Return the number of stages that the space has dimensions for."""
+        return sum(name.startswith("stages.") and name.endswith(".depth") for name in self.defaults)
 
     @cached_property
     def n_searched(self) -> int:

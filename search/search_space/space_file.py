@@ -13,7 +13,7 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,12 +50,12 @@ def changed(space: Space, lines: tuple[str, ...]) -> Space:
     # Layers that share weights have one width, perhaps that of another stage, which would override the file's widths.
     stages = {name.partition(".width.")[0] for name in values if ".width." in name}
     values = {f"{stage}.shared": "none" for stage in stages} | values
-    return Space(
-        tuple(
-            _with_value(dimension, values[dimension.name]) if dimension.name in values else dimension
-            for dimension in space.dimensions
-        )
+    dimensions = tuple(
+        _with_value(dimension, values[dimension.name]) if dimension.name in values else dimension
+        for dimension in space.dimensions
     )
+    _check_stages(dimensions, space)
+    return Space(dimensions)
 
 
 def read_changes(path: Path, space: Space) -> tuple[str, ...]:
@@ -66,9 +66,9 @@ def read_changes(path: Path, space: Space) -> tuple[str, ...]:
     values: dict[str, str] = {}
     try:
         for name, value in _read_values(path):
-            values |= {
-                dimension.name: _text(_with_value(dimension, value)) for dimension in _dimensions_named(name, space)
-            }
+            changes = [_with_value(dimension, value) for dimension in _dimensions_named(name, space)]
+            _check_stages(changes, space)
+            values |= {dimension.name: _text(dimension) for dimension in changes}
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except RecursionError as error:
@@ -78,6 +78,17 @@ def read_changes(path: Path, space: Space) -> tuple[str, ...]:
     if not lines:
         raise InputError(f"{path}: changes no dimension; python search.py space lists them")
     return lines
+
+
+def _check_stages(dimensions: Iterable[Dimension], space: Space) -> None:
+    """Raise InputError if a changed dimension allows more stages than `space` has dimensions for."""
+    for dimension in dimensions:
+        if dimension.name == "stages":
+            most = max(dimension.choices) if isinstance(dimension, Choice) else dimension.high
+            if most > space.max_stages:
+                raise InputError(
+                    f"stages must be from 1 to {space.max_stages}, got {most}; images of this size allow no more"
+                )
 
 
 def as_file(config: SearchConfig) -> str:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.baselines import BASELINES
+from models.baselines import BASELINES, MNIST_BASELINES, baselines_for
 from models.build import build_model
 from models.cost import compute_cost
 from models.recipe import RecipeConfig
@@ -33,6 +33,8 @@ PUBLISHED = [
     ("s004_net1", 10970, 28),
     ("s004_net2", 8024, 32),
     ("s004_net3", 7496, 28),
+    # 78,186 trainable ones in the source, whose two 1x1 shortcuts have 32 and 64 biases.
+    ("resnet8", 78186 - 96, 53),
 ]
 
 # id, recipe, optimizer, lr (peak of a one-cycle), weight decay, label smoothing, epochs, schedule, rotation, shift
@@ -55,6 +57,7 @@ RECIPES = [
     ("s004_net1", "sgd_constant", "sgd", 0.01, 0, 0, 15, "constant", 0, 0),
     ("s004_net2", "sgd_constant", "sgd", 0.01, 0, 0, 15, "constant", 5, 0),
     ("s004_net3", "sgd_constant", "sgd", 0.015, 0, 0, 15, "constant", 5, 0),
+    ("resnet8", "adam_decay", "adam", 0.001, 2e-4, 0, 500, "step", 15, 0.1),
 ]
 
 # id, setting of all its recipes, value: what the table above leaves out
@@ -73,6 +76,10 @@ SETTINGS = [
     ("s003_iter4", "schedule.step_size", 5),
     ("s004_net2", "augmentation.brightness", 0.4),
     ("s004_net3", "augmentation.contrast", 0.4),
+    ("resnet8", "batch_size", 32),
+    ("resnet8", "schedule.gamma", 0.99),
+    ("resnet8", "augmentation.interpolation", "bilinear"),
+    ("resnet8", "augmentation.mirror_p", 0.5),
 ]
 
 # s001_model3, as its README.md prints them: the learning rate at the end of each epoch
@@ -96,7 +103,13 @@ def test_published_counts(id_: str, n_params: int, receptive_field: int) -> None
     assert cost.n_params == n_params
     assert cost.receptive_field == receptive_field
     assert sum(parameter.numel() for parameter in model.parameters()) == n_params
-    assert model(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    assert model(torch.zeros(2, *BASELINES[id_].spec.input_shape)).shape == (2, 10)
+
+
+def test_networks_belong_to_their_images() -> None:
+    assert baselines_for((1, 28, 28), 10) == MNIST_BASELINES
+    assert list(baselines_for((3, 32, 32), 10)) == ["resnet8"]
+    assert baselines_for((3, 32, 32), 100) == baselines_for((1, 32, 32), 10) == {}
 
 
 @pytest.mark.parametrize("id_", BASELINES)
@@ -167,8 +180,9 @@ def test_published_recipes(row: tuple[Any, ...]) -> None:
         recipe.augmentation.rotation,
         recipe.augmentation.shift,
     )
-    assert recipe.batch_size == 128
-    assert recipe.augmentation.interpolation == "nearest" or not recipe.augmentation.rotation
+    if row[0] in MNIST_BASELINES:
+        assert recipe.batch_size == 128
+        assert recipe.augmentation.interpolation == "nearest" or not recipe.augmentation.rotation
     assert RecipeConfig.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
 
@@ -214,7 +228,7 @@ def end_of_epoch_lrs(recipe: RecipeConfig) -> list[float]:
     return lrs
 
 
-@pytest.mark.parametrize("id_", BASELINES)
+@pytest.mark.parametrize("id_", MNIST_BASELINES)
 def test_stated_results_are_fractions_of_known_recipes(id_: str) -> None:
     baseline = BASELINES[id_]
     assert baseline.stated.keys() == baseline.recipes.keys()

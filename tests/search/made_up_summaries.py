@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from models.baselines import BASELINES
+from models.baselines import MNIST_BASELINES
 from search.config import DataConfig, SearchConfig
 from search.report.summary import summarise
 from search.study.trials import FINISHED, REFUSED
@@ -26,7 +26,9 @@ SUMMARIES = {
     "every outcome": summarise("mnist-8000", CONFIG, EVERY_OUTCOME),
     "nothing yet": summarise("mnist-8000", CONFIG, []),
     "none finished": summarise("s", CONFIG, [r for r in EVERY_OUTCOME if r.outcome != FINISHED]),
-    "baseline wins": summarise("s", CONFIG, [made_up(i, 0.995, baseline=name) for i, name in enumerate(BASELINES)]),
+    "baseline wins": summarise(
+        "s", CONFIG, [made_up(i, 0.995, baseline=name) for i, name in enumerate(MNIST_BASELINES)]
+    ),
     "digits": summarise("mnist-8000-digits", DIGITS, EVERY_OUTCOME, notice=NOTICE),
     "validation": summarise("s", VAL, EVERY_OUTCOME, winner_card=CARD),
     "confirmed": summarise("s", CONFIG, EVERY_OUTCOME, **confirmed()),

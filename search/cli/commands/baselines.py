@@ -46,7 +46,7 @@ def run(args: Namespace) -> int:
     if args.recipe_of and not card.is_file():
         raise InputError(f"there is no {card}: study {args.recipe_of!r:.120} has no winner; name another --recipe-of")
     data = DataConfig.named(args.dataset, data_directory(args.data_dir))
-    check_images(data)
+    check_images(data, args.ids)
     announce(f"start    hand-designed networks on {args.dataset}; loading PyTorch and the data")
 
     from search.cli.baselines import train_baselines
@@ -65,18 +65,23 @@ def check_ids(ids: Sequence[str]) -> None:
             raise InputError(f"unknown hand-designed network {name!r}; the known ones are {', '.join(BASELINES)}")
 
 
-def check_images(data: DataConfig) -> None:
-    """Raise InputError for a data set that the hand-designed networks cannot take."""
-    from models.baselines import BASELINES
+def check_images(data: DataConfig, ids: Sequence[str]) -> None:
+    """Raise InputError for a data set that no hand-designed network takes, or that one of `ids` does not take."""
+    from models.baselines import baselines_for
     from search.data.load import form_of
 
     if data.is_own:
         _, words = OWN_KINDS[data.dataset]
         raise InputError(f"baselines trains on published data, not on a {words}; use `search.py run` for that")
     form = form_of(data)
-    spec = next(iter(BASELINES.values())).spec
-    if (form.input_shape, form.n_classes) != (spec.input_shape, spec.n_classes):
+    fitting = baselines_for(form.input_shape, form.n_classes)
+    if not fitting:
         raise InputError(
-            f"the hand-designed networks take {spec.input_shape} images of {spec.n_classes} classes, "
-            f"not {data.dataset}'s"
+            f"no hand-designed network takes {form.input_shape} images of {form.n_classes} classes, as {data.dataset} "
+            "has; use `search.py run`"
         )
+    for name in ids:
+        if name not in fitting:
+            raise InputError(
+                f"{name} does not take the images of {data.dataset}; those that do are {', '.join(fitting)}"
+            )

@@ -60,14 +60,15 @@ def run(args: Namespace) -> int:
 def search_config(args: Namespace, budget: int) -> SearchConfig:
     """Return the settings of a search with the given budget."""
     from search.search_space.augmentations import choose_augmentations
-    from space import WIDEST
+    from space import LARGEST
 
+    data = DataConfig.named(args.dataset, data_directory(args.data_dir), args.select_on, args.image_size)
     config = SearchConfig(
-        data=DataConfig.named(args.dataset, data_directory(args.data_dir), args.select_on, args.image_size),
+        data=data,
         max_params=budget,
         **limits_of(args),
         max_latency=args.max_latency,
-        dimensions=dimensions_of(args),
+        dimensions=dimensions_of(args, data),
         epochs=args.epochs,
         score=args.score,
         seed=args.seed,
@@ -77,7 +78,7 @@ def search_config(args: Namespace, budget: int) -> SearchConfig:
         share_weights=args.share_weights,
         starts=args.starts,
     )
-    return choose_augmentations(config, args.augment, args.no_augment, WIDEST)
+    return choose_augmentations(config, args.augment, args.no_augment, LARGEST)
 
 
 def job(args: Namespace, sources: Sequence[StudyLocation], networks: Mapping[str, ArchSpec]) -> Job:

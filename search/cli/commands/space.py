@@ -43,18 +43,18 @@ def run(args: Namespace) -> int:
     from search.limits import describe_limits
     from search.sampling.feasibility import feasibility_report, survey
     from search.search_space.augmentations import choose_augmentations
-    from space import WIDEST, space_of
+    from space import LARGEST, space_of
 
     data = DataConfig.named(args.dataset, data_directory(None), image_size=args.image_size)
-    config = SearchConfig(
-        data, args.budget, **limits_of(args), dimensions=dimensions_of(args), share_weights=args.share_weights
-    )
-    config = choose_augmentations(config, args.augment, args.no_augment, WIDEST)
-    searched, form = space_of(config), form_of(config.data)
+    form = form_of(data)
+    data = replace(data, form=form)
+    dimensions = dimensions_of(args, data)
+    config = SearchConfig(data, args.budget, **limits_of(args), dimensions=dimensions, share_weights=args.share_weights)
+    config = choose_augmentations(config, args.augment, args.no_augment, LARGEST)
+    searched = space_of(config)
     usual_space = space_of(replace(config, dimensions=()))
-    config = replace(config, data=replace(config.data, form=form))
     for dimension, default in zip(searched.dimensions, usual_space.dimensions, strict=True):
-        print(f"{dimension.name:22}{dimension}" + (f"   instead of {default}" if dimension != default else ""))
+        print(f"{dimension.name:24}{dimension}" + (f"   instead of {default}" if dimension != default else ""))
     counts = [dimension.n_values for dimension in searched.dimensions if dimension.n_values]
     n_real = len(searched.dimensions) - len(counts)
     print(

@@ -11,7 +11,7 @@
 #include "vectors.hpp"
 
 // The first three are the CHEAP_ACTIVATIONS of operation.hpp.
-enum Activation : int32_t { IDENTITY, RELU, LEAKY_RELU, SILU, HARDSWISH, GELU };
+enum Activation : int32_t { IDENTITY, RELU, LEAKY_RELU, SILU, HARDSWISH, GELU, HARDSIGMOID };
 
 // Smaller and larger of two values, lane by lane; NaN where x is NaN. Forms with a mask, because g++ warns of its own
 // header for the others.
@@ -91,6 +91,7 @@ Vec activate(Vec x, float slope) {
     if constexpr (ACTIVATION == HARDSWISH)
         return select(x <= -3.0f, Vec{}, select(x >= 3.0f, x, x * (x + 3.0f) / 6.0f));
     if constexpr (ACTIVATION == GELU) return x * normal_share(x);
+    if constexpr (ACTIVATION == HARDSIGMOID) return largest(Vec{}, smallest(all(1.0f), (x + 3.0f) / 6.0f));
     return x;
 }
 
@@ -106,6 +107,7 @@ Vec slope_at(Vec x, float slope) {
     if constexpr (ACTIVATION == HARDSWISH)
         return select(x <= -3.0f, Vec{}, select(x >= 3.0f, all(1.0f), x / 3.0f + 0.5f));
     if constexpr (ACTIVATION == GELU) return normal_share(x) + x * normal_density(x);
+    if constexpr (ACTIVATION == HARDSIGMOID) return select((x > -3.0f) & (x < 3.0f), all(1.0f / 6), Vec{});
     return all(1.0f);
 }
 
@@ -136,6 +138,7 @@ void with_activation(int activation, F f) {
         case SILU: return f(std::integral_constant<int, SILU>{});
         case HARDSWISH: return f(std::integral_constant<int, HARDSWISH>{});
         case GELU: return f(std::integral_constant<int, GELU>{});
+        case HARDSIGMOID: return f(std::integral_constant<int, HARDSIGMOID>{});
         default: return f(std::integral_constant<int, IDENTITY>{});
     }
 }

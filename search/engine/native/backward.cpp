@@ -79,9 +79,9 @@ LayerBackward::LayerBackward(const Operation& operation)
       chunk_sums(n_parameters() * CHUNKS) {
     if (layer.separable()) {
         turned.assign(layer.input.channels, TurnedConvolution(layer, 1, 1));
-        const std::vector<int32_t> offsets = tap_offsets(layer.out_channels, 1, 1, STRIP_PITCH, 0);
-        turned_strip.assign(1, Convolution(layer.out_channels, layer.input.channels, 1, 1, offsets, 0));
-        strip_offsets = tap_offsets(layer.input.channels, 1, 1, layer.out_pixels(), 0);
+        const std::vector<int32_t> offsets = tap_offsets(layer.out_group(), 1, 1, STRIP_PITCH, 0);
+        turned_strip.assign(layer.groups, Convolution(layer.out_group(), layer.in_group(), 1, 1, offsets, 0));
+        strip_offsets = tap_offsets(layer.in_group(), 1, 1, layer.out_pixels(), 0);
     } else {
         turned.assign(layer.groups, TurnedConvolution(layer, layer.in_group(), layer.out_group()));
     }
@@ -99,7 +99,10 @@ void LayerBackward::pack() {
             turned[c].pack([&](int, int, int row, int column) {
                 return operation.depthwise[c * first.taps() + row * first.width + column];
             });
-        turned_strip[0].pack([&](int i, int o, int, int) { return operation.weight[layer.weight_index(o, i, 0, 0)]; });
+        for (int g = 0; g < layer.groups; ++g)
+            turned_strip[g].pack([&](int i, int o, int, int) {
+                return operation.weight[layer.weight_index(g * layer.out_group() + o, i, 0, 0)];
+            });
     } else {
         for (int g = 0; g < layer.groups; ++g)
             turned[g].pack([&](int o, int i, int row, int column) {
@@ -176,9 +179,9 @@ void LayerBackward::run_dense(const Source& source, const Results& results, int 
     // One group at a time, because the maps of a depthwise group then stay in the first cache.
     for (int g = 0; g < layer.groups; ++g) {
         for (int o = 0; o < layer.out_group(); ++o) {
-            const int c = g * layer.out_group() + o;
-            sums.bias[c] += results.gradient(block, c, 0, layer.out_height(), layer.out_width(),
-                                             gradients + edged.inner(o), edged.pitch());
+            sums.bias[g * layer.out_group() + o] +=
+                results.gradient(block, layer.result(g, o), 0, layer.out_height(), layer.out_width(),
+                                 gradients + edged.inner(o), edged.pitch());
         }
         add_weight_gradients(in + g * layer.in_group() * padded.plane(), first_offsets, padded.pitch(),
                              gradients + edged.inner(0), edged.pitch(), edged.plane(), layer.out_group(),
@@ -198,14 +201,18 @@ void LayerBackward::run_separable(const Source& source, const Results& results, 
         depthwise[c].run(read(source, block, c, map, nullptr), nullptr, between + (size_t)c * pixels, height, width,
                          width, pixels);
     // Propagates through the 1x1 convolution, strip by strip; gradients overwrite the values before it.
-    Vec* strip = scratch(STRIPS, (size_t)layer.out_channels * STRIP_PITCH);
+    Vec* strip = scratch(STRIPS, (size_t)layer.out_group() * STRIP_PITCH);
     for (int at = 0; at < pixels; at += STRIP) {
         const int count = std::min(STRIP, pixels - at);
-        for (int c = 0; c < layer.out_channels; ++c)
-            sums.bias[c] += results.gradient(block, c, at, 1, count, strip + c * STRIP_PITCH, 0);
-        add_weight_gradients(between + at, strip_offsets, 0, strip, 0, STRIP_PITCH, layer.out_channels, 1, count,
-                             sums.weight);
-        turned_strip[0].run_row(strip, nullptr, between + at, count, pixels);
+        for (int g = 0; g < layer.groups; ++g) {
+            Vec* of_group = between + (size_t)g * layer.in_group() * pixels + at;
+            for (int o = 0; o < layer.out_group(); ++o)
+                sums.bias[g * layer.out_group() + o] +=
+                    results.gradient(block, layer.result(g, o), at, 1, count, strip + o * STRIP_PITCH, 0);
+            add_weight_gradients(of_group, strip_offsets, 0, strip, 0, STRIP_PITCH, layer.out_group(), 1, count,
+                                 sums.weight + (size_t)g * layer.out_group() * layer.taps());
+            turned_strip[g].run_row(strip, nullptr, of_group, count, pixels);
+        }
     }
     for (int c = 0; c < channels; ++c) {
         for (int row = 0; row < height; ++row)

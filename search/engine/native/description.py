@@ -16,11 +16,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from models.layers import FirstChannels, Residual
-from search.engine.native.structures import CONVOLVE, READ, SCALE, SUM, Kernel
-
-# enum Activation of native/activations.hpp.
-ACTIVATIONS: dict[type[nn.Module], int] = {nn.ReLU: 1, nn.LeakyReLU: 2, nn.SiLU: 3, nn.Hardswish: 4, nn.GELU: 5}
+from models.layers import FirstChannels, Residual, SqueezeExcite
+from search.engine.native.fusion import (
+    ACTIVATIONS,
+    has_kernel,
+    kernel_of,
+    slope_of,
+    take_norm,
+    take_pointwise,
+    take_shuffle,
+)
+from search.engine.native.structures import CONVOLVE, GATE, READ, SCALE, SUM, Kernel
 
 
 class NoKernelError(Exception):
@@ -64,8 +70,9 @@ class Read:
 class Operation:
     """Computation of the value `output`.
 
-    kind                CONVOLVE, READ, SUM or SCALE of native/operation.hpp
+    kind                CONVOLVE, READ, SUM, SCALE or GATE of native/operation.hpp
     average             whether a READ returns only the mean of every map
+    is_shuffled         whether a convolution writes its results as ChannelShuffle orders them
     activation, slope   those between a convolution and its batch norm, if there is an activation
     """
 
@@ -78,6 +85,7 @@ class Operation:
     bias: Tensor | None = None
     kernel: Kernel | None = None
     groups: int = 1
+    is_shuffled: bool = False
     activation: int = 0
     slope: float = 0.0
     norm: nn.BatchNorm2d | None = None
@@ -128,8 +136,9 @@ class _Reader:
         while rest:
             module = rest.pop(0)
             kind = type(module)
-            if isinstance(module, nn.Conv2d) and _has_kernel(module) and not self.is_flat:
-                x = self._convolve(x, *_take_pointwise(module, rest), *_take_norm(rest))
+            if isinstance(module, nn.Conv2d) and has_kernel(module) and not self.is_flat:
+                depthwise, conv = take_pointwise(module, rest)
+                x = self._convolve(x, depthwise, conv, take_shuffle(conv, rest), *take_norm(rest))
             elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d) and not self.is_flat:
                 x = self._pool(x, module)
             elif isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1)):
@@ -143,12 +152,14 @@ class _Reader:
                 x = self._drop(x, module)
             elif isinstance(module, Residual):
                 x = self._add(x, module)
+            elif isinstance(module, SqueezeExcite) and not self.is_flat:
+                x = self._gate(x, module)
             elif isinstance(module, FirstChannels) and self.is_flat and self.shape(x)[1:] == (1, 1):
                 x = self.materialise(x) if x.changes or self.values[x.value].norm else x
                 x = self._append(Maps(module.n_channels, 1, 1), SCALE, x, weight=module.weight)
             elif kind in ACTIVATIONS and getattr(module, "approximate", "none") == "none":
                 is_next = not (x.activation or x.drop or x.pool > 1)
-                x = replace(x if is_next else self.materialise(x), activation=ACTIVATIONS[kind], slope=_slope(module))
+                x = replace(x if is_next else self.materialise(x), activation=ACTIVATIONS[kind], slope=slope_of(module))
             else:
                 raise NoKernelError(f"{module} has no kernel")
         return x
@@ -173,6 +184,7 @@ class _Reader:
         x: Read,
         depthwise: nn.Conv2d | None,
         conv: nn.Conv2d,
+        is_shuffled: bool,
         activation: nn.Module | None,
         norm: nn.BatchNorm2d | None,
     ) -> Read:
@@ -191,8 +203,9 @@ class _Reader:
             bias=conv.bias,
             kernel=kernel_of(conv),
             groups=conv.groups,
+            is_shuffled=is_shuffled,
             activation=ACTIVATIONS[type(activation)] if activation else 0,
-            slope=_slope(activation),
+            slope=slope_of(activation),
             norm=norm,
         )
 
@@ -229,51 +242,6 @@ class _Reader:
             raise NoKernelError("a residual block adds maps of different shapes")
         return self._append(Maps(*self.shape(branches[0])), SUM, *branches)
 
-
-def _has_kernel(conv: nn.Conv2d) -> bool:
-    return (
-        conv.stride[0] == conv.stride[1]
-        and conv.dilation == (1, 1)
-        and conv.padding_mode == "zeros"
-        and not isinstance(conv.padding, str)
-        and conv.padding[0] == conv.padding[1] < min(conv.kernel_size)
-    )
-
-
-def _take_pointwise(conv: nn.Conv2d, rest: list[nn.Module]) -> tuple[nn.Conv2d | None, nn.Conv2d]:
-    """Return (depthwise, 1x1) and remove the latter from `rest` if the two can run as one, else (None, conv)."""
-    pointwise = rest[0] if rest else None
-    if (
-        conv.bias is None
-        and conv.groups == conv.in_channels == conv.out_channels
-        and isinstance(pointwise, nn.Conv2d)
-        and _has_kernel(pointwise)
-        and (pointwise.kernel_size, pointwise.stride, pointwise.groups) == ((1, 1), (1, 1), 1)
-    ):
-        del rest[0]
-        return conv, pointwise
-    return None, conv
-
-
-def _take_norm(rest: list[nn.Module]) -> tuple[nn.Module | None, nn.BatchNorm2d | None]:
-    """Remove the next batch norm, and an activation before it, from `rest`; return (activation or None, norm)."""
-    position = 1 if rest and type(rest[0]) in ACTIVATIONS else 0
-    norm = rest[position] if position < len(rest) else None
-    if not isinstance(norm, nn.BatchNorm2d) or not _is_plain(norm):
-        return None, None
-    activation = rest[0] if position else None
-    del rest[: position + 1]
-    return activation, norm
-
-
-def _is_plain(norm: nn.BatchNorm2d) -> bool:
-    return norm.affine and norm.track_running_stats and norm.momentum is not None
-
-
-def _slope(activation: nn.Module | None) -> float:
-    return float(getattr(activation, "negative_slope", 0.0))
-
-
-def kernel_of(conv: nn.Conv2d) -> Kernel:
-    """Return the kernel of a convolution with its padding and stride."""
-    return Kernel(*conv.kernel_size, int(conv.padding[0]), conv.stride[0])
+    def _gate(self, x: Read, module: SqueezeExcite) -> Read:
+        gates = self.run([module.squeeze, module.reduce, module.activation, module.expand, module.gate], x)
+        return self._append(Maps(*self.shape(x)), GATE, x, gates)

@@ -27,7 +27,7 @@ LayerForward::LayerForward(const Operation& operation)
       depthwise(layer),
       moments(layer.batch_norm == BATCH ? (size_t)layer.blocks() * layer.out_channels : 0) {
     const std::vector<int32_t> offsets = layer.separable()
-                                             ? tap_offsets(layer.input.channels, 1, 1, layer.out_pixels(), 0)
+                                             ? tap_offsets(layer.in_group(), 1, 1, layer.out_pixels(), 0)
                                              : padded.offsets(layer.in_group());
     groups.assign(layer.groups, Convolution(layer.in_group(), layer.out_group(), layer.kernel.height,
                                             layer.kernel.width, offsets, padded.pitch()));
@@ -77,9 +77,8 @@ void LayerForward::run_block(const Source& source, int block, Vec* maps, Vec* y)
             padded.read(source, block, c, maps + c * padded.plane(), nullptr);
     for (int g = 0; g < layer.groups; ++g)
         groups[g].run(in + g * layer.in_group() * padded.plane(),
-                      operation.bias ? operation.bias + g * layer.out_group() : nullptr,
-                      y + (size_t)g * layer.out_group() * layer.out_pixels(), layer.out_height(), layer.out_width(),
-                      layer.out_width(), layer.out_pixels());
+                      bias_of(g), y + (size_t)layer.result(g, 0) * layer.out_pixels(), layer.out_height(),
+                      layer.out_width(), layer.out_width(), (ptrdiff_t)layer.result_step() * layer.out_pixels());
 }
 
 void LayerForward::run_separable(const Source& source, int block, Vec* map, Vec* y) const {
@@ -91,7 +90,10 @@ void LayerForward::run_separable(const Source& source, int block, Vec* map, Vec*
                          layer.out_width(), pixels);
     }
     for (int at = 0; at < pixels; at += STRIP)
-        groups[0].run_row(results + at, operation.bias, y + at, std::min(STRIP, pixels - at), pixels);
+        for (int g = 0; g < layer.groups; ++g)
+            groups[g].run_row(results + (size_t)g * layer.in_group() * pixels + at, bias_of(g),
+                              y + (size_t)layer.result(g, 0) * pixels + at, std::min(STRIP, pixels - at),
+                              (ptrdiff_t)layer.result_step() * pixels);
 }
 
 // Computes the mean and 1 / standard deviation per channel from the moments of all blocks; updates the running ones.

@@ -58,6 +58,9 @@ class LayerForward {
     void run_block(const Source& source, int block, Vec* maps, Vec* y) const;
     void run_separable(const Source& source, int block, Vec* map, Vec* y) const;
     void find_statistics(float* statistics) const;
+    const float* bias_of(int group) const {
+        return operation.bias ? operation.bias + group * layer.out_group() : nullptr;
+    }
 
     const Operation& operation;
     const Layer& layer;
@@ -94,7 +97,7 @@ class LayerBackward {
     const EdgedMaps edged;
     Depthwise depthwise;
     std::vector<TurnedConvolution> turned;  // of every group, or of every channel of a depthwise convolution
-    std::vector<Convolution> turned_strip;  // of the 1x1 convolution of a separable layer
+    std::vector<Convolution> turned_strip;  // of every group of the 1x1 convolution of a separable layer
     std::vector<int32_t> first_offsets, strip_offsets;
     std::vector<GradientSums> of_maps;
     std::vector<float> chunk_sums;

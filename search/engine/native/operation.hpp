@@ -47,7 +47,8 @@ struct Kernel {
 struct Layer {
     Reading input;
     int32_t out_channels, groups;
-    Kernel depthwise;  // height 0 if there is none; else `kernel` is 1x1, in one group, with stride 1
+    int32_t shuffled;  // whether the results alternate between the groups, as ChannelShuffle orders them
+    Kernel depthwise;  // height 0 if there is none; else `kernel` is 1x1 with stride 1
     Kernel kernel;
     int32_t activation, batch_norm;  // the activation between convolution and batch norm, if there is one
     float slope, epsilon, momentum;
@@ -67,6 +68,10 @@ struct Layer {
     int out_pixels() const { return out_height() * out_width(); }
     int in_group() const { return input.channels / groups; }
     int out_group() const { return out_channels / groups; }
+    // Returns the channel of the value that output channel o of a group is written to.
+    int result(int group, int o) const { return shuffled ? o * groups + group : group * out_group() + o; }
+    // Returns the distance of two output channels of a group there.
+    int result_step() const { return shuffled ? groups : 1; }
     int taps() const { return in_group() * kernel.taps(); }
     size_t out_block() const { return (size_t)out_channels * out_pixels(); }
     // Returns the index of the weight from input channel i of a group to output channel o (of all) at a position of the
@@ -85,7 +90,7 @@ struct Value {
     float *dstatistics, *dgamma, *dbeta;
 };
 
-enum Kind : int32_t { CONVOLVE, READ, SUM, SCALE };
+enum Kind : int32_t { CONVOLVE, READ, SUM, SCALE, GATE };
 
 // Use of the gradient of an input: it is not needed, it is written, or it is added to that of another reader.
 enum Gradient : int32_t { NO_GRADIENT, WRITE, ADD };
@@ -98,6 +103,7 @@ struct Input {
 // READ      the first input with all pending operations applied
 // SUM       the sum of both inputs, read by layer.input and second_reading
 // SCALE     the first layer.out_channels channels of the first input, times the only number of `weight`
+// GATE      the first input, every map times its pixel of the second input, which has no norm and no other reader
 struct Operation {
     int32_t kind, output;
     Input inputs[2];

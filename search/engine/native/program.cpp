@@ -46,6 +46,9 @@ void Program::forward(int threads, OutOfMemory& memory) {
                 sum_forward(source, {operation.second_reading, input_of(operation, 1)}, output.maps, threads, memory);
                 break;
             case SCALE: scale_forward(source, operation.layer.out_channels, *operation.weight, output.maps); break;
+            case GATE:
+                gate_forward(source, {operation.second_reading, input_of(operation, 1)}, output.maps, threads, memory);
+                break;
         }
     }
 }
@@ -68,6 +71,10 @@ void Program::backward(int threads, OutOfMemory& memory) {
             case SCALE:
                 scale_backward(source, operation.layer.out_channels, *operation.weight, output.gradients,
                                operation.dweight);
+                break;
+            case GATE:
+                gate_backward(source, {operation.second_reading, input_of(operation, 1)}, output.gradients,
+                              operation.inputs[0].gradient, map_sums.data(), threads, memory);
                 break;
         }
     }
@@ -98,4 +105,37 @@ void scale_backward(const Source& source, int channels, float factor, const Vec*
             *dfactor += sum_lanes(d * *source.map(block, c) * used);
         }
     }
+}
+
+void gate_forward(const Source& source, const Source& gates, Vec* z, int threads, OutOfMemory& memory) {
+    const Reading& r = source.reading;
+    each_in_parallel(r.blocks() * r.channels, threads, memory, [&](int map) {
+        const int block = map / r.channels, channel = map % r.channels, pixels = r.out_pixels();
+        Vec *to = z + (size_t)map * pixels, gate;
+        gates.read(block, channel, &gate, 1, nullptr);
+        source.read(block, channel, to, r.out_width(), nullptr);
+        for (int i = 0; i < pixels; ++i) to[i] *= gate;
+    });
+}
+
+void gate_backward(const Source& source, const Source& gates, const Vec* dz, int32_t use, GradientSums* sums,
+                   int threads, OutOfMemory& memory) {
+    const Reading& r = source.reading;
+    each_in_parallel(r.blocks() * r.channels, threads, memory, [&](int map) {
+        const int block = map / r.channels, channel = map % r.channels, pixels = r.out_pixels();
+        Vec* gradient = use ? source.gradient(block, channel) : nullptr;
+        Vec* to = use == ADD ? scratch(ADDED, r.pixels()) : gradient;
+        Vec *read = scratch(READ_MAPS, pixels), *of_gate = gates.gradient(block, channel), gate;
+        source.read(block, channel, read, r.out_width(), to && r.stores_slopes() ? to : nullptr);
+        gates.read(block, channel, &gate, 1, of_gate);  // keeps the slope where its gradient overwrites it
+        const Vec* of_map = dz + (size_t)map * pixels;
+        const Vec of_product = sum_of(pixels, [=](int i) { return of_map[i] * read[i]; });
+        gates.to_values(block, channel, &of_product, of_gate);
+        if (!use) return;
+        for (int i = 0; i < pixels; ++i) read[i] = of_map[i] * gate;
+        sums[map] = source.to_values(block, channel, read, to);
+        if (use == ADD)
+            for (int i = 0; i < r.pixels(); ++i) gradient[i] += to[i];
+    });
+    if (r.norm && use) source.to_norm(sums);
 }

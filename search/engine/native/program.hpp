@@ -47,3 +47,11 @@ void scale_forward(const Source& source, int channels, float factor, Vec* z);
 
 // Computes the gradient of the source's value from dz, and adds that of the factor to dfactor.
 void scale_backward(const Source& source, int channels, float factor, const Vec* dz, float* dfactor);
+
+// Writes every map that the source reads, times the pixel of its channel that `gates` reads, to z.
+void gate_forward(const Source& source, const Source& gates, Vec* z, int threads, OutOfMemory& memory);
+
+// Computes the gradients of the values of both from dz. use: that of the source's gradient, one of enum Gradient.
+// sums: scratch memory for every map.
+void gate_backward(const Source& source, const Source& gates, const Vec* dz, int32_t use, GradientSums* sums,
+                   int threads, OutOfMemory& memory);

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from search.engine.native import kernels
 from search.engine.native import structures as c
-from search.engine.native.description import Operation, Read, describe, kernel_of
+from search.engine.native.description import Operation, Read, describe
+from search.engine.native.fusion import kernel_of
 from search.engine.native.images import NativeImages
 from search.engine.native.memory import allocate, allocate_in_turn
 from search.errors import FailureError
@@ -216,6 +217,7 @@ class Program:
             input=self._reading(operation.inputs[0], operation),
             out_channels=self.description.values[operation.output].channels,
             groups=operation.groups,
+            shuffled=operation.is_shuffled,
             depthwise=kernel_of(operation.depthwise) if operation.depthwise else c.Kernel(stride=1),
             kernel=operation.kernel or c.Kernel(1, 1, 0, 1),
             activation=operation.activation,

@@ -9,7 +9,7 @@ _Fields = tuple[tuple[str, type], ...]
 
 # enum BatchNorm, Kind and Gradient of operation.hpp.
 NO_NORM, BATCH_NORM, RUNNING_NORM = 0, 1, 2
-CONVOLVE, READ, SUM, SCALE = 0, 1, 2, 3
+CONVOLVE, READ, SUM, SCALE, GATE = 0, 1, 2, 3, 4
 NO_GRADIENT, WRITE, ADD = 0, 1, 2
 # enum Interpolation of images.hpp.
 INTERPOLATIONS = {"nearest": 1, "bilinear": 2}
@@ -42,7 +42,7 @@ class Layer(ctypes.Structure):
 
     _fields_ = (
         ("input", Reading),
-        *_fields(_INT, "out_channels groups"),
+        *_fields(_INT, "out_channels groups shuffled"),
         *_fields(Kernel, "depthwise kernel"),
         *_fields(_INT, "activation batch_norm"),
         *_fields(_FLOAT, "slope epsilon momentum"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from models.baselines import BASELINES, Baseline
+from models.baselines import BASELINES, Baseline, baselines_for
 from models.cost import Cost, compute_cost
 from search.config import SearchConfig
 from search.data.load import form_of
@@ -51,15 +51,13 @@ class BaselineResult:
 def baseline_results(config: SearchConfig, records: Iterable[TrialRecord]) -> tuple[BaselineResult, ...]:
     """Return the results of the hand-designed networks for these images, then those of the user networks."""
     form = form_of(config.data)
-    shape = (form.input_shape, form.n_classes)
     space_networks = baseline_params(form.input_shape, form.n_classes, space_of(config))
     # If a network was interrupted and run again, the later trial counts.
     trials_by_network = {record.baseline: record for record in sorted(records, key=lambda record: record.number)}
     return tuple(
         _baseline_result(baseline, config, trials_by_network.get(name), in_space=name in space_networks)
-        for name, baseline in BASELINES.items()
         # Networks for other images cannot be compared.
-        if (baseline.spec.input_shape, baseline.spec.n_classes) == shape
+        for name, baseline in baselines_for(form.input_shape, form.n_classes).items()
     ) + tuple(
         _user_network_result(record, name, record.n_params)
         for name, record in trials_by_network.items()

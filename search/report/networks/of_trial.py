@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from models.baselines import BASELINES
+from models.baselines import baselines_for
 from models.record import RecordError
 from models.spec import ArchSpec
 from search.config import SearchConfig
@@ -13,7 +13,7 @@ from search.data.load import form_of
 from search.report.architecture import architecture_line
 from search.sampling.starting_points import starting_points
 from search.study.trials import REFUSED, REPEATED, TrialRecord
-from space import WHOLE, assemble
+from space import assemble, whole_space
 
 HAND_DESIGNED, STARTING_POINT = "hand-designed", "starting point"
 
@@ -25,7 +25,7 @@ def network_of(record: TrialRecord, config: SearchConfig) -> ArchSpec | None:
     form = form_of(config.data)
     # A refused trial of an older space lacks dimensions, which were at their defaults; an interrupted one lacks values.
     is_complete = record.outcome in (REFUSED, REPEATED)
-    params = WHOLE.completed(record.params) if is_complete else record.params
+    params = whole_space(form.input_shape).completed(record.params) if is_complete else record.params
     try:
         return assemble(params, form.input_shape, form.n_classes).arch
     except (KeyError, RecordError):
@@ -66,10 +66,9 @@ def _stored_networks(
     """Return the stored networks for these images by their keys, and by their architecture lines."""
     networks = [
         (baseline.spec, StoredNetwork(HAND_DESIGNED, baseline.id))
-        for baseline in BASELINES.values()
-        if (baseline.spec.input_shape, baseline.spec.n_classes) == (input_shape, n_classes)
+        for baseline in baselines_for(input_shape, n_classes).values()
     ]
-    for name, params in starting_points(WHOLE):
+    for name, params in starting_points(whole_space(input_shape)):
         # The points of a family differ in their optimizers, which are the last part of the name.
         family = name.removesuffix(f"-{params['optimizer']}")
         arch = assemble(params, input_shape, n_classes).arch

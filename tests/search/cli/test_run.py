@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from models.baselines import BASELINES
+from models.baselines import MNIST_BASELINES
 from search.engine.native import kernels
 from search.study.trials import FINISHED, TRAINED
 from tests.crash.searches import started, suspend_in_training
@@ -30,7 +30,7 @@ def test_a_study_ends_with_report_and_winner(finished):
         "misread.png",
     }
     for text in (done.stdout, (study / "report.md").read_text()):
-        assert all(name in text for name in BASELINES)
+        assert all(name in text for name in MNIST_BASELINES)
         assert "elected on test" in text
     table = pd.read_csv(study / "trials.csv")
     assert table.outcome.isin(TRAINED).sum() == N_TRIALS

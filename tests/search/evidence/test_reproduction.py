@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from models.baselines import BASELINES
+from models.baselines import MNIST_BASELINES
 from search.evidence.repeats import COMMON, OWN, Repeat, RepeatResult
 from search.evidence.reproduction import (
     ABOVE,
@@ -28,7 +28,7 @@ N_IMAGES = 10_000
 
 
 def run(network: str, curve: Sequence[float], seed: int = 0, purpose: str = OWN, recipe: str = "") -> RepeatResult:
-    baseline = BASELINES[network]
+    baseline = MNIST_BASELINES[network]
     recipe = recipe or next(iter(baseline.recipes))
     settings = baseline.recipes.get(recipe, next(iter(baseline.recipes.values())))
     repeat = Repeat(purpose, None, seed, "test", baseline.spec, settings, network, recipe)
@@ -42,9 +42,9 @@ def found(results: Sequence[RepeatResult], network: str) -> Reproduction:
 
 def test_every_network_and_recipe_is_there_before_anything_was_trained() -> None:
     everything = own_recipes([], N_IMAGES)
-    assert len(everything) == sum(len(baseline.recipes) for baseline in BASELINES.values()) == 18
+    assert len(everything) == sum(len(baseline.recipes) for baseline in MNIST_BASELINES.values()) == 18
     assert {one.verdict for one in everything} == {UNKNOWN}
-    assert [one.baseline.id for one in common_recipe([])] == list(BASELINES)
+    assert [one.baseline.id for one in common_recipe([])] == list(MNIST_BASELINES)
 
 
 def test_best_and_last_epochs_over_the_seeds() -> None:
@@ -137,8 +137,8 @@ def test_of_several_common_recipes_the_last_one_tried_counts() -> None:
 
 
 def everything() -> list[RepeatResult]:
-    own = [run(name, (0.99, 0.995), recipe=recipe) for name, one in BASELINES.items() for recipe in one.recipes]
-    return own + [run(name, (0.994,), purpose=COMMON, recipe="reference, trial 7") for name in BASELINES]
+    own = [run(name, (0.99, 0.995), recipe=recipe) for name, one in MNIST_BASELINES.items() for recipe in one.recipes]
+    return own + [run(name, (0.994,), purpose=COMMON, recipe="reference, trial 7") for name in MNIST_BASELINES]
 
 
 def test_tables_are_complete_and_fit() -> None:
@@ -149,7 +149,7 @@ def test_tables_are_complete_and_fit() -> None:
     assert max(map(len, text.splitlines())) <= 80
     page = markdown(*tables, "A notice.")
     assert "**A notice.**" in page
-    for name, baseline in BASELINES.items():
+    for name, baseline in MNIST_BASELINES.items():
         assert page.count(f"| {name} |") == len(baseline.recipes) + 1
         assert all(line in page for line in baseline.discrepancies)
     for table in (block for block in page.split("\n\n") if block.startswith("|")):
@@ -168,7 +168,7 @@ def test_everything_is_kept_as_json() -> None:
 def test_plot_is_a_whole_svg_and_the_same_every_time(results: list[RepeatResult]) -> None:
     text = reproduction_plot(own_recipes(results, N_IMAGES))
     assert ET.fromstring(text).tag.endswith("svg")
-    assert all((name in text) == bool(results) for name in BASELINES)
+    assert all((name in text) == bool(results) for name in MNIST_BASELINES)
     assert text == reproduction_plot(own_recipes(results, N_IMAGES))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from models.baselines import BASELINES
+from models.baselines import MNIST_BASELINES
 from search.config import DataConfig, SearchConfig
 from search.report.facts import baseline_rule
 from search.report.summary import BaselineResult, Counts, summarise
@@ -102,7 +102,7 @@ def test_no_finished_trial() -> None:
         assert summary.winner is None
         assert summary.test_accuracy is None
         assert (summary.top, summary.improvements, summary.caveats) == ((), (), ())
-        assert len(summary.baselines) == len(BASELINES)
+        assert len(summary.baselines) == len(MNIST_BASELINES)
 
 
 def card(trial: int) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def test_only_the_winners_card_counts(trial: int, accuracy: float | None) -> Non
 
 def result_of(name: str, records: list[TrialRecord], **limits: Any) -> BaselineResult:
     results = summarise("s", replace(CONFIG, **limits), records).baselines
-    assert [result.id for result in results] == list(BASELINES)
+    assert [result.id for result in results] == list(MNIST_BASELINES)
     return next(result for result in results if result.id == name)
 
 

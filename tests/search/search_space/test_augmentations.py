@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.recipe import Augmentation, RecipeConfig
-from search.config import AFFINE_AUGMENTATIONS, AUGMENTATIONS, DataConfig, SearchConfig
+from search.config import AFFINE_AUGMENTATIONS, AUGMENTATIONS, DataConfig, DataForm, SearchConfig
 from search.engine.augment import augment
 from search.errors import InputError
 from search.sampling.starting_points import starting_points
@@ -49,7 +49,9 @@ def test_the_space_has_the_augmentations_that_are_used(
     config = chosen(dataset, on, off)
     assert (config.augmentations, augmentation_options(config)) == (used, options)
     fields = {"crop": "crop_padding", "mirror": "mirror_p", "erase": "erase_p"}
-    names = [dimension.name for dimension in space_of(config).dimensions]
+    form = DataForm("folder", (1, 28, 28), ("a", "b")) if dataset == "folder" else None
+    space = space_of(replace(config, data=replace(config.data, form=form)))
+    names = [dimension.name for dimension in space.dimensions]
     assert names[names.index("label_smoothing") + 1 :] == [fields.get(name, name) for name in used]
 
 
@@ -109,9 +111,10 @@ def test_a_recipe_has_the_values_of_the_space_and_nothing_else() -> None:
     space = space_of(chosen("cifar10", off="rotation"))
     values = {"crop_padding": 0.2, "mirror_p": 0.4, "brightness": 0.1, "contrast": 0.3, "erase_p": 0.25}
     recipe = assemble(space.defaults | values, (3, 32, 32), 10).recipe
+    shallow = space.defaults | {"stages": 2}
     kept = {"shift": 0.05, "scale": 0.05, "erase_area": ERASE_AREA}
     assert recipe.augmentation == Augmentation(**values, **kept)
-    assert space.to_params(assemble(space.defaults, (3, 32, 32), 10).arch, recipe) == space.defaults | values
+    assert space.to_params(assemble(shallow, (3, 32, 32), 10).arch, recipe) == shallow | values
     plain = space_of(chosen("mnist")).defaults
     assert assemble(plain).recipe.augmentation == Augmentation(rotation=7.0, shift=0.05, scale=0.05)
 
@@ -127,7 +130,7 @@ def test_a_recipe_as_it_is_searched() -> None:
 
 
 def test_a_point_of_a_space_without_an_augmentation_has_nothing_of_it() -> None:
-    few, all_ = space_of(chosen("mnist", off="rotation")), space_of(chosen("cifar10"))
+    few, all_ = space_of(chosen("mnist", off="rotation")), space_of(chosen("fashion", ",".join(AUGMENTATIONS)))
     further = {dimension.name: 0.0 for dimension in FURTHER_AUGMENTATIONS}
     assert all_.completed(few.defaults) == all_.defaults | {"rotation": 0.0} | further
     assert assemble(all_.completed(few.defaults)) == assemble(few.defaults)

@@ -17,9 +17,10 @@ from models.cost import compute_cost
 from search.config import AUGMENTATIONS, DataConfig, SearchConfig
 from search.errors import InputError
 from search.sampling.starting_points import starting_points
+from search.search_space import space_file
 from search.search_space.buildable import BUILDABLE
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange
-from search.search_space.space import NotInSpaceError, Space
+from search.search_space.space import NotInSpaceError
 from search.search_space.space_file import as_file, read_changes
 from space import space_of
 
@@ -56,7 +57,7 @@ def changed(tmp_path: Path, text: str) -> dict[str, Dimension]:
         ("stages.1.width.1 = [8, 16, 8]", Choice("stages.1.width.1", (8, 16), 8)),
         ("stages.1.width.1 = [8, 12]", Choice("stages.1.width.1", (8, 12), 12)),
         ("stages = 1", IntRange("stages", 1, 1, 1)),
-        ("stages.2.kernel = [3, 5, 7]", Choice("stages.2.kernel", (3, 5, 7), 3)),
+        ("stages.2.kernel = [3, 7]", Choice("stages.2.kernel", (3, 7), 3)),
         ("head.kind = 'conv'", Choice("head.kind", ("conv",), "conv")),
         ("head.hidden = true", Choice("head.hidden", (True,), True)),
         ("batch_size = [16, 256]", Choice("batch_size", (16, 256), 16)),
@@ -116,7 +117,7 @@ def test_the_number_of_stages_may_stand_beside_what_is_in_them(tmp_path: Path, s
 
 
 def test_what_is_as_usual_is_no_change(tmp_path: Path) -> None:
-    text = "stages.1.width.1 = {low = 3, high = 64}\nstages.1.kernel = [3, 5]\ndropout = 0.1"
+    text = "stages.1.width.1 = {low = 3, high = 64}\nstages.1.kernel = [3, 5, 7]\ndropout = 0.1"
     assert changes(tmp_path, text) == ("dropout = 0.1",)
 
 
@@ -204,13 +205,21 @@ def test_all_that_is_searched_can_be_built(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("widest", BUILDABLE, ids=lambda one: one.name)
 def test_both_ends_of_what_can_be_built_are_networks(tmp_path: Path, widest: Dimension) -> None:
-    quoted = json.dumps(widest.name)
+    quoted, path = json.dumps(widest.name), tmp_path / "my.toml"
     for end in ends(widest):
-        found = changed(tmp_path, f"{quoted} = {json.dumps(end)}")
+        path.write_text(f"{quoted} = {json.dumps(end)}", encoding="utf-8")
+        searched = space_file.changed(space.LARGEST, read_changes(path, space.LARGEST))
         for seed in range(3):
-            searched = Space(tuple(found.get(one.name, one) for one in space.WIDEST.dimensions))
-            candidate = space.assemble(searched.sample(random.Random(seed)))
+            candidate = space.assemble(searched.sample(random.Random(seed)), (3, 64, 64))
             assert compute_cost(candidate.arch).n_params > 0
+
+
+@pytest.mark.parametrize("text", ["stages = 4", "stages = {low = 1, high = 5}", "stages = [2, 4]"])
+def test_stages_that_the_images_do_not_allow_are_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InputError, match=r"stages must be from 1 to 3, got [45]; images of this size allow no more"):
+        changes(tmp_path, text)
+    (tmp_path / "my.toml").write_text(text, encoding="utf-8")
+    assert read_changes(tmp_path / "my.toml", space.LARGEST)
 
 
 def test_a_changed_space_is_searched_and_takes_only_what_it_holds(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ import space
 from models.baselines import BASELINES
 from models.blocks import BLOCKS
 from models.build import build_model
+from models.layers import Residual, SqueezeExcite
 from models.spec import ArchSpec, Block, Head, Stage
 from search.engine.native import kernels
 from search.engine.native.description import NoKernelError, describe
 from search.engine.native.program import Program
 from search.engine.native.structures import CONVOLVE, READ
+from tests.search.engine.native.network_check import check, kinds, without_dropout
 from tests.search.engine.native.on_kernels import on_kernels
 from tests.search.made_up_networks import shared_specs, systematic_specs, thrifty_spec
 
@@ -26,41 +28,6 @@ pytestmark = [
 ]
 RNG = random.Random(0)
 POINTS = [space.assemble(space.sample(RNG)).arch for _ in range(25)]
-
-
-def without_dropout(model: nn.Module) -> nn.Module:
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-    return model
-
-
-def same_gradients(model: nn.Module, exact: nn.Module) -> None:
-    found, expected = (
-        torch.cat([one.grad.flatten().double() for one in network.parameters() if one.grad is not None])
-        for network in (model, exact)
-    )
-    # An activation or a pool whose input is within rounding of a kink may take the other side: few values, small.
-    assert (found - expected).norm() < 1e-2 * expected.norm()
-
-
-def check(model: nn.Module, x: Tensor) -> None:
-    """Outputs, gradients and statistics of a training step, then outputs in evaluation mode."""
-    exact = deepcopy(model).double()
-    network = on_kernels(model)
-    found, expected = network(x), exact(x.double())
-    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
-    # A linear loss: its gradient does not depend on the rounding of the outputs.
-    weights = torch.randn(expected.shape, generator=torch.Generator().manual_seed(0))
-    (found * weights).sum().backward()
-    (expected * weights).sum().backward()
-    same_gradients(model, exact)
-    for (name, own), reference in zip(model.named_buffers(), exact.buffers(), strict=True):
-        torch.testing.assert_close(own, reference.to(own.dtype), rtol=1e-4, atol=1e-5, msg=name)
-    model.eval()
-    exact.eval()
-    with torch.inference_mode():
-        torch.testing.assert_close(network(x).double(), exact(x.double()), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -131,6 +98,30 @@ def test_gradients_of_shared_weights_are_sums(spec: ArchSpec) -> None:
         pytest.param([nn.Conv2d(3, 6, 3, groups=3, bias=False), nn.Conv2d(6, 4, 1)], id="two maps a channel"),
         pytest.param([nn.Conv2d(4, 4, 3, groups=4, bias=False), nn.Conv2d(4, 6, 1, groups=2)], id="1x1 in groups"),
         pytest.param([nn.Conv2d(4, 6, 11, groups=2), nn.SiLU()], id="a kernel over the whole map, in groups"),
+        pytest.param([nn.Conv2d(4, 6, 11, groups=2), nn.ChannelShuffle(2)], id="a kernel over the whole map, shuffled"),
+        pytest.param(
+            [nn.Conv2d(6, 9, 3, 2, groups=3), nn.ChannelShuffle(3), nn.SiLU(), nn.BatchNorm2d(9)], id="shuffle"
+        ),
+        pytest.param(
+            [
+                nn.Conv2d(4, 4, 3, padding=1, groups=4, bias=False),
+                *(nn.Conv2d(4, 12, 1, groups=2), nn.ChannelShuffle(2), nn.BatchNorm2d(12), nn.SiLU()),
+                *(nn.Conv2d(12, 12, 5, groups=12, bias=False), nn.Conv2d(12, 8, 1, groups=4), nn.ChannelShuffle(4)),
+            ],
+            id="shuffled 1x1",
+        ),
+        pytest.param([SqueezeExcite(3, 2), SqueezeExcite(3, 1)], id="squeeze-and-excitation of the images"),
+        pytest.param(
+            [nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.SiLU(), nn.MaxPool2d(2), SqueezeExcite(4, 2), nn.AvgPool2d(3)],
+            id="squeeze-and-excitation between pools",
+        ),
+        pytest.param(
+            [
+                *(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU()),
+                Residual(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), SqueezeExcite(4, 3)), SqueezeExcite(4, 1)),
+            ],
+            id="squeeze-and-excitation in both branches",
+        ),
         pytest.param([nn.Conv2d(3, 3, 7, padding=3, groups=3, bias=False), nn.Conv2d(3, 4, 1)], id="7x7 depthwise"),
         pytest.param(
             [
@@ -187,6 +178,11 @@ def test_every_block_activation_and_head(name: str) -> None:
         nn.AvgPool2d(3, stride=2),
         nn.AvgPool2d(2, divisor_override=3),
         nn.AdaptiveAvgPool2d(2),
+        nn.ChannelShuffle(3),
+        nn.Sequential(nn.Conv2d(3, 4, 1), nn.ChannelShuffle(2)),
+        nn.Sequential(nn.Conv2d(3, 3, 1, groups=3), nn.ReLU(), nn.ChannelShuffle(3)),
+        SqueezeExcite(4, 2),
+        nn.Sequential(nn.Flatten(), SqueezeExcite(363, 2)),
         nn.Linear(11, 5),
         nn.Sequential(nn.Flatten(), nn.Linear(11, 5)),
         nn.Sequential(nn.Flatten(), nn.Conv2d(3, 4, 3)),
@@ -199,20 +195,17 @@ def test_modules_without_a_kernel_are_refused(module: nn.Module) -> None:
         describe(module, (3, 11, 11))
 
 
-def kinds(model: nn.Module, shape: tuple[int, int, int]) -> list[int]:
-    return [operation.kind for operation in describe(model, shape).operations]
-
-
 def test_what_stands_between_convolutions_is_done_as_they_read() -> None:
     # Eight convolutions that do the rest on the way, and the global pool, which does so too.
     found = kinds(build_model(BASELINES["s001_model3"].spec), (1, 28, 28))
     assert (found.count(CONVOLVE), found.count(READ), len(found)) == (8, 1, 9)
 
 
-def test_a_separable_block_is_one_operation() -> None:
-    block = Block(6, kind="separable", padding="same")
+@pytest.mark.parametrize("kind", ["separable", "shuffle"])
+def test_a_separable_block_is_one_operation(kind: str) -> None:
+    block = Block(6, kind=kind, padding="same", groups=2 if kind == "shuffle" else 1)
     # The activation at the end is applied by an operation of its own.
-    assert kinds(nn.Sequential(*BLOCKS["separable"].modules(block, 4)), (4, 7, 7)) == [CONVOLVE, READ]
+    assert kinds(nn.Sequential(*BLOCKS[kind].modules(block, 4)), (4, 7, 7)) == [CONVOLVE, READ]
 
 
 def test_dropout_follows_the_mode() -> None:

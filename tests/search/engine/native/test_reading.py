@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name everyone knows it by)
 
 from search.engine.native import kernels
-from search.engine.native.description import ACTIVATIONS
+from search.engine.native.fusion import ACTIVATIONS
 from search.engine.native.program import Program
 from tests.search.engine.native.on_kernels import on_kernels
 from tests.search.near import near
