@@ -56,6 +56,20 @@ def shared_specs() -> dict[str, ArchSpec]:
     return specs
 
 
+def reducing_specs() -> dict[str, ArchSpec]:
+    """Every plain kind of block with strides, on maps with odd and even sides, and average pools."""
+    specs = {}
+    shapes = {"conv": (2, 17, 14), "separable": (2, 16, 19), "residual": (3, 18, 18)}
+    for kind, order in product(PLAIN_KINDS, ORDERS):
+        padding = "same" if kind in PADDED_KINDS or order == "conv-act-bn" else "valid"
+        ours = Block(6, 3, kind, padding, stride=2, order=order, activation="silu" if kind == "conv" else "relu")
+        stages = (Stage((ours, replace(ours, kernel_size=1)), 2, "avg"), Stage((replace(ours, padding="same"),)))
+        specs[f"strides {kind} {order}"] = ArchSpec(shapes[kind], 4, stages, Head("gap_linear"))
+        pools = Stage((Block(5, order=order),), 3, "avg"), Stage((replace(ours, stride=1, padding="same"),), 2, "avg")
+        specs[f"averages {kind} {order}"] = ArchSpec(shapes[kind], 4, pools, Head("flatten_linear"))
+    return specs
+
+
 def small_random_specs(n: int) -> dict[str, ArchSpec]:
     """The first `n` of the random networks that are quickly run."""
     drawn = ((seed, plain_spec(random.Random(seed))) for seed in range(1000))
@@ -72,7 +86,13 @@ def thrifty_spec(input_shape: tuple[int, int, int] = (1, 28, 28), n_classes: int
     return ArchSpec(input_shape, n_classes, stages, Head("gap"))
 
 
-SPECS = systematic_specs() | shared_specs() | small_random_specs(12) | {"thrifty": thrifty_spec((2, 16, 14))}
+SPECS = (
+    systematic_specs()
+    | shared_specs()
+    | reducing_specs()
+    | small_random_specs(12)
+    | {"thrifty": thrifty_spec((2, 16, 14))}
+)
 
 
 def made_up_model(spec: ArchSpec, seed: int = 0) -> nn.Sequential:

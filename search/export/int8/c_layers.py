@@ -21,6 +21,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "convolve": SHARED,
     "convolve_depthwise": SHARED,
     "max_pool": (),
+    "average_pool": ("saturate_wide",),
     "mean": ("saturate_wide",),
     "add": ("arithmetic",),
     "classify": ("arithmetic",),

@@ -235,10 +235,13 @@ def _filters(
     return Filters(levels.astype(np.int8), bias.astype(np.int32), unit)
 
 
-def mean_windows(inputs: FloatArray, side: int, padding: int) -> FloatArray:
-    """Return the mean input of a kernel, (C, k, k), over all positions in inputs (N, C, H, W), padded with zeros."""
+def mean_windows(inputs: FloatArray, side: int, padding: int, stride: int) -> FloatArray:
+    """Return the mean input of a kernel, (C, k, k), over all its positions.
+
+    inputs: (N, C, H, W), which are padded with zeros
+    """
     height, width = (size + 2 * padding - side + 1 for size in inputs.shape[2:])
     mean_image = np.pad(inputs.mean(0), ((0, 0), (padding, padding), (padding, padding)))
     windows = np.lib.stride_tricks.sliding_window_view(mean_image, (height, width), (1, 2))
-    means: FloatArray = windows.mean((3, 4))
+    means: FloatArray = windows[..., ::stride, ::stride].mean((3, 4))
     return means

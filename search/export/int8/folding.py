@@ -13,7 +13,7 @@ from search.export.int8.fixed_point import NO_FREEDOM, Freedom
 from search.export.int8.network import FloatArray, QuantisationError
 
 _ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.Hardswish, nn.GELU)
-_LAYERS = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AdaptiveAvgPool2d, Residual, FirstChannels)
+_LAYERS = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, Residual, FirstChannels)
 # Modules without effect in evaluation mode; flattening keeps the values and their order.
 _WITHOUT_EFFECT = (nn.Dropout, nn.Flatten, nn.Identity)
 
@@ -58,7 +58,7 @@ def layers_of(modules: Iterable[nn.Module], shared: Collection[Tensor] = ()) -> 
 
 
 def _has_integer_form(conv: nn.Conv2d) -> bool:
-    return conv.stride == (1, 1) and (conv.groups == 1 or conv.groups == conv.in_channels == conv.out_channels)
+    return conv.groups == 1 or conv.groups == conv.in_channels == conv.out_channels
 
 
 def split_head(layers: list[Layer]) -> tuple[list[Layer], Layer, bool]:

@@ -11,6 +11,7 @@ from search.export.int8.c_calls import calls_of, shape_text
 from search.export.int8.fusion import Operation, operations_of
 from search.export.int8.network import (
     Add,
+    AveragePool,
     Classify,
     Convolution,
     Int8Network,
@@ -72,11 +73,13 @@ def _step_words(step: Step | Classify) -> str:
     match step:
         case ReadImage():
             return "image"
-        case Convolution(weight=weight, depthwise=depthwise):
-            side = weight.shape[-1]
-            return f"{side}x{side} {'depthwise ' if depthwise else ''}convolution"
+        case Convolution(weight=weight, stride=stride, depthwise=depthwise):
+            side, strided = weight.shape[-1], f", stride {stride}" if stride > 1 else ""
+            return f"{side}x{side} {'depthwise ' if depthwise else ''}convolution{strided}"
         case MaxPool(size=size):
             return f"{size}x{size} max pool"
+        case AveragePool(size=size):
+            return f"{size}x{size} average pool"
         case Mean():
             return "mean of each channel"
         case Add():

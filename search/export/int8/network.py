@@ -48,12 +48,13 @@ class ReadImage:
 
 @dataclass(frozen=True, eq=False)
 class Convolution:
-    """Convolution of stride 1, with 32-bit sums of (x - zero_in) * weight, plus bias, rescaled to the target.
+    """Convolution with 32-bit sums of (x - zero_in) * weight, plus bias, rescaled to the target.
 
     weight      (O, C, k, k), symmetric, with one scale for each filter; (C, 1, k, k) if `depthwise`
     bias        (O,), in units of the sum
     multiplier  (O,); target = clamp(((sum * multiplier[o] + half) >> shift) + zero_out), with a product of 64 bits
     padding     rows and columns of zeros on each side
+    stride      rows and columns from one position of the kernel to the next
     """
 
     source: int
@@ -65,6 +66,7 @@ class Convolution:
     zero_in: int
     zero_out: int
     padding: int
+    stride: int
     depthwise: bool
 
 
@@ -96,6 +98,21 @@ class MaxPool:
     source: int
     target: int
     size: int
+
+
+@dataclass(frozen=True, eq=False)
+class AveragePool:
+    """Average pooling over windows as those of MaxPool.
+
+    target = clamp((sum over a window * multiplier + offset) >> shift), in 64 bits
+    """
+
+    source: int
+    target: int
+    size: int
+    multiplier: int
+    offset: int
+    shift: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +160,7 @@ class Classify:
     pooled: bool
 
 
-Step = ReadImage | Convolution | Table | Affine | MaxPool | Mean | Add
+Step = ReadImage | Convolution | Table | Affine | MaxPool | AveragePool | Mean | Add
 
 
 @dataclass(frozen=True, eq=False)

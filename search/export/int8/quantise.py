@@ -52,6 +52,7 @@ from search.export.int8.folding import (
 from search.export.int8.network import (
     Add,
     Affine,
+    AveragePool,
     Classify,
     Convolution,
     FloatArray,
@@ -167,8 +168,16 @@ class _Quantiser:
                 case nn.MaxPool2d(kernel_size=int(size)) as pool:
                     step = MaxPool(signal.number, len(self.maps), size)
                     signal = self._run(step, [signal], pool(signal.exact), signal.grid)
+                case nn.AvgPool2d(kernel_size=int(size)) as pool:
+                    exact = pool(signal.exact)
+                    grid, rescaling = _averages(signal.grid, exact, size * size)
+                    signal = self._run(
+                        AveragePool(signal.number, len(self.maps), size, *rescaling), [signal], exact, grid
+                    )
                 case pool:
-                    signal = self._mean(signal, pool(signal.exact))
+                    exact = pool(signal.exact)
+                    grid, rescaling = _averages(signal.grid, exact, signal.levels[0, 0].size)
+                    signal = self._run(Mean(signal.number, len(self.maps), *rescaling), [signal], exact, grid)
         return signal
 
     def _convolve(self, signal: _Signal, conv: nn.Conv2d, layer: Layer, following: Sequence[Layer]) -> _Signal:
@@ -196,17 +205,6 @@ class _Quantiser:
         zero = np.full_like(scale, signal.grid.zero)
         factors = narrow_factors(scale / grid.scale, zero, (centre - grid.centre) / grid.scale + grid.zero)
         return self._run(Affine(signal.number, *factors), [signal], exact, grid)
-
-    def _mean(self, signal: _Signal, exact: Tensor) -> _Signal:
-        """Add global average pooling; one factor makes the scales of all channels smaller, because means vary less."""
-        grid = signal.grid
-        scale = np.where(grid.scale == 0, 1, grid.scale)  # batch norm may multiply a channel by 0
-        mean_grid = fitted_grid((rows_of(exact) - grid.centre[:, None]) / scale[:, None], NO_FREEDOM)
-        n_summed = signal.levels[0, 0].size
-        (multiplier,), shift = wide_factors(1 / (mean_grid.scale[:1] * n_summed))
-        offset = (mean_grid.zero << shift) + (1 << (shift - 1)) - grid.zero * n_summed * int(multiplier)
-        step = Mean(signal.number, len(self.maps), int(multiplier), offset, shift)
-        return self._run(step, [signal], exact, Grid(grid.scale * mean_grid.scale, mean_grid.zero, grid.centre))
 
     def _residual(self, signal: _Signal, block: Residual, layer: Layer) -> _Signal:
         main = self.run_layers(signal, layers_of(block.main, self.shared))
@@ -239,10 +237,26 @@ class _Quantiser:
         return Classify(signal.number, filters.weight, filters.bias, *factors, signal.grid.zero, pooled), scale
 
 
+def _averages(grid: Grid, exact: Tensor, n_summed: int) -> tuple[Grid, tuple[int, int, int]]:
+    """Return the grid of averages of a map, and the multiplier, offset and shift from sums of its levels to it.
+
+    One factor makes the scales of all channels smaller, because averages vary less.
+
+    grid      grid of the map
+    exact     exact averages, (N, C, H, W)
+    n_summed  number of values in each average
+    """
+    scale = np.where(grid.scale == 0, 1, grid.scale)  # batch norm may multiply a channel by 0
+    factor = fitted_grid((rows_of(exact) - grid.centre[:, None]) / scale[:, None], NO_FREEDOM)
+    (multiplier,), shift = wide_factors(1 / (factor.scale[:1] * n_summed))
+    offset = (factor.zero << shift) + (1 << (shift - 1)) - grid.zero * n_summed * int(multiplier)
+    return Grid(grid.scale * factor.scale, factor.zero, grid.centre), (int(multiplier), offset, shift)
+
+
 def _convolution(signal: _Signal, conv: nn.Conv2d, layer: Layer, exact: Tensor, grid: Grid, target: int) -> Convolution:
     """Return the step from `signal` to map `target` with `grid`; exact: its output before any activation."""
-    side, padding, depthwise = conv.kernel_size[0], int(conv.padding[0]), conv.groups > 1
-    windows = mean_windows(signal.levels - np.float64(signal.grid.zero), side, padding)
+    side, padding, stride, depthwise = conv.kernel_size[0], int(conv.padding[0]), conv.stride[0], conv.groups > 1
+    windows = mean_windows(signal.levels - np.float64(signal.grid.zero), side, padding, stride)
     scale = signal.grid.scale[:, None, None]
     if depthwise:
         windows, scale = windows[:, None], scale[:, None]
@@ -255,7 +269,9 @@ def _convolution(signal: _Signal, conv: nn.Conv2d, layer: Layer, exact: Tensor, 
         filters = quantised_filters(folded_weight(conv, layer.norm) * scale, windows, means)
     factors = wide_factors(filters.unit / grid.scale)
     zeros = signal.grid.zero, grid.zero
-    return Convolution(signal.number, target, filters.weight, filters.bias, *factors, *zeros, padding, depthwise)
+    return Convolution(
+        signal.number, target, filters.weight, filters.bias, *factors, *zeros, padding, stride, depthwise
+    )
 
 
 def _channels(values: FloatArray) -> Tensor:

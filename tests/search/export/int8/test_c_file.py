@@ -50,7 +50,7 @@ EVERY_FUNCTION = ArchSpec(
     4,
     (
         Stage((Block(5, order="conv-act-bn", activation="gelu"), Block(6, 3, "residual", "same")), pool=2),
-        Stage((Block(7, 3, "separable", "same", order="conv-act-bn"),)),
+        Stage((Block(7, 3, "separable", "same", order="conv-act-bn"),), 2, "avg"),
     ),
     Head("gap_conv", (Block(5, 1),)),
 )
@@ -82,6 +82,15 @@ AWKWARD = {
     "narrow": ArchSpec((2, 9, 8), 3, (Stage((Block(1, 7, padding="same"), Block(65, 5)), pool=2),), Head("gap_linear")),
     "depthwise": ArchSpec((1, 8, 9), 3, (Stage((Block(66, 1), Block(5, 7, "separable", "same"))),), Head("gap_linear")),
     "no convolution": ArchSpec((1, 8, 8), 3, (Stage((), pool=2),), Head("flatten_linear")),
+    "strides": ArchSpec(
+        (3, 19, 20),
+        3,
+        (
+            Stage((Block(3, 5, stride=2, padding="same"), Block(65, 3, "separable", "same", stride=2)), pool=2),
+            Stage((Block(2, 1, stride=2),)),
+        ),
+        Head("gap_linear"),
+    ),
 }
 FEW_CHANNELS = ArchSpec((3, 8, 8), 3, (Stage((Block(2, 3, "separable"),)),), Head("gap_linear"))
 
