@@ -133,11 +133,16 @@ class _CallWriter:
         assert operation.target is not None
         n_filters, _, side, _ = step.weight.shape
         height, width, channels = self._dimensions(step.source)
-        weight = step.weight.transpose(2, 3, 0, 1) if step.depthwise else packed_weight(step.weight)
         bias = bias_of_levels(step)
+        if step.depthwise:
+            function, weight = "convolve_depthwise", step.weight.transpose(2, 3, 0, 1)
+        elif step.groups > 1:
+            function, weight = "convolve_groups", step.weight[:, :, 0, 0]
+        else:
+            function, weight, bias = "convolve", packed_weight(step.weight), even(bias)
         constants = {
             "weight": self._constant("weight", WEIGHTS, weight),
-            "bias": self._constant("bias", BIASES, bias if step.depthwise else even(bias)),
+            "bias": self._constant("bias", BIASES, bias),
             "multiplier": self._constant("multiplier", FACTORS, step.multiplier),
         }
         if operation.activation is not None:
@@ -165,9 +170,9 @@ class _CallWriter:
             self._address(step.source),
             self._address(operation.target),
             *((0 if padding is None else f"arena + {padding}",) if step.depthwise else ()),
+            *((step.groups,) if function == "convolve_groups" else ()),
         )
         remark = f"{shape_text(self.shapes[step.source])} to {shape_text(self.shapes[operation.target])}"
-        function = "convolve_depthwise" if step.depthwise else "convolve"
         return Call(function, arguments, remark, (*constants.values(), Record(self.prefix, members | names)))
 
     def _activation(self, table: Int8Array) -> Constant:

@@ -20,6 +20,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "read_image": ("arithmetic",),
     "convolve": SHARED,
     "convolve_depthwise": SHARED,
+    "convolve_groups": SHARED,
     "max_pool": (),
     "average_pool": ("saturate_wide",),
     "mean": ("saturate_wide",),

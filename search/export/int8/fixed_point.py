@@ -189,7 +189,7 @@ def quantised_filters(weight: FloatArray, windows: FloatArray, means: FloatArray
     """Return the weights and biases of a layer as integers, for inputs q - zero.
 
     weight    (O, C, k, k), multiplied by the real value of one level of the input
-    windows   mean input q - zero of a filter: (C, k, k), or (O, 1, k, k) if each filter reads another channel
+    windows   mean input q - zero of a filter: (1, C, k, k), or (O, C / groups, k, k) if filters read different channels
     means     mean real value of each sum, (O,), which determines its bias
     n_summed  number of values of the map in each input of the sum
 

@@ -73,9 +73,10 @@ def _step_words(step: Step | Classify) -> str:
     match step:
         case ReadImage():
             return "image"
-        case Convolution(weight=weight, stride=stride, depthwise=depthwise):
+        case Convolution(weight=weight, stride=stride, groups=groups, depthwise=depthwise):
             side, strided = weight.shape[-1], f", stride {stride}" if stride > 1 else ""
-            return f"{side}x{side} {'depthwise ' if depthwise else ''}convolution{strided}"
+            grouped = f" in {groups} groups" if groups > 1 and not depthwise else ""
+            return f"{side}x{side} {'depthwise ' if depthwise else ''}convolution{grouped}{strided}"
         case MaxPool(size=size):
             return f"{size}x{size} max pool"
         case AveragePool(size=size):

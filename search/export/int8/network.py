@@ -50,11 +50,13 @@ class ReadImage:
 class Convolution:
     """Convolution with 32-bit sums of (x - zero_in) * weight, plus bias, rescaled to the target.
 
-    weight      (O, C, k, k), symmetric, with one scale for each filter; (C, 1, k, k) if `depthwise`
+    weight      (O, C / groups, k, k), symmetric, with one scale for each filter
     bias        (O,), in units of the sum
     multiplier  (O,); target = clamp(((sum * multiplier[o] + half) >> shift) + zero_out), with a product of 64 bits
     padding     rows and columns of zeros on each side
     stride      rows and columns from one position of the kernel to the next
+    groups      number of groups of input channels; filter o reads group o % groups, so that a channel shuffle after the
+                convolution is part of the order of its filters
     """
 
     source: int
@@ -67,7 +69,12 @@ class Convolution:
     zero_out: int
     padding: int
     stride: int
-    depthwise: bool
+    groups: int
+
+    @property
+    def depthwise(self) -> bool:
+        """Return whether each filter reads the channel of its own number."""
+        return self.groups == len(self.weight) > 1 and self.weight.shape[1] == 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -42,6 +42,7 @@ from search.export.int8.fixed_point import (
 )
 from search.export.int8.folding import (
     Layer,
+    by_filter,
     classifier_weight,
     folded_weight,
     freedom_before,
@@ -182,6 +183,7 @@ class _Quantiser:
 
     def _convolve(self, signal: _Signal, conv: nn.Conv2d, layer: Layer, following: Sequence[Layer]) -> _Signal:
         exact = conv(signal.exact)
+        exact = layer.shuffle(exact) if layer.shuffle else exact
         exact = layer.norm(exact) if layer.norm else exact
         freedom = FULL_FREEDOM if layer.norm_after else freedom_before(following)
         activated = fit_activation(exact, layer.activation, freedom)
@@ -255,23 +257,22 @@ def _averages(grid: Grid, exact: Tensor, n_summed: int) -> tuple[Grid, tuple[int
 
 def _convolution(signal: _Signal, conv: nn.Conv2d, layer: Layer, exact: Tensor, grid: Grid, target: int) -> Convolution:
     """Return the step from `signal` to map `target` with `grid`; exact: its output before any activation."""
-    side, padding, stride, depthwise = conv.kernel_size[0], int(conv.padding[0]), conv.stride[0], conv.groups > 1
+    side, padding, stride, groups = conv.kernel_size[0], int(conv.padding[0]), conv.stride[0], conv.groups
     windows = mean_windows(signal.levels - np.float64(signal.grid.zero), side, padding, stride)
-    scale = signal.grid.scale[:, None, None]
-    if depthwise:
-        windows, scale = windows[:, None], scale[:, None]
+    windows = by_filter(windows, groups, conv.out_channels)
+    scale = by_filter(signal.grid.scale, groups, conv.out_channels)
     means = means_of(exact) - grid.centre
     if layer.is_shared:
         norm_factor = scale_and_shift(layer.norm)[0] if layer.norm else 1.0
-        factor = np.broadcast_to(signal.grid.scale if depthwise else signal.grid.scale[0], len(means)) * norm_factor
-        filters = shared_filters(folded_weight(conv), factor, windows, means)
+        factor = np.broadcast_to(scale[:, 0], len(means)) * norm_factor
+        filters = shared_filters(folded_weight(conv, shuffle=layer.shuffle), factor, windows, means)
     else:
-        filters = quantised_filters(folded_weight(conv, layer.norm) * scale, windows, means)
+        filters = quantised_filters(
+            folded_weight(conv, layer.norm, layer.shuffle) * scale[:, :, None, None], windows, means
+        )
     factors = wide_factors(filters.unit / grid.scale)
     zeros = signal.grid.zero, grid.zero
-    return Convolution(
-        signal.number, target, filters.weight, filters.bias, *factors, *zeros, padding, stride, depthwise
-    )
+    return Convolution(signal.number, target, filters.weight, filters.bias, *factors, *zeros, padding, stride, groups)
 
 
 def _channels(values: FloatArray) -> Tensor:

@@ -97,7 +97,9 @@ def convolution_sum(step: Convolution, source: Int8Array) -> Int64Array:
             if step.depthwise:
                 sums += tap[:, None] * window
             else:
-                sums += (tap @ window.reshape(n_images, channels, -1)).reshape(sums.shape)
+                by_group = tap.reshape(-1, step.groups, channels // step.groups).swapaxes(0, 1)
+                products = by_group @ window.reshape(n_images, step.groups, channels // step.groups, -1)
+                sums += products.swapaxes(1, 2).reshape(sums.shape)
     return (sums + step.bias[:, None, None]).astype(np.int64)
 
 
