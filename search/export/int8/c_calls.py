@@ -33,6 +33,7 @@ from search.export.int8.network import (
     MaxPool,
     Mean,
     ReadImage,
+    Scale,
     map_bytes,
 )
 
@@ -98,13 +99,17 @@ class _CallWriter:
                 return self._call("mean", step, (height * width, channels, *_wide_rescaling(step)))
             case Add() as step:
                 return self._add(step, operation)
+            case Scale() as step:
+                channels, height, width = self.shapes[step.target]
+                factors = step.zero_in, step.multiplier, step.offset, step.shift
+                return self._call("scale_channels", step, (height * width, channels, *factors))
             case Classify() as step:
                 return self._classify(step)
 
     def _call(
         self,
         function: str,
-        step: MaxPool | AveragePool | Mean | Add,
+        step: MaxPool | AveragePool | Mean | Add | Scale,
         arguments: tuple[object, ...],
         constants: tuple[Constant, ...] = (),
     ) -> Call:

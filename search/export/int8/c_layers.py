@@ -25,6 +25,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "average_pool": ("saturate_wide",),
     "mean": ("saturate_wide",),
     "add": ("arithmetic",),
+    "scale_channels": ("arithmetic",),
     "classify": ("arithmetic",),
     "classify_means": ("arithmetic",),
     "classify_channels": ("arithmetic",),

@@ -167,6 +167,17 @@ def narrow_factors(real: FloatArray, zero: FloatArray, offset: FloatArray) -> tu
     )
 
 
+def product_factors(real: float, zero: int) -> tuple[int, int, int]:
+    """Return a multiplier, an offset and their shift for products n of two numbers from -255 to 255, in 32 bits.
+
+    (n * multiplier + offset) >> shift is then real * n + zero, rounded to nearest. A factor that is clipped here would
+    saturate any map.
+    """
+    real = min(real, 2.0**10)
+    shift = min(24, int(np.floor(30.999 - np.log2(255 * 255 * real + 129))))
+    return round(real * 2.0**shift), (zero << shift) + (1 << (shift - 1)), shift
+
+
 WEIGHT_MAX = 127
 # Smallest unit of a filter, as a share of the largest: the factors of all filters have the same shift.
 MIN_UNIT_SHARE = 2.0**-16

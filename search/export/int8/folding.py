@@ -8,12 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
-from models.layers import FirstChannels, Residual
+from models.layers import FirstChannels, Residual, SqueezeExcite
 from search.export.int8.fixed_point import NO_FREEDOM, Freedom
 from search.export.int8.network import FloatArray, QuantisationError
 
-_ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.Hardswish, nn.GELU)
-_LAYERS = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, Residual, FirstChannels)
+_ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.Hardswish, nn.GELU, nn.Hardsigmoid)
+_LAYERS = (
+    nn.Conv2d,
+    nn.Linear,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+    Residual,
+    SqueezeExcite,
+    FirstChannels,
+)
 # Modules without effect in evaluation mode; flattening keeps the values and their order.
 _WITHOUT_EFFECT = (nn.Dropout, nn.Flatten, nn.Identity)
 
@@ -45,7 +54,8 @@ def layers_of(modules: Iterable[nn.Module], shared: Collection[Tensor] = ()) -> 
     layers: list[Layer] = []
     for module in modules:
         if isinstance(module, _LAYERS):
-            layers.append(Layer(module, is_shared=isinstance(module, nn.Conv2d) and module.weight in shared))
+            weighted = module.reduce if isinstance(module, SqueezeExcite) else module
+            layers.append(Layer(module, is_shared=isinstance(weighted, nn.Conv2d) and weighted.weight in shared))
         elif isinstance(module, nn.ChannelShuffle) and layers and isinstance(layers[-1].module, nn.Conv2d):
             layers[-1].shuffle = module
         elif isinstance(module, _ACTIVATIONS):
@@ -97,18 +107,22 @@ def freedom_before(following: Sequence[Layer]) -> Freedom:
 
     No layers mean that the map is an input of a sum.
     """
-    signs = True
+    scales = centres = signs = True
     for layer in following:
         match layer.module:
             case nn.Conv2d() as conv:
                 # Layers that share weights have the same integers only if no scale of a channel is folded into them.
                 # If a filter reads one channel, as in a depthwise convolution, such a scale goes into its factor.
-                scales = (conv.groups > 1 and conv.weight.shape[1] == 1) or not layer.is_shared
-                return Freedom(scales, centres=conv.padding[0] == 0, signs=signs and scales)
+                scales &= (conv.groups > 1 and conv.weight.shape[1] == 1) or not layer.is_shared
+                return Freedom(scales, centres=centres and conv.padding[0] == 0, signs=signs and scales)
             case nn.Linear() | FirstChannels():
-                return Freedom(scales=True, centres=True, signs=signs)
+                return Freedom(scales, centres, signs=signs and scales)
             case nn.MaxPool2d():
                 signs = False
+            case SqueezeExcite():
+                # A factor multiplies the distance from 0, and its first layer reads the means of the channels.
+                centres = False
+                scales &= not layer.is_shared
             case Residual():
                 break
     return NO_FREEDOM

@@ -16,6 +16,7 @@ from search.export.int8.network import (
     MaxPool,
     Mean,
     ReadImage,
+    Scale,
     Step,
     Table,
 )
@@ -32,7 +33,7 @@ class Operation:
     target      number of the map that is stored; None if the step computes the logits
     """
 
-    step: ReadImage | Convolution | MaxPool | AveragePool | Mean | Add | Classify
+    step: ReadImage | Convolution | MaxPool | AveragePool | Mean | Add | Scale | Classify
     target: int | None
     activation: Int8Array | None = None
     norm: Affine | None = None
@@ -44,7 +45,7 @@ class Operation:
         match self.step:
             case ReadImage():
                 return ()
-            case Add():
+            case Add() | Scale():
                 return (self.step.source, self.step.target)
             case _:
                 return (self.step.source,)

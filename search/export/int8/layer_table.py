@@ -18,6 +18,7 @@ from search.export.int8.network import (
     MaxPool,
     Mean,
     ReadImage,
+    Scale,
     Step,
     map_bytes,
 )
@@ -85,6 +86,8 @@ def _step_words(step: Step | Classify) -> str:
             return "mean of each channel"
         case Add():
             return "sum with the shortcut"
+        case Scale():
+            return "factor of each channel"
         case Classify(pooled=pooled):
             return "mean of each channel, logits" if pooled else "logits"
     raise TypeError(f"a {type(step).__name__} is part of another operation")

@@ -149,6 +149,21 @@ class Add:
 
 
 @dataclass(frozen=True, eq=False)
+class Scale:
+    """Multiplication of each channel of a map by its factor from the map `source`, in place.
+
+    target = clamp(((target - zero_in) * (source + 128) * multiplier + offset) >> shift)
+    """
+
+    source: int
+    target: int
+    zero_in: int
+    multiplier: int
+    offset: int
+    shift: int
+
+
+@dataclass(frozen=True, eq=False)
 class Classify:
     """Last layer, which computes int32 logits on one scale instead of a map.
 
@@ -167,7 +182,7 @@ class Classify:
     pooled: bool
 
 
-Step = ReadImage | Convolution | Table | Affine | MaxPool | AveragePool | Mean | Add
+Step = ReadImage | Convolution | Table | Affine | MaxPool | AveragePool | Mean | Add | Scale
 
 
 @dataclass(frozen=True, eq=False)

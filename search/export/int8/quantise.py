@@ -17,7 +17,7 @@ smallest to the largest value the error is 2.7 to 2.9 %. With such ranges and th
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from models.build import blank_model, shared_names
 from models.cost import compute_cost
-from models.layers import Residual
+from models.layers import Residual, SqueezeExcite
 from models.spec import ArchSpec
 from search.export.int8.activation import Activated, fit_activation, means_of, rows_of
 from search.export.int8.fixed_point import (
@@ -36,6 +36,7 @@ from search.export.int8.fixed_point import (
     fitted_grid,
     mean_windows,
     narrow_factors,
+    product_factors,
     quantised_filters,
     shared_filters,
     wide_factors,
@@ -63,6 +64,7 @@ from search.export.int8.network import (
     Mean,
     QuantisationError,
     ReadImage,
+    Scale,
     Shape,
     Step,
     Table,
@@ -166,6 +168,9 @@ class _Quantiser:
                     signal = self._convolve(signal, conv, layer, [*layers[i + 1 :], *following])
                 case Residual() as block:
                     signal = self._residual(signal, block, layer)
+                case SqueezeExcite() as squeeze:
+                    factors = self.run_layers(signal, layers_of(squeeze.children(), self.shared))
+                    signal = self._scale(signal, factors)
                 case nn.MaxPool2d(kernel_size=int(size)) as pool:
                     step = MaxPool(signal.number, len(self.maps), size)
                     signal = self._run(step, [signal], pool(signal.exact), signal.grid)
@@ -193,7 +198,7 @@ class _Quantiser:
 
     def _table(self, signal: _Signal, activated: Activated) -> _Signal:
         if activated.table is None:
-            return signal
+            return replace(signal, grid=activated.after)
         return self._run(Table(signal.number, activated.table), [signal], activated.exact, activated.after)
 
     def _affine(self, signal: _Signal, norm: nn.BatchNorm2d, freedom: Freedom) -> _Signal:
@@ -207,6 +212,15 @@ class _Quantiser:
         zero = np.full_like(scale, signal.grid.zero)
         factors = narrow_factors(scale / grid.scale, zero, (centre - grid.centre) / grid.scale + grid.zero)
         return self._run(Affine(signal.number, *factors), [signal], exact, grid)
+
+    def _scale(self, signal: _Signal, factors: _Signal) -> _Signal:
+        """Add the multiplication by the factors of squeeze-and-excitation, which makes all scales smaller."""
+        exact, grid = signal.exact * factors.exact, signal.grid
+        scale = np.where(grid.scale == 0, 1, grid.scale)
+        factor = fitted_grid(rows_of(exact) / scale[:, None], NO_FREEDOM)
+        rescaling = product_factors(float(factors.grid.scale[0] / factor.scale[0]), factor.zero)
+        step = Scale(factors.number, signal.number, grid.zero, *rescaling)
+        return self._run(step, [factors, signal], exact, Grid(grid.scale * factor.scale, factor.zero, grid.centre))
 
     def _residual(self, signal: _Signal, block: Residual, layer: Layer) -> _Signal:
         main = self.run_layers(signal, layers_of(block.main, self.shared))

@@ -22,6 +22,7 @@ from search.export.int8.network import (
     MaxPool,
     Mean,
     ReadImage,
+    Scale,
     Step,
     Table,
     UInt8Array,
@@ -74,6 +75,10 @@ def run_step(step: Step, maps: dict[int, Int8Array], images: UInt8Array) -> None
             main, shortcut = maps[step.source].astype(np.int64), maps[step.target].astype(np.int64)
             total = main * step.main_multiplier + shortcut * step.shortcut_multiplier + step.offset
             maps[step.target] = saturated(total >> step.shift)
+        case Scale():
+            factors = maps[step.source].astype(np.int64) - INT8_MIN
+            products = (maps[step.target].astype(np.int64) - step.zero_in) * factors
+            maps[step.target] = saturated((products * step.multiplier + step.offset) >> step.shift)
 
 
 def classify(step: Classify, source: Int8Array) -> Int32Array:
