@@ -11,7 +11,7 @@ from torch import nn
 
 from models.build import build_model, shared_names
 from models.cost import compute_cost
-from models.layers import FirstChannels, Residual, SqueezeExcite
+from models.layers import FirstChannels, Residual
 from models.spec import ArchSpec, Block, Head, Stage
 from search.export.int8 import quantise as module
 from search.export.int8.fixed_point import NO_FREEDOM, Freedom
@@ -263,8 +263,6 @@ def test_weights_of_any_size() -> None:
     ("layer", "name"),
     [
         (nn.Softmax(1), "a layer of type Softmax"),
-        (nn.ChannelShuffle(2), "a layer of type ChannelShuffle"),
-        (SqueezeExcite(4, 1), "a layer of type SqueezeExcite"),
         (nn.Conv2d(4, 4, 1, groups=2), "a convolution like .*groups=2"),
     ],
     ids=str,
