@@ -158,6 +158,7 @@ class _CallWriter:
             "width": width,
             "channels": channels,
             "filters": n_filters,
+            "out_width": self.shapes[step.target][2],
             "pool": operation.pool,
             "side": side,
             "padding": step.padding,

@@ -191,8 +191,7 @@ static void add_products(const int16_t *inputs, int32_t n_inputs, const MODEL_FL
 /* Convolution whose filters read all channels. It computes two pixels at a time. */
 static void convolve(const MODEL_FLASH convolution *layer, const int8_t *in, int8_t *out)
 {
-    const int32_t height = output_side(layer, layer->height) / layer->pool * layer->pool;
-    const int32_t width = output_side(layer, layer->width) / layer->pool * layer->pool;
+    const int32_t height = covered_rows(layer), width = covered_columns(layer);
     const int32_t n_inputs = (int32_t)layer->channels * layer->side * layer->side;
     const int32_t filters = layer->filters, stride = filters + filters % 2;
     int16_t inputs[2 * INPUTS_AT_ONCE]; /* of one pixel, and of the next */

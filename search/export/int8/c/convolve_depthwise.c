@@ -73,8 +73,7 @@ static void sum_pixels(const MODEL_FLASH convolution *layer, const int8_t *const
 /* Convolution whose filters read one channel each. The weights are stored kernel position by kernel position. */
 static void convolve_depthwise(const MODEL_FLASH convolution *layer, const int8_t *in, int8_t *out, int8_t *padding)
 {
-    const int32_t height = output_side(layer, layer->height) / layer->pool * layer->pool;
-    const int32_t width = output_side(layer, layer->width) / layer->pool * layer->pool;
+    const int32_t height = covered_rows(layer), width = covered_columns(layer);
     const int32_t channels = layer->channels;
     const int8_t *pixels[LARGEST_KERNEL];
     int32_t sums[FILTERS_AT_ONCE];

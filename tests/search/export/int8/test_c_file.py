@@ -50,7 +50,14 @@ EVERY_FUNCTION = ArchSpec(
     4,
     (
         Stage((Block(5, order="conv-act-bn", activation="gelu"), Block(6, 3, "residual", "same")), pool=2),
-        Stage((Block(7, 3, "separable", "same", order="conv-act-bn"),), 2, "avg"),
+        Stage(
+            (
+                Block(6, 3, "separable", "same", order="conv-act-bn"),
+                Block(9, 3, "shuffle", "same", groups=3, squeeze=2),
+            ),
+            2,
+            "avg",
+        ),
     ),
     Head("gap_conv", (Block(5, 1),)),
 )
@@ -88,6 +95,22 @@ AWKWARD = {
         (
             Stage((Block(3, 5, stride=2, padding="same"), Block(65, 3, "separable", "same", stride=2)), pool=2),
             Stage((Block(2, 1, stride=2),)),
+        ),
+        Head("gap_linear"),
+    ),
+    "groups": ArchSpec(
+        (2, 8, 7),
+        3,
+        (
+            Stage(
+                (
+                    Block(10, 1),
+                    Block(70, 3, "shuffle", "same", groups=5, squeeze=1),
+                    Block(66, 1, "shuffle", groups=2),
+                    Block(2, 1, "shuffle", groups=2),
+                ),
+                pool=3,
+            ),
         ),
         Head("gap_linear"),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from search.export.int8.network import (
     Mean,
     QuantisationError,
     ReadImage,
+    Step,
     Table,
 )
 from search.export.int8.quantise import CALIBRATION_IMAGES, quantise
@@ -88,10 +90,11 @@ def test_the_specs_cover_every_kind_of_step() -> None:
     networks = [quantised(spec) for spec in SPECS.values()]
     steps = [step for network in networks for step in network.steps]
     names = {type(step).__name__ for step in steps}
-    assert names == {"ReadImage", "Convolution", "Table", "Affine", "MaxPool", "AveragePool", "Mean", "Add"}
+    assert names == {kind.__name__ for kind in get_args(Step)}
     assert {network.last.pooled for network in networks} == {True, False}
-    kinds = {(step.depthwise, step.stride) for step in steps if isinstance(step, Convolution)}
-    assert kinds == {(False, 1), (False, 2), (True, 1), (True, 2)}
+    kinds = {(step.depthwise, step.groups > 1, step.stride) for step in steps if isinstance(step, Convolution)}
+    plain, grouped, depthwise = (False, False), (False, True), (True, True)
+    assert kinds == {(*plain, 1), (*plain, 2), (*depthwise, 1), (*depthwise, 2), (*grouped, 1)}
     # Batch norm's factors have both signs.
     assert any((step.multiplier < 0).any() for step in steps if isinstance(step, Affine))
     assert {network.input_shape[0] for network in networks} == {1, 2, 3}
