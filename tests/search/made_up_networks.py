@@ -168,12 +168,17 @@ def made_up_images(shape: tuple[int, int, int], n_images: int, seed: int = 0) ->
     return (((soft + fine - 0.5) * contrast * 255).clip(0, 255)).to(torch.uint8)
 
 
-def float_logits(model: nn.Module, images: Tensor) -> Tensor:
-    """(N, classes) in floating point."""
+def normalised(images: Tensor) -> Tensor:
+    """(N, C, H, W) in floating point, as a network reads them."""
     n = images.shape[1]
     mean, std = torch.tensor(MEAN[:n]).view(-1, 1, 1), torch.tensor(STD[:n]).view(-1, 1, 1)
+    return (images.float() / 255 - mean) / std
+
+
+def float_logits(model: nn.Module, images: Tensor) -> Tensor:
+    """(N, classes) in floating point."""
     with torch.inference_mode():
-        return model((images.float() / 255 - mean) / std)
+        return model(normalised(images))
 
 
 @cache

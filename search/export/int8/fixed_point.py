@@ -181,6 +181,10 @@ def product_factors(real: float, zero: int) -> tuple[int, int, int]:
 WEIGHT_MAX = 127
 # Smallest unit of a filter, as a share of the largest: the factors of all filters have the same shift.
 MIN_UNIT_SHARE = 2.0**-16
+# Where a sum might pass 32 bits, weights get at most this factor fewer levels.
+COARSEST = 4
+# Sums that the units of coarser weights allow; the rest is for rounding the weights.
+LARGEST_SUM = 0.9 * INT32_MAX
 
 
 class Filters(NamedTuple):
@@ -204,10 +208,14 @@ def quantised_filters(weight: FloatArray, windows: FloatArray, means: FloatArray
     means     mean real value of each sum, (O,), which determines its bias
     n_summed  number of values of the map in each input of the sum
 
-    Raises QuantisationError if a sum may exceed 32 bits.
+    A sum over a large map has coarser weights, so that it stays within 32 bits. Raises QuantisationError if these were
+    too coarse.
     """
     real_bias = means - (weight * windows).sum((1, 2, 3))
-    unit = np.maximum(np.abs(weight).max((1, 2, 3)) / WEIGHT_MAX, np.abs(real_bias) / 2**29)
+    finest = np.abs(weight).max((1, 2, 3)) / WEIGHT_MAX
+    largest = np.abs(weight).sum((1, 2, 3)) * 255 * n_summed + np.abs(real_bias)
+    coarser = np.minimum(largest / LARGEST_SUM, finest * COARSEST)
+    unit = np.maximum.reduce([finest, coarser, np.abs(real_bias) / 2**29])
     unit = unit.clip(min=unit.max() * MIN_UNIT_SHARE) if unit.any() else np.ones_like(unit)
     return _filters(np.rint(weight / unit[:, None, None, None]), unit, windows, means, n_summed)
 
