@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from models.build import blank_model, shared_names
-from models.cost import compute_cost
+from models.cost import FLOAT32_BYTES, compute_cost
 from models.layers import Residual, SqueezeExcite
 from models.spec import ArchSpec
 from search.export.int8.activation import Activated, fit_activation, means_of, rows_of
@@ -74,6 +74,8 @@ from search.export.int8.reference import run_step
 
 # Most images that the ranges of the maps are fitted to.
 CALIBRATION_IMAGES = 500
+# Most values that exist at once in the maps of all these images; quantising then takes up to 2 GB.
+CALIBRATION_VALUES = 2**26
 
 
 def quantise(
@@ -82,7 +84,8 @@ def quantise(
     """Return the int8 form of a trained network; equal arguments give equal integers.
 
     state      state_dict of build_model(arch)
-    images     training images, uint8 (N, C, H, W); at most CALIBRATION_IMAGES of them, evenly spaced, are used
+    images     training images, uint8 (N, C, H, W), of which at most CALIBRATION_IMAGES, evenly spaced, are used, and
+               fewer if their maps are large
     mean, std  mean and standard deviation of each channel, by which training normalised
 
     Raises QuantisationError for a network that has no int8 form.
@@ -91,7 +94,10 @@ def quantise(
     model.load_state_dict(state)
     if not all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values()):
         raise QuantisationError("the weights are not all finite")
-    calibration = images[:: -(-len(images) // CALIBRATION_IMAGES)]
+    cost = compute_cost(arch)
+    values_at_once = cost.peak_activation_bytes // FLOAT32_BYTES
+    n_used = min(CALIBRATION_IMAGES, max(1, CALIBRATION_VALUES // values_at_once))
+    calibration = images[:: -(-len(images) // n_used)]
     model.eval().requires_grad_(False)
     shared = {model.get_parameter(owner) for owner in shared_names(model).values()}
     layers = layers_of((layer for part in model.children() for layer in part.children()), shared)
@@ -102,7 +108,6 @@ def quantise(
         signal = quantiser.run_layers(signal, body, [classifier])
         last, logit_scale = quantiser.classify(signal, classifier.module, pooled)
     method = f"after training, ranges fitted to {len(calibration)} training images"
-    cost = compute_cost(arch)
     maps, steps = tuple(quantiser.maps), tuple(quantiser.steps)
     return Int8Network(arch.input_shape, maps, steps, last, logit_scale, cost.n_params, cost.n_stored, method)
 

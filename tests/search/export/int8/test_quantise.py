@@ -164,6 +164,10 @@ def test_training_images_are_drawn_evenly(monkeypatch: pytest.MonkeyPatch) -> No
         quantise(spec, made_up_model(spec).state_dict(), images, MEAN[:1], STD[:1])
     assert [len(images) for images in batches] == [3, CALIBRATION_IMAGES, (2 * CALIBRATION_IMAGES + 3) // 3]
     assert batches[-1][1, 0, 0, 0] == 6
+    # An image of this network has four values, those of the image and the logits.
+    monkeypatch.setattr(module, "CALIBRATION_VALUES", 40)
+    quantise(spec, made_up_model(spec).state_dict(), images, MEAN[:1], STD[:1])
+    assert len(batches[-1]) == 10
 
 
 # --- steps of each layer --------------------------------------------------------------------------------------------
