@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import replace
 
 from models.cost import trace_features
@@ -32,39 +31,26 @@ PLAIN_KINDS = ("conv", "separable", "residual")
 
 def random_spec(rng: random.Random) -> ArchSpec:
     """A valid network drawn with `rng`: up to three stages of up to three blocks, 1 to 24 channels wide."""
-    return _valid(rng, _with_options)
-
-
-def plain_spec(rng: random.Random) -> ArchSpec:
-    """As `random_spec`, of PLAIN_KINDS with stride 1 and max pools."""
-    return _valid(rng, lambda _rng, stage, _channels, _width: stage)
-
-
-# Returns a stage with settings that its number of input channels allows; all its widths are `width`, unless that is 0.
-Options = Callable[[random.Random, Stage, int, int], Stage]
-
-
-def _valid(rng: random.Random, options: Options) -> ArchSpec:
     while True:
         try:
-            return _with_head_side(rng, _draw(rng, options))
+            return _with_head_side(rng, _draw(rng))
         except SpecError:  # the maps shrank to nothing, or a stage came out empty
             continue
 
 
-def _draw(rng: random.Random, options: Options) -> ArchSpec:
+def _draw(rng: random.Random) -> ArchSpec:
     stages = tuple(_stage(rng) for _ in range(rng.randint(0, 3)))
     input_shape = rng.choice(INPUT_SHAPES)
     n_classes = rng.choice(CLASS_COUNTS)
-    return ArchSpec(input_shape, n_classes, _sharing(rng, stages, input_shape[0], options), _head(rng))
+    return ArchSpec(input_shape, n_classes, _sharing(rng, stages, input_shape[0]), _head(rng))
 
 
-def _sharing(rng: random.Random, stages: tuple[Stage, ...], channels: int, options: Options) -> tuple[Stage, ...]:
+def _sharing(rng: random.Random, stages: tuple[Stage, ...], channels: int) -> tuple[Stage, ...]:
     """In half of the networks all blocks are as wide as the input or the first block, and most that may be share."""
     found: list[Stage] = []
     if not any(stage.blocks for stage in stages) or rng.random() < 0.5:
         for stage in stages:
-            found.append(options(rng, stage, channels, 0))
+            found.append(_with_options(rng, stage, channels, 0))
             channels = found[-1].blocks[-1].out_channels if found[-1].blocks else channels
         return tuple(found)
     width = rng.choice((channels, next(stage.blocks[0] for stage in stages if stage.blocks).out_channels))
@@ -72,7 +58,7 @@ def _sharing(rng: random.Random, stages: tuple[Stage, ...], channels: int, optio
     for stage in stages:
         alike = replace(stage, blocks=tuple(replace(block, out_channels=width) for block in stage.blocks))
         blocks = []
-        chosen = options(rng, alike, channels, width)
+        chosen = _with_options(rng, alike, channels, width)
         for block in chosen.blocks:
             weights = block.weight_shapes(channels)
             blocks.append(replace(block, shared=weights in owned and rng.random() < 0.8))
@@ -83,7 +69,10 @@ def _sharing(rng: random.Random, stages: tuple[Stage, ...], channels: int, optio
 
 
 def _with_options(rng: random.Random, stage: Stage, channels: int, width: int) -> Stage:
-    """A separable block becomes one of DEPTHWISE_KINDS, each block may get a stride and squeeze-and-excitation."""
+    """A separable block becomes one of DEPTHWISE_KINDS, each block may get a stride and squeeze-and-excitation.
+
+    All widths of the stage are `width`, unless that is 0.
+    """
     blocks = []
     for plain in stage.blocks:
         draw, block = rng, plain

@@ -13,10 +13,21 @@ from torch import Tensor, nn
 from models.build import build_model
 from models.cost import compute_cost
 from models.layers import UnscaledBatchNorm2d
-from models.spec import ACTIVATIONS, HEAD_KINDS, ORDERS, PADDED_KINDS, ArchSpec, Block, Head, Stage
+from models.spec import (
+    ACTIVATIONS,
+    BLOCK_KINDS,
+    DEPTHWISE_KINDS,
+    HEAD_KINDS,
+    ORDERS,
+    PADDED_KINDS,
+    ArchSpec,
+    Block,
+    Head,
+    Stage,
+)
 from search.export.int8.network import Int8Network
 from search.export.int8.quantise import quantise
-from tests.models.random_specs import PLAIN_KINDS, plain_spec
+from tests.models.random_specs import PLAIN_KINDS, random_spec
 
 MEAN, STD = (0.13, 0.4, 0.5), (0.31, 0.2, 0.25)
 
@@ -56,9 +67,54 @@ def shared_specs() -> dict[str, ArchSpec]:
     return specs
 
 
+def reducing_specs() -> dict[str, ArchSpec]:
+    """Every plain kind of block with strides, on maps with odd and even sides, and average pools."""
+    specs = {}
+    shapes = {"conv": (2, 17, 14), "separable": (2, 16, 19), "residual": (3, 18, 18)}
+    for kind, order in product(PLAIN_KINDS, ORDERS):
+        padding = "same" if kind in PADDED_KINDS or order == "conv-act-bn" else "valid"
+        ours = Block(6, 3, kind, padding, stride=2, order=order, activation="silu" if kind == "conv" else "relu")
+        stages = (Stage((ours, replace(ours, kernel_size=1)), 2, "avg"), Stage((replace(ours, padding="same"),)))
+        specs[f"strides {kind} {order}"] = ArchSpec(shapes[kind], 4, stages, Head("gap_linear"))
+        pools = Stage((Block(5, order=order),), 3, "avg"), Stage((replace(ours, stride=1, padding="same"),), 2, "avg")
+        specs[f"averages {kind} {order}"] = ArchSpec(shapes[kind], 4, pools, Head("flatten_linear"))
+    return specs
+
+
+def depthwise_specs() -> dict[str, ArchSpec]:
+    """Every kind of block with depthwise convolutions in either order: sums, strides, pools and shared weights."""
+    specs = {}
+    shapes, activations = cycle([(1, 15, 13), (2, 14, 14)]), cycle(["relu", "hardswish", "silu"])
+    for kind, order in product(DEPTHWISE_KINDS, ORDERS):
+        options = {"inverted": {"expansion": 3}, "shuffle": {"groups": 4}}.get(kind, {})
+        ours = Block(8, 3, kind, "same", order=order, activation=next(activations), skip=True, **options)
+        single = replace(ours, expansion=1, groups=2) if options.get("groups") else replace(ours, expansion=1)
+        wider = replace(ours, out_channels=12, kernel_size=5, skip=False)
+        blocks = (Block(8), ours, replace(ours, shared=True), replace(single, bias=True))
+        stages = (Stage(blocks, 2), Stage((replace(wider, stride=2), replace(wider, padding="valid", kernel_size=3))))
+        specs[f"sums {kind} {order}"] = ArchSpec(next(shapes), 5, stages, Head("gap_linear"))
+    return specs
+
+
+def squeeze_specs() -> dict[str, ArchSpec]:
+    """Every kind of block in either order with squeeze-and-excitation, also with shared weights and before a pool."""
+    specs = {}
+    shapes, activations = cycle([(1, 14, 14), (3, 13, 16)]), cycle(["relu", "silu", None])
+    for kind, order in product(BLOCK_KINDS, ORDERS):
+        options = {"inverted": {"expansion": 2}, "shuffle": {"groups": 2}}.get(kind, {})
+        skip, padding = kind in DEPTHWISE_KINDS, "same" if kind in PADDED_KINDS + DEPTHWISE_KINDS else "valid"
+        ours = Block(8, 3, kind, padding, order=order, activation=next(activations), squeeze=4, skip=skip, **options)
+        blocks = (Block(8, order=order, squeeze=1), ours, replace(ours, shared=True))
+        stages = (Stage(blocks, 2), Stage((replace(ours, skip=False, padding="same", stride=2, squeeze=100),)))
+        specs[f"squeeze {kind} {order}"] = ArchSpec(
+            next(shapes), 4, stages, Head("gap_conv", (Block(6, 1, squeeze=2),))
+        )
+    return specs
+
+
 def small_random_specs(n: int) -> dict[str, ArchSpec]:
     """The first `n` of the random networks that are quickly run."""
-    drawn = ((seed, plain_spec(random.Random(seed))) for seed in range(1000))
+    drawn = ((seed, random_spec(random.Random(seed))) for seed in range(1000))
     quick = ((f"random {seed}", spec) for seed, spec in drawn if compute_cost(spec).macs < 300_000)
     return dict(next(quick) for _ in range(n))
 
@@ -72,7 +128,15 @@ def thrifty_spec(input_shape: tuple[int, int, int] = (1, 28, 28), n_classes: int
     return ArchSpec(input_shape, n_classes, stages, Head("gap"))
 
 
-SPECS = systematic_specs() | shared_specs() | small_random_specs(12) | {"thrifty": thrifty_spec((2, 16, 14))}
+SPECS = (
+    systematic_specs()
+    | shared_specs()
+    | reducing_specs()
+    | depthwise_specs()
+    | squeeze_specs()
+    | small_random_specs(12)
+    | {"thrifty": thrifty_spec((2, 16, 14))}
+)
 
 
 def made_up_model(spec: ArchSpec, seed: int = 0) -> nn.Sequential:
@@ -104,12 +168,17 @@ def made_up_images(shape: tuple[int, int, int], n_images: int, seed: int = 0) ->
     return (((soft + fine - 0.5) * contrast * 255).clip(0, 255)).to(torch.uint8)
 
 
-def float_logits(model: nn.Module, images: Tensor) -> Tensor:
-    """(N, classes) in floating point."""
+def normalised(images: Tensor) -> Tensor:
+    """(N, C, H, W) in floating point, as a network reads them."""
     n = images.shape[1]
     mean, std = torch.tensor(MEAN[:n]).view(-1, 1, 1), torch.tensor(STD[:n]).view(-1, 1, 1)
+    return (images.float() / 255 - mean) / std
+
+
+def float_logits(model: nn.Module, images: Tensor) -> Tensor:
+    """(N, classes) in floating point."""
     with torch.inference_mode():
-        return model((images.float() / 255 - mean) / std)
+        return model(normalised(images))
 
 
 @cache

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from search.export.int8.c_calls import wrapped_lines
+from search.export.int8.c_constants import wrapped_lines
 from search.export.int8.c_source import escaped, renamed
 from search.export.int8.network import Int32Array, UInt8Array
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from search.export.int8.fixed_point import NO_FREEDOM, Freedom, Grid, fitted_grid
+from search.export.int8.fixed_point import NO_FREEDOM, STEPS, Freedom, Grid, fitted_grid
 from search.export.int8.network import INT8_MAX, INT8_MIN, FloatArray, Int8Array
 
 
@@ -32,6 +32,15 @@ def fit_activation(exact: Tensor, activation: nn.Module | None, freedom: Freedom
         # If 0 is the lowest level, the clamp of the convolution is the activation.
         grid = fitted_grid(rows_of(activated), freedom._replace(centres=False))
         return Activated(grid, None, activated, grid)
+
+    if isinstance(activation, nn.Hardsigmoid):
+        # The clamp of the convolution is the activation, whose line rises from 0 to 1 between -3 and 3.
+        n_channels = exact.shape[1]
+        before, after = (
+            Grid(np.full(n_channels, span / STEPS), INT8_MIN, np.full(n_channels, low))
+            for span, low in ((6.0, -3.0), (1.0, 0.0))
+        )
+        return Activated(before, None, activated, after)
 
     def function(values: FloatArray) -> FloatArray:
         outputs: FloatArray = activation(torch.from_numpy(values.copy())).numpy()

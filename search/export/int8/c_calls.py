@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from search.export.int8.arena import Arena
+from search.export.int8.c_constants import (
+    BIASES,
+    FACTORS,
+    TABLES,
+    WEIGHTS,
+    Constant,
+    Record,
+    bias_of_levels,
+    even,
+    packed_weight,
+)
 from search.export.int8.fusion import Operation, operations_of
 from search.export.int8.network import (
-    INT32_MAX,
     Add,
     Affine,
+    AveragePool,
     Classify,
     Convolution,
     Int8Array,
@@ -22,63 +32,10 @@ from search.export.int8.network import (
     Int32Array,
     MaxPool,
     Mean,
-    QuantisationError,
     ReadImage,
+    Scale,
     map_bytes,
 )
-
-Array = TypeVar("Array", Int8Array, Int32Array)
-
-LINE_LENGTH = 120
-WEIGHTS, BIASES, FACTORS, TABLES = "weights", "biases", "multipliers and offsets", "activation tables"
-RECORDS = "descriptions of convolutions"
-# Size of the struct `convolution` where pointers have 4 bytes.
-RECORD_BYTES = 44
-
-
-class Constant(NamedTuple):
-    """Table of constants in C.
-
-    name    name of the array
-    kind    WEIGHTS, BIASES, FACTORS or TABLES
-    values  integers of the array; each row of the first axis starts a new line
-    """
-
-    name: str
-    kind: str
-    values: Int8Array | Int32Array
-
-    @property
-    def n_bytes(self) -> int:
-        """Return the size of the array."""
-        return self.values.nbytes
-
-    @property
-    def text(self) -> str:
-        """Return the definition of the array."""
-        rows = self.values.reshape(len(self.values), -1) if self.values.ndim > 1 else self.values[None]
-        lines = [line for row in rows for line in wrapped_lines(row.tolist(), indent=4)]
-        ctype = "int8_t" if self.values.dtype == np.int8 else "int32_t"
-        return "\n".join([f"static const MODEL_FLASH {ctype} {self.name}[{self.values.size}] = {{", *lines, "};"])
-
-
-class Record(NamedTuple):
-    """Struct in C that describes a convolution: its name, and its members with their values."""
-
-    name: str
-    members: Mapping[str, object]
-    kind: str = RECORDS
-
-    @property
-    def n_bytes(self) -> int:
-        """Return the size of the struct on a processor with addresses of 32 bits."""
-        return RECORD_BYTES
-
-    @property
-    def text(self) -> str:
-        """Return the definition of the struct."""
-        members = wrapped_lines((f".{member} = {value}" for member, value in self.members.items()), indent=4)
-        return "\n".join([f"static const MODEL_FLASH convolution {self.name} = {{", *members, "};"])
 
 
 class Call(NamedTuple):
@@ -105,45 +62,9 @@ def shape_text(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
 
 
-def wrapped_lines(items: Iterable[object], indent: int) -> list[str]:
-    """Return items separated by commas, in lines of at most LINE_LENGTH characters."""
-    margin = " " * indent
-    text = ", ".join(map(str, items)) + ","
-    return textwrap.wrap(text, LINE_LENGTH, initial_indent=margin, subsequent_indent=margin)
-
-
-def even(values: Array) -> Array:
-    """Return values (O, ...) with zeros for one more filter if their number is odd, because C takes two at a time."""
-    return np.pad(values, [(0, len(values) % 2), *((0, 0) for _ in values.shape[1:])])
-
-
-def packed_weight(weight: Int8Array) -> Int8Array:
-    """Return the weights (O, C, k, k) of a convolution in the order in which C reads them, in one row.
-
-    The inputs of a filter are numbered by row, column and channel of the kernel. Four inputs form a group, in which
-    the weights of a filter stand together, in the order 0, 2, 1, 3 of the inputs: SXTB16 widens bytes 0 and 2, which
-    are then those of neighbouring inputs. The remaining inputs, up to three, form groups of one.
-    """
-    weight = even(weight)
-    n_filters = len(weight)
-    by_input = weight.transpose(2, 3, 1, 0).reshape(-1, n_filters)
-    n_in_fours = len(by_input) // 4 * 4
-    fours = by_input[:n_in_fours].reshape(-1, 4, n_filters)[:, [0, 2, 1, 3]].swapaxes(1, 2)
-    return np.concatenate([fours.ravel(), by_input[n_in_fours:].ravel()])
-
-
-def bias_of_levels(step: Convolution | Classify, n_summed: int = 1) -> Int32Array:
-    """Return the bias for sums of q * weight instead of (q - zero_in) * weight.
-
-    n_summed: number of values in each input of the sum. Raises QuantisationError if a sum may exceed 32 bits.
-    """
-    weight = step.weight.reshape(len(step.bias), -1).astype(np.int64)
-    bias = step.bias.astype(np.int64) - n_summed * step.zero_in * weight.sum(1)
-    largest = int((np.abs(bias) + 128 * n_summed * np.abs(weight).sum(1)).max())
-    if largest > INT32_MAX:
-        raise QuantisationError(f"a sum of {n_summed * weight.shape[1]:,} products may pass 32 bits")
-    result: Int32Array = bias.astype(np.int32)
-    return result
+def _wide_rescaling(step: AveragePool | Mean) -> tuple[object, ...]:
+    """Return the multiplier, the offset and the shift of a step that computes with 64 bits."""
+    return step.multiplier, f"INT64_C({step.offset})", step.shift
 
 
 class _CallWriter:
@@ -170,19 +91,25 @@ class _CallWriter:
                 return self._convolution(step, operation)
             case MaxPool() as step:
                 return self._call("max_pool", step, (*self._dimensions(step.source), step.size))
+            case AveragePool() as step:
+                dimensions = self._dimensions(step.source)
+                return self._call("average_pool", step, (*dimensions, step.size, *_wide_rescaling(step)))
             case Mean() as step:
                 channels, height, width = self.shapes[step.source]
-                offset = f"INT64_C({step.offset})"
-                return self._call("mean", step, (height * width, channels, step.multiplier, offset, step.shift))
+                return self._call("mean", step, (height * width, channels, *_wide_rescaling(step)))
             case Add() as step:
                 return self._add(step, operation)
+            case Scale() as step:
+                channels, height, width = self.shapes[step.target]
+                factors = step.zero_in, step.multiplier, step.offset, step.shift
+                return self._call("scale_channels", step, (height * width, channels, *factors))
             case Classify() as step:
                 return self._classify(step)
 
     def _call(
         self,
         function: str,
-        step: MaxPool | Mean | Add,
+        step: MaxPool | AveragePool | Mean | Add | Scale,
         arguments: tuple[object, ...],
         constants: tuple[Constant, ...] = (),
     ) -> Call:
@@ -211,11 +138,16 @@ class _CallWriter:
         assert operation.target is not None
         n_filters, _, side, _ = step.weight.shape
         height, width, channels = self._dimensions(step.source)
-        weight = step.weight.transpose(2, 3, 0, 1) if step.depthwise else packed_weight(step.weight)
         bias = bias_of_levels(step)
+        if step.depthwise:
+            function, weight = "convolve_depthwise", step.weight.transpose(2, 3, 0, 1)
+        elif step.groups > 1:
+            function, weight = "convolve_groups", step.weight[:, :, 0, 0]
+        else:
+            function, weight, bias = "convolve", packed_weight(step.weight), even(bias)
         constants = {
             "weight": self._constant("weight", WEIGHTS, weight),
-            "bias": self._constant("bias", BIASES, bias if step.depthwise else even(bias)),
+            "bias": self._constant("bias", BIASES, bias),
             "multiplier": self._constant("multiplier", FACTORS, step.multiplier),
         }
         if operation.activation is not None:
@@ -226,9 +158,11 @@ class _CallWriter:
             "width": width,
             "channels": channels,
             "filters": n_filters,
+            "out_width": self.shapes[step.target][2],
+            "pool": operation.pool,
             "side": side,
             "padding": step.padding,
-            "pool": operation.pool,
+            "stride": step.stride,
             "zero_in": step.zero_in,
             "zero_out": step.zero_out,
             "shift": step.shift,
@@ -242,9 +176,9 @@ class _CallWriter:
             self._address(step.source),
             self._address(operation.target),
             *((0 if padding is None else f"arena + {padding}",) if step.depthwise else ()),
+            *((step.groups,) if function == "convolve_groups" else ()),
         )
         remark = f"{shape_text(self.shapes[step.source])} to {shape_text(self.shapes[operation.target])}"
-        function = "convolve_depthwise" if step.depthwise else "convolve"
         return Call(function, arguments, remark, (*constants.values(), Record(self.prefix, members | names)))
 
     def _activation(self, table: Int8Array) -> Constant:

@@ -15,18 +15,16 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from search.export.int8.arena import Arena, plan_arena
-from search.export.int8.c_calls import (
+from search.export.int8.c_calls import Call, calls_of, shape_text
+from search.export.int8.c_constants import (
     BIASES,
     FACTORS,
     LINE_LENGTH,
     RECORDS,
     TABLES,
     WEIGHTS,
-    Call,
     Constant,
     Record,
-    calls_of,
-    shape_text,
 )
 from search.export.int8.c_layers import layer_texts, template
 from search.export.int8.network import Convolution, Int8Network

@@ -167,9 +167,24 @@ def narrow_factors(real: FloatArray, zero: FloatArray, offset: FloatArray) -> tu
     )
 
 
+def product_factors(real: float, zero: int) -> tuple[int, int, int]:
+    """Return a multiplier, an offset and their shift for products n of two numbers from -255 to 255, in 32 bits.
+
+    (n * multiplier + offset) >> shift is then real * n + zero, rounded to nearest. A factor that is clipped here would
+    saturate any map.
+    """
+    real = min(real, 2.0**10)
+    shift = min(24, int(np.floor(30.999 - np.log2(255 * 255 * real + 129))))
+    return round(real * 2.0**shift), (zero << shift) + (1 << (shift - 1)), shift
+
+
 WEIGHT_MAX = 127
 # Smallest unit of a filter, as a share of the largest: the factors of all filters have the same shift.
 MIN_UNIT_SHARE = 2.0**-16
+# Where a sum might pass 32 bits, weights get at most this factor fewer levels.
+COARSEST = 4
+# Sums that the units of coarser weights allow; the rest is for rounding the weights.
+LARGEST_SUM = 0.9 * INT32_MAX
 
 
 class Filters(NamedTuple):
@@ -189,14 +204,18 @@ def quantised_filters(weight: FloatArray, windows: FloatArray, means: FloatArray
     """Return the weights and biases of a layer as integers, for inputs q - zero.
 
     weight    (O, C, k, k), multiplied by the real value of one level of the input
-    windows   mean input q - zero of a filter: (C, k, k), or (O, 1, k, k) if each filter reads another channel
+    windows   mean input q - zero of a filter: (1, C, k, k), or (O, C / groups, k, k) if filters read different channels
     means     mean real value of each sum, (O,), which determines its bias
     n_summed  number of values of the map in each input of the sum
 
-    Raises QuantisationError if a sum may exceed 32 bits.
+    A sum over a large map has coarser weights, so that it stays within 32 bits. Raises QuantisationError if these were
+    too coarse.
     """
     real_bias = means - (weight * windows).sum((1, 2, 3))
-    unit = np.maximum(np.abs(weight).max((1, 2, 3)) / WEIGHT_MAX, np.abs(real_bias) / 2**29)
+    finest = np.abs(weight).max((1, 2, 3)) / WEIGHT_MAX
+    largest = np.abs(weight).sum((1, 2, 3)) * 255 * n_summed + np.abs(real_bias)
+    coarser = np.minimum(largest / LARGEST_SUM, finest * COARSEST)
+    unit = np.maximum.reduce([finest, coarser, np.abs(real_bias) / 2**29])
     unit = unit.clip(min=unit.max() * MIN_UNIT_SHARE) if unit.any() else np.ones_like(unit)
     return _filters(np.rint(weight / unit[:, None, None, None]), unit, windows, means, n_summed)
 
@@ -235,10 +254,13 @@ def _filters(
     return Filters(levels.astype(np.int8), bias.astype(np.int32), unit)
 
 
-def mean_windows(inputs: FloatArray, side: int, padding: int) -> FloatArray:
-    """Return the mean input of a kernel, (C, k, k), over all positions in inputs (N, C, H, W), padded with zeros."""
+def mean_windows(inputs: FloatArray, side: int, padding: int, stride: int) -> FloatArray:
+    """Return the mean input of a kernel, (C, k, k), over all its positions.
+
+    inputs: (N, C, H, W), which are padded with zeros
+    """
     height, width = (size + 2 * padding - side + 1 for size in inputs.shape[2:])
     mean_image = np.pad(inputs.mean(0), ((0, 0), (padding, padding), (padding, padding)))
     windows = np.lib.stride_tricks.sliding_window_view(mean_image, (height, width), (1, 2))
-    means: FloatArray = windows.mean((3, 4))
+    means: FloatArray = windows[..., ::stride, ::stride].mean((3, 4))
     return means

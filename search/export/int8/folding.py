@@ -8,12 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
-from models.layers import FirstChannels, Residual
+from models.layers import FirstChannels, Residual, SqueezeExcite
 from search.export.int8.fixed_point import NO_FREEDOM, Freedom
 from search.export.int8.network import FloatArray, QuantisationError
 
-_ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.Hardswish, nn.GELU)
-_LAYERS = (nn.Conv2d, nn.Linear, nn.MaxPool2d, nn.AdaptiveAvgPool2d, Residual, FirstChannels)
+_ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.Hardswish, nn.GELU, nn.Hardsigmoid)
+_LAYERS = (
+    nn.Conv2d,
+    nn.Linear,
+    nn.MaxPool2d,
+    nn.AvgPool2d,
+    nn.AdaptiveAvgPool2d,
+    Residual,
+    SqueezeExcite,
+    FirstChannels,
+)
 # Modules without effect in evaluation mode; flattening keeps the values and their order.
 _WITHOUT_EFFECT = (nn.Dropout, nn.Flatten, nn.Identity)
 
@@ -25,6 +34,7 @@ class Layer:
     norm        batch norm that can be folded into the layer
     activation  activation after the layer and `norm`
     norm_after  batch norm after the activation
+    shuffle     channel shuffle between the layer and `norm`
     is_shared   whether another layer has the same weights
     """
 
@@ -32,6 +42,7 @@ class Layer:
     norm: nn.BatchNorm2d | None = None
     activation: nn.Module | None = None
     norm_after: nn.BatchNorm2d | None = None
+    shuffle: nn.ChannelShuffle | None = None
     is_shared: bool = False
 
 
@@ -42,10 +53,11 @@ def layers_of(modules: Iterable[nn.Module], shared: Collection[Tensor] = ()) -> 
     """
     layers: list[Layer] = []
     for module in modules:
-        if isinstance(module, nn.Conv2d) and not _has_integer_form(module):
-            raise QuantisationError(f"no integer form is known for a convolution like {module}")
         if isinstance(module, _LAYERS):
-            layers.append(Layer(module, is_shared=isinstance(module, nn.Conv2d) and module.weight in shared))
+            weighted = module.reduce if isinstance(module, SqueezeExcite) else module
+            layers.append(Layer(module, is_shared=isinstance(weighted, nn.Conv2d) and weighted.weight in shared))
+        elif isinstance(module, nn.ChannelShuffle) and layers and isinstance(layers[-1].module, nn.Conv2d):
+            layers[-1].shuffle = module
         elif isinstance(module, _ACTIVATIONS):
             layers[-1].activation = module
         elif isinstance(module, nn.BatchNorm2d) and layers[-1].activation is None:
@@ -54,11 +66,26 @@ def layers_of(modules: Iterable[nn.Module], shared: Collection[Tensor] = ()) -> 
             layers[-1].norm_after = module
         elif not isinstance(module, _WITHOUT_EFFECT):
             raise QuantisationError(f"no integer form is known for a layer of type {type(module).__name__}")
+    for layer in layers:
+        if isinstance(layer.module, nn.Conv2d) and not _has_integer_form(layer.module, layer.shuffle):
+            shuffled = f", then {layer.shuffle}" if layer.shuffle else ""
+            raise QuantisationError(f"no integer form is known for a convolution like {layer.module}{shuffled}")
     return layers
 
 
-def _has_integer_form(conv: nn.Conv2d) -> bool:
-    return conv.stride == (1, 1) and (conv.groups == 1 or conv.groups == conv.in_channels == conv.out_channels)
+def _has_integer_form(conv: nn.Conv2d, shuffle: nn.ChannelShuffle | None) -> bool:
+    """Return whether filter o, in the order of the shuffled channels, reads group o % groups."""
+    if shuffle is None:
+        return conv.groups == 1 or conv.groups == conv.in_channels == conv.out_channels
+    return conv.groups == shuffle.groups and conv.kernel_size == conv.stride == (1, 1)
+
+
+def by_filter(values: FloatArray, groups: int, n_filters: int) -> FloatArray:
+    """Return values of the channels (C, ...) as the filters of a convolution read them, (O, C / groups, ...)."""
+    if groups == 1:
+        return values[None]
+    grouped = values.reshape(groups, -1, *values.shape[1:])
+    return grouped[np.arange(n_filters) % groups]
 
 
 def split_head(layers: list[Layer]) -> tuple[list[Layer], Layer, bool]:
@@ -80,27 +107,34 @@ def freedom_before(following: Sequence[Layer]) -> Freedom:
 
     No layers mean that the map is an input of a sum.
     """
-    signs = True
+    scales = centres = signs = True
     for layer in following:
         match layer.module:
             case nn.Conv2d() as conv:
                 # Layers that share weights have the same integers only if no scale of a channel is folded into them.
-                # In a depthwise convolution such a scale goes into the factor of the filter.
-                scales = conv.groups > 1 or not layer.is_shared
-                return Freedom(scales, centres=conv.padding[0] == 0, signs=signs and scales)
+                # If a filter reads one channel, as in a depthwise convolution, such a scale goes into its factor.
+                scales &= (conv.groups > 1 and conv.weight.shape[1] == 1) or not layer.is_shared
+                return Freedom(scales, centres=centres and conv.padding[0] == 0, signs=signs and scales)
             case nn.Linear() | FirstChannels():
-                return Freedom(scales=True, centres=True, signs=signs)
+                return Freedom(scales, centres, signs=signs and scales)
             case nn.MaxPool2d():
                 signs = False
+            case SqueezeExcite():
+                # A factor multiplies the distance from 0, and its first layer reads the means of the channels.
+                centres = False
+                scales &= not layer.is_shared
             case Residual():
                 break
     return NO_FREEDOM
 
 
-def folded_weight(module: nn.Module, norm: nn.BatchNorm2d | None = None) -> FloatArray:
-    """Return the weight (O, C, k, k) or (O, n), multiplied by the factor of the batch norm."""
+def folded_weight(
+    module: nn.Module, norm: nn.BatchNorm2d | None = None, shuffle: nn.ChannelShuffle | None = None
+) -> FloatArray:
+    """Return the weight (O, C / groups, k, k) or (O, n), in shuffled order, times the factor of the batch norm."""
     assert isinstance(module, nn.Conv2d | nn.Linear)
-    weight: FloatArray = module.weight.double().numpy()
+    tensor = module.weight.double()
+    weight: FloatArray = (tensor if shuffle is None else shuffle(tensor.transpose(0, 1)).transpose(0, 1)).numpy()
     return weight if norm is None else weight * scale_and_shift(norm)[0][:, None, None, None]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from search.export.int8.network import (
     Add,
     Affine,
+    AveragePool,
     Classify,
     Convolution,
     Int8Array,
@@ -15,6 +16,7 @@ from search.export.int8.network import (
     MaxPool,
     Mean,
     ReadImage,
+    Scale,
     Step,
     Table,
 )
@@ -31,7 +33,7 @@ class Operation:
     target      number of the map that is stored; None if the step computes the logits
     """
 
-    step: ReadImage | Convolution | MaxPool | Mean | Add | Classify
+    step: ReadImage | Convolution | MaxPool | AveragePool | Mean | Add | Scale | Classify
     target: int | None
     activation: Int8Array | None = None
     norm: Affine | None = None
@@ -43,7 +45,7 @@ class Operation:
         match self.step:
             case ReadImage():
                 return ()
-            case Add():
+            case Add() | Scale():
                 return (self.step.source, self.step.target)
             case _:
                 return (self.step.source,)
@@ -51,7 +53,7 @@ class Operation:
     @property
     def is_in_place(self) -> bool:
         """Return whether a pooled map overwrites its source, which it can, because no value is read after its own."""
-        return isinstance(self.step, MaxPool)
+        return isinstance(self.step, MaxPool | AveragePool)
 
 
 def operations_of(network: Int8Network) -> Iterator[Operation]:

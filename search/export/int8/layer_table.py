@@ -11,12 +11,14 @@ from search.export.int8.c_calls import calls_of, shape_text
 from search.export.int8.fusion import Operation, operations_of
 from search.export.int8.network import (
     Add,
+    AveragePool,
     Classify,
     Convolution,
     Int8Network,
     MaxPool,
     Mean,
     ReadImage,
+    Scale,
     Step,
     map_bytes,
 )
@@ -72,15 +74,20 @@ def _step_words(step: Step | Classify) -> str:
     match step:
         case ReadImage():
             return "image"
-        case Convolution(weight=weight, depthwise=depthwise):
-            side = weight.shape[-1]
-            return f"{side}x{side} {'depthwise ' if depthwise else ''}convolution"
+        case Convolution(weight=weight, stride=stride, groups=groups, depthwise=depthwise):
+            side, strided = weight.shape[-1], f", stride {stride}" if stride > 1 else ""
+            grouped = f" in {groups} groups" if groups > 1 and not depthwise else ""
+            return f"{side}x{side} {'depthwise ' if depthwise else ''}convolution{grouped}{strided}"
         case MaxPool(size=size):
             return f"{size}x{size} max pool"
+        case AveragePool(size=size):
+            return f"{size}x{size} average pool"
         case Mean():
             return "mean of each channel"
         case Add():
             return "sum with the shortcut"
+        case Scale():
+            return "factor of each channel"
         case Classify(pooled=pooled):
             return "mean of each channel, logits" if pooled else "logits"
     raise TypeError(f"a {type(step).__name__} is part of another operation")

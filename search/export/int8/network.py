@@ -48,12 +48,15 @@ class ReadImage:
 
 @dataclass(frozen=True, eq=False)
 class Convolution:
-    """Convolution of stride 1, with 32-bit sums of (x - zero_in) * weight, plus bias, rescaled to the target.
+    """Convolution with 32-bit sums of (x - zero_in) * weight, plus bias, rescaled to the target.
 
-    weight      (O, C, k, k), symmetric, with one scale for each filter; (C, 1, k, k) if `depthwise`
+    weight      (O, C / groups, k, k), symmetric, with one scale for each filter
     bias        (O,), in units of the sum
     multiplier  (O,); target = clamp(((sum * multiplier[o] + half) >> shift) + zero_out), with a product of 64 bits
     padding     rows and columns of zeros on each side
+    stride      rows and columns from one position of the kernel to the next
+    groups      number of groups of input channels; filter o reads group o % groups, so that a channel shuffle after the
+                convolution is part of the order of its filters
     """
 
     source: int
@@ -65,7 +68,13 @@ class Convolution:
     zero_in: int
     zero_out: int
     padding: int
-    depthwise: bool
+    stride: int
+    groups: int
+
+    @property
+    def depthwise(self) -> bool:
+        """Return whether each filter reads the channel of its own number."""
+        return self.groups == len(self.weight) > 1 and self.weight.shape[1] == 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +108,21 @@ class MaxPool:
 
 
 @dataclass(frozen=True, eq=False)
+class AveragePool:
+    """Average pooling over windows as those of MaxPool.
+
+    target = clamp((sum over a window * multiplier + offset) >> shift), in 64 bits
+    """
+
+    source: int
+    target: int
+    size: int
+    multiplier: int
+    offset: int
+    shift: int
+
+
+@dataclass(frozen=True, eq=False)
 class Mean:
     """Global average pooling: target = clamp((sum of channel * multiplier + offset) >> shift), in 64 bits."""
 
@@ -125,6 +149,21 @@ class Add:
 
 
 @dataclass(frozen=True, eq=False)
+class Scale:
+    """Multiplication of each channel of a map by its factor from the map `source`, in place.
+
+    target = clamp(((target - zero_in) * (source + 128) * multiplier + offset) >> shift)
+    """
+
+    source: int
+    target: int
+    zero_in: int
+    multiplier: int
+    offset: int
+    shift: int
+
+
+@dataclass(frozen=True, eq=False)
 class Classify:
     """Last layer, which computes int32 logits on one scale instead of a map.
 
@@ -143,7 +182,7 @@ class Classify:
     pooled: bool
 
 
-Step = ReadImage | Convolution | Table | Affine | MaxPool | Mean | Add
+Step = ReadImage | Convolution | Table | Affine | MaxPool | AveragePool | Mean | Add | Scale
 
 
 @dataclass(frozen=True, eq=False)

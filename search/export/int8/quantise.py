@@ -17,15 +17,15 @@ smallest to the largest value the error is 2.7 to 2.9 %. With such ranges and th
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from models.build import blank_model, shared_names
-from models.cost import compute_cost
-from models.layers import Residual
+from models.cost import FLOAT32_BYTES, compute_cost
+from models.layers import Residual, SqueezeExcite
 from models.spec import ArchSpec
 from search.export.int8.activation import Activated, fit_activation, means_of, rows_of
 from search.export.int8.fixed_point import (
@@ -36,12 +36,14 @@ from search.export.int8.fixed_point import (
     fitted_grid,
     mean_windows,
     narrow_factors,
+    product_factors,
     quantised_filters,
     shared_filters,
     wide_factors,
 )
 from search.export.int8.folding import (
     Layer,
+    by_filter,
     classifier_weight,
     folded_weight,
     freedom_before,
@@ -52,6 +54,7 @@ from search.export.int8.folding import (
 from search.export.int8.network import (
     Add,
     Affine,
+    AveragePool,
     Classify,
     Convolution,
     FloatArray,
@@ -61,6 +64,7 @@ from search.export.int8.network import (
     Mean,
     QuantisationError,
     ReadImage,
+    Scale,
     Shape,
     Step,
     Table,
@@ -70,6 +74,8 @@ from search.export.int8.reference import run_step
 
 # Most images that the ranges of the maps are fitted to.
 CALIBRATION_IMAGES = 500
+# Most values that exist at once in the maps of all these images; quantising then takes up to 2 GB.
+CALIBRATION_VALUES = 2**26
 
 
 def quantise(
@@ -78,7 +84,8 @@ def quantise(
     """Return the int8 form of a trained network; equal arguments give equal integers.
 
     state      state_dict of build_model(arch)
-    images     training images, uint8 (N, C, H, W); at most CALIBRATION_IMAGES of them, evenly spaced, are used
+    images     training images, uint8 (N, C, H, W), of which at most CALIBRATION_IMAGES, evenly spaced, are used, and
+               fewer if their maps are large
     mean, std  mean and standard deviation of each channel, by which training normalised
 
     Raises QuantisationError for a network that has no int8 form.
@@ -87,7 +94,10 @@ def quantise(
     model.load_state_dict(state)
     if not all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values()):
         raise QuantisationError("the weights are not all finite")
-    calibration = images[:: -(-len(images) // CALIBRATION_IMAGES)]
+    cost = compute_cost(arch)
+    values_at_once = cost.peak_activation_bytes // FLOAT32_BYTES
+    n_used = min(CALIBRATION_IMAGES, max(1, CALIBRATION_VALUES // values_at_once))
+    calibration = images[:: -(-len(images) // n_used)]
     model.eval().requires_grad_(False)
     shared = {model.get_parameter(owner) for owner in shared_names(model).values()}
     layers = layers_of((layer for part in model.children() for layer in part.children()), shared)
@@ -98,7 +108,6 @@ def quantise(
         signal = quantiser.run_layers(signal, body, [classifier])
         last, logit_scale = quantiser.classify(signal, classifier.module, pooled)
     method = f"after training, ranges fitted to {len(calibration)} training images"
-    cost = compute_cost(arch)
     maps, steps = tuple(quantiser.maps), tuple(quantiser.steps)
     return Int8Network(arch.input_shape, maps, steps, last, logit_scale, cost.n_params, cost.n_stored, method)
 
@@ -164,15 +173,27 @@ class _Quantiser:
                     signal = self._convolve(signal, conv, layer, [*layers[i + 1 :], *following])
                 case Residual() as block:
                     signal = self._residual(signal, block, layer)
+                case SqueezeExcite() as squeeze:
+                    factors = self.run_layers(signal, layers_of(squeeze.children(), self.shared))
+                    signal = self._scale(signal, factors)
                 case nn.MaxPool2d(kernel_size=int(size)) as pool:
                     step = MaxPool(signal.number, len(self.maps), size)
                     signal = self._run(step, [signal], pool(signal.exact), signal.grid)
+                case nn.AvgPool2d(kernel_size=int(size)) as pool:
+                    exact = pool(signal.exact)
+                    grid, rescaling = _averages(signal.grid, exact, size * size)
+                    signal = self._run(
+                        AveragePool(signal.number, len(self.maps), size, *rescaling), [signal], exact, grid
+                    )
                 case pool:
-                    signal = self._mean(signal, pool(signal.exact))
+                    exact = pool(signal.exact)
+                    grid, rescaling = _averages(signal.grid, exact, signal.levels[0, 0].size)
+                    signal = self._run(Mean(signal.number, len(self.maps), *rescaling), [signal], exact, grid)
         return signal
 
     def _convolve(self, signal: _Signal, conv: nn.Conv2d, layer: Layer, following: Sequence[Layer]) -> _Signal:
         exact = conv(signal.exact)
+        exact = layer.shuffle(exact) if layer.shuffle else exact
         exact = layer.norm(exact) if layer.norm else exact
         freedom = FULL_FREEDOM if layer.norm_after else freedom_before(following)
         activated = fit_activation(exact, layer.activation, freedom)
@@ -182,7 +203,7 @@ class _Quantiser:
 
     def _table(self, signal: _Signal, activated: Activated) -> _Signal:
         if activated.table is None:
-            return signal
+            return replace(signal, grid=activated.after)
         return self._run(Table(signal.number, activated.table), [signal], activated.exact, activated.after)
 
     def _affine(self, signal: _Signal, norm: nn.BatchNorm2d, freedom: Freedom) -> _Signal:
@@ -197,16 +218,14 @@ class _Quantiser:
         factors = narrow_factors(scale / grid.scale, zero, (centre - grid.centre) / grid.scale + grid.zero)
         return self._run(Affine(signal.number, *factors), [signal], exact, grid)
 
-    def _mean(self, signal: _Signal, exact: Tensor) -> _Signal:
-        """Add global average pooling; one factor makes the scales of all channels smaller, because means vary less."""
-        grid = signal.grid
-        scale = np.where(grid.scale == 0, 1, grid.scale)  # batch norm may multiply a channel by 0
-        mean_grid = fitted_grid((rows_of(exact) - grid.centre[:, None]) / scale[:, None], NO_FREEDOM)
-        n_summed = signal.levels[0, 0].size
-        (multiplier,), shift = wide_factors(1 / (mean_grid.scale[:1] * n_summed))
-        offset = (mean_grid.zero << shift) + (1 << (shift - 1)) - grid.zero * n_summed * int(multiplier)
-        step = Mean(signal.number, len(self.maps), int(multiplier), offset, shift)
-        return self._run(step, [signal], exact, Grid(grid.scale * mean_grid.scale, mean_grid.zero, grid.centre))
+    def _scale(self, signal: _Signal, factors: _Signal) -> _Signal:
+        """Add the multiplication by the factors of squeeze-and-excitation, which makes all scales smaller."""
+        exact, grid = signal.exact * factors.exact, signal.grid
+        scale = np.where(grid.scale == 0, 1, grid.scale)
+        factor = fitted_grid(rows_of(exact) / scale[:, None], NO_FREEDOM)
+        rescaling = product_factors(float(factors.grid.scale[0] / factor.scale[0]), factor.zero)
+        step = Scale(factors.number, signal.number, grid.zero, *rescaling)
+        return self._run(step, [factors, signal], exact, Grid(grid.scale * factor.scale, factor.zero, grid.centre))
 
     def _residual(self, signal: _Signal, block: Residual, layer: Layer) -> _Signal:
         main = self.run_layers(signal, layers_of(block.main, self.shared))
@@ -239,23 +258,40 @@ class _Quantiser:
         return Classify(signal.number, filters.weight, filters.bias, *factors, signal.grid.zero, pooled), scale
 
 
+def _averages(grid: Grid, exact: Tensor, n_summed: int) -> tuple[Grid, tuple[int, int, int]]:
+    """Return the grid of averages of a map, and the multiplier, offset and shift from sums of its levels to it.
+
+    One factor makes the scales of all channels smaller, because averages vary less.
+
+    grid      grid of the map
+    exact     exact averages, (N, C, H, W)
+    n_summed  number of values in each average
+    """
+    scale = np.where(grid.scale == 0, 1, grid.scale)  # batch norm may multiply a channel by 0
+    factor = fitted_grid((rows_of(exact) - grid.centre[:, None]) / scale[:, None], NO_FREEDOM)
+    (multiplier,), shift = wide_factors(1 / (factor.scale[:1] * n_summed))
+    offset = (factor.zero << shift) + (1 << (shift - 1)) - grid.zero * n_summed * int(multiplier)
+    return Grid(grid.scale * factor.scale, factor.zero, grid.centre), (int(multiplier), offset, shift)
+
+
 def _convolution(signal: _Signal, conv: nn.Conv2d, layer: Layer, exact: Tensor, grid: Grid, target: int) -> Convolution:
     """Return the step from `signal` to map `target` with `grid`; exact: its output before any activation."""
-    side, padding, depthwise = conv.kernel_size[0], int(conv.padding[0]), conv.groups > 1
-    windows = mean_windows(signal.levels - np.float64(signal.grid.zero), side, padding)
-    scale = signal.grid.scale[:, None, None]
-    if depthwise:
-        windows, scale = windows[:, None], scale[:, None]
+    side, padding, stride, groups = conv.kernel_size[0], int(conv.padding[0]), conv.stride[0], conv.groups
+    windows = mean_windows(signal.levels - np.float64(signal.grid.zero), side, padding, stride)
+    windows = by_filter(windows, groups, conv.out_channels)
+    scale = by_filter(signal.grid.scale, groups, conv.out_channels)
     means = means_of(exact) - grid.centre
     if layer.is_shared:
         norm_factor = scale_and_shift(layer.norm)[0] if layer.norm else 1.0
-        factor = np.broadcast_to(signal.grid.scale if depthwise else signal.grid.scale[0], len(means)) * norm_factor
-        filters = shared_filters(folded_weight(conv), factor, windows, means)
+        factor = np.broadcast_to(scale[:, 0], len(means)) * norm_factor
+        filters = shared_filters(folded_weight(conv, shuffle=layer.shuffle), factor, windows, means)
     else:
-        filters = quantised_filters(folded_weight(conv, layer.norm) * scale, windows, means)
+        filters = quantised_filters(
+            folded_weight(conv, layer.norm, layer.shuffle) * scale[:, :, None, None], windows, means
+        )
     factors = wide_factors(filters.unit / grid.scale)
     zeros = signal.grid.zero, grid.zero
-    return Convolution(signal.number, target, filters.weight, filters.bias, *factors, *zeros, padding, depthwise)
+    return Convolution(signal.number, target, filters.weight, filters.bias, *factors, *zeros, padding, stride, groups)
 
 
 def _channels(values: FloatArray) -> Tensor:

@@ -13,6 +13,7 @@ from search.export.int8.network import (
     INT8_MIN,
     Add,
     Affine,
+    AveragePool,
     Classify,
     Convolution,
     Int8Array,
@@ -21,6 +22,7 @@ from search.export.int8.network import (
     MaxPool,
     Mean,
     ReadImage,
+    Scale,
     Step,
     Table,
     UInt8Array,
@@ -61,7 +63,11 @@ def run_step(step: Step, maps: dict[int, Int8Array], images: UInt8Array) -> None
         case Table():
             maps[step.target] = step.values[maps[step.target].astype(np.int64) - INT8_MIN]
         case MaxPool():
-            maps[step.target] = _max_pool(maps[step.source], step.size)
+            maps[step.target] = np.maximum.reduce(_window_values(maps[step.source], step.size))
+        case AveragePool():
+            values = np.array(_window_values(maps[step.source], step.size))
+            sums = values.sum(0, np.int64)
+            maps[step.target] = saturated((sums * step.multiplier + step.offset) >> step.shift)
         case Mean():
             sums = maps[step.source].sum((2, 3), np.int64, keepdims=True)
             maps[step.target] = saturated((sums * step.multiplier + step.offset) >> step.shift)
@@ -69,6 +75,10 @@ def run_step(step: Step, maps: dict[int, Int8Array], images: UInt8Array) -> None
             main, shortcut = maps[step.source].astype(np.int64), maps[step.target].astype(np.int64)
             total = main * step.main_multiplier + shortcut * step.shortcut_multiplier + step.offset
             maps[step.target] = saturated(total >> step.shift)
+        case Scale():
+            factors = maps[step.source].astype(np.int64) - INT8_MIN
+            products = (maps[step.target].astype(np.int64) - step.zero_in) * factors
+            maps[step.target] = saturated((products * step.multiplier + step.offset) >> step.shift)
 
 
 def classify(step: Classify, source: Int8Array) -> Int32Array:
@@ -82,17 +92,19 @@ def convolution_sum(step: Convolution, source: Int8Array) -> Int64Array:
     inputs = np.pad(source.astype(np.float64) - step.zero_in, ((0, 0), (0, 0), sides, sides))
     n_filters, _, side, _ = step.weight.shape
     n_images, channels, height, width = inputs.shape
-    height, width = height - side + 1, width - side + 1
+    height, width = (height - side) // step.stride + 1, (width - side) // step.stride + 1
     sums = np.zeros((n_images, n_filters, height, width))
     weight = step.weight.astype(np.float64)
     for row in range(side):
         for column in range(side):
-            window = inputs[:, :, row : row + height, column : column + width]
+            window = inputs[:, :, row :: step.stride, column :: step.stride][:, :, :height, :width]
             tap = weight[:, :, row, column]
             if step.depthwise:
                 sums += tap[:, None] * window
             else:
-                sums += (tap @ window.reshape(n_images, channels, -1)).reshape(sums.shape)
+                by_group = tap.reshape(-1, step.groups, channels // step.groups).swapaxes(0, 1)
+                products = by_group @ window.reshape(n_images, step.groups, channels // step.groups, -1)
+                sums += products.swapaxes(1, 2).reshape(sums.shape)
     return (sums + step.bias[:, None, None]).astype(np.int64)
 
 
@@ -121,9 +133,8 @@ def _per_channel(step: ReadImage | Affine, values: Int8Array | UInt8Array) -> In
     return saturated(scaled >> step.shift)
 
 
-def _max_pool(source: Int8Array, size: int) -> Int8Array:
+def _window_values(source: Int8Array, size: int) -> list[Int8Array]:
+    """Return the values at each position of the windows of a pool: size * size arrays (N, C, H', W')."""
     height, width = source.shape[2] // size, source.shape[3] // size
     covered = source[:, :, : height * size, : width * size]
-    pixels = [covered[:, :, row::size, column::size] for row in range(size) for column in range(size)]
-    largest: Int8Array = np.maximum.reduce(pixels)
-    return largest
+    return [covered[:, :, row::size, column::size] for row in range(size) for column in range(size)]

@@ -39,8 +39,8 @@ static void copy_window(const MODEL_FLASH convolution *layer, const int8_t *in, 
                         int32_t n, int16_t *inputs)
 {
     const int32_t channels = layer->channels, map_row = layer->width * channels, kernel_row = layer->side * channels;
-    const int32_t left = (x - layer->padding) * channels; /* of the kernel in a row of the map */
-    int32_t row = y - layer->padding + start / kernel_row, i = start % kernel_row;
+    const int32_t left = (x * layer->stride - layer->padding) * channels; /* of the kernel in a row of the map */
+    int32_t row = y * layer->stride - layer->padding + start / kernel_row, i = start % kernel_row;
     for (; n > 0; row++, i = 0) {
         const int32_t end = i + n < kernel_row ? i + n : kernel_row;
         const int32_t offset = row * map_row + left;
@@ -168,8 +168,7 @@ static void add_products(const int16_t *inputs, int32_t n_inputs, const MODEL_FL
 /* Convolution whose filters read all channels. */
 static void convolve(const MODEL_FLASH convolution *layer, const int8_t *in, int8_t *out)
 {
-    const int32_t shrink = layer->side - 1 - 2 * layer->padding, pool = layer->pool;
-    const int32_t height = (layer->height - shrink) / pool * pool, width = (layer->width - shrink) / pool * pool;
+    const int32_t height = covered_rows(layer), width = covered_columns(layer);
     const int32_t n_inputs = (int32_t)layer->channels * layer->side * layer->side;
     const int32_t filters = layer->filters, stride = filters + filters % 2;
     int16_t inputs[PIXELS_AT_ONCE * INPUTS_AT_ONCE];

@@ -13,8 +13,9 @@ static void find_pixels(const MODEL_FLASH convolution *layer, const int8_t *in, 
                         int32_t x, const int8_t **pixels)
 {
     const int32_t height = layer->height, width = layer->width, channels = layer->channels, side = layer->side;
-    for (int32_t row = y - layer->padding, i = 0; i < side; row++, i++)
-        for (int32_t column = x - layer->padding, j = 0; j < side; column++, j++) {
+    const int32_t top = y * layer->stride - layer->padding, left = x * layer->stride - layer->padding;
+    for (int32_t row = top, i = 0; i < side; row++, i++)
+        for (int32_t column = left, j = 0; j < side; column++, j++) {
             const int is_outside = row < 0 || row >= height || column < 0 || column >= width;
             *pixels++ = is_outside ? padding : in + (row * width + column) * channels;
         }
@@ -85,8 +86,7 @@ static void sum_pixels(const MODEL_FLASH convolution *layer, const int8_t *const
 /* Convolution whose filters read one channel each. The weights are stored kernel position by kernel position. */
 static void convolve_depthwise(const MODEL_FLASH convolution *layer, const int8_t *in, int8_t *out, int8_t *padding)
 {
-    const int32_t shrink = layer->side - 1 - 2 * layer->padding, pool = layer->pool;
-    const int32_t height = (layer->height - shrink) / pool * pool, width = (layer->width - shrink) / pool * pool;
+    const int32_t height = covered_rows(layer), width = covered_columns(layer);
     const int32_t channels = layer->channels;
     const int8_t *pixels[LARGEST_KERNEL];
     int32_t sums[FILTERS_AT_ONCE];

@@ -1,11 +1,11 @@
-/* Convolution of stride 1 with square kernels, and what is done to its output before that is stored: the sum times
+/* Convolution with square kernels, and what is done to its output before that is stored: the sum times
  * multiplier / 2^shift, plus the zero of the output, is rounded and saturated; an activation function and a batch norm
  * after it may follow; of each pool x pool such values the largest is stored. The bias contains the zero of the input,
  * so that the sums are those of the stored values. */
 typedef struct {
     int16_t height, width, channels; /* of the map that it reads */
-    int16_t filters, side, padding, pool;
-    int8_t zero_in, zero_out, shift, norm_shift;
+    int16_t filters, out_width, pool; /* the width is that of the output before pooling */
+    int8_t side, padding, stride, zero_in, zero_out, shift, norm_shift;
     const MODEL_FLASH int8_t *weight;
     const MODEL_FLASH int32_t *bias;            /* one for each filter, as in the other tables of int32_t */
     const MODEL_FLASH int32_t *multiplier;
@@ -20,6 +20,19 @@ typedef struct {
 #else
 #define FILTERS_AT_ONCE 44
 #endif
+
+/* Returns the rows of the output that are computed: those that the windows of the pool cover. */
+static inline int32_t covered_rows(const MODEL_FLASH convolution *layer)
+{
+    const int32_t rows = (layer->height + 2 * layer->padding - layer->side) / layer->stride + 1;
+    return rows / layer->pool * layer->pool;
+}
+
+/* Returns the columns of the output that are computed. */
+static inline int32_t covered_columns(const MODEL_FLASH convolution *layer)
+{
+    return layer->out_width / layer->pool * layer->pool;
+}
 
 /* Returns the high 32 bits of a product of 64 bits. */
 static inline int32_t multiply_high(int32_t a, int32_t b)
@@ -64,7 +77,7 @@ static void store(const MODEL_FLASH convolution *layer, int32_t first, int32_t n
                   int32_t y, int32_t x)
 {
     const int32_t pool = layer->pool;
-    int32_t width = layer->width + 2 * layer->padding - layer->side + 1;
+    int32_t width = layer->out_width;
     int8_t pooled[FILTERS_AT_ONCE];
     int is_first = 1; /* whether no other of the pooled pixels is stored yet */
     if (pool > 1) {

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.spec import HEAD_KINDS
+from models.spec import BLOCK_KINDS, HEAD_KINDS
 from search.engine.native.compiler import NoCompilerError
 from search.export.board import emulator, facts
 from search.export.board.emulator import EmulatorError, emulator_version, run_firmware
@@ -21,7 +21,6 @@ from search.export.int8.c_file import CMismatchError, run_c
 from search.export.int8.c_source import flash_bytes
 from search.export.int8.network import Int8Network
 from search.export.int8.reference import run
-from tests.models.random_specs import PLAIN_KINDS
 from tests.search.export.int8.test_c_file import EVERY_FUNCTION, extreme_images, names, texts
 from tests.search.export.test_formats import SPECS as SMALL_SPECS
 from tests.search.export.test_formats import self_labelled
@@ -57,7 +56,7 @@ def winner_files() -> dict[str, str]:
 
 def test_the_networks_have_every_block_and_every_head() -> None:
     blocks = {block.kind for spec in NETWORKS.values() for stage in spec.stages for block in stage.blocks}
-    assert (blocks, {spec.head.kind for spec in NETWORKS.values()}) == (set(PLAIN_KINDS), set(HEAD_KINDS))
+    assert (blocks, {spec.head.kind for spec in NETWORKS.values()}) == (set(BLOCK_KINDS), set(HEAD_KINDS))
 
 
 @on_every_core

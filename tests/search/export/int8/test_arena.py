@@ -14,8 +14,8 @@ from models.spec import ArchSpec, Block, Head, Stage
 from search.export.int8.arena import map_blocks, padding_blocks, plan_arena
 from search.export.int8.fusion import operations_of
 from search.export.int8.network import Int8Network, map_bytes
-from tests.models.random_specs import plain_spec
-from tests.search.made_up_networks import quantised
+from tests.models.random_specs import random_spec
+from tests.search.made_up_networks import depthwise_specs, quantised, reducing_specs, squeeze_specs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -25,8 +25,10 @@ N_SPECS = 80
 @cache
 def networks() -> list[tuple[ArchSpec, Int8Network]]:
     """Return integer networks of small random specs, calibrated on two images, because values do not matter here."""
-    specs = [plain_spec(random.Random(seed)) for seed in range(N_SPECS)]
-    return [(spec, quantised(spec, n_images=2)) for spec in specs if compute_cost(spec).macs < 1_000_000]
+    specs = [random_spec(random.Random(seed)) for seed in range(N_SPECS)]
+    specs = [spec for spec in specs if compute_cost(spec).macs < 1_000_000]
+    further = reducing_specs() | depthwise_specs() | squeeze_specs()
+    return [(spec, quantised(spec, n_images=2)) for spec in [*specs, *further.values()]]
 
 
 def test_blocks_that_exist_at_once_do_not_overlap() -> None:

@@ -51,7 +51,14 @@ EVERY_FUNCTION = ArchSpec(
     4,
     (
         Stage((Block(5, order="conv-act-bn", activation="gelu"), Block(6, 3, "residual", "same")), pool=2),
-        Stage((Block(7, 3, "separable", "same", order="conv-act-bn"),)),
+        Stage(
+            (
+                Block(6, 3, "separable", "same", order="conv-act-bn"),
+                Block(9, 3, "shuffle", "same", groups=3, squeeze=2),
+            ),
+            2,
+            "avg",
+        ),
     ),
     Head("gap_conv", (Block(5, 1),)),
 )
@@ -105,6 +112,31 @@ AWKWARD = {
     "depthwise": ArchSpec((1, 8, 9), 3, (Stage((Block(66, 1), Block(5, 7, "separable", "same"))),), Head("gap_linear")),
     "tails": ArchSpec((1, 6, 5), 2, (Stage((Block(2, 1), Block(13, 3, "separable", "same"))),), Head("gap_linear")),
     "no convolution": ArchSpec((1, 8, 8), 3, (Stage((), pool=2),), Head("flatten_linear")),
+    "strides": ArchSpec(
+        (3, 19, 20),
+        3,
+        (
+            Stage((Block(3, 5, stride=2, padding="same"), Block(6, 3, "residual", "same", stride=2))),
+            Stage((Block(65, 3, "separable", "same", stride=2), Block(4, 1)), pool=2),
+        ),
+        Head("gap_linear"),
+    ),
+    "groups": ArchSpec(
+        (2, 8, 7),
+        3,
+        (
+            Stage(
+                (
+                    Block(10, 1),
+                    Block(70, 3, "shuffle", "same", groups=5, squeeze=1),
+                    Block(66, 1, "shuffle", groups=2),
+                    Block(6, 1, "shuffle", groups=2),
+                ),
+                pool=3,
+            ),
+        ),
+        Head("gap_linear"),
+    ),
 }
 FEW_CHANNELS = ArchSpec((3, 8, 8), 3, (Stage((Block(2, 3, "separable"),)),), Head("gap_linear"))
 

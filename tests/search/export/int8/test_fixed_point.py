@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.export.int8.fixed_point import FULL_FREEDOM, NO_FREEDOM, Freedom, fitted_grid, narrow_factors, wide_factors
+from search.export.int8.fixed_point import (
+    FULL_FREEDOM,
+    NO_FREEDOM,
+    Freedom,
+    fitted_grid,
+    narrow_factors,
+    product_factors,
+    wide_factors,
+)
 from search.export.int8.network import INT32_MAX
 
 SCALES_ONLY = Freedom(scales=True, centres=False, signs=True)
@@ -105,6 +113,20 @@ def test_narrow_factors(real: list[float], zero: int, offset: float, q: int) -> 
         assert abs(q * m) + abs(b) <= INT32_MAX
         exact = factor * (q - zero) + offset
         assert abs(((q * m + b) >> shift) - exact) <= 0.5 + 2**-12 * max(map(abs, real))
+
+
+@given(power=st.floats(-20, 11), zero=st.integers(-128, 127), q=st.integers(-255, 255), factor=st.integers(0, 255))
+@settings(deadline=None, max_examples=300)
+def test_product_factors(power: float, zero: int, q: int, factor: int) -> None:
+    real = 2.0**power
+    multiplier, offset, shift = product_factors(real, zero)
+    for product in (q * factor, 255 * 255, -255 * 255):
+        assert abs(product * multiplier) + abs(offset) <= INT32_MAX
+    exact = real * q * factor + zero
+    level = (q * factor * multiplier + offset) >> shift
+    if abs(exact) < 200:  # others are saturated
+        assert abs(level - exact) <= 0.51
+    assert abs(exact) < 129 or (level > 127) == (exact > 0)
 
 
 def test_factors_out_of_all_bounds_saturate() -> None:

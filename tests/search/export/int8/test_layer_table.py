@@ -47,5 +47,8 @@ def test_rows_name_the_layers() -> None:
     ]
     layers = [row["layer"] for row in rows]
     assert {"3x3 depthwise convolution", "1x1 convolution", "sum with the shortcut", "2x2 max pool"} <= set(layers)
+    assert {"2x2 average pool", "1x1 convolution in 3 groups", "factor of each channel"} <= set(layers)
+    rows = layer_table(quantised(SPECS["strides separable conv-act-bn"]))
+    assert rows[1]["layer"] == "3x3 depthwise convolution, stride 2"
     rows = layer_table(quantised(SPECS["conv conv-bn-act silu"]))
     assert rows[2]["layer"] == "3x3 convolution, activation, 2x2 max pool"

@@ -10,6 +10,7 @@ from torch.nn import functional
 from search.export.int8.network import (
     Add,
     Affine,
+    AveragePool,
     Classify,
     Convolution,
     Int8Array,
@@ -17,6 +18,7 @@ from search.export.int8.network import (
     MaxPool,
     Mean,
     ReadImage,
+    Scale,
     Step,
     Table,
 )
@@ -73,6 +75,13 @@ def test_max_pool_ignores_rows_and_columns_that_fill_no_window() -> None:
     np.testing.assert_array_equal(maps[1], expected)
 
 
+def test_average_pool() -> None:
+    source = np.arange(-10, 10, dtype=np.int8).reshape(1, 1, 4, 5)
+    sums = [-28, -20, 12, 20]
+    assert result(AveragePool(0, 1, 2, 3, 4 + (9 << 3), 3), {0: source}) == [(n * 3 + 4 >> 3) + 9 for n in sums]
+    assert result(AveragePool(0, 1, 2, 1 << 30, 0, 30), {0: np.full((1, 1, 2, 2), -100, np.int8)}) == [-128]
+
+
 def test_mean() -> None:
     assert result(Mean(0, 1, 3, 4, 3), {0: levels(1, 2, -10)}) == [(-7 * 3 + 4) >> 3]
     assert result(Mean(0, 1, 3, 5 << 40, 3), {0: levels(1)}) == [127]
@@ -86,21 +95,37 @@ def test_sum_of_a_block_overwrites_the_shortcut() -> None:
 
 @pytest.mark.parametrize("depthwise", [False, True])
 @pytest.mark.parametrize(("side", "padding"), [(1, 0), (3, 0), (3, 1), (5, 2)])
-def test_convolution(side: int, padding: int, depthwise: bool) -> None:
+@pytest.mark.parametrize("stride", [1, 2])
+def test_convolution(stride: int, side: int, padding: int, depthwise: bool) -> None:
     source = random_levels(3, 4, 7, 6)
-    weight = random_levels(4, 1 if depthwise else 4, side, side)
+    groups = 4 if depthwise else 1
+    weight = random_levels(4, 4 // groups, side, side)
     bias = int32(5, -700, 0, 12345)
     multiplier = int32(1 << 20, 1 << 19, 3 << 17, 1 << 18)
-    step = Convolution(0, 1, weight, bias, multiplier, 30, -7, 11, padding, depthwise)
+    step = Convolution(0, 1, weight, bias, multiplier, 30, -7, 11, padding, stride, groups)
     inputs = torch.from_numpy(source).double() + 7
-    groups = 4 if depthwise else 1
-    exact = functional.conv2d(
-        inputs, torch.from_numpy(weight).double(), torch.from_numpy(bias).double(), padding=padding, groups=groups
-    ).numpy()
+    filters = torch.from_numpy(weight).double(), torch.from_numpy(bias).double()
+    exact = functional.conv2d(inputs, *filters, stride=stride, padding=padding, groups=groups).numpy()
     scaled = np.floor(exact * multiplier.reshape(-1, 1, 1) / 2.0**30 + 0.5) + 11
     run_step(step, maps := {0: source}, NONE)
     assert maps[1].dtype == np.int8
     np.testing.assert_array_equal(maps[1], scaled.clip(-128, 127))
+
+
+def test_the_filters_of_groups_are_in_shuffled_order() -> None:
+    source, weight, groups = random_levels(2, 6, 3, 5), random_levels(9, 2, 1, 1), 3
+    step = Convolution(0, 1, weight, np.zeros(9, np.int32), np.full(9, 1 << 22, np.int32), 30, 0, 0, 0, 1, groups)
+    run_step(step, maps := {0: source}, NONE)
+    in_order = torch.from_numpy(weight).double().reshape(3, groups, 2, 1, 1).transpose(0, 1).reshape(9, 2, 1, 1)
+    sums = functional.conv2d(torch.from_numpy(source).double(), in_order, groups=groups)
+    expected = np.floor(functional.channel_shuffle(sums, groups).numpy() / 2.0**8 + 0.5)
+    np.testing.assert_array_equal(maps[1], expected)
+
+
+def test_factors_of_channels() -> None:
+    maps = {0: np.array([-128, 127], np.int8).reshape(1, 2, 1, 1), 1: np.array([[[[-10, 90]], [[-10, 90]]]], np.int8)}
+    # (q - 10) * 0 and (q - 10) * 255 as halves of 255, plus 3.
+    assert result(Scale(0, 1, 10, 257, (3 << 17) + (1 << 16), 17), maps) == [3, 3, -7, 43]
 
 
 @pytest.mark.parametrize("pooled", [False, True])
