@@ -156,9 +156,9 @@ def test_a_changed_space_is_shown_beside_the_usual_one(capsys, tmp_path):
     assert "stages.1.width.6 16 instead of 3 to 64, log scale" in lines
     assert "stages 2 instead of 2 to 3" in lines
     assert "stages.2.width.6 3 to 64, log scale" in lines
-    # 2 * (6 * 62^6 * 2 * 7 * 3 * 8)^3 * (3 * 22 * 2)^2 * 5 * 2 * 29 * 2^4 * 3^2 without the 2 stages, and of
-    # the first stage 62^6 widths.
-    assert "54 dimensions: 10^40 points of whole numbers and choices, and 12 of real numbers" in out
+    # 2 * (6 * 62^6 * 3 * 7 * 5 * 2 * 8)^3 * (3 * 3 * 22 * 2)^2 * 2 * 5 * 2 * 5 * 2 * 29 * 2^4 * 3^2 without
+    # the 2 stages, and of the first stage 62^6 widths.
+    assert "62 dimensions: 10^45 points of whole numbers and choices, and 12 of real numbers" in out
     assert "for the budget of 8,000 parameters, 1,000 multiply-adds" in out
     assert "0 of 2,000 random candidates" in out
 
