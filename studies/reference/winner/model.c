@@ -750,7 +750,9 @@ static const MODEL_FLASH int32_t step17_multiplier[10] = {
 
 #if SIGNALS
 #include <arm_acle.h>
+#endif
 
+#if SIGNALS || defined(__SSE2__)
 /* Word at any address. */
 typedef struct __attribute__((packed, may_alias)) { int32_t value; } word;
 
@@ -758,7 +760,9 @@ static inline int32_t read_word(const void *address)
 {
     return ((const word *)address)->value;
 }
+#endif
 
+#if SIGNALS
 /* Return bytes 0 and 2, or 1 and 3, each as a number of 16 bits. Compilers do not find the rotation of SXTB16. */
 static inline int16x2_t even_bytes(int32_t four)
 {
@@ -775,6 +779,139 @@ static inline int16x2_t odd_bytes(int32_t four)
     return __sxtb16((int32_t)((uint32_t)four >> 8));
 #endif
 }
+#endif
+
+#ifdef __SSE2__
+/* Numbers of 32 bits side by side, one for each filter. A pair is two numbers of 16 bits in the place of one. */
+#ifdef __AVX2__
+#define LANES 8
+typedef __m256i lanes;
+
+static inline lanes fill_lanes(int32_t value)
+{
+    return _mm256_set1_epi32(value);
+}
+
+static inline lanes read_lanes(const void *address)
+{
+    return _mm256_loadu_si256((const __m256i *)address);
+}
+
+/* Reads the first n lanes, and nothing beyond them. */
+static inline lanes read_some(const void *address, int32_t n)
+{
+    const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    return _mm256_maskload_epi32((const int *)address, mask);
+}
+
+/* Reads bytes as pairs of bytes[k] and more_bytes[k], or of bytes[k] and zero if more_bytes is 0. */
+static inline lanes read_pairs(const int8_t *bytes, const int8_t *more_bytes)
+{
+    const __m128i more = more_bytes ? _mm_loadl_epi64((const __m128i *)more_bytes) : _mm_setzero_si128();
+    return _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(_mm_loadl_epi64((const __m128i *)bytes), more));
+}
+
+static inline void store_lanes(int32_t *address, lanes values)
+{
+    _mm256_storeu_si256((__m256i *)address, values);
+}
+
+/* Returns the low, or the high, byte of each number of 16 bits. */
+static inline lanes low_bytes(lanes values)
+{
+    return _mm256_srai_epi16(_mm256_slli_epi16(values, 8), 8);
+}
+
+static inline lanes high_bytes(lanes values)
+{
+    return _mm256_srai_epi16(values, 8);
+}
+
+/* Returns the sums plus both products of the pairs. */
+static inline lanes add_products_of_pairs(lanes sums, lanes x, lanes y)
+{
+#if defined(__AVX512VNNI__) && defined(__AVX512VL__)
+    return _mm256_dpwssd_epi32(sums, x, y);
+#else
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(x, y));
+#endif
+}
+
+/* Stores (high 32 bits of sums * multipliers + offset) >> shift, saturated. */
+static inline void store_levels(int8_t *levels, lanes sums, lanes multipliers, lanes offset, int32_t shift)
+{
+    const __m256i even = _mm256_srli_epi64(_mm256_mul_epi32(sums, multipliers), 32);
+    const __m256i odd = _mm256_mul_epi32(_mm256_srli_epi64(sums, 32), _mm256_srli_epi64(multipliers, 32));
+    const __m256i high = _mm256_add_epi32(_mm256_blend_epi32(even, odd, 0xaa), offset);
+    const __m256i words = _mm256_sra_epi32(high, _mm_cvtsi32_si128(shift));
+    const __m128i halves = _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    _mm_storel_epi64((__m128i *)levels, _mm_packs_epi16(halves, halves));
+}
+#else
+#define LANES 4
+typedef __m128i lanes;
+
+static inline lanes fill_lanes(int32_t value)
+{
+    return _mm_set1_epi32(value);
+}
+
+static inline lanes read_lanes(const void *address)
+{
+    return _mm_loadu_si128((const __m128i *)address);
+}
+
+/* Reads the first n lanes, n even, and nothing beyond them. */
+static inline lanes read_some(const void *address, int32_t n)
+{
+    return n < 4 ? _mm_loadl_epi64((const __m128i *)address) : _mm_loadu_si128((const __m128i *)address);
+}
+
+/* Reads bytes as pairs of bytes[k] and more_bytes[k], or of bytes[k] and zero if more_bytes is 0. */
+static inline lanes read_pairs(const int8_t *bytes, const int8_t *more_bytes)
+{
+    const __m128i more = _mm_cvtsi32_si128(more_bytes ? read_word(more_bytes) : 0);
+    const __m128i pairs = _mm_unpacklo_epi8(_mm_cvtsi32_si128(read_word(bytes)), more);
+    return _mm_srai_epi16(_mm_unpacklo_epi8(pairs, pairs), 8);
+}
+
+static inline void store_lanes(int32_t *address, lanes values)
+{
+    _mm_storeu_si128((__m128i *)address, values);
+}
+
+/* Returns the low, or the high, byte of each number of 16 bits. */
+static inline lanes low_bytes(lanes values)
+{
+    return _mm_srai_epi16(_mm_slli_epi16(values, 8), 8);
+}
+
+static inline lanes high_bytes(lanes values)
+{
+    return _mm_srai_epi16(values, 8);
+}
+
+/* Returns the sums plus both products of the pairs. */
+static inline lanes add_products_of_pairs(lanes sums, lanes x, lanes y)
+{
+    return _mm_add_epi32(sums, _mm_madd_epi16(x, y));
+}
+
+/* Stores (high 32 bits of sums * multipliers + offset) >> shift, saturated. */
+static inline void store_levels(int8_t *levels, lanes sums, lanes multipliers, lanes offset, int32_t shift)
+{
+    const __m128i odd_sums = _mm_srli_epi64(sums, 32), odd_multipliers = _mm_srli_epi64(multipliers, 32);
+    /* Products of numbers without sign; a negative one counts as 2^32 more than it is. */
+    const __m128i even = _mm_shuffle_epi32(_mm_mul_epu32(sums, multipliers), _MM_SHUFFLE(3, 1, 3, 1));
+    const __m128i odd = _mm_shuffle_epi32(_mm_mul_epu32(odd_sums, odd_multipliers), _MM_SHUFFLE(3, 1, 3, 1));
+    const __m128i excess = _mm_add_epi32(_mm_and_si128(_mm_srai_epi32(sums, 31), multipliers),
+                                         _mm_and_si128(_mm_srai_epi32(multipliers, 31), sums));
+    const __m128i high = _mm_add_epi32(_mm_sub_epi32(_mm_unpacklo_epi32(even, odd), excess), offset);
+    const __m128i words = _mm_sra_epi32(high, _mm_cvtsi32_si128(shift));
+    const __m128i halves = _mm_packs_epi32(words, words);
+    ((word *)levels)->value = _mm_cvtsi128_si32(_mm_packs_epi16(halves, halves));
+}
+#endif
 #endif
 
 /* The rounding below needs >> to round negative numbers down. With any other compiler this line is an error. */
@@ -801,14 +938,14 @@ static inline int8_t saturate_wide(int64_t value)
     return (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
 }
 
-/* Convolution of stride 1 with square kernels, and what is done to its output before that is stored: the sum times
+/* Convolution with square kernels, and what is done to its output before that is stored: the sum times
  * multiplier / 2^shift, plus the zero of the output, is rounded and saturated; an activation function and a batch norm
  * after it may follow; of each pool x pool such values the largest is stored. The bias contains the zero of the input,
  * so that the sums are those of the stored values. */
 typedef struct {
     int16_t height, width, channels; /* of the map that it reads */
-    int16_t filters, side, padding, pool;
-    int8_t zero_in, zero_out, shift, norm_shift;
+    int16_t filters, out_width, pool; /* the width is that of the output before pooling */
+    int8_t side, padding, stride, zero_in, zero_out, shift, norm_shift;
     const MODEL_FLASH int8_t *weight;
     const MODEL_FLASH int32_t *bias;            /* one for each filter, as in the other tables of int32_t */
     const MODEL_FLASH int32_t *multiplier;
@@ -817,12 +954,25 @@ typedef struct {
     const MODEL_FLASH int32_t *norm_offset;
 } convolution;
 
-/* Filters whose sums are on the stack at the same time, an even number. */
+/* Filters whose sums are on the stack at the same time, an even number and a multiple of LANES. */
 #if VECTORS
 #define FILTERS_AT_ONCE 64
 #else
 #define FILTERS_AT_ONCE 44
 #endif
+
+/* Returns the rows of the output that are computed: those that the windows of the pool cover. */
+static inline int32_t covered_rows(const MODEL_FLASH convolution *layer)
+{
+    const int32_t rows = (layer->height + 2 * layer->padding - layer->side) / layer->stride + 1;
+    return rows / layer->pool * layer->pool;
+}
+
+/* Returns the columns of the output that are computed. */
+static inline int32_t covered_columns(const MODEL_FLASH convolution *layer)
+{
+    return layer->out_width / layer->pool * layer->pool;
+}
 
 /* Returns the high 32 bits of a product of 64 bits. */
 static inline int32_t multiply_high(int32_t a, int32_t b)
@@ -844,6 +994,15 @@ static void rescale_sums(const MODEL_FLASH convolution *layer, int32_t first, in
             levels[k] = saturate_wide(rescale(sums[k], multiplier[k], shift + 32) + zero);
         for (int32_t k = 0; activation && k < n; k++)
             levels[k] = activation[levels[k] + 128];
+#ifdef LANES
+    } else if (n >= LANES && layer->filters >= LANES) { /* with the second, GCC sees that no shorter table is read */
+        for (int32_t k = 0; k < n; k += LANES) {
+            const int32_t i = k + LANES <= n ? k : n - LANES; /* the last ones overlap */
+            store_levels(levels + i, read_lanes(sums + i), read_lanes(multiplier + i), fill_lanes(offset), shift);
+        }
+        for (int32_t k = 0; activation && k < n; k++)
+            levels[k] = activation[levels[k] + 128];
+#endif
     } else if (activation) {
         for (int32_t k = 0; k < n; k++)
             levels[k] = activation[saturate((multiply_high(sums[k], multiplier[k]) + offset) >> shift) + 128];
@@ -858,7 +1017,7 @@ static void store(const MODEL_FLASH convolution *layer, int32_t first, int32_t n
                   int32_t y, int32_t x)
 {
     const int32_t pool = layer->pool;
-    int32_t width = layer->width + 2 * layer->padding - layer->side + 1;
+    int32_t width = layer->out_width;
     int8_t pooled[FILTERS_AT_ONCE];
     int is_first = 1; /* whether no other of the pooled pixels is stored yet */
     if (pool > 1) {
@@ -892,10 +1051,26 @@ static void read_image(const uint8_t *image, int8_t *out, int32_t n_pixels, int3
 /* Inputs of a filter that are on the stack at the same time, a multiple of 4. */
 #define INPUTS_AT_ONCE 60
 
-/* Copies four levels as numbers of 16 bits. */
-static inline void widen_four(const int8_t *levels, int16_t *inputs)
+/* Pixels whose sums are computed at the same time. */
+#ifdef LANES
+#define PIXELS_AT_ONCE 4
+#else
+#define PIXELS_AT_ONCE 2
+#endif
+
+/* Copies WIDENED levels as numbers of 16 bits. */
+#ifdef LANES
+#define WIDENED 8
+#else
+#define WIDENED 4
+#endif
+
+static inline void widen(const int8_t *levels, int16_t *inputs)
 {
-#if SIGNALS
+#ifdef LANES
+    const __m128i eight = _mm_loadl_epi64((const __m128i *)levels);
+    _mm_storeu_si128((__m128i *)inputs, _mm_srai_epi16(_mm_unpacklo_epi8(eight, eight), 8));
+#elif SIGNALS
     const int32_t four = read_word(levels);
     const uint32_t even = (uint32_t)even_bytes(four), odd = (uint32_t)odd_bytes(four);
     ((word *)inputs)->value = (int32_t)((even & 0xffff) | odd << 16);
@@ -914,15 +1089,15 @@ static void copy_window(const MODEL_FLASH convolution *layer, const int8_t *in, 
                         int32_t n, int16_t *inputs)
 {
     const int32_t channels = layer->channels, map_row = layer->width * channels, kernel_row = layer->side * channels;
-    const int32_t left = (x - layer->padding) * channels; /* of the kernel in a row of the map */
-    int32_t row = y - layer->padding + start / kernel_row, i = start % kernel_row;
+    const int32_t left = (x * layer->stride - layer->padding) * channels; /* of the kernel in a row of the map */
+    int32_t row = y * layer->stride - layer->padding + start / kernel_row, i = start % kernel_row;
     for (; n > 0; row++, i = 0) {
         const int32_t end = i + n < kernel_row ? i + n : kernel_row;
         const int32_t offset = row * map_row + left;
         n -= end - i;
         if (row >= 0 && row < layer->height && left + i >= 0 && left + end <= map_row) {
-            for (; i + 4 <= end; i += 4, inputs += 4)
-                widen_four(in + offset + i, inputs);
+            for (; i + WIDENED <= end; i += WIDENED, inputs += WIDENED)
+                widen(in + offset + i, inputs);
             for (; i < end; i++)
                 *inputs++ = in[offset + i];
         } else {
@@ -937,92 +1112,53 @@ static void copy_window(const MODEL_FLASH convolution *layer, const int8_t *in, 
 /* The weights of a convolution are stored for four inputs at a time, and of these for all filters. The four weights of
  * a filter are those of the inputs 0, 2, 1 and 3, because SXTB16 widens every other byte. The weights of up to three
  * remaining inputs follow, for one input at a time. The tables have an even number of filters, `stride`. */
-#ifdef __SSE2__
-/* Returns eight weights, which are those of two filters, as numbers of 16 bits. */
-static inline __m128i read_weights(const int8_t *weight)
+#ifdef LANES
+/* Returns the sums plus the products of four inputs and their weights for each filter. */
+static inline lanes add_four(const int16_t *inputs, lanes low, lanes high, lanes sums)
 {
-    const __m128i bytes = _mm_loadl_epi64((const __m128i *)weight);
-#ifdef __SSE4_1__
-    return _mm_cvtepi8_epi16(bytes);
-#else
-    return _mm_srai_epi16(_mm_unpacklo_epi8(bytes, bytes), 8);
-#endif
+    sums = add_products_of_pairs(sums, fill_lanes(read_word(inputs)), low);
+    return add_products_of_pairs(sums, fill_lanes(read_word(inputs + 2)), high);
 }
 
-/* Returns four inputs in the order of the weights, twice. */
-static inline __m128i read_inputs(const int16_t *inputs)
-{
-    const __m128i four = _mm_shufflelo_epi16(_mm_loadl_epi64((const __m128i *)inputs), _MM_SHUFFLE(3, 1, 2, 0));
-    return _mm_unpacklo_epi64(four, four);
-}
-
-/* Returns the parts of the sums of two filters, two each, plus the products of eight inputs and weights. */
-static inline __m128i add_eight(__m128i parts, __m128i inputs, __m128i weights)
-{
-    return _mm_add_epi32(parts, _mm_madd_epi16(inputs, weights));
-}
-
-/* Adds the parts to the sums of two filters. */
-static inline void add_parts(__m128i parts, int32_t *sums)
-{
-    parts = _mm_add_epi32(parts, _mm_shuffle_epi32(parts, _MM_SHUFFLE(2, 3, 0, 1)));
-    sums[0] += _mm_cvtsi128_si32(parts);
-    sums[1] += _mm_cvtsi128_si32(_mm_unpackhi_epi64(parts, parts));
-}
-
-/* Adds the products of the inputs of two pixels with n filters to the bias, or to the sums so far if that is 0. */
+/* Adds the products of the inputs of four pixels with n filters to the bias, or to the sums so far if that is 0. */
 static void add_products(const int16_t *inputs, int32_t n_inputs, const int8_t *fours, const int8_t *ones,
                          int32_t stride, int32_t n, const int32_t *bias, int32_t *sums)
 {
-    const int32_t n_fours = n_inputs / 4;
-    __m128i x[INPUTS_AT_ONCE / 4], y[INPUTS_AT_ONCE / 4]; /* inputs of one pixel, and of the next */
-    int32_t *next_sums = sums + FILTERS_AT_ONCE, k = 0;
-    for (int32_t i = 0; i < n_fours; i++) {
-        x[i] = read_inputs(inputs + 4 * i);
-        y[i] = read_inputs(inputs + INPUTS_AT_ONCE + 4 * i);
-    }
-    for (; bias && k < n + n % 2; k++)
-        sums[k] = next_sums[k] = bias[k];
-    for (k = 0; k + 8 <= n; k += 8) {
-        __m128i a = _mm_setzero_si128(), b = a, c = a, d = a, e = a, f = a, g = a, h = a;
+    const int32_t n_even = n + n % 2, n_in_fours = n_inputs / 4 * 4;
+    for (int32_t k = 0; k < n; k += LANES) {
+        const int32_t n_left = n_even - k;
         const int8_t *weight = fours + 4 * k;
-        for (int32_t i = 0; i < n_fours; i++, weight += 4 * stride) {
-            const __m128i v = read_weights(weight), w = read_weights(weight + 8);
-            a = add_eight(a, x[i], v);
-            b = add_eight(b, x[i], w);
-            e = add_eight(e, y[i], v);
-            f = add_eight(f, y[i], w);
-            const __m128i p = read_weights(weight + 16), q = read_weights(weight + 24);
-            c = add_eight(c, x[i], p);
-            d = add_eight(d, x[i], q);
-            g = add_eight(g, y[i], p);
-            h = add_eight(h, y[i], q);
+        lanes a = bias ? read_some(bias + k, n_left) : read_lanes(sums + k), b = a, c = a, d = a;
+        if (!bias) {
+            b = read_lanes(sums + FILTERS_AT_ONCE + k);
+            c = read_lanes(sums + 2 * FILTERS_AT_ONCE + k);
+            d = read_lanes(sums + 3 * FILTERS_AT_ONCE + k);
         }
-        add_parts(a, sums + k);
-        add_parts(b, sums + k + 2);
-        add_parts(c, sums + k + 4);
-        add_parts(d, sums + k + 6);
-        add_parts(e, next_sums + k);
-        add_parts(f, next_sums + k + 2);
-        add_parts(g, next_sums + k + 4);
-        add_parts(h, next_sums + k + 6);
+        for (const int16_t *x = inputs; x < inputs + n_in_fours; x += 4, weight += 4 * stride) {
+            const lanes weights = read_some(weight, n_left);
+            const lanes low = low_bytes(weights), high = high_bytes(weights); /* of inputs 0 and 1, 2 and 3 */
+            a = add_four(x, low, high, a);
+            b = add_four(x + INPUTS_AT_ONCE, low, high, b);
+            c = add_four(x + 2 * INPUTS_AT_ONCE, low, high, c);
+            d = add_four(x + 3 * INPUTS_AT_ONCE, low, high, d);
+        }
+        weight = ones + k;
+        for (int32_t i = n_in_fours; n_left >= LANES && i < n_inputs; i++, weight += stride) {
+            const lanes weights = read_pairs(weight, 0);
+            a = add_products_of_pairs(a, fill_lanes(inputs[i]), weights);
+            b = add_products_of_pairs(b, fill_lanes(inputs[INPUTS_AT_ONCE + i]), weights);
+            c = add_products_of_pairs(c, fill_lanes(inputs[2 * INPUTS_AT_ONCE + i]), weights);
+            d = add_products_of_pairs(d, fill_lanes(inputs[3 * INPUTS_AT_ONCE + i]), weights);
+        }
+        store_lanes(sums + k, a);
+        store_lanes(sums + FILTERS_AT_ONCE + k, b);
+        store_lanes(sums + 2 * FILTERS_AT_ONCE + k, c);
+        store_lanes(sums + 3 * FILTERS_AT_ONCE + k, d);
     }
-    for (; k < n; k += 2) {
-        __m128i a = _mm_setzero_si128(), e = a;
-        const int8_t *weight = fours + 4 * k;
-        for (int32_t i = 0; i < n_fours; i++, weight += 4 * stride) {
-            const __m128i v = read_weights(weight);
-            a = add_eight(a, x[i], v);
-            e = add_eight(e, y[i], v);
-        }
-        add_parts(a, sums + k);
-        add_parts(e, next_sums + k);
-    }
-    for (int32_t i = 4 * n_fours; i < n_inputs; i++, ones += stride)
-        for (k = 0; k < n; k++) {
-            sums[k] += inputs[i] * ones[k];
-            next_sums[k] += inputs[INPUTS_AT_ONCE + i] * ones[k];
-        }
+    for (int32_t i = n_in_fours; i < n_inputs; i++, ones += stride)
+        for (int32_t k = n_even / LANES * LANES; k < n; k++)
+            for (int32_t p = 0; p < PIXELS_AT_ONCE; p++)
+                sums[p * FILTERS_AT_ONCE + k] += inputs[p * INPUTS_AT_ONCE + i] * ones[k];
 }
 #else
 /* Returns the sum plus the products of four inputs and weights. Each product fits into an int of 16 bits. */
@@ -1079,18 +1215,16 @@ static void add_products(const int16_t *inputs, int32_t n_inputs, const MODEL_FL
 }
 #endif
 
-/* Convolution whose filters read all channels. It computes two pixels at a time. */
+/* Convolution whose filters read all channels. */
 static void convolve(const MODEL_FLASH convolution *layer, const int8_t *in, int8_t *out)
 {
-    const int32_t shrink = layer->side - 1 - 2 * layer->padding, pool = layer->pool;
-    const int32_t height = (layer->height - shrink) / pool * pool, width = (layer->width - shrink) / pool * pool;
+    const int32_t height = covered_rows(layer), width = covered_columns(layer);
     const int32_t n_inputs = (int32_t)layer->channels * layer->side * layer->side;
     const int32_t filters = layer->filters, stride = filters + filters % 2;
-    int16_t inputs[2 * INPUTS_AT_ONCE]; /* of one pixel, and of the next */
-    int32_t sums[2 * FILTERS_AT_ONCE];
+    int16_t inputs[PIXELS_AT_ONCE * INPUTS_AT_ONCE];
+    int32_t sums[PIXELS_AT_ONCE * FILTERS_AT_ONCE];
     for (int32_t y = 0; y < height; y++)
-        for (int32_t x = 0; x < width; x += 2) {
-            const int32_t next = x + 1 < width ? x + 1 : x; /* of an odd number of pixels, the last one twice */
+        for (int32_t x = 0; x < width; x += PIXELS_AT_ONCE)
             for (int32_t first = 0; first < filters; first += FILTERS_AT_ONCE) {
                 const int32_t n = filters - first < FILTERS_AT_ONCE ? filters - first : FILTERS_AT_ONCE;
                 for (int32_t start = 0; start < n_inputs; start += INPUTS_AT_ONCE) {
@@ -1098,16 +1232,21 @@ static void convolve(const MODEL_FLASH convolution *layer, const int8_t *in, int
                     const MODEL_FLASH int8_t *fours = layer->weight + start * stride + 4 * first;
                     const MODEL_FLASH int8_t *ones = layer->weight + (start + n_copied / 4 * 4) * stride + first;
                     const MODEL_FLASH int32_t *bias = start ? 0 : layer->bias + first;
-                    if (first == 0 || n_inputs > INPUTS_AT_ONCE) { /* else they are still there */
-                        copy_window(layer, in, y, x, start, n_copied, inputs);
-                        copy_window(layer, in, y, next, start, n_copied, inputs + INPUTS_AT_ONCE);
-                    }
+                    if (first == 0 || n_inputs > INPUTS_AT_ONCE) /* else they are still there */
+                        for (int32_t i = 0; i < PIXELS_AT_ONCE; i += 2) {
+                            const int32_t column = x + i < width ? x + i : x;
+                            const int32_t next = column + 1 < width ? column + 1 : column;
+                            copy_window(layer, in, y, column, start, n_copied, inputs + i * INPUTS_AT_ONCE);
+                            copy_window(layer, in, y, next, start, n_copied, inputs + (i + 1) * INPUTS_AT_ONCE);
+                        }
                     add_products(inputs, n_copied, fours, ones, stride, n, bias, sums);
                 }
-                store(layer, first, n, sums, out, y, x);
-                store(layer, first, n, sums + FILTERS_AT_ONCE, out, y, next);
+                for (int32_t i = 0; i < PIXELS_AT_ONCE && x + i < width; i += 2) {
+                    const int32_t column = x + i, next = column + 1 < width ? column + 1 : column;
+                    store(layer, first, n, sums + i * FILTERS_AT_ONCE, out, y, column);
+                    store(layer, first, n, sums + (i + 1) * FILTERS_AT_ONCE, out, y, next);
+                }
             }
-        }
 }
 
 /* Positions in the largest kernel. */
@@ -1125,8 +1264,9 @@ static void find_pixels(const MODEL_FLASH convolution *layer, const int8_t *in, 
                         int32_t x, const int8_t **pixels)
 {
     const int32_t height = layer->height, width = layer->width, channels = layer->channels, side = layer->side;
-    for (int32_t row = y - layer->padding, i = 0; i < side; row++, i++)
-        for (int32_t column = x - layer->padding, j = 0; j < side; column++, j++) {
+    const int32_t top = y * layer->stride - layer->padding, left = x * layer->stride - layer->padding;
+    for (int32_t row = top, i = 0; i < side; row++, i++)
+        for (int32_t column = left, j = 0; j < side; column++, j++) {
             const int is_outside = row < 0 || row >= height || column < 0 || column >= width;
             *pixels++ = is_outside ? padding : in + (row * width + column) * channels;
         }
@@ -1137,17 +1277,30 @@ static void sum_pixels(const MODEL_FLASH convolution *layer, const int8_t *const
                        int32_t *sums)
 {
     const int32_t channels = layer->channels, kernel = layer->side * layer->side;
-#if VECTORS
-    for (int32_t k = 0; k < n; k++)
+    int32_t k = 0;
+#ifdef LANES
+    for (; n >= LANES && channels >= LANES && k < n; k += LANES) {
+        const int32_t i = first + (k + LANES <= n ? k : n - LANES); /* the last ones overlap */
+        const int8_t *weight = layer->weight + i;
+        lanes sum = read_lanes(layer->bias + i);
+        int32_t position = 0;
+        for (; position + 2 <= kernel; position += 2, weight += 2 * channels)
+            sum = add_products_of_pairs(sum, read_pairs(pixels[position] + i, pixels[position + 1] + i),
+                                        read_pairs(weight, weight + channels));
+        if (position < kernel)
+            sum = add_products_of_pairs(sum, read_pairs(pixels[position] + i, 0), read_pairs(weight, 0));
+        store_lanes(sums + i - first, sum);
+    }
+#elif VECTORS
+    for (; k < n; k++)
         sums[k] = layer->bias[first + k];
     for (int32_t position = 0; position < kernel; position++) {
         const int8_t *pixel = pixels[position] + first;
         const int8_t *weight = layer->weight + position * channels + first;
-        for (int32_t k = 0; k < n; k++)
-            sums[k] += pixel[k] * weight[k];
+        for (int32_t i = 0; i < n; i++)
+            sums[i] += pixel[i] * weight[i];
     }
 #else
-    int32_t k = 0;
     for (; k + 4 <= n; k += 4) {
         const MODEL_FLASH int32_t *bias = layer->bias + first + k;
         const MODEL_FLASH int8_t *weight = layer->weight + first + k;
@@ -1172,20 +1325,19 @@ static void sum_pixels(const MODEL_FLASH convolution *layer, const int8_t *const
         sums[k + 2] = c;
         sums[k + 3] = d;
     }
+#endif
     for (; k < n; k++) {
         int32_t sum = layer->bias[first + k];
         for (int32_t position = 0; position < kernel; position++)
             sum += pixels[position][first + k] * layer->weight[position * channels + first + k];
         sums[k] = sum;
     }
-#endif
 }
 
 /* Convolution whose filters read one channel each. The weights are stored kernel position by kernel position. */
 static void convolve_depthwise(const MODEL_FLASH convolution *layer, const int8_t *in, int8_t *out, int8_t *padding)
 {
-    const int32_t shrink = layer->side - 1 - 2 * layer->padding, pool = layer->pool;
-    const int32_t height = (layer->height - shrink) / pool * pool, width = (layer->width - shrink) / pool * pool;
+    const int32_t height = covered_rows(layer), width = covered_columns(layer);
     const int32_t channels = layer->channels;
     const int8_t *pixels[LARGEST_KERNEL];
     int32_t sums[FILTERS_AT_ONCE];
@@ -1215,93 +1367,94 @@ static void classify_channels(const int8_t *in, int32_t *logits, int32_t n_pixel
 }
 
 static const MODEL_FLASH convolution step2 = {
-    .height = 28, .width = 28, .channels = 1, .filters = 16, .side = 3, .padding = 0, .pool = 1, .zero_in = -128,
-    .zero_out = 5, .shift = 38, .norm_shift = 0, .weight = step2_weight, .bias = step2_bias, .multiplier =
-    step2_multiplier, .activation = step2_activation, .norm_multiplier = 0, .norm_offset = 0,
+    .height = 28, .width = 28, .channels = 1, .filters = 16, .out_width = 26, .pool = 1, .side = 3, .padding = 0,
+    .stride = 1, .zero_in = -128, .zero_out = 5, .shift = 38, .norm_shift = 0, .weight = step2_weight, .bias =
+    step2_bias, .multiplier = step2_multiplier, .activation = step2_activation, .norm_multiplier = 0, .norm_offset = 0,
 };
 
 static const MODEL_FLASH convolution step3 = {
-    .height = 26, .width = 26, .channels = 16, .filters = 16, .side = 3, .padding = 0, .pool = 1, .zero_in = -120,
-    .zero_out = -128, .shift = 36, .norm_shift = 0, .weight = step3_weight, .bias = step3_bias, .multiplier =
-    step3_multiplier, .activation = 0, .norm_multiplier = 0, .norm_offset = 0,
+    .height = 26, .width = 26, .channels = 16, .filters = 16, .out_width = 24, .pool = 1, .side = 3, .padding = 0,
+    .stride = 1, .zero_in = -120, .zero_out = -128, .shift = 36, .norm_shift = 0, .weight = step3_weight, .bias =
+    step3_bias, .multiplier = step3_multiplier, .activation = 0, .norm_multiplier = 0, .norm_offset = 0,
 };
 
 static const MODEL_FLASH convolution step4 = {
-    .height = 24, .width = 24, .channels = 16, .filters = 42, .side = 1, .padding = 0, .pool = 2, .zero_in = -128,
-    .zero_out = -8, .shift = 38, .norm_shift = 0, .weight = step4_weight, .bias = step4_bias, .multiplier =
-    step4_multiplier, .activation = step4_activation, .norm_multiplier = 0, .norm_offset = 0,
+    .height = 24, .width = 24, .channels = 16, .filters = 42, .out_width = 24, .pool = 2, .side = 1, .padding = 0,
+    .stride = 1, .zero_in = -128, .zero_out = -8, .shift = 38, .norm_shift = 0, .weight = step4_weight, .bias =
+    step4_bias, .multiplier = step4_multiplier, .activation = step4_activation, .norm_multiplier = 0, .norm_offset = 0,
 };
 
 static const MODEL_FLASH convolution step5 = {
-    .height = 12, .width = 12, .channels = 42, .filters = 42, .side = 3, .padding = 1, .pool = 1, .zero_in = -120,
-    .zero_out = -128, .shift = 37, .norm_shift = 0, .weight = step5_weight, .bias = step5_bias, .multiplier =
-    step5_multiplier, .activation = 0, .norm_multiplier = 0, .norm_offset = 0,
+    .height = 12, .width = 12, .channels = 42, .filters = 42, .out_width = 12, .pool = 1, .side = 3, .padding = 1,
+    .stride = 1, .zero_in = -120, .zero_out = -128, .shift = 37, .norm_shift = 0, .weight = step5_weight, .bias =
+    step5_bias, .multiplier = step5_multiplier, .activation = 0, .norm_multiplier = 0, .norm_offset = 0,
 };
 
 static const MODEL_FLASH convolution step6 = {
-    .height = 12, .width = 12, .channels = 42, .filters = 57, .side = 1, .padding = 0, .pool = 1, .zero_in = -128,
-    .zero_out = -8, .shift = 39, .norm_shift = 0, .weight = step6_weight, .bias = step6_bias, .multiplier =
-    step6_multiplier, .activation = step6_activation, .norm_multiplier = 0, .norm_offset = 0,
+    .height = 12, .width = 12, .channels = 42, .filters = 57, .out_width = 12, .pool = 1, .side = 1, .padding = 0,
+    .stride = 1, .zero_in = -128, .zero_out = -8, .shift = 39, .norm_shift = 0, .weight = step6_weight, .bias =
+    step6_bias, .multiplier = step6_multiplier, .activation = step6_activation, .norm_multiplier = 0, .norm_offset = 0,
 };
 
 static const MODEL_FLASH convolution step7 = {
-    .height = 12, .width = 12, .channels = 57, .filters = 57, .side = 3, .padding = 1, .pool = 1, .zero_in = -119,
-    .zero_out = -128, .shift = 38, .norm_shift = 0, .weight = step7_weight, .bias = step7_bias, .multiplier =
-    step7_multiplier, .activation = 0, .norm_multiplier = 0, .norm_offset = 0,
+    .height = 12, .width = 12, .channels = 57, .filters = 57, .out_width = 12, .pool = 1, .side = 3, .padding = 1,
+    .stride = 1, .zero_in = -119, .zero_out = -128, .shift = 38, .norm_shift = 0, .weight = step7_weight, .bias =
+    step7_bias, .multiplier = step7_multiplier, .activation = 0, .norm_multiplier = 0, .norm_offset = 0,
 };
 
 static const MODEL_FLASH convolution step8 = {
-    .height = 12, .width = 12, .channels = 57, .filters = 57, .side = 1, .padding = 0, .pool = 1, .zero_in = -128,
-    .zero_out = -1, .shift = 38, .norm_shift = 0, .weight = step8_weight, .bias = step8_bias, .multiplier =
-    step8_multiplier, .activation = step8_activation, .norm_multiplier = 0, .norm_offset = 0,
+    .height = 12, .width = 12, .channels = 57, .filters = 57, .out_width = 12, .pool = 1, .side = 1, .padding = 0,
+    .stride = 1, .zero_in = -128, .zero_out = -1, .shift = 38, .norm_shift = 0, .weight = step8_weight, .bias =
+    step8_bias, .multiplier = step8_multiplier, .activation = step8_activation, .norm_multiplier = 0, .norm_offset = 0,
 };
 
 static const MODEL_FLASH convolution step9 = {
-    .height = 12, .width = 12, .channels = 57, .filters = 57, .side = 3, .padding = 1, .pool = 1, .zero_in = -119,
-    .zero_out = -128, .shift = 39, .norm_shift = 0, .weight = step7_weight, .bias = step9_bias, .multiplier =
-    step9_multiplier, .activation = 0, .norm_multiplier = 0, .norm_offset = 0,
+    .height = 12, .width = 12, .channels = 57, .filters = 57, .out_width = 12, .pool = 1, .side = 3, .padding = 1,
+    .stride = 1, .zero_in = -119, .zero_out = -128, .shift = 39, .norm_shift = 0, .weight = step7_weight, .bias =
+    step9_bias, .multiplier = step9_multiplier, .activation = 0, .norm_multiplier = 0, .norm_offset = 0,
 };
 
 static const MODEL_FLASH convolution step10 = {
-    .height = 12, .width = 12, .channels = 57, .filters = 57, .side = 1, .padding = 0, .pool = 2, .zero_in = -128,
-    .zero_out = -4, .shift = 38, .norm_shift = 0, .weight = step8_weight, .bias = step10_bias, .multiplier =
-    step10_multiplier, .activation = step10_activation, .norm_multiplier = 0, .norm_offset = 0,
+    .height = 12, .width = 12, .channels = 57, .filters = 57, .out_width = 12, .pool = 2, .side = 1, .padding = 0,
+    .stride = 1, .zero_in = -128, .zero_out = -4, .shift = 38, .norm_shift = 0, .weight = step8_weight, .bias =
+    step10_bias, .multiplier = step10_multiplier, .activation = step10_activation, .norm_multiplier = 0, .norm_offset =
+    0,
 };
 
 static const MODEL_FLASH convolution step11 = {
-    .height = 6, .width = 6, .channels = 57, .filters = 57, .side = 3, .padding = 1, .pool = 1, .zero_in = -119,
-    .zero_out = -128, .shift = 38, .norm_shift = 0, .weight = step7_weight, .bias = step11_bias, .multiplier =
-    step11_multiplier, .activation = 0, .norm_multiplier = 0, .norm_offset = 0,
+    .height = 6, .width = 6, .channels = 57, .filters = 57, .out_width = 6, .pool = 1, .side = 3, .padding = 1, .stride
+    = 1, .zero_in = -119, .zero_out = -128, .shift = 38, .norm_shift = 0, .weight = step7_weight, .bias = step11_bias,
+    .multiplier = step11_multiplier, .activation = 0, .norm_multiplier = 0, .norm_offset = 0,
 };
 
 static const MODEL_FLASH convolution step12 = {
-    .height = 6, .width = 6, .channels = 57, .filters = 57, .side = 1, .padding = 0, .pool = 1, .zero_in = -128,
-    .zero_out = -6, .shift = 38, .norm_shift = 0, .weight = step8_weight, .bias = step12_bias, .multiplier =
-    step12_multiplier, .activation = step12_activation, .norm_multiplier = 0, .norm_offset = 0,
+    .height = 6, .width = 6, .channels = 57, .filters = 57, .out_width = 6, .pool = 1, .side = 1, .padding = 0, .stride
+    = 1, .zero_in = -128, .zero_out = -6, .shift = 38, .norm_shift = 0, .weight = step8_weight, .bias = step12_bias,
+    .multiplier = step12_multiplier, .activation = step12_activation, .norm_multiplier = 0, .norm_offset = 0,
 };
 
 static const MODEL_FLASH convolution step13 = {
-    .height = 6, .width = 6, .channels = 57, .filters = 57, .side = 3, .padding = 1, .pool = 1, .zero_in = -119,
-    .zero_out = -128, .shift = 38, .norm_shift = 0, .weight = step7_weight, .bias = step13_bias, .multiplier =
-    step13_multiplier, .activation = 0, .norm_multiplier = 0, .norm_offset = 0,
+    .height = 6, .width = 6, .channels = 57, .filters = 57, .out_width = 6, .pool = 1, .side = 3, .padding = 1, .stride
+    = 1, .zero_in = -119, .zero_out = -128, .shift = 38, .norm_shift = 0, .weight = step7_weight, .bias = step13_bias,
+    .multiplier = step13_multiplier, .activation = 0, .norm_multiplier = 0, .norm_offset = 0,
 };
 
 static const MODEL_FLASH convolution step14 = {
-    .height = 6, .width = 6, .channels = 57, .filters = 57, .side = 1, .padding = 0, .pool = 1, .zero_in = -128,
-    .zero_out = 18, .shift = 38, .norm_shift = 0, .weight = step8_weight, .bias = step14_bias, .multiplier =
-    step14_multiplier, .activation = step14_activation, .norm_multiplier = 0, .norm_offset = 0,
+    .height = 6, .width = 6, .channels = 57, .filters = 57, .out_width = 6, .pool = 1, .side = 1, .padding = 0, .stride
+    = 1, .zero_in = -128, .zero_out = 18, .shift = 38, .norm_shift = 0, .weight = step8_weight, .bias = step14_bias,
+    .multiplier = step14_multiplier, .activation = step14_activation, .norm_multiplier = 0, .norm_offset = 0,
 };
 
 static const MODEL_FLASH convolution step15 = {
-    .height = 6, .width = 6, .channels = 57, .filters = 57, .side = 3, .padding = 1, .pool = 1, .zero_in = -117,
-    .zero_out = -128, .shift = 39, .norm_shift = 0, .weight = step7_weight, .bias = step15_bias, .multiplier =
-    step15_multiplier, .activation = 0, .norm_multiplier = 0, .norm_offset = 0,
+    .height = 6, .width = 6, .channels = 57, .filters = 57, .out_width = 6, .pool = 1, .side = 3, .padding = 1, .stride
+    = 1, .zero_in = -117, .zero_out = -128, .shift = 39, .norm_shift = 0, .weight = step7_weight, .bias = step15_bias,
+    .multiplier = step15_multiplier, .activation = 0, .norm_multiplier = 0, .norm_offset = 0,
 };
 
 static const MODEL_FLASH convolution step16 = {
-    .height = 6, .width = 6, .channels = 57, .filters = 57, .side = 1, .padding = 0, .pool = 1, .zero_in = -128,
-    .zero_out = 4, .shift = 38, .norm_shift = 0, .weight = step8_weight, .bias = step16_bias, .multiplier =
-    step16_multiplier, .activation = step16_activation, .norm_multiplier = 0, .norm_offset = 0,
+    .height = 6, .width = 6, .channels = 57, .filters = 57, .out_width = 6, .pool = 1, .side = 1, .padding = 0, .stride
+    = 1, .zero_in = -128, .zero_out = 4, .shift = 38, .norm_shift = 0, .weight = step8_weight, .bias = step16_bias,
+    .multiplier = step16_multiplier, .activation = step16_activation, .norm_multiplier = 0, .norm_offset = 0,
 };
 
 void model_logits_in(int8_t *arena, const uint8_t image[MODEL_CHANNELS * MODEL_HEIGHT * MODEL_WIDTH],

@@ -62,7 +62,7 @@ DATASET = "mnist"
 CLASSES = ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 INPUT_SHAPE = (1, 28, 28)  # channels, height, width
 # Mean and standard deviation of each channel of the training images, scaled to [0, 1].
-MEAN = (0.13066047627384286,)
+MEAN = (0.1306604762738429,)
 STD = (0.3081078038564627,)
 # Framing of the training images: grey level around the object (None: no plain background), longer side in
 # pixels, and row and column of its centre, which is its centre of mass or the middle of its bounding box.
@@ -319,10 +319,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=description, exit_on_error=False)
     contrast_note = "" if BACKGROUND is None else ", dark on light or the reverse"
     parser.add_argument("pictures", nargs="*", metavar="IMAGE", help=f"picture of any size{contrast_note}")
-    layout = (
-        "with the data set as torchvision lays it out" if TEST_FILES else "with a folder of pictures for each class"
-    )
-    parser.add_argument("--test", metavar="DIR", help=f"folder {layout}")
+    parser.add_argument("--test", metavar=TEST_SET[0], help=TEST_SET[1])
     parser.add_argument("--summary", action="store_true", help="print the layers and their parameters")
     try:
         options, unknown = parser.parse_known_args(arguments)
@@ -467,25 +464,37 @@ def misread_form(picture: Any) -> str:
 
 
 def upright(path: str | Path, level_ranges: Mapping[str, tuple[float, float]]) -> Any:
-    """Return a PIL image in RGBA without transparency, rotated upright, of at most MOST_ON_A_SIDE pixels a side.
+    """Return a PIL image in RGB or RGBA without transparency, rotated upright, of at most MOST_ON_A_SIDE pixels a side.
 
     level_ranges: by kind, INTEGER or FLOAT, the range of levels that becomes the 256 of the image, as `level_range`
     returns it; a picture of another kind gets the range of its own levels. Raises OSError and ValueError as `opened`.
     """
-    from PIL import Image, ImageOps
-
     with opened(path) as source:
-        is_large = source.width * source.height > MANY_PIXELS
-        if is_large:
-            source.draft(None, (2 * MOST_ON_A_SIDE, 2 * MOST_ON_A_SIDE))  # JPEG files are reduced while decoded
-        if orientation(source) != UPRIGHT:
-            ImageOps.exif_transpose(source, in_place=True)
-        picture: Any = reduced(source) if is_large else source
-        if kind := deep_kind(picture):
-            picture = eight_bits(picture, kind, level_ranges)
-        picture = picture.convert("RGBA")
+        return opaque(turned(source, level_ranges))
+
+
+def turned(source: Any, level_ranges: Mapping[str, tuple[float, float]]) -> Any:
+    """Return an opened PIL image, which has not been read yet, rotated upright and with eight bits a level."""
+    from PIL import ImageOps
+
+    is_large = source.width * source.height > MANY_PIXELS
+    if is_large:
+        source.draft(None, (2 * MOST_ON_A_SIDE, 2 * MOST_ON_A_SIDE))  # JPEG files are reduced while decoded
+    if orientation(source) != UPRIGHT:
+        ImageOps.exif_transpose(source, in_place=True)
+    picture: Any = reduced(source) if is_large else source
+    kind = deep_kind(picture)
+    return eight_bits(picture, kind, level_ranges) if kind else picture
+
+
+def opaque(picture: Any) -> Any:
+    """Return a PIL image in RGB or RGBA without transparency, of at most MOST_ON_A_SIDE pixels a side."""
+    from PIL import Image
+
+    is_opaque = picture.mode in ("L", "RGB") and "transparency" not in picture.info
+    picture = picture.convert("RGB" if is_opaque else "RGBA")
     picture.thumbnail((MOST_ON_A_SIDE, MOST_ON_A_SIDE))
-    if picture.getextrema()[3][0] == 255:
+    if is_opaque or picture.getextrema()[3][0] == 255:
         return picture
     # The background is taken to contrast with what is drawn on it.
     levels, alphas = pixels(picture.convert("LA")).double().unbind(1)
@@ -570,6 +579,10 @@ def shown(path: object) -> str:
     """
     text = os.fsencode(str(path)).decode("utf-8", "backslashreplace")
     return re.sub(CONTROLS, lambda match: repr(match[0])[1:-1], text)
+
+
+# What --test takes.
+TEST_SET = "DIR", "folder with the data set as torchvision lays it out"
 
 
 def read_test_set(folder: str | Path) -> tuple[Tensor, Tensor, str]:
