@@ -62,13 +62,15 @@ def batch(argument: str) -> int:
 
 
 def prefix(argument: str) -> str:
-    """Parse the beginning of names in C; it must not be the name of a header, which NAME.h would hide."""
+    """Parse the beginning of names in C; NAME.h must hide no header of C nor one of the export with another NAME."""
     if not re.fullmatch(f"[A-Za-z][A-Za-z0-9_]{{0,{MAX_PREFIX - 1}}}", argument):
         raise ArgumentTypeError(
             f"must be at most {MAX_PREFIX} letters, digits and _, the first a letter, got {argument!r:.80}"
         )
     if re.fullmatch(_C_HEADERS, argument, re.IGNORECASE):
         raise ArgumentTypeError(f"must not be the name of a header of C, got {argument!r:.80}")
+    if re.search("_(test|input)$", argument, re.IGNORECASE):  # NAME_test.h and NAME_input.h lie beside NAME.h
+        raise ArgumentTypeError(f"must not end in _test or _input, got {argument!r:.80}")
     return argument
 
 

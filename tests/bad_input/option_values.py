@@ -127,6 +127,7 @@ VALUES: list[tuple[list[str], str, list[tuple[str, str]]]] = [
             ("9lives", "must be at most 32 letters, digits and _, the first a letter, got '9lives'"),
             ("a-b", "got 'a-b'"),
             ("String", "must not be the name of a header of C, got 'String'"),
+            ("digits_test", "must not end in _test or _input, got 'digits_test'"),
             ("digits", "--prefix digits needs format c; add --format c"),
         ],
     ),
