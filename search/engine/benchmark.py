@@ -30,6 +30,7 @@ from search.engine.usual_loop import train_usually
 
 USUAL_LOADERS = (0, 2)
 N_MEASURED_EPOCHS = 2
+MAX_FIRST_EPOCHS = 10
 CPU = torch.device("cpu")
 
 
@@ -141,8 +142,8 @@ def engine_epoch(name: str, data: Dataset, n_threads: int) -> tuple[float, float
     torch.set_num_threads(n_threads)
     torch.manual_seed(0)
     # The first epochs warm the engine up and are scored with other statistics of batch norm, and PyTorch scores the
-    # last one. None of these is measured.
-    n_first = math.ceil(FEW_STEPS / math.ceil(len(data.train) / RECIPE.batch_size))
+    # last one. None of these is measured. (Of fewer images than 3,840, the measured scores have the statistics too.)
+    n_first = min(MAX_FIRST_EPOCHS, math.ceil(FEW_STEPS / math.ceil(len(data.train) / RECIPE.batch_size)))
     result = train(build_model(NETWORKS[name]), data, replace(RECIPE, epochs=n_first + N_MEASURED_EPOCHS + 1))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform == "darwin" else 10))
     return statistics.median(metrics.seconds for metrics in result.curve[n_first:-1]), peak

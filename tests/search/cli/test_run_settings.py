@@ -97,7 +97,7 @@ def test_a_changed_space_and_a_network_from_a_file(tmp_path, inside):
     arguments = ("--budget", 300, "--trials", 2, "--jobs", 1, *DIGITS, "--baseline", "mine.json")
     status, out, err = inside(tmp_path, *arguments, "--space", "my.toml")
     assert (status, err) == (0, "")
-    assert "53 dimensions; 8 changed by --space; " in out
+    assert "61 dimensions; 8 changed by --space; " in out
     study = tmp_path / "studies" / "digits-300"
     table = pd.read_csv(study / "trials.csv")
     assert list(table.baseline.fillna("-")) == ["mine", "-"]

@@ -20,7 +20,7 @@ from tests.search.export.int8.test_c_file import extreme_images, needs_compiler,
 from tests.search.made_up_networks import float_logits, made_up_images, made_up_model, normalised, quantised
 
 SHAPES = ((1, 28, 28), (3, 32, 32), (3, 96, 96))
-N_POINTS, N_AT_ONCE = 100, 10
+N_POINTS, N_AT_ONCE = 30, 10
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("one_thread")]
 for_every_shape = pytest.mark.parametrize("shape", SHAPES, ids=["28", "32", "96"])

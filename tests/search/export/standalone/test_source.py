@@ -240,7 +240,10 @@ def test_only_torch_and_the_standard_library_are_imported() -> None:
 @pytest.mark.parametrize(
     ("text", "names"),
     [
-        ("class Residual", {"residual", "residual conv-act-bn", "shared residual", "inverted", "shuffle", "strides"}),
+        (
+            "class Residual",
+            {"residual", "residual conv-act-bn", "shared residual", "inverted", "shuffle", "strides", "resnet8"},
+        ),
         ("class SqueezeExcite", {"inverted", "strides"}),
         ("class UnscaledBatchNorm2d", {"unscaled", "thrifty"}),
         ("class FirstChannels", {"gap", "thrifty"}),
