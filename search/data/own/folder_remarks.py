@@ -18,7 +18,9 @@ from search.data.own.image_remarks import (
     thin_class_remarks,
 )
 from search.data.own.naming import join_names, shorten_names
-from search.data.own.pictures import shown
+from search.data.own.pictures import FLOAT, INTEGER, shown
+
+_KINDS = {INTEGER: "integer levels of more than eight bits", FLOAT: "floating-point levels"}
 
 
 def folder_remarks(
@@ -92,7 +94,7 @@ def _level_remarks(decoded: DecodedImages) -> list[str]:
     for kind, limits in decoded.level_ranges.items():
         facts = [fact for fact in decoded.facts if fact.kind == kind]
         extrema = min(fact.extrema[0] for fact in facts), max(fact.extrema[1] for fact in facts)
-        remarks.append(level_remark(kind, len(facts), extrema, limits))
+        remarks.append(level_remark(f"Images with {_KINDS[kind]}: {len(facts):,}", kind, extrema, limits))
     n_cut = sum(fact.is_cut for fact in decoded.facts)
     if n_cut:
         remarks.append(f"Images with sixteen bits a channel, of which Pillow reads the upper eight: {n_cut:,}.")

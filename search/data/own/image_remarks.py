@@ -10,7 +10,7 @@ from torch import Tensor
 from search.data.dataset import Split
 from search.data.own.folder_rules import TEST_PARTS
 from search.data.own.naming import shorten_names
-from search.data.own.pictures import FLOAT, INTEGER
+from search.data.own.pictures import INTEGER
 
 # All of so many classes are listed; of more classes, the first ones.
 _ALL_LISTED, _FIRST_LISTED = 12, 10
@@ -51,17 +51,17 @@ def form_remark(images: Tensor, sizes: Sequence[tuple[tuple[int, int], int]]) ->
     return f"Images are {kind}, and were brought to {height}x{width} (height x width) from {names}.{cropped}"
 
 
-def level_remark(kind: str, n_images: int, extrema: tuple[float, float], limits: tuple[float, float]) -> str:
-    """Return a sentence on images with more than eight bits a level.
+def level_remark(levels: str, kind: str, extrema: tuple[float, float], limits: tuple[float, float]) -> str:
+    """Return a sentence on levels that were scaled to eight bits.
 
-    kind: INTEGER or FLOAT; extrema: lowest and highest level; limits: the range that became the 256 levels
+    levels: which ones, the subject of the sentence; kind: INTEGER or FLOAT; extrema: lowest and highest level; limits:
+    the range that became the 256 levels
     """
-    name = {INTEGER: "integer levels of more than eight bits", FLOAT: "floating-point levels"}[kind]
     low, end = limits
     last = end - 1 if kind == INTEGER else end
     lowest, highest = extrema
     return (
-        f"Images with {name}: {n_images:,}, from {_number(lowest)} to {_number(highest)}; "
+        f"{levels}, from {_number(lowest)} to {_number(highest)}; "
         f"{_number(low)} to {_number(last)} became 0 to 255."
     )
 

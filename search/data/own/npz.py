@@ -113,9 +113,10 @@ def _common_form(path: Path, arrays: Mapping[str, Any]) -> tuple[int, int]:
     shape, dtype = shapes["x_train"][1:], arrays["x_train"].dtype
     for name, array in arrays.items():
         if not array.size:
-            raise ValueError(f"{name} in {path} is empty; add images")
+            raise ValueError(f"{name} in {path} is empty; add images{', or leave it out' if name == 'x_val' else ''}")
         if shapes[name][1:] != shape:
-            raise ValueError(f"{name} in {path} has images of {_sizes(shapes[name][1:])}, x_train of {_sizes(shape)}")
+            sizes = f"images of {_sizes(shapes[name][1:])}, x_train of {_sizes(shape)}"
+            raise ValueError(f"{name} in {path} has {sizes}; give all images one shape")
         if array.dtype != dtype:
             raise ValueError(f"{name} in {path} has the type {array.dtype}, x_train {dtype}; give all images one type")
     _, height, width = shape
@@ -138,12 +139,10 @@ def _level_ranges(levels: Mapping[str, Any]) -> tuple[dict[str, tuple[float, flo
     lows, highs = zip(*(extrema(array, f"x_{split}") for split, array in levels.items()), strict=True)
     found = min(lows), max(highs)
     limits = archive_range(kind, *found)
-    n_images = sum(len(array) for array in levels.values())
+    name = f"Levels of type {levels[TRAIN].dtype}"
     if limits == (0, 256):
-        return {kind: limits}, [
-            f"Levels of type {levels[TRAIN].dtype}, from {found[0]:g} to {found[1]:g}, are read as 0 to 255."
-        ]
-    return {kind: limits}, [level_remark(kind, n_images, found, limits)]
+        return {kind: limits}, [f"{name}, from {found[0]:g} to {found[1]:g}, are read as 0 to 255."]
+    return {kind: limits}, [level_remark(name, kind, found, limits)]
 
 
 def _classes(

@@ -78,7 +78,10 @@ def channels_first(array: Any, name: str) -> Any:
     """
     shape = f"{name} has the shape {tuple(array.shape)}"
     if array.dtype.kind not in "uif":
-        raise ValueError(f"{name} has the type {array.dtype}; levels are unsigned bytes, other integers or floats")
+        numbers = f", as {name}.astype(float) makes them" if array.dtype.kind == "b" else ""
+        raise ValueError(
+            f"{name} has the type {array.dtype}; levels are unsigned bytes, other integers or floats{numbers}"
+        )
     if array.ndim == 3:
         return array[:, None]
     if array.ndim != 4:
@@ -87,7 +90,10 @@ def channels_first(array: Any, name: str) -> Any:
     if is_first and is_last:
         raise ValueError(f"{shape}, of which the second and the last axis may be the channels; use larger images")
     if not is_first and not is_last:
-        raise ValueError(f"{shape}, of which neither the second nor the last axis is one channel or three")
+        raise ValueError(
+            f"{shape}, of which neither the second nor the last axis is one channel or three; leave out other channels, "
+            f"as {name}[..., :3] leaves out transparency"
+        )
     return array if is_first else array.transpose(0, 3, 1, 2)
 
 
@@ -102,7 +108,7 @@ def extrema(array: Any, name: str) -> tuple[float, float]:
     """Return the lowest and the highest level. Raises ValueError for levels that are not finite numbers."""
     low, high = float(array.min()), float(array.max())
     if not (abs(low) < float("inf") and abs(high) < float("inf")):  # NaN, which min and max pass on, is not less
-        raise ValueError(f"{name} has values that are not finite numbers")
+        raise ValueError(f"{name} has values that are not finite numbers; leave out these images, or set the values")
     return low, high
 
 
@@ -155,7 +161,8 @@ def label_numbers(array: Any, name: str, n_images: int) -> list[int]:
     if array.shape not in ((n_images,), (n_images, 1)):
         raise ValueError(f"{shape}, but there are {n_images:,} images; labels have the shape (N,) or (N, 1)")
     if array.dtype.kind not in "ui":
-        raise ValueError(f"{name} has the type {array.dtype}; labels are integers, as {name}.astype(int) makes them")
+        call = f"numpy.unique({name}, return_inverse=True)[1]" if array.dtype.kind in "US" else f"{name}.astype(int)"
+        raise ValueError(f"{name} has the type {array.dtype}; labels are integers, as {call} makes them")
     numbers: list[int] = array.reshape(-1).tolist()
     if min(numbers, default=0) < 0:
         raise ValueError(f"{name} has the label {min(numbers)}; labels are counted from 0")
@@ -183,5 +190,8 @@ def names_of_labels(arrays: Mapping[str, Any], labels: Sequence[str], path: Path
             state = f"is the same as the name of {names.index(name)}" if name else "is blank"
             raise ValueError(f"the name of class {number} in {path} {state}; give every class a name of its own")
     if numbers and numbers[-1] >= len(names):
-        raise ValueError(f"{path} has the label {numbers[-1]}, but {len(names)} {CLASS_NAMES}, counted from 0")
+        raise ValueError(
+            f"{path} has the label {numbers[-1]}, but {len(names)} {CLASS_NAMES}, counted from 0; name every label, or "
+            f"leave out {CLASS_NAMES}"
+        )
     return dict(enumerate(names))

@@ -90,13 +90,17 @@ def test_images_without_colour_have_one_channel(change: Callable[[Any], Any], tm
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda x: x / 255, "Images with floating-point levels: 48, from 0 to 0.9765; 0 to 1 became 0 to 255."),
+        (lambda x: x / 255, "Levels of type float64, from 0 to 0.9765; 0 to 1 became 0 to 255."),
         (
             lambda x: x / 127.5 - 1,
-            "Images with floating-point levels: 48, from -1 to 0.9529; -1 to 0.9529 became 0 to 255.",
+            "Levels of type float64, from -1 to 0.9529; -1 to 0.9529 became 0 to 255.",
         ),
         (lambda x: x.astype(float), "Levels of type float64, from 0 to 249, are read as 0 to 255."),
-        (lambda x: x.astype("u2") * 16, "of more than eight bits: 48, from 0 to 3,984; 0 to 4,095 became 0 to 255."),
+        (lambda x: x.astype("u2") * 16, "Levels of type uint16, from 0 to 3,984; 0 to 4,095 became 0 to 255."),
+        (
+            lambda x: (x.astype(int) - 128).astype("i1"),
+            "Levels of type int8, from -128 to 121; -128 to 121 became 0 to 255.",
+        ),
     ],
 )
 def test_the_range_of_levels_is_said(change: Callable[[Any], Any], sentence: str, tmp_path: Path) -> None:
@@ -220,7 +224,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "flat": (changed(x_train=np.zeros((30, 144), np.uint8)), "x_train has the shape (30, 144); images have the shape"),
     "four channels": (
         changed(x_train=np.zeros((30, 8, 6, 4), np.uint8)),
-        "neither the second nor the last axis is one",
+        "neither the second nor the last axis is one channel or three; leave out other channels, as x_train[..., :3]",
     ),
     "either layout": (
         changed(x_train=np.zeros((30, 3, 8, 3), np.uint8)),
@@ -230,19 +234,23 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: np.savez(path, **images_as(lambda x: x[:, :2])),
         "2x6 pixels (height x width); a side needs 4",
     ),
-    "another size": (changed(x_test=arrays()["x_test"][:, :5]), "x_test in {} has images of 3x5x6 (channels, height"),
+    "another size": (changed(x_test=arrays()["x_test"][:, :5]), "3x8x6 (channels, height, width); give all images one"),
     "another type": (changed(x_test=arrays()["x_test"] / 255), "x_test in {} has the type float64, x_train uint8"),
     "truth values": (
         lambda path: np.savez(path, **images_as(lambda x: x > 9)),
-        "x_train has the type bool; levels are",
+        "x_train has the type bool; levels are unsigned bytes, other integers or floats, as x_train.astype(float) makes",
     ),
     "not finite": (
         lambda path: np.savez(path, **images_as(lambda x: np.where(x == 7, np.nan, x))),
-        "that are not finite",
+        "that are not finite numbers; leave out these images, or set the values",
     ),
     "infinite": (
         lambda path: np.savez(path, **images_as(lambda x: np.where(x == 7, -np.inf, x))),
-        "that are not finite",
+        "that are not finite numbers; leave out these images, or set the values",
+    ),
+    "no validation images": (
+        changed(x_val=np.zeros((0, 8, 6, 3), np.uint8), y_val=np.zeros(0, int)),
+        "x_val in {} is empty; add images, or leave it out",
     ),
     "no images": (changed(x_train=np.zeros((0, 8, 6, 3), np.uint8)), "x_train in {} is empty; add images"),
     "one hot": (changed(y_train=np.eye(3)[arrays()["y_train"]]), "one number an image, as y_train.argmax(1) makes"),
@@ -251,13 +259,17 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         changed(y_test=arrays()["y_test"] * 1.0),
         "the type float64; labels are integers, as y_test.astype",
     ),
+    "texts as labels": (
+        changed(y_train=np.array(["a", "b", "c"])[arrays()["y_train"]]),
+        "the type <U1; labels are integers, as numpy.unique(y_train, return_inverse=True)[1] makes them",
+    ),
     "negative labels": (changed(y_test=arrays()["y_test"] - 1), "y_test has the label -1; labels are counted from 0"),
     "unknown label": (
         changed(y_test=arrays()["y_test"] + 1),
         "y_test in {} has the label 3, of which y_train has none",
     ),
     "one class": (changed(y_train=np.ones(30, int)), "has training images of one class alone, '1'; add others"),
-    "few names": (changed(class_names=np.array(["a", "b"])), "has the label 2, but 2 class_names, counted from 0"),
+    "few names": (changed(class_names=np.array(["a", "b"])), "but 2 class_names, counted from 0; name every label"),
     "names alike": (changed(class_names=np.array(["a", "a ", "b"])), "class 1 in {} is the same as the name of 0"),
     "blank name": (
         changed(class_names=np.array(["a", " ", "b"])),
