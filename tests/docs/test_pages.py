@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from models.blocks import BLOCKS
+from models.spec import BLOCK_KINDS, Block
 from search.cli.main import make_parser
 from search.config import FORMATS, PRUNERS, SAMPLERS
 from search.limits import LIMITS
@@ -200,3 +202,10 @@ def test_the_tree_names_every_module_and_no_other() -> None:
 def test_a_page_names_every_row_of_a_table(page: str, words: Sequence[str]) -> None:
     spans = {word for span in CODE_SPAN.findall(FENCE.sub("", text_of(DOCS / page))) for word in span.split()}
     assert set(words) - spans == set()
+
+
+def test_blocks_of_the_page_on_the_space_are_valid() -> None:
+    """Every kind of block but the default one is shown as a user writes it."""
+    shown = re.findall(r"`(\{ kind = [^`]+\})`", text_of(DOCS / "space.md"))
+    blocks = [Block.from_dict(tomllib.loads(f"block = {code}")["block"]) for code in shown]
+    assert {block.kind for block in blocks} == set(BLOCK_KINDS) - {"conv"}

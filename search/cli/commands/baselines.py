@@ -20,7 +20,7 @@ RECIPE_OF = "reference"
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the options of this command."""
     add = parser.add_argument
-    add("ids", nargs="*", metavar="ID", help="ids of hand-designed networks (default: all fourteen)")
+    add("ids", nargs="*", metavar="ID", help="ids of hand-designed networks (default: all that take the images)")
     add(
         "--seeds",
         type=values.repeats,
@@ -72,7 +72,10 @@ def check_images(data: DataConfig, ids: Sequence[str]) -> None:
 
     if data.is_own:
         _, words = OWN_KINDS[data.dataset]
-        raise InputError(f"baselines trains on published data, not on a {words}; use `search.py run` for that")
+        raise InputError(
+            f"baselines trains on published data, not on a {words}; use `search.py run`, which trains the "
+            "hand-designed networks that take its images and fit its budget"
+        )
     form = form_of(data)
     fitting = baselines_for(form.input_shape, form.n_classes)
     if not fitting:

@@ -60,10 +60,7 @@ def level_remark(levels: str, kind: str, extrema: tuple[float, float], limits: t
     low, end = limits
     last = end - 1 if kind == INTEGER else end
     lowest, highest = extrema
-    return (
-        f"{levels}, from {_number(lowest)} to {_number(highest)}; "
-        f"{_number(low)} to {_number(last)} became 0 to 255."
-    )
+    return f"{levels}, from {_number(lowest)} to {_number(highest)}; {_number(low)} to {_number(last)} became 0 to 255."
 
 
 def _number(level: float) -> str:

@@ -91,8 +91,8 @@ def channels_first(array: Any, name: str) -> Any:
         raise ValueError(f"{shape}, of which the second and the last axis may be the channels; use larger images")
     if not is_first and not is_last:
         raise ValueError(
-            f"{shape}, of which neither the second nor the last axis is one channel or three; leave out other channels, "
-            f"as {name}[..., :3] leaves out transparency"
+            f"{shape}, of which neither the second nor the last axis is one channel or three; leave out other "
+            f"channels, as {name}[..., :3] leaves out transparency"
         )
     return array if is_first else array.transpose(0, 3, 1, 2)
 

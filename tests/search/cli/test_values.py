@@ -51,7 +51,10 @@ def test_augmentations_that_are_none(text: str) -> None:
         (["--budget", "8k", "--dataset", "folder:nowhere"], "nowhere is not there; --dataset folder:PATH takes"),
         (["space", "--dataset", "folder:nowhere"], "nowhere is not there; --dataset folder:PATH takes"),
         (["frontier", "--dataset", "cifar"], "unknown data set 'cifar'; the known ones are mnist, digits, fashion"),
-        (["baselines", "--dataset", "folder:x"], "baselines trains on published data, not on a folder of images"),
+        (
+            ["baselines", "--dataset", "folder:x"],
+            "not on a folder of images; use `search.py run`, which trains the hand-designed networks that",
+        ),
         (["baselines", "--dataset", "npz:x"], "baselines trains on published data, not on a NumPy archive"),
         (["--budget", "8k", "--dataset", "npz"], "--dataset npz needs the path of a NumPy archive: npz:FILE"),
         (

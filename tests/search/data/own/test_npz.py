@@ -238,7 +238,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "another type": (changed(x_test=arrays()["x_test"] / 255), "x_test in {} has the type float64, x_train uint8"),
     "truth values": (
         lambda path: np.savez(path, **images_as(lambda x: x > 9)),
-        "x_train has the type bool; levels are unsigned bytes, other integers or floats, as x_train.astype(float) makes",
+        "x_train has the type bool; levels are unsigned bytes, other integers or floats, as x_train.astype(float)",
     ),
     "not finite": (
         lambda path: np.savez(path, **images_as(lambda x: np.where(x == 7, np.nan, x))),
