@@ -42,8 +42,9 @@ def read_test_set(path: str | Path) -> tuple[Tensor, Tensor, str]:
         raise ValueError(f"{form}; the network was trained on {trained} levels")
     if not levels.size:
         raise ValueError(f"x_test in {shown(file)} is empty; add images")
-    extrema(levels, "x_test")
-    images = in_shape(as_bytes(levels, LEVEL_RANGES.get(kind)), INPUT_SHAPE)
+    lowest, highest = extrema(levels, "x_test")
+    limits = LEVEL_RANGES.get(kind)
+    images = in_shape(as_bytes(levels, limits), INPUT_SHAPE)
     numbers = label_numbers(arrays["y_test"], "y_test", len(images))
     names = names_of_labels({**arrays, "y_test": numbers}, ["y_test"], file)
     known = {label: CLASSES.index(name) for label, name in names.items() if name in CLASSES}
@@ -51,6 +52,9 @@ def read_test_set(path: str | Path) -> tuple[Tensor, Tensor, str]:
     if not rows:
         raise ValueError(f"{shown(file)} has no test image of a class of the network: {', '.join(CLASSES)}")
     text = f"test images: x_test in {shown(file)}"
+    if limits and not limits[0] <= lowest <= highest <= limits[1]:
+        searched = f"{limits[0]:g} to {limits[1]:g}"
+        text += f"\nlevels from {lowest:g} to {highest:g} are cut to the range of the search, {searched}"
     unknown = [names[label] for label in sorted({*numbers} - {*known})]
     if unknown:
         text += f"\nleft out, as the network does not know these classes: {shorten_names(unknown)}"

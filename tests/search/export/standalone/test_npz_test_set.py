@@ -47,6 +47,14 @@ def test_levels_are_scaled_by_the_range_of_the_search(tmp_path: Path) -> None:
     assert module.read_test_set(tmp_path / "dark.npz")[0].unique().tolist() == [0]
 
 
+def test_levels_beyond_the_range_of_the_search_are_said(tmp_path: Path) -> None:
+    _, module = searched(images_as(lambda x: x / 255), tmp_path)
+    np.savez(tmp_path / "bright.npz", x_test=np.full((1, 8, 6, 3), 99.0), y_test=[2])
+    images, _, which_images = module.read_test_set(tmp_path / "bright.npz")
+    assert images.unique().tolist() == [255]
+    assert which_images.endswith("\nlevels from 99 to 99 are cut to the range of the search, 0 to 1")
+
+
 def test_classes_are_told_by_their_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = np.array(["fig", "plum", "sloe"])
     data, module = searched(arrays() | {"class_names": names}, tmp_path)
