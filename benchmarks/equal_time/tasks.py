@@ -99,7 +99,7 @@ def images_of(task: Task, sources: Sources, seed: int) -> Dataset:
     n_seen = task.n_train + task.n_scored
     # No two of these have the same pixels. Copies of test images among the pictures of a folder are left out already.
     distinct = data.train.take(is_first_copy(first_copies(data.train.images)))
-    images_seed = derived_seed(seed, "images")
+    images_seed = derived_seed(seed, "images", task.name)
     seen = _drawn(distinct, n_seen, images_seed, task)
     rows, scored_rows = train_test_split(
         range(n_seen), train_size=task.n_train, stratify=seen.labels.numpy(), random_state=images_seed
