@@ -106,8 +106,8 @@ def cost_table(costs: dict[Task, list[CandidateCost]]) -> str:
         f"{text_table(header, rows, '<' + '>' * (len(header) - 1))}\n\n"
         "Processor seconds: of an epoch, of a training of one epoch with its scoring, of a complete one, and of one\n"
         "that is scored after every epoch; number of complete ones in the time of a study. Accuracies of complete\n"
-        "trainings in %: mean and sd over candidates, sd over seeds of one candidate. Spearman's rank correlations: of\n"
-        "one epoch with the mean of two complete trainings, and of one complete training with another."
+        "trainings in %: mean and sd over candidates, sd over seeds of one candidate. Spearman's rank correlations:\n"
+        "of one epoch with the mean of two complete trainings, and of one complete training with another."
     )
 
 
