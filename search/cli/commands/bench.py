@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=values.positive,
         default=6_000,
         metavar="N",
-        help="training images in an epoch (default: 6000, of which all takes about three minutes on two idle cores)",
+        help="training images in an epoch (default: 6000, of which all takes about four minutes on two idle cores)",
     )
     add(
         "--data-dir",
