@@ -15,9 +15,16 @@ from models.baselines import baselines_for
 from search.config import AFFINE_AUGMENTATIONS, AUGMENTATIONS, DataConfig, SearchConfig
 from search.data.load import form_of
 from search.errors import InputError
-from search.search_space.buildable import AUGMENTATION_DIMENSIONS, MAX_DEPTH, MAX_STAGES, check_dimensions
+from search.search_space.buildable import (
+    AUGMENTATION_DIMENSIONS,
+    MAX_DEPTH,
+    MAX_STAGES,
+    MAXIMUM,
+    REDUCTIONS,
+    check_dimensions,
+)
 from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRange, SuggestsValues
-from search.search_space.encoding import REDUCTIONS, Candidate, Params, assemble
+from search.search_space.encoding import Candidate, Params, assemble
 from search.search_space.space import NotInSpaceError, Space
 from search.search_space.space_file import changed
 
@@ -87,7 +94,7 @@ def _transition_dimensions(pool: int, stages: int) -> list[Dimension]:
     prefix = f"transitions.{pool}"
     return [
         # A 2x2 pool, or a stride of 2 in the first convolution of the next stage.
-        Choice(f"{prefix}.reduction", REDUCTIONS, "max"),
+        Choice(f"{prefix}.reduction", REDUCTIONS, MAXIMUM),
         Choice(f"{prefix}.place", ("none", "before", "after"), "none"),
         IntRange(f"{prefix}.width", 3, 24 if stages == SMALL_STAGES else 64, 8, log=True),
         # Bare: a 1x1 convolution without batch norm and activation.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -73,13 +72,11 @@ def _difference(results: Sequence[StudyResult], task: str, arm: str, control: st
 
 def paired_p(values: Sequence[float]) -> float | None:
     """Return the two-sided p of Student's t test that the mean of paired differences is 0, None for one value."""
-    summary = estimate(values)
-    if summary.sd is None:
+    if len(values) < 2:
         return None
-    if summary.sd == 0:
-        return 1.0 if summary.mean == 0 else 0.0
-    t = summary.mean / (summary.sd / math.sqrt(summary.n))
-    return float(2 * scipy.stats.t.sf(abs(t), summary.n - 1))
+    if min(values) == max(values):
+        return 1.0 if values[0] == 0 else 0.0
+    return float(scipy.stats.ttest_1samp(values, 0).pvalue)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

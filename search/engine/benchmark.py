@@ -141,8 +141,9 @@ def engine_epoch(name: str, data: Dataset, n_threads: int) -> tuple[float, float
     """Return (seconds of an epoch in the middle of a training, peak memory of this process in MiB)."""
     torch.set_num_threads(n_threads)
     torch.manual_seed(0)
-    # The first epochs warm the engine up and are scored with other statistics of batch norm, and PyTorch scores the
-    # last one. None of these is measured. (Of fewer images than 3,840, the measured scores have the statistics too.)
+    # Neither the first epochs are measured, in which the engine warms up and estimates the statistics of batch norm
+    # anew for each score, nor the last one, which PyTorch scores. With fewer than 3,840 images, for which ten epochs
+    # are not enough, the measured epochs include these estimates.
     n_first = min(MAX_FIRST_EPOCHS, math.ceil(FEW_STEPS / math.ceil(len(data.train) / RECIPE.batch_size)))
     result = train(build_model(NETWORKS[name]), data, replace(RECIPE, epochs=n_first + N_MEASURED_EPOCHS + 1))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << (20 if sys.platform == "darwin" else 10))

@@ -15,6 +15,9 @@ from search.search_space.dimensions import Choice, Dimension, FloatRange, IntRan
 
 MAX_STAGES = 5
 MAX_DEPTH = 6
+# How the map is reduced between two stages: by a pool at the end of the first one, or by a stride of 2 in the first
+# convolution of the second one.
+MAXIMUM, AVERAGE, STRIDED = REDUCTIONS = ("max", "avg", "stride")
 
 _DROPOUTS = ("none", "all", *map(str, range(1, MAX_DEPTH + 1)))
 
@@ -79,7 +82,7 @@ BUILDABLE: tuple[Dimension, ...] = (
     Choice("stages.*.squeeze", (0, 2, 4, 8, 16), 0),
     Choice("stages.*.shared", ("none", "stage", "before"), "none"),
     Choice("stages.*.dropout", _DROPOUTS, "none"),
-    Choice("transitions.*.reduction", ("max", "avg", "stride"), "max"),
+    Choice("transitions.*.reduction", REDUCTIONS, MAXIMUM),
     Choice("transitions.*.place", ("none", "before", "after"), "none"),
     IntRange("transitions.*.width", 1, 1024, 1),
     Choice("transitions.*.bare", (False, True), False),

@@ -8,8 +8,8 @@ from typing import Any
 from models.recipe import Augmentation, RecipeConfig
 from models.record import Record
 from models.spec import BLOCK_KINDS, PADDED_KINDS, ArchSpec, Head, Stage, WeightShapes
-from search.search_space.buildable import RECIPE
-from search.search_space.encoding import AVERAGE, MAXIMUM, STRIDED, Params
+from search.search_space.buildable import AVERAGE, MAXIMUM, RECIPE, STRIDED
+from search.search_space.encoding import Params
 
 
 def params_of(arch: ArchSpec, recipe: RecipeConfig | None, defaults: Mapping[str, Any]) -> Params:

@@ -14,13 +14,9 @@ from typing import Any
 from models.recipe import Augmentation, RecipeConfig, Schedule
 from models.record import Record
 from models.spec import DEPTHWISE_KINDS, PADDED_KINDS, ArchSpec, Block, Head, Stage, WeightShapes
-from search.search_space.buildable import RECIPE
+from search.search_space.buildable import AVERAGE, MAXIMUM, RECIPE, STRIDED
 
 Params = dict[str, Any]
-
-# How the map is reduced between two stages: by a pool at the end of the first one, or by a stride of 2 in the first
-# convolution of the second one.
-MAXIMUM, AVERAGE, STRIDED = REDUCTIONS = ("max", "avg", "stride")
 
 # A convolution is padded, whatever the point says, if it would otherwise leave a map smaller than this.
 MIN_SIDE = 3

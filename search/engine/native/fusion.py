@@ -1,4 +1,4 @@
-"""Find the modules that one operation computes together with a convolution."""
+"""Find the modules that one operation computes together with a convolution, and what the kernels must know of them."""
 
 from __future__ import annotations
 

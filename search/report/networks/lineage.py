@@ -35,9 +35,9 @@ def descent_of(winner: TrialRecord, records: Sequence[TrialRecord], *, sampler_l
         if any(origin_of(record).kind in kinds for record in earlier)
     ]
     if counts:
-        # The sampler may find again what is stored.
-        line = f"{origin_of(root).stored}, and" if origin_of(root).stored else "no stored network, but"
-        return f"{line} the results of {' and '.join(counts)} were known when it was proposed"
+        found_again = origin_of(root).stored
+        beginning = f"{found_again}, and" if found_again else "no stored network, but"
+        return f"{beginning} the results of {' and '.join(counts)} were known when it was proposed"
     return "no stored network, and none was trained before it"
 
 
