@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -20,6 +22,15 @@ def test_no_image_is_in_two_sets(seed):
     train, scored, unseen = map(pixels, (data.train, data.val, data.test))
     assert [len(part) for part in (data.train, data.val, data.test)] == [600, 200, 300]
     assert len(train | scored | unseen) == 1100
+
+
+def test_copies_of_a_training_image_are_left_out(monkeypatch):
+    digits = load_dataset(SOURCES.config_of("digits"))
+    rows = torch.arange(900)
+    twice = replace(digits, train=digits.train.take(torch.cat([rows, rows])))
+    monkeypatch.setattr("benchmarks.equal_time.tasks.load_dataset", lambda _config: twice)
+    data = images_of(DIGITS, SOURCES, 0)
+    assert len(pixels(data.train) | pixels(data.val)) == 800
 
 
 def test_arms_have_the_images_of_their_seed_and_all_seeds_the_unseen_ones():
