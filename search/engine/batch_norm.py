@@ -22,6 +22,20 @@ MOST_IMAGES = 4096
 BATCH = 512
 
 
+def norms_of(model: nn.Module) -> list[nn.BatchNorm2d]:
+    """Return the batch norms of a model."""
+    return [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+
+
+def measured_batches(n_images: int) -> tuple[Tensor, ...]:
+    """Return the indices of the training images that statistics are measured on, in batches of nearly equal sizes.
+
+    Of more than MOST_IMAGES images they are an evenly spaced part.
+    """
+    index = torch.arange(0, n_images, math.ceil(n_images / MOST_IMAGES))
+    return torch.tensor_split(index, math.ceil(len(index) / BATCH))
+
+
 @torch.no_grad()
 def estimate_statistics(model: nn.Module, images: Tensor, to_inputs: Callable[[Tensor], Tensor]) -> None:
     """Replace the running statistics of every batch norm in `model` by those of images, (N, C, H, W).
@@ -31,18 +45,17 @@ def estimate_statistics(model: nn.Module, images: Tensor, to_inputs: Callable[[T
 
     to_inputs: function that converts images to inputs of the model.
     """
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = norms_of(model)
     if not norms:
         return
-    images = images[:: math.ceil(len(images) / MOST_IMAGES)]
     was_training, momenta = model.training, [norm.momentum for norm in norms]
     model.eval()
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches, which have equal sizes
         norm.train()
-    for batch in torch.tensor_split(images, math.ceil(len(images) / BATCH)):
-        model(to_inputs(batch))
+    for index in measured_batches(len(images)):
+        model(to_inputs(images[index]))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.train(was_training)

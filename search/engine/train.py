@@ -24,7 +24,8 @@ from search.engine.inputs import inputs_of
 from search.engine.metrics import EpochMetrics, balanced_accuracy, is_imbalanced
 from search.engine.native import kernels
 from search.engine.native.description import NoKernelError
-from search.engine.native.training import NativeScorer, NativeTraining
+from search.engine.native.scoring import NativeScorer, NativeStatistics
+from search.engine.native.training import NativeTraining
 from search.engine.process import subnormals_as_zero
 from search.engine.torch_training import TorchTraining
 from search.errors import InputError
@@ -195,6 +196,7 @@ class _Trainer:
         self.training = _begin(model, data, recipe, seed, engine_for(self._device, engine), engine, n_threads)
         self.engine = self.training.engine
         self._scorer = NativeScorer(self.scored, data) if self.engine == "native" else None
+        self._statistics: NativeStatistics | None = None
 
     def answers(self, *, exact: bool) -> Tensor:
         """Return the classes, (N,), that the averaged weights, or else the trained ones, give the scored images.
@@ -203,12 +205,21 @@ class _Trainer:
         """
         self.scored.load_state_dict(self.training.weights.state_dict())
         if self.training.n_steps < FEW_STEPS:
-            images = self._data.train.images.to(self._device)
-            estimate_statistics(self.scored, images, lambda images: inputs_of(images, self._data))
+            self._measure_statistics()
         if exact or self._scorer is None:
             n_threads = self._n_threads() if self._device.type == "cpu" else 1
             return _answers(predict(self.scored, self._data.scored, self._data, n_threads))
         return self._scorer.answers(self._n_threads())
+
+    def _measure_statistics(self) -> None:
+        """Replace the running statistics of batch norm by those of the training images."""
+        if self.engine != "native":
+            images = self._data.train.images.to(self._device)
+            estimate_statistics(self.scored, images, lambda images: inputs_of(images, self._data))
+            return
+        if self._statistics is None:
+            self._statistics = NativeStatistics(self.scored, self._data)
+        self._statistics.measure()
 
 
 def _begin(

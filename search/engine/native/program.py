@@ -28,6 +28,7 @@ class Program:
     """Network that runs on the kernels, for batches of at most `batch_size` images.
 
     training        whether batch norm uses the statistics of the batch and dropout drops, and gradients are computed
+    measuring       whether batch norm uses the statistics of the batch, and keeps them alone as its running ones
     input_gradient  whether `backward` also computes the gradient of the input
 
     `gradients` has the gradients of the parameters, by parameter. Raises NoKernelError if a module of the network has
@@ -41,6 +42,7 @@ class Program:
         batch_size: int,
         *,
         training: bool,
+        measuring: bool = False,
         input_gradient: bool = False,
     ) -> None:
         library = kernels.load()
@@ -48,7 +50,7 @@ class Program:
             raise RuntimeError(f"no kernels: {kernels.problem()}")
         self.library = library
         self.description = describe(model, input_shape)
-        self._training, self._input_gradient = training, input_gradient
+        self._training, self._measuring, self._input_gradient = training, measuring, input_gradient
         self._lanes: int = library.lanes()
         self._batch_size = batch_size
         self._blocks = -(-batch_size // self._lanes)
@@ -81,8 +83,12 @@ class Program:
         """Return the network's output for images (N, C, H, W) float32; seeds: (dropouts,) int64, of dropout."""
         self._n_images = len(x)
         self._to_blocks(x, self._maps[0])
-        self.library.program_forward(self._handle, len(x), _address(seeds), torch.get_num_threads())
+        self.run(len(x), seeds)
         return self._from_blocks(self._maps[-1]).view(len(x), *self.output_shape)
+
+    def run(self, n_images: int, seeds: Tensor | None = None) -> None:
+        """Run the network on the images that its input holds; seeds: (dropouts,) int64, of dropout."""
+        self.library.program_forward(self._handle, n_images, _address(seeds), torch.get_num_threads())
 
     def read(self, images: NativeImages, index: Tensor, changes: Tensor | None = None) -> Tensor:
         """Read images to the input of the program and return them as (N, C, H, W) float32."""
@@ -213,6 +219,7 @@ class Program:
 
     def _layer(self, operation: Operation) -> c.Layer:
         norm = operation.norm
+        uses_batch = self._training or self._measuring
         return c.Layer(
             input=self._reading(operation.inputs[0], operation),
             out_channels=self.description.values[operation.output].channels,
@@ -222,9 +229,9 @@ class Program:
             kernel=operation.kernel or c.Kernel(1, 1, 0, 1),
             activation=operation.activation,
             slope=operation.slope,
-            batch_norm=c.NO_NORM if norm is None else c.BATCH_NORM if self._training else c.RUNNING_NORM,
+            batch_norm=c.NO_NORM if norm is None else c.BATCH_NORM if uses_batch else c.RUNNING_NORM,
             epsilon=norm.eps if norm else 0.0,
-            momentum=(norm.momentum or 0.0) if norm else 0.0,
+            momentum=1.0 if self._measuring else (norm.momentum or 0.0) if norm else 0.0,
         )
 
     def _reading(self, read: Read, operation: Operation) -> c.Reading:

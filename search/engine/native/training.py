@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from models.recipe import Augmentation, RecipeConfig
+from models.recipe import RecipeConfig
 from search.data.dataset import Dataset
 from search.engine.draws import draw
 from search.engine.inputs import batches
@@ -25,8 +25,6 @@ from search.engine.native.program import Program
 from search.engine.native.threads import ThreadChoice
 from search.engine.optimizers import MovingAverage, ScheduledSettings, make_schedules
 
-# Images that are scored at a time; few, so that the activations stay in the processor's caches.
-EVALUATION_BATCH = 32
 # Settings of a step, fields of struct Training of native/training.cpp.
 SETTINGS = ("lr", "momentum", "average_weight")
 
@@ -141,26 +139,3 @@ class NativeTraining:
             self._epoch_schedule.step()
         columns = torch.tensor(rows, dtype=torch.float64).T.contiguous()
         return dict(zip(SETTINGS, columns, strict=True))
-
-
-class NativeScorer:
-    """Network on the kernels in evaluation mode, which scores images with the present weights of `model`."""
-
-    def __init__(self, model: nn.Module, data: Dataset) -> None:
-        self._program = Program(model, data.input_shape, EVALUATION_BATCH, training=False)
-        self._images = NativeImages(data.scored, data, Augmentation())
-        self._order = torch.arange(len(data.scored))
-
-    def answers(self, n_threads: int) -> Tensor:
-        """Return the classes, (N,), of the images."""
-        answers = torch.zeros_like(self._order)
-        self._program.library.program_answers(
-            self._program.handle,
-            ctypes.byref(self._images.structure),
-            self._order.data_ptr(),
-            len(self._order),
-            EVALUATION_BATCH,
-            answers.data_ptr(),
-            n_threads,
-        )
-        return answers
