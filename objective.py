@@ -33,6 +33,7 @@ from search.study.attributes import (
     record_size,
     record_stopped,
 )
+from search.study.pruner import KINDS
 from search.study.training import RecordedTraining, Training
 from search.study.trials import OUTSIDE_SPACE
 from space import Candidate, assemble, space_of, suggest
@@ -132,7 +133,8 @@ class Objective:
             # Hand-designed networks serve for comparison, so they are always trained to the end.
             if epoch < self.config.epochs and BASELINE not in trial.user_attrs and trial.should_prune():
                 metric = "" if self.config.metric == "accuracy" else f" {self.config.metric_name}"
-                reason = f"{value:.2%}{metric} after epoch {epoch} is far below the median of the finished trials"
+                reason = KINDS[self.config.pruner].reason(self.config.epochs, epoch)
+                reason = f"{value:.2%}{metric} after epoch {epoch} {reason}"
                 record_stopped(trial, reason, seconds)
                 raise optuna.TrialPruned(reason)
 

@@ -33,10 +33,11 @@ MIN_SIDE, MAX_SIDE = 4, 1024
 SAMPLERS = {
     "tpe": "models which candidates are good",
     "random": "samples the whole space, as a control",
-    "evolve": "starts as tpe, then mutates the best trials",
+    "evolve": "recombines and changes the best trials",
 }
 ENGINES = ("auto", "native", "torch")
 PRUNERS = {
+    "halving": "lets the best quarter pass a sixteenth and a quarter of the epochs",
     "median": "stops trials far behind the finished ones",
     "none": "stops no trial",
 }

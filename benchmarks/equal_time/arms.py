@@ -125,6 +125,10 @@ def _median(config: SearchConfig) -> BasePruner:
     return make_pruner("median", config.epochs)
 
 
+def _halving(config: SearchConfig) -> BasePruner:
+    return make_pruner("halving", config.epochs)
+
+
 def _hyperband(config: SearchConfig) -> BasePruner:
     return HyperbandPruner(max_resource=config.epochs)
 
@@ -136,12 +140,11 @@ ARMS = {
     ),
     "tpe": Arm("Optuna's TPESampler as it comes, each trained to the end", optuna_search(_tpe)),
     "tpe-hyperband": Arm("Optuna's TPESampler and HyperbandPruner as they come", optuna_search(_tpe, _hyperband)),
-    "tool-tpe": Arm(
-        "`--sampler tpe --pruner median --starts none`, the default of version 0.1",
-        optuna_search(_project_sampler("tpe"), _median),
-    ),
-    "tool-evolve": Arm(
+    "evolve": Arm(
         "`--sampler evolve --pruner median --starts none`", optuna_search(_project_sampler("evolve"), _median)
+    ),
+    "evolve-halving": Arm(
+        "`--sampler evolve --pruner halving --starts none`", optuna_search(_project_sampler("evolve"), _halving)
     ),
 }
 # Arms that every other arm is compared with.

@@ -1,4 +1,4 @@
-"""Find points within every limit, for the first proposals of a search.
+"""Find points within every limit, for the first proposals of a search and for those of evolution.
 
 Random points are drawn until one fits, so each fitting point is as likely as in random search. Where hardly any point
 fits, the last draw is moved towards a fitting point. First its choices are adopted one by one, if the network with the
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,8 @@ from search.config import SearchConfig
 from search.data.load import form_of
 from search.limits import worst_excess
 from search.sampling.feasibility import nearest_point
+from search.search_space.active import active_dimensions
+from search.search_space.augmentations import as_searched
 from search.search_space.dimensions import Choice, IntRange, SuggestsValues
 from space import assemble, space_of
 
@@ -53,10 +55,44 @@ class FeasibleStart:
         fitting = self._fitting_point
         return first if fitting is None else self._move_towards(fitting, point, rng)
 
-    def fits(self, params: Mapping[str, Any]) -> bool:
+    def fits(self, params: Params) -> bool:
         """Return whether the network of a point is within every limit."""
-        arch = assemble(params, self._form.input_shape, self._form.n_classes).arch
-        return worst_excess(compute_cost(arch), self._config) <= 0
+        return self.key(params) is not None
+
+    def key(self, params: Params) -> str | None:
+        """Return the key of the candidate of a point, or None if its network is over a limit."""
+        candidate = assemble(params, self._form.input_shape, self._form.n_classes)
+        if worst_excess(compute_cost(candidate.arch), self._config) > 0:
+            return None
+        return replace(candidate, recipe=as_searched(candidate.recipe, self._config)).key()
+
+    def acting(self, params: Params) -> set[str]:
+        """Return the names of the values of which another one alone would give another candidate."""
+        return active_dimensions(self._space.dimensions, params, self._form.input_shape, self._form.n_classes)
+
+    def fitted(self, params: Params, kept: set[str]) -> Params:
+        """Return a point, if it is over a limit with its widths scaled down, except those named in `kept`.
+
+        The result is over the limit if that does not suffice.
+        """
+        if self.fits(params):
+            return params
+        widths = [
+            dimension
+            for dimension in self._space.dimensions
+            if isinstance(dimension, IntRange) and dimension.log and dimension.name not in kept
+        ]
+        share, step, point = 0.0, 0.5, params
+        for _ in range(N_HALVINGS):
+            scaled = params | {
+                dimension.name: _between(dimension, dimension.low, params[dimension.name], share + step)
+                for dimension in widths
+            }
+            if self.fits(scaled):
+                point = scaled
+                share += step
+            step /= 2
+        return point
 
     @cached_property
     def _fitting_point(self) -> Params | None:

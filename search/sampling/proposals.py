@@ -59,7 +59,20 @@ class SeededSampler(BaseSampler):
         return self._sampler.sample_independent(study, trial, param_name, param_distribution)
 
 
-class Start(Protocol):
+class Limits(Protocol):
+    """Protocol of what a sampler has to know of the candidates that points stand for, in order to propose what fits."""
+
+    def key(self, point: dict[str, Any]) -> str | None:
+        """Return the key of a point's candidate, or None if it is over a limit."""
+
+    def acting(self, point: dict[str, Any], /) -> set[str]:
+        """Return the names of the values of which another one alone would give another candidate."""
+
+    def fitted(self, point: dict[str, Any], kept: set[str], /) -> dict[str, Any]:
+        """Return the point, if it is over a limit with smaller whole numbers except those named in `kept`."""
+
+
+class Start(Limits, Protocol):
     """Protocol of a source of points within the limits of a search."""
 
     def ask(self, trial: SuggestsValues) -> None:
@@ -74,17 +87,20 @@ class StartSampler(BaseSampler):
 
     The start lasts until N_START trials are within the limits. The first draw equals that of RandomSampler with the
     same seed, so both propose the same points where all points fit.
+
+    drawn_share  share of the later proposals that are drawn as well, for values that no trial has
     """
 
-    def __init__(self, seed: int, sampler: BaseSampler, start: Start) -> None:
+    def __init__(self, seed: int, sampler: BaseSampler, start: Start, drawn_share: float = 0.0) -> None:
         self._seed = seed
         self._sampler = sampler
         self._start = start
+        self._draws_later = random.Random(derived_seed(seed, "drawn")).random() < drawn_share
         self._is_starting = False
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return all dimensions at the start of a study, and later those of the other sampler."""
-        self._is_starting = n_within(study.get_trials(deepcopy=False)) < N_START
+        self._is_starting = self._draws_later or n_within(study.get_trials(deepcopy=False)) < N_START
         if not self._is_starting or fixed_params(trial):
             return self._sampler.infer_relative_search_space(study, trial)
         distributions = Distributions()

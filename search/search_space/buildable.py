@@ -109,6 +109,11 @@ def widest(name: str) -> Dimension:
     raise KeyError(f"dimension {name!r} has no row in search.search_space.buildable")
 
 
+def is_of_recipe(name: str) -> bool:
+    """Return whether a dimension is one of the recipe, and not of the network."""
+    return any(row.widest.name.removeprefix("*.") == name.rpartition(".")[2] for row in RECIPE)
+
+
 def matches(pattern: str, name: str) -> bool:
     """Return whether a name fits a pattern in which * stands for any single part."""
     parts, pattern_parts = name.split("."), pattern.split(".")

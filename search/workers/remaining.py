@@ -18,6 +18,7 @@ from search.data.load import form_of
 from search.storage.optuna_internals import fixed_params
 from search.study.attributes import BASELINE, MACS, ORIGIN, START, USER_NETWORK
 from search.study.loop import n_trained
+from search.study.pruner import KINDS
 from search.study.training_report import TrainingReport
 from search.study.trials import FINISHED, TRAINED, outcome_of
 from search.text import duration
@@ -25,9 +26,9 @@ from search.workers.estimate import Times, WorkOf, share_trained, time_left, wor
 from space import assemble, space_of
 
 Reports = Mapping[int, TrainingReport]
-# The prior for proposals counts as much as this many of them: the mean size of the networks that fit and, with a
-# pruner, this share of the epochs (0.90, 0.73 and 0.90 in studies/reference, tpe and evolve).
-N_PRIOR, PRIOR_SHARE = 3, 0.75
+# The prior for proposals counts as much as this many of them. It is the mean size of the networks that fit, and the
+# pruner's share of the epochs.
+N_PRIOR = 3
 _QUEUED_DESIGNS = (BASELINE, START, USER_NETWORK)
 
 
@@ -76,7 +77,7 @@ class SearchRemaining:
         self._form = form_of(config.data)
         self._space = space_of(config)
         self._prior = self._work(round(mean_macs))
-        self._prior_share = 1.0 if config.pruner == "none" else PRIOR_SHARE
+        self._prior_share = KINDS[config.pruner].share
         self._queued_work: dict[int, float | None] = {}
         # A confirmation scores the last epoch of a training only.
         self._share_of_scoring = 0.0

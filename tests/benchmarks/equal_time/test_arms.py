@@ -49,7 +49,7 @@ def test_every_arm_uses_its_time_on_networks_that_fit(monkeypatch, arm):
 @pytest.mark.slow
 def test_only_arms_that_stop_trainings_score_after_every_epoch(monkeypatch):
     scored = {arm: {row[3] for row in recorded(monkeypatch, arm)[1]} for arm in ARMS}
-    assert {arm for arm, values in scored.items() if values == {True}} == {"tpe-hyperband", "tool-tpe", "tool-evolve"}
+    assert {arm for arm, values in scored.items() if values == {True}} == {"tpe-hyperband", "evolve", "evolve-halving"}
     assert {arm for arm, values in scored.items() if values == {False}} == {"random", "one-epoch", "tpe"}
 
 

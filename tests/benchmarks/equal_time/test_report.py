@@ -47,7 +47,7 @@ def test_the_curve_is_an_svg_with_the_number_of_studies():
     picture = as_svg(RESULTS, "mnist-8000")
     ElementTree.fromstring(picture)
     assert "random (n = 3)" in picture
-    assert "tool-evolve" not in picture
+    assert "evolve" not in picture
     assert as_svg(RESULTS, "mnist-8000") == picture
 
 

@@ -17,7 +17,8 @@ from search.data.load import load_dataset
 from search.errors import InputError
 from search.evidence.importance import importances
 from search.report.summary import summarise
-from search.sampling.samplers import KINDS, SamplerKind, best_finished, make_sampler
+from search.sampling.evolve import trained_points
+from search.sampling.samplers import KINDS, SamplerKind, make_sampler
 from search.sampling.user_networks import check_networks, queue_networks
 from search.study.attributes import USER_NETWORK
 from search.study.loop import StopRule, run_trials
@@ -109,7 +110,7 @@ def test_a_search_without_stored_networks_queues_those_that_its_user_names() -> 
 @pytest.mark.usefixtures("fake_train")
 @pytest.mark.parametrize("sampler", [*SAMPLERS, "of Optuna"])
 def test_the_sampler_learns_from_the_points_alone(sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KINDS, "of Optuna", SamplerKind(lambda seed: NSGAIISampler(seed=seed)))
+    monkeypatch.setitem(KINDS, "of Optuna", SamplerKind(lambda seed, _start: NSGAIISampler(seed=seed)))
     searched = study(sampler)
     queue_networks(searched, CONFIG, DATA, {"other": OUTSIDE})
     enqueue(searched, {"a start": space.DEFAULTS}, "start")
@@ -118,7 +119,7 @@ def test_the_sampler_learns_from_the_points_alone(sampler: str, monkeypatch: pyt
     searched_dimensions = [dimension for dimension in space_of(CONFIG).dimensions if dimension.n_values != 1]
     assert set(relative) == {dimension.name for dimension in searched_dimensions}
     assert all(len(trial.params) == len(space.DIMENSIONS) for trial in searched.trials[1:-1])
-    assert 0 not in [trial.number for trial in best_finished(searched.trials)]
+    assert 0 not in [trial.number for trial in trained_points(searched.trials)]
 
 
 @pytest.mark.usefixtures("fake_train")
