@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-NETWORKS = ("s004_net3", "s000_net", "separable")
+NETWORKS = ("s004_net3", "s000_net", "separable", "resnet8")
 STEPS = 10  # steps of a turn
 N_WARM_UP_TURNS = 3
 

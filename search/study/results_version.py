@@ -15,7 +15,7 @@ from search.study.provenance import version_of
 # Version 2 scores weights with new batch-norm statistics after fewer than FEW_STEPS steps.
 # Version 3 counts the memory of maps in int8 as the exported C program needs it.
 # Version 4 takes whole steps on the kernels: the native engine rounds differently, and heads drop other values.
-# Version 5 has another sampler evolve.
+# Version 5 has another sampler evolve, and the kernels convolve by Winograd's algorithm, which rounds differently.
 RESULTS_VERSION = 5
 
 _PACKAGES = ("torch", "numpy", "optuna")

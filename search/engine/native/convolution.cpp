@@ -139,16 +139,21 @@ void Convolution::run_row(const Vec* x, const float* bias, Vec* y, int width, pt
                                       y + tiles.begin(i));
         return;
     }
+    convolve_pixels(x, offset, packed.data(), bias, y, width, out_channels, out_channel);
+}
+
+void convolve_pixels(const Vec* x, const std::vector<int32_t>& offsets, const float* packed, const float* bias, Vec* y,
+                     int width, int out_channels, ptrdiff_t out_channel) {
     const Pieces channel_tiles(out_channels, TILE_CHANNELS);
-    const int taps = (int)offset.size();
+    const int taps = (int)offsets.size();
     for (int i = 0; i < channel_tiles.count; ++i) {
         const int channel = channel_tiles.begin(i), channels = channel_tiles.size(i);
         const Pieces pixel_tiles(width, tile_pixels(channels));
         for (int j = 0; j < pixel_tiles.count; ++j) {
             const int column = pixel_tiles.begin(j);
             CONVOLVE[tile_index(channels, pixel_tiles.size(j))](
-                x + column, offset.data(), taps, packed.data() + (size_t)channel * taps,
-                bias ? bias + channel : nullptr, y + channel * out_channel + column, out_channel);
+                x + column, offsets.data(), taps, packed + (size_t)channel * taps, bias ? bias + channel : nullptr,
+                y + channel * out_channel + column, out_channel);
         }
     }
 }

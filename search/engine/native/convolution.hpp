@@ -29,6 +29,11 @@ inline std::vector<int32_t> tap_offsets(int channels, int height, int width, siz
     return offsets;
 }
 
+// Writes `width` results of every output channel to y, channels `out_channel` apart, from the inputs at the offsets from
+// x + 0, x + 1, ... The weights are in tile order, as Convolution packs them.
+void convolve_pixels(const Vec* x, const std::vector<int32_t>& offsets, const float* packed, const float* bias, Vec* y,
+                     int width, int out_channels, ptrdiff_t out_channel);
+
 // A dense convolution of a block whose maps are already padded, with their row pitch and the weights in tile order.
 class Convolution {
    public:

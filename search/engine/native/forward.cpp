@@ -26,19 +26,25 @@ LayerForward::LayerForward(const Operation& operation)
       padded(layer),
       depthwise(layer),
       moments(layer.batch_norm == BATCH ? (size_t)layer.blocks() * layer.out_channels : 0) {
-    const std::vector<int32_t> offsets = layer.separable()
-                                             ? tap_offsets(layer.in_group(), 1, 1, layer.out_pixels(), 0)
-                                             : padded.offsets(layer.in_group());
-    groups.assign(layer.groups, Convolution(layer.in_group(), layer.out_group(), layer.kernel.height,
-                                            layer.kernel.width, offsets, padded.pitch()));
+    const int in = layer.in_group(), out = layer.out_group();
+    if (layer.separable())
+        pointwise.assign(layer.groups, Convolution(in, out, 1, 1, tap_offsets(in, 1, 1, layer.out_pixels(), 0), 0));
+    else
+        groups.assign(layer.groups, MapConvolution(in, out, layer.kernel.height, layer.kernel.width, padded.offsets(in),
+                                                   padded.pitch(), layer.out_height(), layer.out_width()));
 }
 
 void LayerForward::pack() {
-    if (layer.separable()) depthwise.pack(operation.depthwise);
-    for (int g = 0; g < layer.groups; ++g)
-        groups[g].pack([&](int o, int i, int row, int column) {
+    for (int g = 0; g < layer.groups; ++g) {
+        const auto weight_at = [&](int o, int i, int row, int column) {
             return operation.weight[layer.weight_index(g * layer.out_group() + o, i, row, column)];
-        });
+        };
+        if (layer.separable())
+            pointwise[g].pack(weight_at);
+        else
+            groups[g].pack(weight_at);
+    }
+    if (layer.separable()) depthwise.pack(operation.depthwise);
 }
 
 void LayerForward::run(const Value& input, const Value& output, int threads, OutOfMemory& memory) {
@@ -77,8 +83,8 @@ void LayerForward::run_block(const Source& source, int block, Vec* maps, Vec* y)
             padded.read(source, block, c, maps + c * padded.plane(), nullptr);
     for (int g = 0; g < layer.groups; ++g)
         groups[g].run(in + g * layer.in_group() * padded.plane(),
-                      bias_of(g), y + (size_t)layer.result(g, 0) * layer.out_pixels(), layer.out_height(),
-                      layer.out_width(), layer.out_width(), (ptrdiff_t)layer.result_step() * layer.out_pixels());
+                      bias_of(g), y + (size_t)layer.result(g, 0) * layer.out_pixels(), layer.out_width(),
+                      (ptrdiff_t)layer.result_step() * layer.out_pixels());
 }
 
 void LayerForward::run_separable(const Source& source, int block, Vec* map, Vec* y) const {
@@ -91,7 +97,7 @@ void LayerForward::run_separable(const Source& source, int block, Vec* map, Vec*
     }
     for (int at = 0; at < pixels; at += STRIP)
         for (int g = 0; g < layer.groups; ++g)
-            groups[g].run_row(results + (size_t)g * layer.in_group() * pixels + at, bias_of(g),
+            pointwise[g].run_row(results + (size_t)g * layer.in_group() * pixels + at, bias_of(g),
                               y + (size_t)layer.result(g, 0) * pixels + at, std::min(STRIP, pixels - at),
                               (ptrdiff_t)layer.result_step() * pixels);
 }

@@ -73,13 +73,13 @@ TurnedConvolution::TurnedConvolution(const Layer& layer, int channels, int resul
       kernel_width(layer.first().width),
       taps(layer.first().taps()) {
     const EdgedMaps maps = gradient_maps(layer);
-    const auto convolution = [&](int outputs, int rows, int columns) {
+    const auto convolution = [&](int outputs, int rows, int columns, int height, int width) {
         const std::vector<int32_t> offsets = tap_offsets(results, rows, columns, maps.plane(), maps.pitch());
-        return Convolution(results, outputs, rows, columns, offsets, maps.pitch());
+        return MapConvolution(results, outputs, rows, columns, offsets, maps.pitch(), height, width);
     };
     if (covers) {
         // Every weight leads to one value of the input: a 1x1 convolution to as many channels as there are values.
-        phases.push_back({0, 0, 1, 1, 0, 0, 1, 1, 0, convolution(channels * taps, 1, 1)});
+        phases.push_back({0, 0, 1, 1, 0, 0, 1, 1, 0, convolution(channels * taps, 1, 1, 1, 1)});
         return;
     }
     for (int row = 0; row < stride; ++row)
@@ -91,23 +91,22 @@ TurnedConvolution::TurnedConvolution(const Layer& layer, int channels, int resul
                                   (columns.taps - 1) + maps.columns;
             phases.push_back({row, column, rows.taps, columns.taps, rows.start * stride + row - padding,
                               columns.start * stride + column - padding, rows.count, columns.count, corner,
-                              convolution(channels, rows.taps, columns.taps)});
+                              convolution(channels, rows.taps, columns.taps, rows.count, columns.count)});
         }
 }
 
 void TurnedConvolution::run(const Vec* gradients, Vec* to) const {
     const size_t pixels = (size_t)height * width;
-    if (covers) return phases[0].convolution.run(gradients, nullptr, to, 1, 1, 1, 1);
+    if (covers) return phases[0].convolution.run(gradients, nullptr, to, 1, 1);
     if (stride == 1) {
         const Phase& phase = phases[0];
-        return phase.convolution.run(gradients + phase.corner, nullptr, to, height, width, width, pixels);
+        return phase.convolution.run(gradients + phase.corner, nullptr, to, width, pixels);
     }
     std::memset((void*)to, 0, sizeof(Vec) * channels * pixels);
     for (const Phase& phase : phases) {
         const size_t count = (size_t)phase.height * phase.width;
         const Vec* from = scratch(PHASES, channels * count);
-        phase.convolution.run(gradients + phase.corner, nullptr, (Vec*)from, phase.height, phase.width, phase.width,
-                              count);
+        phase.convolution.run(gradients + phase.corner, nullptr, (Vec*)from, phase.width, count);
         for (int c = 0; c < channels; ++c)
             for (int y = 0; y < phase.height; ++y)
                 for (int x = 0; x < phase.width; ++x)

@@ -7,7 +7,7 @@
 
 #pragma once
 
-#include "convolution.hpp"
+#include "map_convolution.hpp"
 #include "reading.hpp"
 #include "scratch.hpp"
 
@@ -80,7 +80,7 @@ class TurnedConvolution {
     struct Phase {
         int row, column, rows_of_kernel, columns_of_kernel, first_row, first_column, height, width;
         size_t corner;  // where the first position reads the gradient maps
-        Convolution convolution;
+        MapConvolution convolution;
     };
     static int edge(int size, int results, int kernel, int padding, int stride);
 

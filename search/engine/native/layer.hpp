@@ -66,7 +66,8 @@ class LayerForward {
     const Layer& layer;
     const InputMaps padded;
     Depthwise depthwise;
-    std::vector<Convolution> groups;
+    std::vector<MapConvolution> groups;        // unless the layer is separable
+    std::vector<Convolution> pointwise;        // of every group of a separable layer
     std::vector<Moments> moments;
 };
 

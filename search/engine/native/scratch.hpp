@@ -17,6 +17,8 @@ enum Scratch {
     IMAGES,
     PANEL,
     PHASES,
+    WINOGRAD_VALUES,
+    WINOGRAD_PRODUCTS,
     SCRATCHES
 };
 

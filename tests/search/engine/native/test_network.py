@@ -33,7 +33,8 @@ POINTS = [space.assemble(space.sample(RNG)).arch for _ in range(25)]
 @pytest.mark.parametrize("name", BASELINES)
 def test_hand_designed_networks(name: str) -> None:
     spec = BASELINES[name].spec
-    torch.manual_seed(0)
+    # With seed 0, one value of s002_model2 is within rounding of a kink.
+    torch.manual_seed(1 if name == "s002_model2" else 0)
     check(without_dropout(build_model(spec)), torch.rand(19, *spec.input_shape))
 
 
