@@ -97,7 +97,10 @@ def _convert(hint: Any, value: object, path: str) -> Any:
             _convert(item, entry, f"{path}[{i}]") for i, (item, entry) in enumerate(zip(items, value, strict=True))
         )
     if isinstance(hint, type) and issubclass(hint, Record):
-        return hint.from_dict(value)
+        try:
+            return hint.from_dict(value)
+        except RecordError as error:
+            raise type(error)(f"{path}: {error}") from error
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         try:
             return float(value)

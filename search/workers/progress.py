@@ -219,7 +219,8 @@ class Progress:
             if outcome_of(trials[number]) not in TRAINED
         ]
         n_done = n_trained(trials)
-        kept = f"{n_done} of {max(self._subject.n_total, n_done)} {self._subject.noun} are done and kept"
+        verb = "is" if n_done == 1 else "are"
+        kept = f"{n_done} of {max(self._subject.n_total, n_done)} {self._subject.noun} {verb} done and kept"
         begun = f"; begun and not kept: {', '.join(lost)}" if lost else ""
         return f"{kept}{begun}; repeat the command to continue."
 

@@ -160,6 +160,18 @@ def test_from_dict_names_the_key_and_the_value(changes: dict[str, Any], message:
         ArchSpec.from_dict({**SPEC.to_dict(), **changes})
 
 
+def test_from_dict_says_where_a_nested_value_is() -> None:
+    values = SPEC.to_dict()
+    values["stages"][1]["pool"] = "avg"
+    message = r"^ArchSpec.stages\[1\]: Stage.pool must be a whole number, got 'avg'$"
+    with pytest.raises(RecordError, match=message):
+        ArchSpec.from_dict(values)
+    values = SPEC.to_dict()
+    values["stages"][0]["blocks"][1]["out_channels"] = 0
+    with pytest.raises(RecordError, match=r"^ArchSpec.stages\[0\]: Stage.blocks\[1\]: out_channels must be"):
+        ArchSpec.from_dict(values)
+
+
 @pytest.mark.parametrize("data", [None, 3, "spec", [], [1, 2], {}, {"input_shape": [1, 28, 28]}])
 def test_from_dict_refuses_what_is_no_spec(data: object) -> None:
     with pytest.raises(RecordError, match="ArchSpec"):

@@ -51,6 +51,8 @@ def read_arrays(path: Path, required: Sequence[str], optional: Sequence[str]) ->
         raise ValueError(f"the arrays of {path} are too large for the memory") from error
     except Exception as error:  # zipfile and NumPy raise exceptions of many types for a damaged file
         reason = " ".join(str(error).split()) or type(error).__name__
+        if not isinstance(error, ValueError):
+            reason = f"it is damaged or incomplete ({reason}); copy it again, or write it anew"
         raise ValueError(f"{path} cannot be read: {reason}") from error
 
 

@@ -240,7 +240,8 @@ def test_an_interrupted_confirmation_goes_on_where_it_stopped(
         limited.setattr(training, "train", interrupted)
         assert confirm(out, "2:2") == 130
     total = 4 if n_before < 4 else len(outcome(confirmed))
-    kept = f"{n_before} of {total} trainings are done and kept; repeat the command to continue."
+    verb = "is" if n_before == 1 else "are"
+    kept = f"{n_before} of {total} trainings {verb} done and kept; repeat the command to continue."
     assert capsys.readouterr().err == f"{kept}\nsearch.py: interrupted\n"
     assert len(outcome(out)) == n_before
     assert card(out)["confirmation"] is None

@@ -180,7 +180,7 @@ def test_an_interruption_says_what_is_lost(clock: Clock, capsys: pytest.CaptureF
         shown._reports[latest.number] = (TrainingReport(latest.number, 1, 15, 0.01, 1.0), 4.0)
         raise KeyboardInterrupt
     assert capsys.readouterr().err == (
-        "1 of 5 trainings are done and kept; begun and not kept: trial 1 (epoch 2 of 15, 1 min 10 s), "
+        "1 of 5 trainings is done and kept; begun and not kept: trial 1 (epoch 2 of 15, 1 min 10 s), "
         "trial 2 (epoch 1 of 15, 2 s); "
         "repeat the command to continue.\n"
     )

@@ -209,7 +209,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "one array": (one_array, "it is no NumPy archive; write one with np.savez"),
     "empty": (lambda path: path.write_bytes(b""), "it is no NumPy archive"),
-    "cut off": (damage(900), "cannot be read: File is not a zip file"),
+    "cut off": (damage(900), "cannot be read: it is damaged or incomplete (File is not a zip file); copy it again"),
     "damaged": (damage(2000, 2100), "cannot be read: "),
     "other names": (
         lambda path: np.savez(path, images=np.zeros(3)),
