@@ -58,14 +58,14 @@ class LayerBackward::Results {
     const Vec* y;
 };
 
-// Sums of the parameters' gradients, lane by lane, over the blocks of one chunk.
+// Sums of the parameters' gradients over the blocks of one chunk: lane by lane, or of the weights at Winograd's points.
 struct LayerBackward::Sums {
-    Vec *depthwise, *weight, *bias;
+    Vec *depthwise, *bias, *weight;
 
     Sums(const Layer& layer, Vec* memory)
         : depthwise(memory),
-          weight(memory + layer.input.channels * layer.depthwise.taps()),
-          bias(weight + (size_t)layer.out_channels * layer.taps()) {}
+          bias(memory + layer.input.channels * layer.depthwise.taps()),
+          weight(bias + layer.out_channels) {}
 };
 
 LayerBackward::LayerBackward(const Operation& operation)
@@ -82,13 +82,22 @@ LayerBackward::LayerBackward(const Operation& operation)
         const std::vector<int32_t> offsets = tap_offsets(layer.out_group(), 1, 1, STRIP_PITCH, 0);
         turned_strip.assign(layer.groups, Convolution(layer.out_group(), layer.in_group(), 1, 1, offsets, 0));
         strip_offsets = tap_offsets(layer.in_group(), 1, 1, layer.out_pixels(), 0);
-    } else {
-        turned.assign(layer.groups, TurnedConvolution(layer, layer.in_group(), layer.out_group()));
+        return;
     }
+    turned.assign(layer.groups, TurnedConvolution(layer, layer.in_group(), layer.out_group()));
+    if (layer.kernel.height == 3 && layer.kernel.width == 3 && layer.kernel.stride == 1 &&
+        WinogradGradients::pays(layer.in_group(), layer.out_group(), layer.out_height(), layer.out_width()))
+        at_points.emplace(layer.in_group(), layer.out_group(), padded.plane(), padded.pitch(), edged.plane(),
+                          edged.pitch(), layer.out_height(), layer.out_width());
 }
 
 size_t LayerBackward::n_parameters() const {
-    return (size_t)layer.input.channels * layer.depthwise.taps() + (size_t)layer.out_channels * (layer.taps() + 1);
+    return (size_t)layer.input.channels * layer.depthwise.taps() + layer.out_channels + n_weights();
+}
+
+// Returns the number of vectors of Sums.
+size_t LayerBackward::n_sums() const {
+    return n_parameters() - n_weights() + (at_points ? layer.groups * at_points->n_sums() : n_weights());
 }
 
 void LayerBackward::pack() {
@@ -116,7 +125,7 @@ void LayerBackward::run(const Value& input, const Value& output, int threads, Ou
     const Source source(layer.input, input);
     const Results results(operation, output);
     const Pieces chunks(layer.blocks(), (layer.blocks() + CHUNKS - 1) / CHUNKS);
-    const size_t n = n_parameters();
+    const size_t n = n_sums();
     in_parallel(chunks.count, threads, memory, [&] {
         Vec* maps = padded.make(READ_MAPS, layer.separable() ? 1 : layer.input.channels);
         Vec* gradients = edged.make(GRADIENTS, layer.separable() ? 1 : layer.out_group());
@@ -125,11 +134,19 @@ void LayerBackward::run(const Value& input, const Value& output, int threads, Ou
             std::memset((void*)sums, 0, sizeof(Vec) * n);
             for (int block = chunks.begin(chunk); block < chunks.begin(chunk + 1); ++block)
                 run_block(source, results, block, maps, gradients, Sums(layer, sums));
-            for (size_t i = 0; i < n; ++i) chunk_sums[chunk * n + i] = sum_lanes(sums[i]);
+            write_chunk(sums, chunk_sums.data() + chunk * n_parameters());
         };
     });
     add_parameters(chunks.count);
     if (layer.input.norm && operation.inputs[0].gradient) source.to_norm(of_maps.data());
+}
+
+// Writes the gradients of the parameters of one chunk from its sums.
+void LayerBackward::write_chunk(const Vec* sums, float* of_chunk) const {
+    const size_t n = at_points ? n_parameters() - n_weights() : n_parameters();
+    for (size_t i = 0; i < n; ++i) of_chunk[i] = sum_lanes(sums[i]);
+    for (int g = 0; at_points && g < layer.groups; ++g)
+        at_points->write(sums + n + g * at_points->n_sums(), of_chunk + n + g * layer.out_group() * layer.taps());
 }
 
 // Adds the sums of all chunks to the gradients of the parameters, which other layers may share.
@@ -145,8 +162,8 @@ void LayerBackward::add_parameters(int chunks) {
         first += count;
     };
     add(operation.ddepthwise, (size_t)layer.input.channels * layer.depthwise.taps());
-    add(operation.dweight, (size_t)layer.out_channels * layer.taps());
     add(operation.dbias, layer.out_channels);
+    add(operation.dweight, n_weights());
 }
 
 // Propagates the gradients of one block of images back to the input. maps, gradients: scratch memory for edged maps.
@@ -183,10 +200,13 @@ void LayerBackward::run_dense(const Source& source, const Results& results, int 
                 results.gradient(block, layer.result(g, o), 0, layer.out_height(), layer.out_width(),
                                  gradients + edged.inner(o), edged.pitch());
         }
-        add_weight_gradients(in + g * layer.in_group() * padded.plane(), first_offsets, padded.pitch(),
-                             gradients + edged.inner(0), edged.pitch(), edged.plane(), layer.out_group(),
-                             layer.out_height(), layer.out_width(),
-                             sums.weight + (size_t)g * layer.out_group() * layer.taps());
+        const Vec* of_group = in + g * layer.in_group() * padded.plane();
+        if (at_points)
+            at_points->add(of_group, gradients + edged.inner(0), sums.weight + g * at_points->n_sums());
+        else
+            add_weight_gradients(of_group, first_offsets, padded.pitch(), gradients + edged.inner(0), edged.pitch(),
+                                 edged.plane(), layer.out_group(), layer.out_height(), layer.out_width(),
+                                 sums.weight + (size_t)g * layer.out_group() * layer.taps());
         if (dx) to_input(source, turned[g], gradients, block, g * layer.in_group(), layer.in_group(), dx);
     }
 }

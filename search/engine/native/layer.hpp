@@ -4,6 +4,7 @@
 #pragma once
 
 #include "input_maps.hpp"
+#include "winograd_gradients.hpp"
 
 // Number of pixels that 1x1 convolutions of separable layers process at a time, so that those of all channels stay in
 // the caches near the core. Strips are a little further apart in memory, because strips at a distance of a page would
@@ -89,7 +90,10 @@ class LayerBackward {
     void run_depthwise(const Source& source, const Vec* gradients, int block, int channel, Vec* dx, Vec* sums);
     void to_input(const Source& source, const TurnedConvolution& turned, const Vec* gradients, int block, int first,
                   int count, Vec* dx);
+    size_t n_weights() const { return (size_t)layer.out_channels * layer.taps(); }
     size_t n_parameters() const;
+    size_t n_sums() const;
+    void write_chunk(const Vec* sums, float* of_chunk) const;
     void add_parameters(int chunks);
 
     const Operation& operation;
@@ -100,6 +104,7 @@ class LayerBackward {
     std::vector<TurnedConvolution> turned;  // of every group, or of every channel of a depthwise convolution
     std::vector<Convolution> turned_strip;  // of every group of the 1x1 convolution of a separable layer
     std::vector<int32_t> first_offsets, strip_offsets;
+    std::optional<WinogradGradients> at_points;  // if the gradients of the weights are computed so
     std::vector<GradientSums> of_maps;
     std::vector<float> chunk_sums;
 };

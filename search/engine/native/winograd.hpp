@@ -25,6 +25,9 @@ struct Tiles {
 
     int row(int tile) const { return std::min(tile / columns * TILE_SIDE, height - TILE_SIDE); }
     int column(int tile) const { return std::min(tile % columns * TILE_SIDE, width - TILE_SIDE); }
+    // Return the number of rows and columns of a tile that tiles before it cover.
+    int covered_rows(int tile) const { return tile / columns * TILE_SIDE - row(tile); }
+    int covered_columns(int tile) const { return tile % columns * TILE_SIDE - column(tile); }
 
    private:
     static int up(int size) { return (size + TILE_SIDE - 1) / TILE_SIDE; }
