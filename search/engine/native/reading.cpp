@@ -34,11 +34,11 @@ void drop(Vec* z, Vec* slopes, int count, float p, uint64_t seed, uint32_t posit
     const float scale = p < 1 ? 1 / (1 - p) : 0;
     UIntVec lane;
     for (int i = 0; i < LANES; ++i) lane[i] = (uint32_t)i;
-    for (int i = 0; i < count; i += 2, ++position) {
+    UIntVec counter = (lane + position * LANES) * 0x9e3779b1u + (uint32_t)seed;
+    for (int i = 0; i < count; i += 2, counter += LANES * 0x9e3779b1u) {
         // The 32-bit finalizer of MurmurHash3 (Appleby 2011) of a counter; each half of the bits decides on one
         // value.
-        UIntVec bits = (lane + position * LANES) * 0x9e3779b1u + (uint32_t)seed;
-        bits ^= bits >> 16;
+        UIntVec bits = counter ^ counter >> 16;
         bits *= 0x85ebca6bu;
         bits ^= bits >> 13;
         bits *= 0xc2b2ae35u;

@@ -44,6 +44,16 @@ void write_tile(const Vec* products, size_t step, float bias, Vec* y, int pitch)
 
 }  // namespace
 
+Winograd::Winograd(int in_channels, int out_channels, size_t plane, int pitch)
+    : in_channels(in_channels),
+      out_channels(out_channels),
+      plane(plane),
+      pitch(pitch),
+      offsets(tap_offsets(in_channels, 1, 1, STRIP_TILES, 0)),
+      packed((size_t)POINT_PAIRS * in_channels * out_channels),
+      kernels(9 * (size_t)in_channels * TILE_CHANNELS),
+      rows(3 * (size_t)in_channels * TILE_CHANNELS) {}
+
 // In multiply-adds, measured on a Zen 4: transforms are limited by the caches, the sums by arithmetic.
 bool Winograd::pays(int in_channels, int out_channels, int height, int width) {
     if (std::min(height, width) < TILE_SIDE) return false;
@@ -52,11 +62,11 @@ bool Winograd::pays(int in_channels, int out_channels, int height, int width) {
     return Tiles(height, width).count * of_tile < 9.9 * products * height * width;
 }
 
-void Winograd::transform_kernels(const float* kernels, int count, float* to) const {
-    std::vector<float> rows(3 * (size_t)count);
+void Winograd::transform_kernels(int count, float* to) {
     const size_t step = (size_t)in_channels * out_channels;
     for (int vertical = 0; vertical < N_POINTS; ++vertical, to += N_POINTS * step) {
-        const float *g = TAPS[vertical], *first = kernels, *second = first + 3 * count, *third = second + 3 * count;
+        const float *g = TAPS[vertical], *first = kernels.data(), *second = first + 3 * count;
+        const float* third = second + 3 * count;
         for (int i = 0; i < 3 * count; ++i) rows[i] = g[0] * first[i] + g[1] * second[i] + g[2] * third[i];
         for (int point = 0; point < N_POINTS; ++point) {
             const float *h = TAPS[point], *left = rows.data(), *middle = left + count, *right = middle + count;
@@ -71,7 +81,6 @@ void Winograd::run(const Vec* x, const float* bias, Vec* y, int height, int widt
     const Tiles tiles(height, width);
     const Pieces strips(tiles.count, STRIP_TILES);
     const size_t step = step_of(in_channels), product_step = step_of(out_channels);
-    const std::vector<int32_t> offsets = tap_offsets(in_channels, 1, 1, STRIP_TILES, 0);
     Vec *values = scratch(WINOGRAD_VALUES, POINT_PAIRS * step);
     Vec *products = scratch(WINOGRAD_PRODUCTS, POINT_PAIRS * product_step);
     for (int strip = 0; strip < strips.count; ++strip) {

@@ -37,12 +37,7 @@ struct Tiles {
 class Winograd {
    public:
     // plane, pitch: distance of the input maps and of their rows, in vectors
-    Winograd(int in_channels, int out_channels, size_t plane, int pitch)
-        : in_channels(in_channels),
-          out_channels(out_channels),
-          plane(plane),
-          pitch(pitch),
-          packed((size_t)POINT_PAIRS * in_channels * out_channels) {}
+    Winograd(int in_channels, int out_channels, size_t plane, int pitch);
 
     // Whether it is faster than the direct sum, for maps of `height` x `width` results.
     static bool pays(int in_channels, int out_channels, int height, int width);
@@ -51,7 +46,6 @@ class Winograd {
     template <class WeightAt>
     void pack(WeightAt weight_at) {
         const Pieces tiles(out_channels, TILE_CHANNELS);
-        std::vector<float> kernels(9 * (size_t)in_channels * TILE_CHANNELS);
         size_t first = 0;
         for (int tile = 0; tile < tiles.count; ++tile) {
             const int count = in_channels * tiles.size(tile);
@@ -62,7 +56,7 @@ class Winograd {
                         for (int o = tiles.begin(tile); o < tiles.begin(tile + 1); ++o)
                             *to++ = weight_at(o, i, row, column);
                 }
-            transform_kernels(kernels.data(), count, packed.data() + first);
+            transform_kernels(count, packed.data() + first);
             first += count;
         }
     }
@@ -71,11 +65,13 @@ class Winograd {
     void run(const Vec* x, const float* bias, Vec* y, int height, int width, int y_pitch, ptrdiff_t out_channel) const;
 
    private:
-    // Transforms `count` kernels, [tap][kernel], and writes them for every pair of points to `to`.
-    void transform_kernels(const float* kernels, int count, float* to) const;
+    // Transforms the first `count` of the kernels and writes them for every pair of points to `to`.
+    void transform_kernels(int count, float* to);
 
     int in_channels, out_channels;
     size_t plane;
     int pitch;
-    std::vector<float> packed;  // for every pair of points in the order of Convolution
+    std::vector<int32_t> offsets;
+    std::vector<float> packed;         // for every pair of points in the order of Convolution
+    std::vector<float> kernels, rows;  // of one tile of output channels, [tap][kernel], before and between transforms
 };
