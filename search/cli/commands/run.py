@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="STUDY",
-        help="existing study whose trials are adopted if they fit; repeatable (default: none)",
+        help="existing study whose trials are adopted if they fit, in --storage or below studies/; repeatable "
+        "(default: none)",
     )
     add_search_options(parser, study)
 
@@ -103,7 +105,19 @@ def job(args: Namespace, sources: Sequence[StudyLocation], networks: Mapping[str
 
 def warm_starts(args: Namespace) -> list[StudyLocation]:
     """Return the locations of the studies to start from. Raises InputError for a missing study."""
-    return [existing_study(name) for name in args.warm]
+    return [_warm_start(name, args.storage) for name in args.warm]
+
+
+def _warm_start(name: str, storage: str | None) -> StudyLocation:
+    """Return the location of a study in the storage of the search, or else in the folder of the studies."""
+    if storage is None:
+        return existing_study(name)
+    try:
+        return existing_study(name, storage)
+    except InputError as error:
+        with suppress(InputError):
+            return existing_study(name)
+        raise error
 
 
 def user_networks(args: Namespace) -> dict[str, ArchSpec]:

@@ -359,3 +359,17 @@ def test_a_search_that_starts_from_another(
     status, _, err = run("--budget", 7997, *digits, "--score", "best", "--warm", tmp_path / "digits-8000")
     assert (status, err.count("\n")) == (2, 1)
     assert "study 'digits-8000' cannot start 'digits-7997': its score is last, here best" in err
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_search_finds_a_study_to_start_from_in_its_own_storage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = f"sqlite:///{tmp_path}/own.db"
+    common = ["--dataset", "digits", "--epochs", "1", "--jobs", "1", "--confirm", "none", "--trials", "1"]
+    common += ["--out", str(tmp_path), "--storage", storage]
+    assert main(["--budget", "8000", *common]) == 0
+    assert main(["--budget", "7999", *common, "--warm", "digits-8000"]) == 0
+    assert "adopted  1 finished trial of other studies\n" in capsys.readouterr().out
+    assert main(["--budget", "7999", *common, "--warm", "digits-80000"]) == 2
+    assert "there is no study 'digits-80000' here; the nearest is 'digits-8000'" in capsys.readouterr().err
