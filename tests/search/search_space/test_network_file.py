@@ -69,7 +69,7 @@ def test_hand_designed_networks_come_by_their_id(tmp_path: Path) -> None:
         ("a.json", b"[" * 100_000, "a.json is nested too deeply"),
         ("a.json", b"\xff\xfe", "a.json is not text: "),
         ("a.toml", b"n_classes = 10", "a.toml: ArchSpec needs the key 'input_shape'"),
-        ("a.toml", TOML.replace("flatten_linear", "flat").encode(), "a.toml: head kind must be one of"),
+        ("a.toml", TOML.replace("flatten_linear", "flat").encode(), "a.toml: ArchSpec.head: head kind must be one of"),
         ("a.toml", TOML.replace("pool = 2", "pool = 40").encode(), "does not fit a map of 28x28"),
     ],
 )
