@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -71,9 +72,9 @@ class FeasibleStart:
         return active_dimensions(self._space.dimensions, params, self._form.input_shape, self._form.n_classes)
 
     def fitted(self, params: Params, kept: set[str]) -> Params:
-        """Return a point, if it is over a limit with its widths scaled down, except those named in `kept`.
+        """Return the point, with its widths scaled down together if it is over a limit; those named in `kept` stay.
 
-        The result is over the limit if that does not suffice.
+        If that does not suffice, the point is returned as it is.
         """
         if self.fits(params):
             return params
@@ -82,17 +83,8 @@ class FeasibleStart:
             for dimension in self._space.dimensions
             if isinstance(dimension, IntRange) and dimension.log and dimension.name not in kept
         ]
-        share, step, point = 0.0, 0.5, params
-        for _ in range(N_HALVINGS):
-            scaled = params | {
-                dimension.name: _between(dimension, dimension.low, params[dimension.name], share + step)
-                for dimension in widths
-            }
-            if self.fits(scaled):
-                point = scaled
-                share += step
-            step /= 2
-        return point
+        narrowest = {dimension.name: dimension.low for dimension in widths}
+        return self._scaled(params, widths, narrowest, params)
 
     @cached_property
     def _fitting_point(self) -> Params | None:
@@ -109,17 +101,24 @@ class FeasibleStart:
         for name in rng.sample(choices, len(choices)):
             if self.fits(point | {name: drawn[name]}):
                 point[name] = drawn[name]
-        share, step = 0.0, 0.5
+        return self._scaled(point, ranges, fitting, drawn)
+
+    def _scaled(self, point: Params, ranges: Sequence[IntRange], start: Params, end: Params) -> Params:
+        """Return a point with whole numbers as far on the way from `start` to `end` as it fits.
+
+        If none of the points on the way that were tried fits, `point` is returned as it is.
+        """
+        share, step, found = 0.0, 0.5, point
         for _ in range(N_HALVINGS):
-            scaled = {
-                dimension.name: _between(dimension, fitting[dimension.name], drawn[dimension.name], share + step)
+            scaled = point | {
+                dimension.name: _between(dimension, start[dimension.name], end[dimension.name], share + step)
                 for dimension in ranges
             }
-            if self.fits(point | scaled):
-                point |= scaled
+            if self.fits(scaled):
+                found = scaled
                 share += step
             step /= 2
-        return point
+        return found
 
 
 def _between(dimension: IntRange, start: int, end: int, share: float) -> int:

@@ -69,7 +69,7 @@ class Limits(Protocol):
         """Return the names of the values of which another one alone would give another candidate."""
 
     def fitted(self, point: dict[str, Any], kept: set[str], /) -> dict[str, Any]:
-        """Return the point, if it is over a limit with smaller whole numbers except those named in `kept`."""
+        """Return the point, with smaller whole numbers if it is over a limit; those named in `kept` stay."""
 
 
 class Start(Limits, Protocol):

@@ -115,3 +115,29 @@ def test_numbers_fixed_on_an_end_of_the_buildable_range_stay_as_they_are(end: st
     run_trials(study, Objective(config), 0, StopRule(12))
     assert {name: study.trials[0].params[name] for name in ends} == ends
     assert all(trial.params == {**trial.params, **ends} for trial in study.trials)
+
+
+def test_a_point_over_the_budget_is_narrowed_until_it_fits_and_keeps_what_it_is_told_to() -> None:
+    start = FeasibleStart(config(max_params=8000))
+    point = space.DEFAULTS | {f"stages.{stage}.width.{conv}": 40 for stage in (1, 2, 3) for conv in (1, 2)}
+    kept = {"stages.1.width.1"}
+    narrowed = start.fitted(point, kept)
+    changed = {name for name in point if narrowed[name] != point[name]}
+    assert excess(point, config(max_params=8000)) > 0 >= excess(narrowed, config(max_params=8000))
+    assert compute_cost(space.assemble(narrowed).arch).n_params > 6000  # not narrower than it has to be
+    assert "stages.2.width.1" in changed
+    assert "stages.1.width.1" not in changed
+    assert all("width" in name for name in changed)
+    assert start.fitted(narrowed, set()) == narrowed
+
+
+def test_a_point_has_a_key_if_it_fits_and_another_one_for_every_value_that_acts() -> None:
+    start = FeasibleStart(config(max_params=8000))
+    fitting, large = space.DEFAULTS, space.DEFAULTS | {"stages.1.kernel": 7, "stages.1.width.1": 64}
+    assert start.key(large) is None
+    assert start.key(fitting)
+    assert start.key(fitting) == start.key(fitting | {"stages.1.width.6": 5})
+    assert start.key(fitting) != start.key(fitting | {"rotation": 3.0})
+    acting = start.acting(fitting)
+    assert {"stages.1.width.1", "rotation"} <= acting
+    assert not {"stages.1.width.6", "soap.lr"} & acting
