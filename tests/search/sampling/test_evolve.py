@@ -153,13 +153,14 @@ def test_a_child_of_two_has_the_recipe_of_the_second_one(explored: optuna.Study)
 
 
 class EvenWidths(NoLimits):
-    """A point fits if the sum of its widths is at most 100, and only widths and depths act."""
+    """A point fits if the sum of its widths is at most `most`, and only widths and depths act."""
 
+    most = 100
     acting_names = frozenset(name for name, distribution in SPACE.items() if distribution in (WIDTH, DEPTH))
 
     def key(self, point: dict[str, Any]) -> str | None:
         acting = {name: point[name] for name in self.acting_names}
-        return super().key(acting) if self.total(point) <= 100 else None
+        return super().key(acting) if self.total(point) <= self.most else None
 
     def acting(self, _point: dict[str, Any], /) -> set[str]:
         return set(self.acting_names)
@@ -167,7 +168,7 @@ class EvenWidths(NoLimits):
     def fitted(self, point: dict[str, Any], kept: set[str]) -> dict[str, Any]:
         point = dict(point)
         for name in sorted(self.acting_names - kept):
-            if SPACE[name] == WIDTH and self.total(point) > 100:
+            if SPACE[name] == WIDTH and self.total(point) > self.most:
                 point[name] = 3
         return point
 
@@ -181,6 +182,28 @@ def test_children_fit_and_only_values_that_act_are_changed(explored: optuna.Stud
     assert {} not in points
     assert all(limits.key(point) for point in points)
     assert {n for point in points for n in differing(point, nearest(point, explored))} <= limits.acting_names
+
+
+def test_children_of_parents_that_do_not_fit_are_narrowed(explored: optuna.Study) -> None:
+    limits = EvenWidths()
+    limits.most = 20
+    assert not any(limits.key(trial.params) for trial in trained_points(explored.trials))
+    assert all(point and limits.key(point) for point in proposals(explored, 30, limits=limits))
+
+
+def test_children_that_narrowing_does_not_help_are_drawn_again() -> None:
+    class Stubborn(EvenWidths):
+        def fitted(self, point: dict[str, Any], _kept: set[str], /) -> dict[str, Any]:
+            return point
+
+    limits, study = Stubborn(), optuna.create_study(direction="maximize")
+    for number in range(10):
+        trial = trial_of(FINISHED, [number / 10], random.Random(number))
+        trial.params = trial.params | {name: 16 for name, distribution in SPACE.items() if distribution == WIDTH}
+        study.add_trial(trial)
+    study.ask()
+    limits.most = limits.total(study.trials[0].params)  # every trial fits, and none with a wider layer does
+    assert all(point and limits.key(point) for point in proposals(study, 40, limits=limits))
 
 
 def test_no_candidate_is_proposed_again_until_all_are_used_up() -> None:
